@@ -1,0 +1,321 @@
+//! What can be wrong with an input, with the numbers that were found.
+//!
+//! Every public function that can fail returns [`Error`]. Shapes, spans, targets and parameters are
+//! checked before any output is written; non-finite values, which only show while computing, are
+//! reported after everything else has been computed (see [`Error::NonFiniteRows`]).
+
+use core::fmt;
+
+/// A length whose expected value the caller got wrong, named in [`Error::Length`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Buffer {
+    /// The logits, `rows · stride` elements (the last row may stop after `vocab`).
+    Logits,
+    /// The logit gradients, shaped like the logits.
+    LogitGrads,
+    /// The target ids, one a row.
+    Targets,
+    /// The token log-probs, one a row.
+    TokenLogProbs,
+    /// The row norms that the backward needs, one a row.
+    RowNorms,
+    /// The optional row statistics, one a row.
+    RowDetails,
+    /// The token weights, one a row.
+    TokenWeights,
+    /// The sequence log-probs, one a span.
+    Sequences,
+    /// The reference sequence log-probs, one a span.
+    Reference,
+    /// The gradients with respect to the sequence log-probs, one a span.
+    SequenceGrads,
+    /// The per-pair losses, one a pair.
+    PairLosses,
+    /// The per-pair weights, one a pair.
+    PairWeights,
+    /// The per-pair margin offsets, one a pair.
+    PairOffsets,
+    /// The spans, one a sequence.
+    Spans,
+    /// The probabilities or rewards of a finite answer set.
+    Answers,
+}
+
+impl Buffer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Logits => "logits",
+            Self::LogitGrads => "logit gradients",
+            Self::Targets => "targets",
+            Self::TokenLogProbs => "token log-probs",
+            Self::RowNorms => "row norms",
+            Self::RowDetails => "row details",
+            Self::TokenWeights => "token weights",
+            Self::Sequences => "sequence log-probs",
+            Self::Reference => "reference log-probs",
+            Self::SequenceGrads => "sequence gradients",
+            Self::PairLosses => "pair losses",
+            Self::PairWeights => "pair weights",
+            Self::PairOffsets => "pair margin offsets",
+            Self::Spans => "spans",
+            Self::Answers => "answers",
+        }
+    }
+}
+
+/// A parameter with a domain, named in [`Error::Parameter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Parameter {
+    /// β, finite and > 0.
+    Beta,
+    /// ε of conservative DPO, in [0, ½].
+    LabelSmoothing,
+    /// The divisor of the batch, finite and > 0.
+    Divisor,
+    /// The factor on the logits, finite and > 0.
+    Scale,
+    /// The bound of `c · tanh(x / c)`, finite and > 0.
+    Softcap,
+    /// The sampling temperature, finite and > 0.
+    Temperature,
+    /// Two transforms whose product or quotient leaves the range of f32.
+    Transform,
+}
+
+impl Parameter {
+    const fn name_and_domain(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Beta => ("beta", "must be finite and > 0"),
+            Self::LabelSmoothing => ("label smoothing", "must lie in [0, 0.5]"),
+            Self::Divisor => ("divisor", "must be finite and > 0"),
+            Self::Scale => ("logit scale", "must be finite and > 0"),
+            Self::Softcap => ("softcap", "must be finite and > 0"),
+            Self::Temperature => ("temperature", "must be finite and > 0"),
+            Self::Transform => ("combined logit factor", "must be a normal f32"),
+        }
+    }
+}
+
+/// Why a call was refused, or which rows or pairs are not numbers.
+///
+/// Rows, sequences and pairs are counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice has another length than the shapes say.
+    Length {
+        /// Which slice.
+        buffer: Buffer,
+        /// The length that the other arguments ask for.
+        expected: usize,
+        /// The length that was given.
+        found: usize,
+    },
+    /// `rows · stride` does not fit in `usize`.
+    ShapeOverflow {
+        /// Rows asked for.
+        rows: usize,
+        /// Stride asked for.
+        stride: usize,
+    },
+    /// A vocabulary of no columns.
+    EmptyVocabulary,
+    /// A vocabulary larger than `u32` target ids can address.
+    VocabularyTooLarge {
+        /// Vocabulary asked for.
+        vocab: usize,
+    },
+    /// A row stride smaller than the vocabulary.
+    StrideBelowVocabulary {
+        /// Stride asked for.
+        stride: usize,
+        /// Vocabulary asked for.
+        vocab: usize,
+    },
+    /// Two views that must have the same rows and vocabulary do not.
+    ShapeMismatch {
+        /// Rows and vocabulary of the first view.
+        expected: (usize, usize),
+        /// Rows and vocabulary of the second view.
+        found: (usize, usize),
+    },
+    /// A target id beyond the vocabulary that is not the ignore value.
+    TargetOutOfRange {
+        /// Row of the target.
+        row: usize,
+        /// The target id.
+        target: u32,
+        /// The vocabulary.
+        vocab: usize,
+    },
+    /// A span whose end lies before its start, or past the rows.
+    SpanOutOfRange {
+        /// Which span.
+        sequence: usize,
+        /// Its first row.
+        start: usize,
+        /// One past its last row.
+        end: usize,
+        /// Rows there are.
+        rows: usize,
+    },
+    /// Two spans that share rows.
+    SpansOverlap {
+        /// The span that starts first.
+        first: usize,
+        /// The span that starts inside it.
+        second: usize,
+    },
+    /// Cumulative offsets that decrease, or none at all.
+    OffsetsNotAscending {
+        /// Index of the offending offset.
+        index: usize,
+    },
+    /// A span none of whose rows is scored.
+    NoScoredTokens {
+        /// Which span.
+        sequence: usize,
+    },
+    /// A pair that names a sequence that does not exist.
+    SequenceOutOfRange {
+        /// Which pair.
+        pair: usize,
+        /// The sequence it names.
+        sequence: usize,
+        /// Sequences there are.
+        sequences: usize,
+    },
+    /// A pair whose chosen and rejected answers are the same sequence.
+    PairOfOneSequence {
+        /// Which pair.
+        pair: usize,
+        /// The sequence it names twice.
+        sequence: usize,
+    },
+    /// Policy and reference scored different numbers of tokens of one sequence.
+    TokenCountMismatch {
+        /// Which sequence.
+        sequence: usize,
+        /// Tokens the policy scored.
+        policy: usize,
+        /// Tokens the reference scored.
+        reference: usize,
+    },
+    /// A parameter outside its domain.
+    Parameter {
+        /// Which parameter.
+        parameter: Parameter,
+        /// The value that was given.
+        value: f64,
+    },
+    /// A weight, offset, coefficient or saved statistic that is NaN or infinite (or a negative
+    /// weight), found before anything was written.
+    InvalidValue {
+        /// Which slice.
+        buffer: Buffer,
+        /// Index into it.
+        index: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// Rows that hold NaN or +inf, or nothing but −inf. Their results are NaN; all other rows are
+    /// complete.
+    NonFiniteRows {
+        /// The first such row.
+        first: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Pairs one of whose log-probs is NaN or infinite. Their results are NaN; all other pairs are
+    /// complete.
+    NonFinitePairs {
+        /// The first such pair.
+        first: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A level that this machine (or this build) does not have.
+    LevelUnavailable {
+        /// The level asked for.
+        level: crate::Level,
+    },
+    /// Fused arithmetic asked for at a level without hardware FMA.
+    FusedUnavailable {
+        /// The level asked for.
+        level: crate::Level,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { buffer, expected, found } => {
+                write!(f, "{} has {found} elements where {expected} are needed", buffer.name())
+            }
+            Self::ShapeOverflow { rows, stride } => {
+                write!(f, "{rows} rows of stride {stride} overflow the address space")
+            }
+            Self::EmptyVocabulary => f.write_str("the vocabulary is empty"),
+            Self::VocabularyTooLarge { vocab } => {
+                write!(f, "a vocabulary of {vocab} exceeds the u32 target ids")
+            }
+            Self::StrideBelowVocabulary { stride, vocab } => {
+                write!(f, "the row stride {stride} is smaller than the vocabulary {vocab}")
+            }
+            Self::ShapeMismatch { expected, found } => write!(
+                f,
+                "the views differ in shape: {} rows of {} against {} rows of {}",
+                expected.0, expected.1, found.0, found.1
+            ),
+            Self::TargetOutOfRange { row, target, vocab } => {
+                write!(f, "row {row} has target {target}, outside the vocabulary of {vocab}")
+            }
+            Self::SpanOutOfRange { sequence, start, end, rows } => {
+                write!(f, "span {sequence} is {start}..{end}, which {rows} rows do not hold")
+            }
+            Self::SpansOverlap { first, second } => {
+                write!(f, "spans {first} and {second} overlap")
+            }
+            Self::OffsetsNotAscending { index } => {
+                write!(f, "cumulative offset {index} is missing or smaller than the one before")
+            }
+            Self::NoScoredTokens { sequence } => {
+                write!(f, "sequence {sequence} has no scored token")
+            }
+            Self::SequenceOutOfRange { pair, sequence, sequences } => {
+                write!(f, "pair {pair} names sequence {sequence} of {sequences}")
+            }
+            Self::PairOfOneSequence { pair, sequence } => {
+                write!(f, "pair {pair} names sequence {sequence} as both chosen and rejected")
+            }
+            Self::TokenCountMismatch { sequence, policy, reference } => write!(
+                f,
+                "sequence {sequence} has {policy} scored tokens under the policy and {reference} \
+                 under the reference"
+            ),
+            Self::Parameter { parameter, value } => {
+                let (name, domain) = parameter.name_and_domain();
+                write!(f, "{name} is {value} but {domain}")
+            }
+            Self::InvalidValue { buffer, index, value } => {
+                write!(f, "{}[{index}] is {value}", buffer.name())
+            }
+            Self::NonFiniteRows { first, count } => {
+                write!(f, "{count} rows have no finite log Z, the first is row {first}")
+            }
+            Self::NonFinitePairs { first, count } => {
+                write!(f, "{count} pairs have log-probs that are not finite, the first is {first}")
+            }
+            Self::LevelUnavailable { level } => {
+                write!(f, "level {level:?} is not available on this machine")
+            }
+            Self::FusedUnavailable { level } => {
+                write!(f, "level {level:?} has no fused multiply-add")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}

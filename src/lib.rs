@@ -1,0 +1,9 @@
+//! Direct Preference Optimization from logits to logit gradients.
+#![no_std]
+
+pub mod error;
+pub mod math;
+pub mod simd;
+
+pub use error::Error;
+pub use simd::{Arithmetic, Level};
