@@ -4,6 +4,7 @@
 pub mod error;
 pub mod math;
 pub mod simd;
+pub mod theory;
 
 pub use error::Error;
 pub use simd::{Arithmetic, Level};
