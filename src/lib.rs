@@ -5,6 +5,8 @@ pub mod error;
 pub mod math;
 pub mod simd;
 pub mod theory;
+#[cfg(feature = "verify")]
+pub mod verify;
 
 pub use error::Error;
 pub use simd::{Arithmetic, Level};
