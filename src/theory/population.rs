@@ -16,6 +16,7 @@
 
 use super::answers::{AnswerSet, Sum, check_length, check_values, invalid};
 use crate::error::{Error, Parameter};
+use crate::math::{log_sigmoid, sigmoid, softplus};
 
 /// The log of the probability that the first answer is preferred to the second.
 ///
@@ -42,7 +43,7 @@ use crate::error::{Error, Parameter};
 /// Source: Bradley and Terry 1952; Rafailov et al. 2023, equations 1 and 6.
 #[must_use]
 pub fn preference_log_prob(reward_chosen: f64, reward_rejected: f64) -> f64 {
-    -softplus(reward_rejected - reward_chosen)
+    log_sigmoid(reward_chosen - reward_rejected)
 }
 
 /// The probability that the first answer is preferred to the second.
@@ -221,16 +222,6 @@ struct Compared {
     log_ratio: f64,
     reward: f64,
     weight: f64,
-}
-
-/// `log(1 + exp(x))`; NaN passes through the second term.
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + libm::log1p(libm::exp(-x.abs()))
-}
-
-fn sigmoid(x: f64) -> f64 {
-    let small = libm::exp(-x.abs());
-    if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
 
 /// `σ(x) − σ(y)` without cancellation, and antisymmetric to the bit under the swap of signs.

@@ -76,6 +76,27 @@ fn preferences_keep_both_tails() {
     assert!(preference_prob(0.0, f64::NAN).is_nan(), "NaN must stay NaN");
 }
 
+/// σ(z) − σ(Δ) where both round to 1, or to 0: the gradient is small, but not lost.
+#[test]
+fn gradients_keep_both_tails() {
+    let rows = [
+        (90.0, 100.0, -8.193_640_616_392_913_347e-40),
+        (-40.0, -38.0, -2.714_297_366_518_870_632e-17),
+        (100.0, 100.0, 0.0),
+    ];
+    for (z, delta, difference) in rows {
+        let (reference, rewards) = ([-200.0, -200.0], [delta, 0.0]);
+        let answers = AnswerSet::new(&reference, &rewards, 1.0).unwrap();
+        let mut d = [f64::NAN; 2];
+        answers.population_loss_grad(&[z - 200.0, -200.0], &[1.0, 1.0], &mut d).unwrap();
+        assert!(
+            (d[0] - difference).abs() <= 16.0 * U * difference.abs(),
+            "z {z}, Δ {delta}: {d:?}"
+        );
+        assert_eq!(d[0], -d[1], "what one answer gains the other loses");
+    }
+}
+
 /// NaN is not equal to itself, so errors are compared as they print.
 fn same<T>(found: Result<T, Error>, expected: Error) {
     let (found, expected) = (format!("{:?}", found.err()), format!("{:?}", Some(expected)));
