@@ -15,6 +15,34 @@ use super::sequence::token_factor;
 ///
 /// Row t of the logits is `logits[t · stride..][..vocab]` and scores `targets[t]`. Sequences are
 /// spans of rows; pairs name a chosen and a rejected sequence.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::verify::{Batch, Dpo, IGNORE_INDEX, Transform, batch_loss_derivative};
+///
+/// // Two answers of one token each, over a vocabulary of two.
+/// let batch = Batch {
+///     logits: &[1.0, 0.0, 0.5, 0.0],
+///     vocab: 2,
+///     stride: 2,
+///     transform: Transform::NONE,
+///     targets: &[0, 1],
+///     ignore: IGNORE_INDEX,
+///     token_weights: None,
+///     spans: &[(0, 1), (1, 2)],
+///     pairs: &[(0, 1)],
+///     reference: &[-0.5, -1.0],
+///     pair_weights: None,
+///     pair_offsets: None,
+///     dpo: Dpo { beta: 0.1, label_smoothing: 0.0 },
+///     divisor: 1.0,
+/// };
+/// let (mut scratch, mut d_logits) = ([0.0; 2], [0.0; 4]);
+/// batch.add_logit_grads(&mut scratch, &mut d_logits);
+/// for (i, d) in d_logits.into_iter().enumerate() {
+///     assert!((d - batch_loss_derivative(&batch, i / 2, i % 2).derivative).abs() < 1e-16);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// Rows of logits, `stride` apart.
