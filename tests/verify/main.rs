@@ -2,7 +2,6 @@
 //!
 //! The tests of the kernels trust the reference, so it is held to figures that it had no part in.
 
-#![cfg(feature = "verify")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
