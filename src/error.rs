@@ -80,7 +80,7 @@ pub enum Parameter {
     Softcap,
     /// The sampling temperature, finite and > 0.
     Temperature,
-    /// Two transforms whose product or quotient leaves the range of f32.
+    /// The quotient of two transform parameters, in [1e-30, 1e30].
     Transform,
 }
 
@@ -93,7 +93,7 @@ impl Parameter {
             Self::Scale => ("logit scale", "must be finite and > 0"),
             Self::Softcap => ("softcap", "must be finite and > 0"),
             Self::Temperature => ("temperature", "must be finite and > 0"),
-            Self::Transform => ("combined logit factor", "must be a normal f32"),
+            Self::Transform => ("combined logit factor", "must lie in [1e-30, 1e30]"),
         }
     }
 }
@@ -236,6 +236,9 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// Row statistics that cannot be parts of one row: other transform, other target, or the target
+    /// seen in both.
+    MergeOfDifferentRows,
     /// A level that this machine (or this build) does not have.
     LevelUnavailable {
         /// The level asked for.
@@ -308,6 +311,9 @@ impl fmt::Display for Error {
             Self::NonFinitePairs { first, count } => {
                 write!(f, "{count} pairs have log-probs that are not finite, the first is {first}")
             }
+            Self::MergeOfDifferentRows => f.write_str(
+                "the statistics differ in transform or target, or both hold the target's logit",
+            ),
             Self::LevelUnavailable { level } => {
                 write!(f, "level {level:?} is not available on this machine")
             }
@@ -319,3 +325,8 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// The one length check.
+pub(crate) fn check_length(buffer: Buffer, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { buffer, expected, found }) }
+}

@@ -1,5 +1,96 @@
-//! The lanes: sixteen f32 at a time, on every level.
+//! The lanes: sixteen f32 at a time, the same operations on every level.
+//!
+//! A kernel is a struct of borrowed operands with one generic `run` ([`Kernel`]), written once over
+//! [`Simd`]; [`Dispatch`] is the value that says on which instructions and with which roundings it
+//! runs. Only this room holds instruction sets, and only it holds `unsafe`: loads of exactly sixteen
+//! elements, and the calls that enter a level after its detection.
+//!
+//! Whatever the level, a vector is sixteen *virtual* lanes: one AVX-512 register, two AVX2 registers,
+//! four SSE2/NEON/simd128 registers, or an array. Sums are formed per lane and reduced by one fixed
+//! tree, so the width of the machine never shows in a result.
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod avx2;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod avx512;
+mod baseline;
+mod dispatch;
+pub(crate) mod exp;
 mod level;
+pub(crate) mod tanh;
 
+use half::{bf16, f16};
+
+pub use dispatch::Dispatch;
 pub use level::{Arithmetic, Level};
+
+/// Lanes of a vector, on every level.
+pub(crate) const LANES: usize = 16;
+
+/// Work that can be entered at any level.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The work, generic over the lanes. Implementations are `#[inline(always)]`, so that the level's
+    /// instructions reach the loops.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
+pub trait Simd: Copy {
+    /// Sixteen f32.
+    type F: Copy;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load_f32(self, x: &[f32; LANES]) -> Self::F;
+    fn load_f16(self, x: &[f16; LANES]) -> Self::F;
+    fn load_bf16(self, x: &[bf16; LANES]) -> Self::F;
+    fn store_f32(self, a: Self::F, out: &mut [f32; LANES]);
+    /// Rounds to nearest, ties to even.
+    fn store_f16(self, a: Self::F, out: &mut [f16; LANES]);
+    /// Rounds to nearest, ties to even; NaN stays NaN.
+    fn store_bf16(self, a: Self::F, out: &mut [bf16; LANES]);
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn abs(self, a: Self::F) -> Self::F;
+    /// a · b + c: rounded once in fused arithmetic, twice in portable arithmetic.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// c − a · b, likewise.
+    fn neg_mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The larger of a bound and x; a NaN in `x` is kept.
+    fn at_least(self, bound: Self::F, x: Self::F) -> Self::F;
+    /// Running maximum. A NaN in `x` may be ignored or kept: callers learn of NaN from their sums.
+    fn max(self, acc: Self::F, x: Self::F) -> Self::F;
+    /// a < b ? x : y, per lane; y where either is NaN.
+    fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
+    /// Whether a > b in any lane.
+    fn any_gt(self, a: Self::F, b: Self::F) -> bool;
+    /// The bits of `a` shifted into the exponent field: `a.to_bits() << 23`.
+    fn to_exponent(self, a: Self::F) -> Self::F;
+    /// Σ (a + b) over the lanes in f64: per lane first, then halves 8, 4, 2, 1.
+    fn sum_f64(self, a: Self::F, b: Self::F) -> f64;
+
+    #[inline(always)]
+    fn to_array(self, a: Self::F) -> [f32; LANES] {
+        let mut out = [0.0; LANES];
+        self.store_f32(a, &mut out);
+        out
+    }
+}
+
+/// The fixed tree of [`Simd::sum_f64`], for levels that reduce in scalar code.
+#[inline(always)]
+fn sum_tree(a: [f32; LANES], b: [f32; LANES]) -> f64 {
+    let mut d = [0.0_f64; LANES];
+    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
+        *d = f64::from(a) + f64::from(b);
+    }
+    let [d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15] = d;
+    let (e0, e1, e2, e3) = (d0 + d8, d1 + d9, d2 + d10, d3 + d11);
+    let (e4, e5, e6, e7) = (d4 + d12, d5 + d13, d6 + d14, d7 + d15);
+    let (f0, f1, f2, f3) = (e0 + e4, e1 + e5, e2 + e6, e3 + e7);
+    (f0 + f2) + (f1 + f3)
+}

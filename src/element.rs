@@ -1,0 +1,65 @@
+//! Storage of logits and gradients: f32, f16, bf16. Arithmetic is never done in 16 bits.
+
+use crate::simd::{LANES, Simd};
+use half::{bf16, f16};
+
+/// An element type that logits and their gradients can be stored in.
+///
+/// Sealed: `f32`, [`f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to nearest with
+/// ties to even.
+pub trait Element: Copy + private::Sealed {
+    /// −inf, the value of masked vocabulary.
+    const NEG_INFINITY: Self;
+    /// Zero.
+    const ZERO: Self;
+
+    /// The value, exactly.
+    fn to_f32(self) -> f32;
+    /// The nearest value of this type, ties to even.
+    fn from_f32(x: f32) -> Self;
+}
+
+mod private {
+    use super::{LANES, Simd};
+
+    /// The vector side of `Element`, out of reach of other crates.
+    pub trait Sealed: Sized {
+        fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
+        fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
+    }
+}
+
+macro_rules! element {
+    ($t:ty, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $to:expr, $from:expr) => {
+        impl Element for $t {
+            const NEG_INFINITY: Self = $neg_inf;
+            const ZERO: Self = $zero;
+
+            #[inline]
+            fn to_f32(self) -> f32 {
+                $to(self)
+            }
+
+            #[inline]
+            fn from_f32(x: f32) -> Self {
+                $from(x)
+            }
+        }
+
+        impl private::Sealed for $t {
+            #[inline(always)]
+            fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
+                s.$load(x)
+            }
+
+            #[inline(always)]
+            fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]) {
+                s.$store(a, out);
+            }
+        }
+    };
+}
+
+element!(f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, |x| x, |x| x);
+element!(f16, load_f16, store_f16, f16::NEG_INFINITY, f16::ZERO, f16::to_f32, f16::from_f32);
+element!(bf16, load_bf16, store_bf16, bf16::NEG_INFINITY, bf16::ZERO, bf16::to_f32, bf16::from_f32);

@@ -1,0 +1,190 @@
+//! What comes in: views of the caller's logits, by rows.
+//!
+//! R rows × V vocabulary, row stride S ≥ V, all in elements. Row t predicts the token `targets[t]`;
+//! shifting tokens by one against rows is the caller's business, done once when the targets are laid
+//! out: row t of a model's output scores token t + 1 of its input.
+//!
+//! ```text
+//! input tokens   p0 p1 | c0 c1 c2          prompt p, completion c
+//! rows            0  1    2  3  4          row t is the output at position t
+//! targets        p1 c0   c1 c2  –          targets[t] = input[t + 1]
+//! span            [1, 4): rows 1, 2, 3 score c0, c1, c2
+//! ```
+//!
+//! Columns V..S are padding and never read; rows outside every span are neither read nor written.
+
+use crate::error::Buffer;
+use crate::{Element, Error, Transform};
+
+/// Logits to read: `rows × vocab` with a row stride, in the caller's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Logits<'a, E> {
+    data: &'a [E],
+    shape: Shape,
+}
+
+/// Logits to read and to replace by their gradients, or a place for gradients alone.
+#[derive(Debug)]
+pub struct LogitsMut<'a, E> {
+    data: &'a mut [E],
+    shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Shape {
+    rows: usize,
+    vocab: usize,
+    stride: usize,
+    transform: Transform,
+}
+
+impl Shape {
+    /// The last row may end at its vocabulary: views into larger buffers need not own its padding.
+    fn new(len: usize, rows: usize, vocab: usize, stride: usize) -> Result<Self, Error> {
+        if vocab == 0 {
+            return Err(Error::EmptyVocabulary);
+        }
+        if u32::try_from(vocab).is_err() {
+            return Err(Error::VocabularyTooLarge { vocab });
+        }
+        if stride < vocab {
+            return Err(Error::StrideBelowVocabulary { stride, vocab });
+        }
+        if rows.checked_mul(stride).is_none() {
+            return Err(Error::ShapeOverflow { rows, stride });
+        }
+        let expected = if rows == 0 { 0 } else { (rows - 1) * stride + vocab };
+        if len < expected || len > rows * stride {
+            return Err(Error::Length { buffer: Buffer::Logits, expected, found: len });
+        }
+        Ok(Self { rows, vocab, stride, transform: Transform::NONE })
+    }
+
+    fn range(&self, row: usize) -> core::ops::Range<usize> {
+        let start = row.saturating_mul(self.stride);
+        start..start.saturating_add(self.vocab)
+    }
+}
+
+impl<'a, E: Element> Logits<'a, E> {
+    /// Contiguous rows: `data` holds exactly `rows · vocab` elements.
+    ///
+    /// # Errors
+    /// [`Error::EmptyVocabulary`], [`Error::VocabularyTooLarge`], [`Error::ShapeOverflow`],
+    /// [`Error::Length`].
+    pub fn new(data: &'a [E], rows: usize, vocab: usize) -> Result<Self, Error> {
+        Self::with_stride(data, rows, vocab, vocab)
+    }
+
+    /// Rows `stride` elements apart, of which the first `vocab` are logits.
+    ///
+    /// `data` holds `rows · stride` elements; the padding of the last row may be missing.
+    ///
+    /// # Errors
+    /// As [`Logits::new`], and [`Error::StrideBelowVocabulary`].
+    pub fn with_stride(
+        data: &'a [E],
+        rows: usize,
+        vocab: usize,
+        stride: usize,
+    ) -> Result<Self, Error> {
+        Ok(Self { data, shape: Shape::new(data.len(), rows, vocab, stride)? })
+    }
+
+    /// The same logits, seen through a transform.
+    #[must_use]
+    pub const fn with_transform(mut self, transform: Transform) -> Self {
+        self.shape.transform = transform;
+        self
+    }
+
+    /// R.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.shape.rows
+    }
+
+    /// V.
+    #[must_use]
+    pub const fn vocab(&self) -> usize {
+        self.shape.vocab
+    }
+
+    /// What turns an element into a logit.
+    #[must_use]
+    pub const fn transform(&self) -> Transform {
+        self.shape.transform
+    }
+
+    /// The V logits of a row as stored; empty past the last row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &'a [E] {
+        self.data.get(self.shape.range(row)).unwrap_or_default()
+    }
+}
+
+impl<'a, E: Element> LogitsMut<'a, E> {
+    /// As [`Logits::new`].
+    ///
+    /// # Errors
+    /// As [`Logits::new`].
+    pub fn new(data: &'a mut [E], rows: usize, vocab: usize) -> Result<Self, Error> {
+        Self::with_stride(data, rows, vocab, vocab)
+    }
+
+    /// As [`Logits::with_stride`].
+    ///
+    /// # Errors
+    /// As [`Logits::with_stride`].
+    pub fn with_stride(
+        data: &'a mut [E],
+        rows: usize,
+        vocab: usize,
+        stride: usize,
+    ) -> Result<Self, Error> {
+        let shape = Shape::new(data.len(), rows, vocab, stride)?;
+        Ok(Self { data, shape })
+    }
+
+    /// The same logits, seen through a transform.
+    #[must_use]
+    pub const fn with_transform(mut self, transform: Transform) -> Self {
+        self.shape.transform = transform;
+        self
+    }
+
+    /// The same view, to read.
+    #[must_use]
+    pub const fn as_logits(&self) -> Logits<'_, E> {
+        Logits { data: self.data, shape: self.shape }
+    }
+
+    /// The same view for a shorter time, so that it can be used again.
+    #[must_use]
+    pub const fn reborrow(&mut self) -> LogitsMut<'_, E> {
+        LogitsMut { data: self.data, shape: self.shape }
+    }
+
+    /// R.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.shape.rows
+    }
+
+    /// V.
+    #[must_use]
+    pub const fn vocab(&self) -> usize {
+        self.shape.vocab
+    }
+
+    /// What turns an element into a logit.
+    #[must_use]
+    pub const fn transform(&self) -> Transform {
+        self.shape.transform
+    }
+
+    /// The V elements of a row; empty past the last row.
+    pub fn row_mut(&mut self, row: usize) -> &mut [E] {
+        self.data.get_mut(self.shape.range(row)).unwrap_or_default()
+    }
+}

@@ -1,0 +1,10 @@
+//! Stage 4: from pairs of sequence log-probs to the preference loss and its gradient.
+
+mod dpo;
+mod pair;
+mod summary;
+
+pub use dpo::Dpo;
+pub(crate) use pair::check_pairs;
+pub use pair::{Pair, PairBatch, PairLogProbs, PairLoss, PairOut, Reference, preference_loss};
+pub use summary::Summary;

@@ -1,0 +1,162 @@
+//! The baseline of every target: `wide` lanes, compiled for what the build allows.
+
+use super::{LANES, Simd, sum_tree};
+use half::{bf16, f16};
+use wide::{f32x16, u32x16};
+
+/// Whether `wide` multiplies and adds with one rounding in this build.
+pub(super) const HAS_FMA: bool = cfg!(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
+    all(target_arch = "aarch64", target_feature = "neon"),
+));
+
+/// Lanes of the build's baseline; `FUSED` only where [`HAS_FMA`].
+#[derive(Clone, Copy)]
+pub(super) struct Baseline<const FUSED: bool>;
+
+#[inline(always)]
+fn widen(x: [u16; LANES]) -> u32x16 {
+    u32x16::new(x.map(u32::from))
+}
+
+impl<const FUSED: bool> Simd for Baseline<FUSED> {
+    type F = f32x16;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x16 {
+        f32x16::splat(x)
+    }
+
+    #[inline(always)]
+    fn load_f32(self, x: &[f32; LANES]) -> f32x16 {
+        f32x16::new(*x)
+    }
+
+    /// Moves exponent and mantissa into f32's fields and corrects the bias by an exact product,
+    /// which also normalises subnormals; infinities and NaN get the full exponent.
+    #[inline(always)]
+    fn load_f16(self, x: &[f16; LANES]) -> f32x16 {
+        let h = widen(x.map(f16::to_bits));
+        let magnitude = (h & u32x16::splat(0x7fff)) << 13_u32;
+        let sign = (h & u32x16::splat(0x8000)) << 16_u32;
+        let scaled = f32x16::from_bits(magnitude) * f32x16::splat(f32::from_bits(0x7780_0000));
+        let infinite = u32x16::splat(0x0f80_0000 - 1).simd_lt(magnitude);
+        let exponent = infinite & u32x16::splat(0x7f80_0000);
+        f32x16::from_bits(scaled.to_bits() | exponent | sign)
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, x: &[bf16; LANES]) -> f32x16 {
+        f32x16::from_bits(widen(x.map(bf16::to_bits)) << 16_u32)
+    }
+
+    #[inline(always)]
+    fn store_f32(self, a: f32x16, out: &mut [f32; LANES]) {
+        *out = a.to_array();
+    }
+
+    #[inline(always)]
+    fn store_f16(self, a: f32x16, out: &mut [f16; LANES]) {
+        let bits = a.to_bits();
+        let magnitude = bits & u32x16::splat(0x7fff_ffff);
+        let sign = (bits >> 16_u32) & u32x16::splat(0x8000);
+        // Normal results: rebias the exponent and round as for bf16, thirteen bits down.
+        let odd = (magnitude >> 13_u32) & u32x16::splat(1);
+        let normal = (magnitude + u32x16::splat(0xc800_0fff) + odd) >> 13_u32;
+        // Subnormal results: adding ½ leaves multiples of 2^-24 in the low bits, rounded by the adder.
+        let half = u32x16::splat(0x3f00_0000);
+        let sum = f32x16::from_bits(magnitude) + f32x16::from_bits(half);
+        let small = magnitude.simd_lt(u32x16::splat(0x3880_0000));
+        let finite = small.select(sum.to_bits() - half, normal);
+        let large = u32x16::splat(0x477f_ffff).simd_lt(magnitude);
+        let bounded = large.select(u32x16::splat(0x7c00), finite);
+        let nan = u32x16::splat(0x7f80_0000).simd_lt(magnitude);
+        let payload = ((magnitude >> 13_u32) & u32x16::splat(0x3ff)) | u32x16::splat(0x7e00);
+        let kept = nan.select(payload, bounded) | sign;
+        *out = kept.to_array().map(|b| f16::from_bits(low_half(b)));
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, a: f32x16, out: &mut [bf16; LANES]) {
+        // Half of the dropped bits' range, plus one where the kept part is odd: nearest, ties to even.
+        let bits = a.to_bits();
+        let odd = (bits >> 16_u32) & u32x16::splat(1);
+        let rounded = (bits + u32x16::splat(0x7fff) + odd) >> 16_u32;
+        let quiet = (bits >> 16_u32) | u32x16::splat(0x40);
+        let nan = u32x16::splat(0x7f80_0000).simd_lt(bits & u32x16::splat(0x7fff_ffff));
+        let kept = nan.select(quiet, rounded);
+        *out = kept.to_array().map(|b| bf16::from_bits(low_half(b)));
+    }
+
+    #[inline(always)]
+    fn add(self, a: f32x16, b: f32x16) -> f32x16 {
+        a + b
+    }
+
+    #[inline(always)]
+    fn sub(self, a: f32x16, b: f32x16) -> f32x16 {
+        a - b
+    }
+
+    #[inline(always)]
+    fn mul(self, a: f32x16, b: f32x16) -> f32x16 {
+        a * b
+    }
+
+    #[inline(always)]
+    fn div(self, a: f32x16, b: f32x16) -> f32x16 {
+        a / b
+    }
+
+    #[inline(always)]
+    fn abs(self, a: f32x16) -> f32x16 {
+        a.abs()
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
+        if FUSED { a.mul_add(b, c) } else { a * b + c }
+    }
+
+    #[inline(always)]
+    fn neg_mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
+        if FUSED { a.mul_neg_add(b, c) } else { c - a * b }
+    }
+
+    #[inline(always)]
+    fn at_least(self, bound: f32x16, x: f32x16) -> f32x16 {
+        // `fast_max` returns its second operand on NaN where it is `maxps`, its first elsewhere.
+        if cfg!(target_feature = "sse") { bound.fast_max(x) } else { x.fast_max(bound) }
+    }
+
+    #[inline(always)]
+    fn max(self, acc: f32x16, x: f32x16) -> f32x16 {
+        if cfg!(target_feature = "sse") { x.fast_max(acc) } else { acc.fast_max(x) }
+    }
+
+    #[inline(always)]
+    fn select_lt(self, a: f32x16, b: f32x16, x: f32x16, y: f32x16) -> f32x16 {
+        a.simd_lt(b).select(x, y)
+    }
+
+    #[inline(always)]
+    fn any_gt(self, a: f32x16, b: f32x16) -> bool {
+        a.simd_gt(b).any()
+    }
+
+    #[inline(always)]
+    fn to_exponent(self, a: f32x16) -> f32x16 {
+        f32x16::from_bits(a.to_bits() << 23_u32)
+    }
+
+    #[inline(always)]
+    fn sum_f64(self, a: f32x16, b: f32x16) -> f64 {
+        sum_tree(a.to_array(), b.to_array())
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "keeps the low sixteen bits by intent")]
+fn low_half(b: u32) -> u16 {
+    b as u16
+}

@@ -1,0 +1,97 @@
+//! The whole step in one call, for the common case: it only composes the stages.
+
+use crate::error::{Buffer, check_length};
+use crate::preference::{PairBatch, PairLoss, PairOut, Reference, check_pairs, preference_loss};
+use crate::{
+    Dispatch, Dpo, Element, Error, GradBatch, LogitsMut, Pair, RowNorm, SequenceLogProb, Span,
+    Summary, Targets, TokenOut, logit_grads_in_place, sequence_log_probs, token_log_probs,
+};
+
+/// What a step is about: targets, sequences, preferences and the frozen reference.
+#[derive(Clone, Copy, Debug)]
+pub struct StepBatch<'a> {
+    /// Target of each row, R.
+    pub targets: Targets<'a>,
+    /// Rows of each sequence, N.
+    pub spans: &'a [Span],
+    /// Preferences among the sequences, P.
+    pub pairs: &'a [Pair],
+    /// Log-probs of the sequences under the reference, N.
+    pub reference: Reference<'a>,
+    /// As [`PairBatch::weights`].
+    pub weights: Option<&'a [f32]>,
+    /// As [`PairBatch::offsets`].
+    pub offsets: Option<&'a [f32]>,
+    /// As [`PairBatch::divisor`].
+    pub divisor: f64,
+}
+
+impl<'a> StepBatch<'a> {
+    /// A step without weights and offsets.
+    #[must_use]
+    pub const fn new(
+        targets: Targets<'a>,
+        spans: &'a [Span],
+        pairs: &'a [Pair],
+        reference: Reference<'a>,
+        divisor: f64,
+    ) -> Self {
+        Self { targets, spans, pairs, reference, weights: None, offsets: None, divisor }
+    }
+}
+
+/// Buffers of a step; afterwards they hold what the stages found.
+#[derive(Debug)]
+pub struct StepScratch<'a> {
+    /// Token log-probs, R.
+    pub log_probs: &'a mut [f32],
+    /// Norms of the rows, R.
+    pub norms: &'a mut [RowNorm],
+    /// Policy log-probs of the sequences, N.
+    pub sequences: &'a mut [SequenceLogProb],
+    /// ∂L/∂log π of the sequences, N.
+    pub d_log_probs: &'a mut [f64],
+    /// Losses of the pairs, P.
+    pub losses: &'a mut [PairLoss],
+}
+
+/// Policy logits → loss summary, with the logits of the scored rows replaced by their gradients.
+///
+/// ```text
+/// token_log_probs → sequence_log_probs → preference_loss → logit_grads_in_place
+/// ```
+///
+/// # Errors
+/// Those of the stages. On any error the logits are unchanged: shapes and parameters are checked
+/// before anything is written, and rows or pairs that are not finite are found before the backward.
+///
+/// # Panics
+/// Never.
+///
+/// # Example
+/// See the [crate's front page](crate).
+pub fn dpo_step<E: Element>(
+    dispatch: Dispatch,
+    loss: &Dpo,
+    logits: LogitsMut<'_, E>,
+    batch: &StepBatch<'_>,
+    scratch: StepScratch<'_>,
+) -> Result<Summary, Error> {
+    let StepBatch { targets, spans, pairs, reference, weights, offsets, divisor } = *batch;
+    let StepScratch { log_probs, norms, sequences, d_log_probs, losses } = scratch;
+    check_pairs(pairs, spans.len(), weights, offsets, divisor)?;
+    check_length(Buffer::Sequences, spans.len(), sequences.len())?;
+    check_length(Buffer::Reference, spans.len(), reference.len())?;
+    check_length(Buffer::SequenceGrads, spans.len(), d_log_probs.len())?;
+    check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
+
+    let out = TokenOut::new(log_probs).with_norms(norms);
+    token_log_probs(dispatch, logits.as_logits(), targets, spans, out)?;
+    sequence_log_probs(log_probs, targets, spans, None, sequences)?;
+    let batch = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
+    let out = PairOut { losses, d_log_probs };
+    let summary = preference_loss(loss, &batch, out)?;
+    let batch = GradBatch::new(targets, spans, norms, d_log_probs);
+    logit_grads_in_place(dispatch, logits, &batch)?;
+    Ok(summary)
+}

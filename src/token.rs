@@ -1,0 +1,156 @@
+//! Stage 2: from rows of logits to token log-probs.
+//!
+//! ```text
+//! log p_t = y_t[target_t] − log Z_t = −log1p(rest_t / e^(y_t[target_t]))
+//! ```
+//!
+//! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
+
+use crate::error::{Buffer, check_length};
+use crate::row::{Extra, Finished, Moments, RowDetails, RowNorm, RowStats};
+use crate::simd::{Dispatch, Kernel, Simd};
+use crate::span::{self, Span, Targets};
+use crate::{Element, Error, Logits};
+
+/// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
+#[derive(Debug)]
+pub struct TokenOut<'a> {
+    log_probs: &'a mut [f32],
+    norms: Option<&'a mut [RowNorm]>,
+    details: Option<&'a mut [RowDetails]>,
+}
+
+impl<'a> TokenOut<'a> {
+    /// Token log-probs alone, R of them: all that a reference model needs.
+    #[must_use]
+    pub const fn new(log_probs: &'a mut [f32]) -> Self {
+        Self { log_probs, norms: None, details: None }
+    }
+
+    /// Also what the backward needs of each row, R of them.
+    #[must_use]
+    pub const fn with_norms(mut self, norms: &'a mut [RowNorm]) -> Self {
+        self.norms = Some(norms);
+        self
+    }
+
+    /// Also entropy, argmax, mean logit and log Σp² of each row, R of them, from the same sweep.
+    #[must_use]
+    pub const fn with_details(mut self, details: &'a mut [RowDetails]) -> Self {
+        self.details = Some(details);
+        self
+    }
+}
+
+/// Log-prob of the target of every scored row: `log p = y[target] − log Z`.
+///
+/// Rows outside the spans, and rows whose target is the ignore value, are neither read nor written.
+///
+/// # Numerics
+/// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near 0
+/// it is relative: a target that holds nearly all the mass keeps its small log-prob. A row's result
+/// depends on nothing but its logits, its target and the dispatch's arithmetic.
+/// A target on a masked (−inf) logit yields −inf.
+///
+/// # Errors
+/// Before anything is written: [`Error::Length`], [`Error::SpanOutOfRange`],
+/// [`Error::SpansOverlap`], [`Error::TargetOutOfRange`], [`Error::NoScoredTokens`].
+/// After all other rows are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but
+/// −inf; their results are NaN.
+///
+/// # Panics
+/// Never.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::{Dispatch, Logits, Span, Targets, TokenOut, token_log_probs};
+/// let logits = [0.0_f32, 0.0, 20.0, 0.0];
+/// let logits = Logits::new(&logits, 2, 2)?;
+/// let mut log_probs = [0.0; 2];
+/// let (targets, spans) = ([0, 0], [Span::new(0, 2)]);
+/// let out = TokenOut::new(&mut log_probs);
+/// token_log_probs(Dispatch::detect(), logits, Targets::new(&targets), &spans, out)?;
+/// assert_eq!(log_probs[0], -core::f32::consts::LN_2);
+/// assert!((log_probs[1] / -2.061153622438558e-9 - 1.0).abs() < 1e-6);
+/// # Ok::<(), dpo_kernel::Error>(())
+/// ```
+pub fn token_log_probs<E: Element>(
+    dispatch: Dispatch,
+    logits: Logits<'_, E>,
+    targets: Targets<'_>,
+    spans: &[Span],
+    out: TokenOut<'_>,
+) -> Result<(), Error> {
+    let rows = logits.rows();
+    span::check(targets, spans, rows, Some(logits.vocab()))?;
+    check_length(Buffer::TokenLogProbs, rows, out.log_probs.len())?;
+    if let Some(norms) = &out.norms {
+        check_length(Buffer::RowNorms, rows, norms.len())?;
+    }
+    if let Some(details) = &out.details {
+        check_length(Buffer::RowDetails, rows, details.len())?;
+    }
+    let bad = if out.details.is_some() {
+        dispatch.run(Tokens { logits, targets, spans, out, moments: Moments::NONE })
+    } else {
+        dispatch.run(Tokens { logits, targets, spans, out, moments: () })
+    };
+    match bad {
+        NonFinite { count: 0, .. } => Ok(()),
+        NonFinite { first, count } => Err(Error::NonFiniteRows { first, count }),
+    }
+}
+
+/// Rows without a finite log Z: the lowest and how many.
+struct NonFinite {
+    first: usize,
+    count: usize,
+}
+
+struct Tokens<'a, E, D> {
+    logits: Logits<'a, E>,
+    targets: Targets<'a>,
+    spans: &'a [Span],
+    out: TokenOut<'a>,
+    moments: D,
+}
+
+impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
+    type Output = NonFinite;
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) -> NonFinite {
+        let mut bad = NonFinite { first: usize::MAX, count: 0 };
+        let transform = self.logits.transform();
+        for &span in self.spans {
+            for (row, target) in self.targets.scored_rows(span) {
+                let mut stats = RowStats::with_moments(transform, Some(target), self.moments);
+                stats.fold_at(s, self.logits.row(row), 0);
+                let finished = stats.finish();
+                if !finished.norm.is_valid() {
+                    bad = NonFinite { first: bad.first.min(row), count: bad.count + 1 };
+                }
+                self.out.write(row, &finished);
+                if let Some(details) = self.out.details.as_deref_mut()
+                    && let Some(to) = details.get_mut(row)
+                {
+                    D::record(&stats, to);
+                }
+            }
+        }
+        bad
+    }
+}
+
+impl TokenOut<'_> {
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
+    fn write(&mut self, row: usize, finished: &Finished) {
+        if let Some(to) = self.log_probs.get_mut(row) {
+            *to = finished.log_prob as f32;
+        }
+        if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
+            *to = finished.norm;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What a model does to its logits after the head: scale, softcap, temperature.
+
+use crate::Error;
+use crate::error::Parameter;
+
+/// `y = c·tanh(scale·x / c) / temperature`, or `y = scale·x / temperature` without a softcap.
+///
+/// x is what lies in the buffer, y the logit whose softmax is the policy. Log-probs are those of y;
+/// gradients are with respect to x: the backward multiplies by dy/dx.
+///
+/// A masked x = −inf stays masked (y = −inf) under a softcap too.
+///
+/// # Numerics
+/// Scale and temperature cost no rounding: their quotient enters the exponential's reduction as a
+/// two-word constant. tanh is evaluated in f32 lanes to 2 ulp, so log-probs under a softcap carry an
+/// error of about 2 ulp of c / temperature.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Transform {
+    /// k: y = k·v
+    factor: f64,
+    /// v = tanh(inner·x) if there is a softcap, else v = x
+    inner: Option<f32>,
+    /// dy/dx where tanh' = 1
+    slope: f64,
+}
+
+impl Transform {
+    /// y = x.
+    pub const NONE: Self = Self { factor: 1.0, inner: None, slope: 1.0 };
+
+    /// A transform from its three parameters; 1, `None`, 1 is [`Transform::NONE`].
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if one of them is not finite and positive, or if their quotients leave
+    /// f32's normal range.
+    ///
+    /// # Example
+    /// ```
+    /// use dpo_kernel::Transform;
+    /// let gemma = Transform::new(1.0, Some(30.0), 0.7)?;
+    /// let cohere = Transform::new(0.0625, None, 1.0)?;
+    /// # Ok::<(), dpo_kernel::Error>(())
+    /// ```
+    pub fn new(scale: f32, softcap: Option<f32>, temperature: f32) -> Result<Self, Error> {
+        let scale = positive(Parameter::Scale, scale)?;
+        let temperature = positive(Parameter::Temperature, temperature)?;
+        let slope = normal(scale / temperature)?;
+        match softcap {
+            None => Ok(Self { factor: slope, inner: None, slope }),
+            Some(cap) => {
+                let cap = positive(Parameter::Softcap, cap)?;
+                let inner = normal(scale / cap)?;
+                #[allow(clippy::cast_possible_truncation, reason = "checked to be a normal f32")]
+                let inner = Some(inner as f32);
+                Ok(Self { factor: normal(cap / temperature)?, inner, slope })
+            }
+        }
+    }
+
+    /// Whether y = x.
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
+    pub(crate) const fn factor(self) -> f64 {
+        self.factor
+    }
+
+    pub(crate) const fn inner(self) -> Option<f32> {
+        self.inner
+    }
+
+    pub(crate) const fn slope(self) -> f64 {
+        self.slope
+    }
+}
+
+impl Default for Transform {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+fn positive(parameter: Parameter, value: f32) -> Result<f64, Error> {
+    let value = f64::from(value);
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(Error::Parameter { parameter, value })
+    }
+}
+
+/// Quotients must keep a reciprocal in f32 too: the kernels divide by them.
+fn normal(value: f64) -> Result<f64, Error> {
+    if (1e-30..=1e30).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::Parameter { parameter: Parameter::Transform, value })
+    }
+}
