@@ -178,7 +178,7 @@ pub fn tile_grads_in_place<E: Element>(
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
     let column = Column { target: target.unwrap_or(usize::MAX), norm, coefficient };
-    dispatch.run(Tile { tile, transform, column });
+    dispatch.run(Tile { elements: tile, transform, column });
     Ok(())
 }
 
@@ -227,7 +227,7 @@ impl<E: Element> Kernel for InPlace<'_, E> {
 }
 
 struct Tile<'a, E> {
-    tile: &'a mut [E],
+    elements: &'a mut [E],
     transform: Transform,
     column: Column,
 }
@@ -237,7 +237,7 @@ impl<E: Element> Kernel for Tile<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        in_place(s, self.tile, self.transform, &self.column);
+        in_place(s, self.elements, self.transform, &self.column);
     }
 }
 

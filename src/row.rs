@@ -203,39 +203,24 @@ impl<D: Extra> RowStats<D> {
             self.target_value = Some(value_of(s, self.transform, x.to_f32()));
         }
         let mut blocks = Blocks { tile, hole, at: 0 };
+        let mut overflowed = false;
         while let Some(block) = blocks.block() {
-            let reference = match self.reference {
-                Some(reference) => reference,
-                None => match self.start(s, &block) {
-                    Some(reference) => reference,
-                    None => {
-                        blocks.at += BLOCK;
-                        continue;
-                    }
-                },
+            // A block whose maximum is far above the reference is done again relative to itself,
+            // where nothing overflows; one without a number is left out.
+            let known = if overflowed { None } else { self.reference };
+            let reference = if known.is_some() { known } else { self.start(s, &block) };
+            let Some(reference) = reference else {
+                blocks.at += BLOCK;
+                overflowed = false;
+                continue;
             };
-            let overflowed = if self.transform.is_none() && reference.shift.to_bits() == 0 {
+            overflowed = if self.transform.is_none() && reference.shift.to_bits() == 0 {
                 self.sum_blocks::<S, E, true>(s, &mut blocks, first_column, reference)
             } else {
                 self.sum_blocks::<S, E, false>(s, &mut blocks, first_column, reference)
             };
-            if overflowed {
-                // This block's maximum is far above the reference, or is +inf: it is done again
-                // relative to itself, where nothing overflows, or left out if it is not numbers.
-                self.leave_reference(s, &mut blocks);
-            }
         }
         self.columns += tile.len() as u64;
-    }
-
-    /// A new reference from the block at hand; past it if it has none.
-    #[inline(always)]
-    fn leave_reference<S: Simd, E: Element>(&mut self, s: S, blocks: &mut Blocks<'_, E>) {
-        if let Some(block) = blocks.block()
-            && self.start(s, &block).is_none()
-        {
-            blocks.at += BLOCK;
-        }
     }
 
     /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
@@ -390,12 +375,12 @@ pub(crate) struct Values<S: Simd> {
 impl<S: Simd> Values<S> {
     #[inline(always)]
     pub(crate) fn new(s: S, transform: Transform, shift: f32) -> Self {
+        let mut values = Self { inner: None, shift: s.splat(shift) };
         // Not `map`: closures do not take part in a level's instructions.
-        let inner = match transform.inner() {
-            Some(a) => Some(s.splat(a)),
-            None => None,
-        };
-        Self { inner, shift: s.splat(shift) }
+        if let Some(inner) = transform.inner() {
+            values.inner = Some(s.splat(inner));
+        }
+        values
     }
 
     /// tanh(inner·x) or x; infinities stay what they are under a softcap too.

@@ -66,13 +66,13 @@ impl Reference<'_> {
 /// The four log-probs of one pair, with its weight and margin offset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairLogProbs {
-    /// log π(y_w)
+    /// `log π(y_w)`
     pub policy_chosen: f64,
-    /// log π(y_l)
+    /// `log π(y_l)`
     pub policy_rejected: f64,
-    /// log π_ref(y_w)
+    /// `log π_ref(y_w)`
     pub reference_chosen: f64,
-    /// log π_ref(y_l)
+    /// `log π_ref(y_l)`
     pub reference_rejected: f64,
     /// Factor on the loss, ≥ 0.
     pub weight: f64,
@@ -106,15 +106,15 @@ impl PairLogProbs {
 pub struct PairLoss {
     /// weight · ℓ(z)
     pub loss: f64,
-    /// Implicit reward β·(log π − log π_ref) of the chosen answer.
+    /// Implicit reward `β·(log π − log π_ref)` of the chosen answer.
     pub reward_chosen: f64,
     /// Implicit reward of the rejected answer.
     pub reward_rejected: f64,
     /// β·(a − b): the difference of the rewards, formed from the log-ratios.
     pub margin: f64,
-    /// ∂L/∂log π(y_w)
+    /// `∂L/∂log π(y_w)`
     pub d_chosen: f64,
-    /// ∂L/∂log π(y_l)
+    /// `∂L/∂log π(y_l)`
     pub d_rejected: f64,
 }
 
@@ -173,13 +173,13 @@ impl<'a> PairBatch<'a> {
 pub struct PairOut<'a> {
     /// One a pair, P.
     pub losses: &'a mut [PairLoss],
-    /// ∂(Σ L / divisor)/∂log π of every sequence, N; 0 where no pair names it.
+    /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no pair names it.
     pub d_log_probs: &'a mut [f64],
 }
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
 ///
-/// Each pair's loss is [`Dpo::evaluate`]; `d_log_probs` collects ∂(Σ L / divisor)/∂log π(y) over the
+/// Each pair's loss is [`Dpo::evaluate`]; `d_log_probs` collects `∂(Σ L / divisor)/∂log π(y)` over the
 /// pairs that name a sequence, in pair order.
 ///
 /// # Numerics

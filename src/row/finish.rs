@@ -84,7 +84,7 @@ impl<D: Extra> RowStats<D> {
     /// log p of the target, ≤ 0, if its column was folded; NaN where [`RowStats::log_z`] is.
     ///
     /// # Numerics
-    /// −log1p(rest / e^(y_target)): relative accuracy down to the smallest log-prob.
+    /// `−log1p(rest / e^y)`, y the target's logit: relative accuracy down to the smallest log-prob.
     #[must_use]
     pub fn log_prob(&self) -> Option<f64> {
         self.target_value.map(|_| self.finish().log_prob)

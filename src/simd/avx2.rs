@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code, reason = "intrinsics of a level that the token proves")]
 #![allow(unused_unsafe, reason = "calls of `op!` nest")]
+#![allow(clippy::cast_ptr_alignment, reason = "the loads and stores are unaligned ones")]
+#![allow(clippy::unused_self, reason = "`self` is the proof that the instructions exist")]
 
 #[cfg(target_arch = "x86")]
 use core::arch::x86 as arch;
