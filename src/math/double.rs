@@ -2,31 +2,89 @@
 //!
 //! Each is written so that neither tail loses its digits: the exponential is only ever taken of a
 //! number ≤ 0, so it cannot overflow, and what it is added to is at least as large as it is.
+//!
+//! The bounds below are the worst that a search found, with the input it was found at; they come
+//! from `cargo run --release -p dpo-kernel-exhaustive -- --ulps 4e5`. What `libm` promises, 1 ulp
+//! for each of its functions, gives up to @PROMISE@ ulp.
 
 use core::f64::consts::LN_2;
 
 use libm::{exp, expm1, log, log1p};
 
-/// Logarithm of the logistic function.
+/// Logarithm of the logistic function: minus the loss of a margin `x`.
+///
+/// ```text
+/// log σ(x) = −softplus(−x) = min(x, 0) − log(1 + e^−|x|)
+/// ```
+///
+/// # Numerics
+/// Worst error found: @LS@.
+/// Both tails keep full relative accuracy: −e⁻ˣ(1 − …) to the right, down to x = 745, where it
+/// leaves the range of f64; x to the left.
+/// −inf gives −inf; +inf gives −0, the limit from below, as does any x > 745.14; NaN gives NaN.
+///
+/// # Panics
+/// Never.
+///
+/// The form is that of `PyTorch` and JAX; `log(sigmoid(x))` gives −inf for x < −745 and
+/// `log(1 + exp(−x))` gives 0 for x > 37.
 #[must_use]
 pub fn log_sigmoid(x: f64) -> f64 {
     -softplus(-x)
 }
 
-/// The logistic function.
+/// The logistic function: the probability that a margin `x` states.
+///
+/// ```text
+/// σ(x) = 1 / (1 + t)  for x ≥ 0,   t / (1 + t)  for x < 0,   t = e^−|x|
+/// ```
+///
+/// # Numerics
+/// Worst error found: @SG@.
+/// −inf gives 0, +inf gives 1, NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn sigmoid(x: f64) -> f64 {
     let t = exp(-x.abs());
     if x >= 0.0 { 1.0 / (1.0 + t) } else { t / (1.0 + t) }
 }
 
-/// The smooth positive part, log(1 + eˣ).
+/// The smooth positive part.
+///
+/// ```text
+/// softplus(x) = log(1 + eˣ) = max(x, 0) + log1p(e^−|x|)
+/// ```
+///
+/// # Numerics
+/// Worst error found: @SP@.
+/// −inf gives 0, +inf gives +inf, NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn softplus(x: f64) -> f64 {
+    // `max` ignores NaN, the second term does not.
     x.max(0.0) + log1p(exp(-x.abs()))
 }
 
-/// Logarithm of 1 − eˣ.
+/// Logarithm of the complement of a probability whose logarithm is `x`.
+///
+/// ```text
+/// log(1 − eˣ) = log(−expm1(x))  for −ln 2 < x ≤ 0,   log1p(−eˣ)  for x ≤ −ln 2
+/// ```
+///
+/// # Numerics
+/// Worst error found: @LM@.
+/// The cut is where eˣ = ½: on either side of it the other form cancels.
+/// ±0 gives −inf; −inf gives −0, the limit from below; x > 0, which is no log-probability, and NaN
+/// give NaN.
+///
+/// # Panics
+/// Never.
+///
+/// Mächler, "Accurately computing log(1 − exp(−|a|))", vignette of the R package Rmpfr, 2012.
 #[must_use]
 pub fn log1mexp(x: f64) -> f64 {
     if x > 0.0 {
@@ -38,7 +96,20 @@ pub fn log1mexp(x: f64) -> f64 {
     }
 }
 
-/// Logarithm of the sum of two exponentials.
+/// Logarithm of the sum of two numbers whose logarithms are `a` and `b`.
+///
+/// ```text
+/// log(eᵃ + eᵇ) = max(a, b) + log1p(e^−|a − b|)
+/// ```
+///
+/// # Numerics
+/// Worst error found, in units in the last place of max(|max(a, b)|, |result|): @LA@.
+/// Where the result is near 0 the two terms cancel, so the bound is not one relative to the result.
+/// The order of the arguments does not matter. −inf is neutral, two of it give −inf; +inf with
+/// anything but NaN gives +inf; NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn logaddexp(a: f64, b: f64) -> f64 {
     // Equal infinities have no difference, but a distance of 0.

@@ -6,8 +6,8 @@
 //! multiply-add: only +, −, × and ÷ of f64, so the bits are the same on every target. Relative
 //! errors: + 3u², × 7u², ÷ 15u², where u = 2⁻⁵³.
 //!
-//! The functions are plain series, which take about a microsecond: they run for one input in some
-//! hundred thousand, and the fewer constants they have, the less there is to get wrong.
+//! The functions are plain series, which take a microsecond or two: they run for one input in some
+//! million, and the fewer constants they have, the less there is to get wrong.
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
 

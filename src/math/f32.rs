@@ -2,11 +2,14 @@
 //!
 //! 1. Evaluate in f64, with an error that is known to be below `RELATIVE_ERROR`.
 //! 2. If both ends of that interval round to the same f32, so does the exact value: done.
-//! 3. Else (one input in some hundred thousand) evaluate again with 106 bits and round that.
+//! 3. Else (one input in some million) evaluate again with 106 bits and round that.
 //!
 //! This is Ziv's rounding test. Rounding is from the exact value once, also where the result is
 //! subnormal. The result does not depend on the last bits of the f64 value, and the second
 //! evaluation uses only +, −, ×, ÷, so the bits are the same on every target.
+//!
+//! Source: Ziv, "Fast evaluation of elementary mathematical functions with correctly rounded last
+//! bit" (ACM TOMS 17(3), 1991).
 
 use core::f64::consts::LN_2;
 
@@ -30,13 +33,40 @@ fn round(value: f64, error: f64, exact: impl FnOnce() -> DoubleDouble) -> f32 {
     if low < high { exact().to_f32() } else { nearest }
 }
 
-/// Logarithm of the logistic function.
+/// Logarithm of the logistic function, [`math::log_sigmoid`](super::log_sigmoid) for f32.
+///
+/// ```text
+/// log σ(x) = −softplus(−x)
+/// ```
+///
+/// # Numerics
+/// Correctly rounded (to nearest, ties to even) for all 2³² inputs, subnormal results included:
+/// `cargo run --release -p dpo-kernel-exhaustive -- log_sigmoid` found no other result. The
+/// exact value nearest to a rounding boundary is 2⁻⁵⁷ of its size away, at x = −4.4680992e−4.
+/// −inf gives −inf; +inf gives −0, the limit from below, as does any x > 103.97; NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn log_sigmoid(x: f32) -> f32 {
     -softplus(-x)
 }
 
-/// The logistic function.
+/// The logistic function, [`math::sigmoid`](super::sigmoid) for f32.
+///
+/// ```text
+/// σ(x) = 1 / (1 + e⁻ˣ)
+/// ```
+///
+/// # Numerics
+/// Correctly rounded (to nearest, ties to even) for all 2³² inputs, subnormal results included:
+/// `cargo run --release -p dpo-kernel-exhaustive -- sigmoid` found no other result. The exact
+/// value nearest to a rounding boundary is 2⁻⁷⁶·⁶ of its size away, at x = −2⁻²⁴, where
+/// σ = ½ + x/4 − x³/48 + … is all but a midpoint of two f32; f64 sees the midpoint itself.
+/// −inf gives 0, +inf gives 1, NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn sigmoid(x: f32) -> f32 {
     let x = f64::from(x);
@@ -44,7 +74,19 @@ pub fn sigmoid(x: f32) -> f32 {
     round(value, value * RELATIVE_ERROR, || exact_sigmoid(x))
 }
 
-/// The smooth positive part, log(1 + eˣ).
+/// The smooth positive part, [`math::softplus`](super::softplus) for f32.
+///
+/// ```text
+/// softplus(x) = log(1 + eˣ)
+/// ```
+///
+/// # Numerics
+/// Correctly rounded for all 2³² inputs, as [`log_sigmoid`] is: each is the other's mirror image,
+/// and rounding to nearest is symmetric.
+/// −inf gives 0, +inf gives +inf, NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn softplus(x: f32) -> f32 {
     let x = f64::from(x);
@@ -52,7 +94,20 @@ pub fn softplus(x: f32) -> f32 {
     round(value, value * RELATIVE_ERROR, || exact_logaddexp(x, 0.0))
 }
 
-/// Logarithm of 1 − eˣ.
+/// Logarithm of the complement, [`math::log1mexp`](super::log1mexp) for f32.
+///
+/// ```text
+/// log(1 − eˣ),  x ≤ 0
+/// ```
+///
+/// # Numerics
+/// Correctly rounded (to nearest, ties to even) for all 2³² inputs, subnormal results included:
+/// `cargo run --release -p dpo-kernel-exhaustive -- log1mexp` found no other result. The exact
+/// value nearest to a rounding boundary is 2⁻⁵⁴·⁶ of its size away, at x = −3.079322e−20.
+/// ±0 gives −inf; −inf gives −0, the limit from below; x > 0 and NaN give NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn log1mexp(x: f32) -> f32 {
     let x = f64::from(x);
@@ -60,7 +115,21 @@ pub fn log1mexp(x: f32) -> f32 {
     round(value, -value * RELATIVE_ERROR, || exact_log1mexp(x))
 }
 
-/// Logarithm of the sum of two exponentials.
+/// Logarithm of a sum, [`math::logaddexp`](super::logaddexp) for f32.
+///
+/// ```text
+/// log(eᵃ + eᵇ)
+/// ```
+///
+/// # Numerics
+/// Correctly rounded unless the exact value is within 2⁻⁹⁰ max(|a|, |b|, 1) of a rounding boundary,
+/// and then one of its two neighbours; also where the terms cancel.
+/// `cargo run --release -p dpo-kernel-exhaustive -- logaddexp` found no misrounded result among 2³²
+/// pairs, of which some 2¹⁷ cancel; 41,019 of them took arbitrary precision to decide.
+/// −inf is neutral, two of it give −inf; +inf with anything but NaN gives +inf; NaN gives NaN.
+///
+/// # Panics
+/// Never.
 #[must_use]
 pub fn logaddexp(a: f32, b: f32) -> f32 {
     let (a, b) = (f64::from(a), f64::from(b));
@@ -70,6 +139,9 @@ pub fn logaddexp(a: f32, b: f32) -> f32 {
     let error = (2.0 * a.max(b).abs() + value.abs()) * RELATIVE_ERROR;
     round(value, error, || exact_logaddexp(a, b))
 }
+
+// The exact values are only asked for where an f64 value is undecided. There |x|, or |a − b|, is
+// below 110: beyond, e^−|x| is less than the least boundary between two f32, 2⁻¹⁵⁰.
 
 #[cold]
 #[inline(never)]

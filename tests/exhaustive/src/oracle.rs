@@ -114,8 +114,9 @@ fn logaddexp_estimate(a: f64, b: f64) -> (f64, f64) {
     (larger + rest, (larger.abs() + rest) * MARGIN)
 }
 
-/// The second argument that goes with `a`: for a quarter of the inputs each, any number at all,
-/// one within a few hundred, one within an ulp of cancelling `a`, and `a` itself.
+/// The second argument that goes with `a`: for most inputs one within ±512 of it, for a quarter any
+/// number at all, for a sixteenth `a` itself, and for one negative input in 2¹⁴ a number that
+/// cancels `a` to within an ulp, which needs arbitrary precision as a rule.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -124,15 +125,14 @@ fn logaddexp_estimate(a: f64, b: f64) -> (f64, f64) {
 fn partner(a: f32) -> f32 {
     let hash = a.to_bits().wrapping_mul(0x9E37_79B1) ^ (a.to_bits() >> 15);
     let hash = (hash ^ (hash >> 13)).wrapping_mul(0x85EB_CA6B);
-    match (hash >> 28) & 3 {
-        0 => f32::from_bits(hash.rotate_left(11)),
-        // ±512, in f32.
-        1 => a + hash.cast_signed() as f32 / 4_194_304.0,
-        2 if a < 0.0 => {
-            let root = (-f64::from(a).exp_m1()).ln() as f32;
-            [root, root.next_up(), root.next_down()][(hash % 3) as usize]
-        }
-        _ => a,
+    if a < 0.0 && hash >> 18 == 0 {
+        let root = (-f64::from(a).exp_m1()).ln() as f32;
+        return [root, root.next_up(), root.next_down()][(hash % 3) as usize];
+    }
+    match hash & 15 {
+        0 => a,
+        1..5 => f32::from_bits(hash.rotate_left(11)),
+        _ => a + hash.cast_signed() as f32 / 4_194_304.0,
     }
 }
 
