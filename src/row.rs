@@ -92,7 +92,7 @@ impl Reference {
 /// let dispatch = Dispatch::detect();
 /// let row = [1.0_f32, 2.0, 3.0, 4.0];
 /// let (left, right) = row.split_at(2);
-/// let mut a = RowStats::new(Transform::NONE, Some(3));
+/// let mut a: RowStats = RowStats::new(Transform::NONE, Some(3));
 /// let mut b = a;
 /// a.fold(dispatch, left, 0);
 /// b.fold(dispatch, right, 2);

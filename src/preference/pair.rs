@@ -200,7 +200,8 @@ pub struct PairOut<'a> {
 /// use dpo_kernel::{Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb};
 /// use dpo_kernel::preference_loss;
 /// let policy = [-20.5, -25.25].map(|sum| SequenceLogProb { sum, count: 10 });
-/// let batch = PairBatch::new(&[Pair::new(0, 1)], &policy, Reference::Sums(&[-21.0, -24.5]), 1.0);
+/// let (pairs, reference) = ([Pair::new(0, 1)], [-21.0, -24.5]);
+/// let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 1.0);
 /// let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
 /// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
 /// let summary = preference_loss(&Dpo::new(0.1)?, &batch, out)?;
