@@ -236,6 +236,8 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
+    /// A place for gradients that carries a logit transform.
+    TransformOfGradients,
     /// Row statistics that cannot be parts of one row: other transform, other target, or the target
     /// seen in both.
     MergeOfDifferentRows,
@@ -310,6 +312,9 @@ impl fmt::Display for Error {
             }
             Self::NonFinitePairs { first, count } => {
                 write!(f, "{count} pairs have log-probs that are not finite, the first is {first}")
+            }
+            Self::TransformOfGradients => {
+                f.write_str("the gradients' view carries a transform, which belongs to the logits")
             }
             Self::MergeOfDifferentRows => f.write_str(
                 "the statistics differ in transform or target, or both hold the target's logit",

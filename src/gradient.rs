@@ -33,7 +33,7 @@ pub struct GradBatch<'a> {
     pub spans: &'a [Span],
     /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R.
     pub norms: &'a [RowNorm],
-    /// ∂L/∂log π of each sequence, N, finite.
+    /// `∂L/∂log π` of each sequence, N.
     pub d_log_probs: &'a [f64],
     /// Token weights as in [`sequence_log_probs`](crate::sequence_log_probs), R; 1 without.
     pub token_weights: Option<&'a [f32]>,
@@ -51,25 +51,17 @@ impl<'a> GradBatch<'a> {
         Self { targets, spans, norms, d_log_probs, token_weights: None }
     }
 
-    fn check(&self, rows: usize, vocab: usize) -> Result<(), Error> {
+    fn check(&self, rows: usize, vocab: usize, transform: Transform) -> Result<(), Error> {
         span::check(self.targets, self.spans, rows, Some(vocab))?;
         check_length(Buffer::RowNorms, rows, self.norms.len())?;
         check_length(Buffer::SequenceGrads, self.spans.len(), self.d_log_probs.len())?;
         check_token_weights(self.token_weights, rows)?;
-        for (index, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
-            // Twice the largest f32 never leaves it; a weight may take it there.
-            if !d.is_finite() {
-                return Err(Error::InvalidValue { buffer: Buffer::SequenceGrads, index, value: d });
-            }
+        for (sequence, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
+            check_coefficient(d, transform, sequence)?;
             for (row, _) in self.targets.scored_rows(span) {
-                let norm = self.norms.get(row).copied().unwrap_or(RowNorm::INVALID);
-                if !norm.is_valid() {
-                    let value = f64::from(norm.inverse);
-                    return Err(Error::InvalidValue {
-                        buffer: Buffer::RowNorms,
-                        index: row,
-                        value,
-                    });
+                check_norm(self.norms.get(row), row)?;
+                if let Some(weight) = weight_of(self.token_weights, row) {
+                    check_coefficient(d * weight, transform, sequence)?;
                 }
             }
         }
@@ -86,6 +78,26 @@ impl<'a> GradBatch<'a> {
                 Some((row, Column { target, norm, coefficient }))
             })
         })
+    }
+}
+
+/// A norm that a forward has made.
+fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error> {
+    let norm = norm.copied().unwrap_or(RowNorm::INVALID);
+    if norm.is_valid() {
+        Ok(())
+    } else {
+        let value = f64::from(norm.inverse);
+        Err(Error::InvalidValue { buffer: Buffer::RowNorms, index: row, value })
+    }
+}
+
+/// A coefficient that fits in f32 with the transform's slope.
+fn check_coefficient(c: f64, transform: Transform, sequence: usize) -> Result<(), Error> {
+    if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 4.0 {
+        Ok(())
+    } else {
+        Err(Error::InvalidValue { buffer: Buffer::SequenceGrads, index: sequence, value: c })
     }
 }
 
@@ -110,8 +122,9 @@ struct Column {
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::SpanOutOfRange`],
 /// [`Error::SpansOverlap`], [`Error::TargetOutOfRange`], [`Error::NoScoredTokens`],
-/// [`Error::InvalidValue`] for a norm that no forward has made, and for a gradient or token weight
-/// that is not finite.
+/// [`Error::InvalidValue`] for a norm that no forward has made, for a token weight that is not finite,
+/// and for a coefficient that is not finite or beyond a quarter of f32's range;
+/// [`Error::TransformOfGradients`] if `out` has a transform: only logits have one.
 ///
 /// # Panics
 /// Never. Norms of other logits give other numbers, not other memory.
@@ -126,7 +139,10 @@ pub fn logit_grads<E: Element, O: Element>(
     if expected != found {
         return Err(Error::ShapeMismatch { expected, found });
     }
-    batch.check(logits.rows(), logits.vocab())?;
+    if !out.transform().is_none() {
+        return Err(Error::TransformOfGradients);
+    }
+    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
     dispatch.run(Apart { logits, batch: *batch, out: out.reborrow() });
     Ok(())
 }
@@ -143,7 +159,7 @@ pub fn logit_grads_in_place<E: Element>(
     mut logits: LogitsMut<'_, E>,
     batch: &GradBatch<'_>,
 ) -> Result<(), Error> {
-    batch.check(logits.rows(), logits.vocab())?;
+    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
     dispatch.run(InPlace { batch: *batch, logits: logits.reborrow() });
     Ok(())
 }
@@ -154,7 +170,8 @@ pub fn logit_grads_in_place<E: Element>(
 /// `norm` comes from the row's merged [`RowStats`](crate::RowStats), `coefficient` is c.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a norm that no forward has made or a coefficient that is not finite.
+/// [`Error::InvalidValue`] for a norm that no forward has made, or a coefficient that is not finite or
+/// beyond a quarter of f32's range.
 ///
 /// # Panics
 /// Never.
@@ -167,14 +184,8 @@ pub fn tile_grads_in_place<E: Element>(
     norm: RowNorm,
     coefficient: f64,
 ) -> Result<(), Error> {
-    if !norm.is_valid() {
-        let value = f64::from(norm.inverse);
-        return Err(Error::InvalidValue { buffer: Buffer::RowNorms, index: 0, value });
-    }
-    if !coefficient.is_finite() {
-        let buffer = Buffer::SequenceGrads;
-        return Err(Error::InvalidValue { buffer, index: 0, value: coefficient });
-    }
+    check_norm(Some(&norm), 0)?;
+    check_coefficient(coefficient, transform, 0)?;
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
     let column = Column { target: target.unwrap_or(usize::MAX), norm, coefficient };

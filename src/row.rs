@@ -360,10 +360,16 @@ fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     sums
 }
 
-/// The largest lane, NaN left out.
+/// The largest lane, NaN left out. In halves: sixteen dependent comparisons would cost a short row more
+/// than its logits.
 #[inline(always)]
 fn largest<S: Simd>(s: S, a: S::F) -> f32 {
-    s.to_array(a).into_iter().fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m })
+    // `f32::max` prefers numbers to NaN.
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = s.to_array(a);
+    let (a, b, c, d) = (a.max(i), b.max(j), c.max(k), d.max(l));
+    let (e, f, g, h) = (e.max(m), f.max(n), g.max(o), h.max(p));
+    let top = (a.max(e).max(c.max(g))).max(b.max(f).max(d.max(h)));
+    if top.is_nan() { f32::NEG_INFINITY } else { top }
 }
 
 /// From elements to the values v that the exponential takes: y = k·v.
