@@ -11,10 +11,10 @@
 //!    done again with a better N, which rescales what came before by an exact power of two;
 //! 2. the target is left out of the sum and held apart, so 1 − p(target) = rest/Z never cancels: a
 //!    confident token keeps the relative accuracy of its small log-prob;
-//! 3. scales and mantissas of the terms ([`Exp`]) are summed apart, in sixteen f32 lanes, first four
-//!    vectors ([`QUAD`]), then the eight quads of a block, then blocks in f64: a small term meets a
-//!    large sum only eight times in 512 columns. (Added one by one, the powers of two that tie with
-//!    half an ulp of the sum were lost every time, a bias of 3.4e-8.) The error does not grow with V;
+//! 3. scales and mantissas of the terms ([`Exp`]) are summed apart, in sixteen f32 lanes: four vectors
+//!    ([`QUAD`]), then the eight quads of a block, then blocks in f64, so the error does not grow with
+//!    V. A power of two that ties with half an ulp of the sum is rounded away every time, a bias of
+//!    3e-8; so what a quad loses in its block's sum of scales is given to the mantissas;
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) are folded relative to one
@@ -348,8 +348,11 @@ fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
                 sums.squares = s.mul_add(term, term, sums.squares);
             }
         }
-        sums.scales = s.add(sums.scales, scales);
-        sums.mantissas = s.add(sums.mantissas, mantissas);
+        let sum = s.add(sums.scales, scales);
+        // What the addition rounded away, exactly unless the quad outweighs the sum.
+        let lost = s.sub(scales, s.sub(sum, sums.scales));
+        sums.scales = sum;
+        sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
         if D::ON {
             for chunk in block.unmasked(q, &mut patch, E::ZERO) {
                 let x = E::load(s, chunk);
