@@ -5,7 +5,7 @@
 //!
 //! The bounds below are the worst that a search found, with the input it was found at; they come
 //! from `cargo run --release -p dpo-kernel-exhaustive -- --ulps 4e5`. What `libm` promises, 1 ulp
-//! for each of its functions, gives up to @PROMISE@ ulp.
+//! for each of its functions, proves no more than 4 to 5 ulp.
 
 use core::f64::consts::LN_2;
 
@@ -18,7 +18,7 @@ use libm::{exp, expm1, log, log1p};
 /// ```
 ///
 /// # Numerics
-/// Worst error found: @LS@.
+/// Worst error found: 1.60 ulp, at x = 1.298243696142423.
 /// Both tails keep full relative accuracy: −e⁻ˣ(1 − …) to the right, down to x = 745, where it
 /// leaves the range of f64; x to the left.
 /// −inf gives −inf; +inf gives −0, the limit from below, as does any x > 745.14; NaN gives NaN.
@@ -40,7 +40,7 @@ pub fn log_sigmoid(x: f64) -> f64 {
 /// ```
 ///
 /// # Numerics
-/// Worst error found: @SG@.
+/// Worst error found: 2.46 ulp, at x = −4.851605461244084.
 /// −inf gives 0, +inf gives 1, NaN gives NaN.
 ///
 /// # Panics
@@ -58,7 +58,7 @@ pub fn sigmoid(x: f64) -> f64 {
 /// ```
 ///
 /// # Numerics
-/// Worst error found: @SP@.
+/// Worst error found: 1.58 ulp, at x = −1.2800534364568252.
 /// −inf gives 0, +inf gives +inf, NaN gives NaN.
 ///
 /// # Panics
@@ -76,7 +76,7 @@ pub fn softplus(x: f64) -> f64 {
 /// ```
 ///
 /// # Numerics
-/// Worst error found: @LM@.
+/// Worst error found: 2.01 ulp, at x = −0.9971048461620003.
 /// The cut is where eˣ = ½: on either side of it the other form cancels.
 /// ±0 gives −inf; −inf gives −0, the limit from below; x > 0, which is no log-probability, and NaN
 /// give NaN.
@@ -103,8 +103,10 @@ pub fn log1mexp(x: f64) -> f64 {
 /// ```
 ///
 /// # Numerics
-/// Worst error found, in units in the last place of max(|max(a, b)|, |result|): @LA@.
-/// Where the result is near 0 the two terms cancel, so the bound is not one relative to the result.
+/// Worst error found: 2.88 ulp of the largest of |max(a, b)|, |result| and |a − b| e^−|a − b|, at
+/// a = −0.07692631433931693, b = −0.4119016896435131. It is not a bound relative to the result:
+/// near 0 the two terms cancel, and where e^−|a − b| is as small as the larger argument, the
+/// rounding of a − b tells (61 ulp at a = −3.446300694040653e−15, b = −32.635736272748154).
 /// The order of the arguments does not matter. −inf is neutral, two of it give −inf; +inf with
 /// anything but NaN gives +inf; NaN gives NaN.
 ///

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p dpo-kernel-exhaustive                  every function, minutes
 //! cargo run --release -p dpo-kernel-exhaustive -- sigmoid       one function
-//! cargo run --release -p dpo-kernel-exhaustive -- --ulps 1e6    worst errors of the f64 functions
+//! cargo run --release -p dpo-kernel-exhaustive -- --ulps 4e5    worst errors of the f64 functions
 //! ```
 //!
 //! The exit status is 0 if every result is correctly rounded, 1 if one is not, 2 if the check
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|argument| argument == "--ulps") {
         let samples = arguments.get(1).and_then(|count| count.parse::<f64>().ok()).unwrap_or(1e5);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-        ulps::run(samples as u64);
+        ulps::run(samples as u64, arguments.get(2..).unwrap_or(&[]));
         return ExitCode::SUCCESS;
     }
     let mut mismatches = 0;

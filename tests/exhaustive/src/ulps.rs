@@ -51,8 +51,12 @@ const DOUBLES: [Double; 5] = [
         tested: math::logaddexp,
         precise: oracle::logaddexp,
         arguments: |x, y| (x, x - y.abs()),
-        // The terms may cancel: the error is relative to the larger of them.
-        unit: |a, b, value| value.abs().max(a.max(b).abs()),
+        // The terms may cancel, so the error is relative to the larger of them; and the difference
+        // is rounded, which moves the smaller by that much times its derivative.
+        unit: |a, b, value| {
+            let gap = (a - b).abs();
+            value.abs().max(a.max(b).abs()).max(gap * (-gap).exp())
+        },
     },
 ];
 
@@ -102,10 +106,13 @@ fn keep(best: &mut Vec<Worst>, count: usize) {
     best.truncate(count);
 }
 
-/// Searches all functions with `samples` random arguments each and prints the worst.
-pub(crate) fn run(samples: u64) {
+/// Searches the functions named, or all, with `samples` random arguments each; prints the worst.
+pub(crate) fn run(samples: u64, names: &[String]) {
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     for function in &DOUBLES {
+        if !names.is_empty() && names.iter().all(|name| name != function.name) {
+            continue;
+        }
         let worst = thread::scope(|scope| {
             let handles: Vec<_> = (0..threads)
                 .map(|seed| scope.spawn(move || function.search(samples / threads, seed)))
