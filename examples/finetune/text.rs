@@ -1,0 +1,107 @@
+//! From text to the bytes that the model reads, and the split into training and held-out pairs.
+//!
+//! ```text
+//! prompt … ANSWER c h o s e n END        one token a byte
+//!          └─ rows ─────────┘            row t predicts token t + 1, so rows start at ANSWER and leave END out
+//! ```
+//!
+//! [`ANSWER`] and [`END`] are the two byte values that never occur in UTF-8, so no text can forge them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::jsonl::Pair;
+use super::random::Random;
+
+/// Stands between prompt and answer.
+pub const ANSWER: u8 = 0xfe;
+/// Ends an answer; an answer that was cut short does not get one.
+pub const END: u8 = 0xff;
+
+/// Most bytes of an answer, kept from its start.
+pub const ANSWER_LIMIT: usize = 256;
+/// Most bytes of a prompt, kept from its end.
+pub const PROMPT_LIMIT: usize = 512 - 2 - ANSWER_LIMIT;
+
+/// A prompt with one of its answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    pub tokens: Vec<u8>,
+    answer: usize,
+}
+
+impl Sequence {
+    fn new(prompt: &str, answer: &str) -> Self {
+        let (prompt, answer) = (prompt.as_bytes(), answer.as_bytes());
+        let mut tokens = prompt[prompt.len().saturating_sub(PROMPT_LIMIT)..].to_vec();
+        let start = tokens.len();
+        tokens.push(ANSWER);
+        tokens.extend_from_slice(&answer[..answer.len().min(ANSWER_LIMIT)]);
+        if answer.len() <= ANSWER_LIMIT {
+            tokens.push(END);
+        }
+        Self { tokens, answer: start }
+    }
+
+    /// The rows that predict the answer.
+    pub fn answer_rows(&self) -> Range<usize> {
+        self.answer..self.tokens.len() - 1
+    }
+
+    /// The rows that predict anything.
+    pub fn all_rows(&self) -> Range<usize> {
+        0..self.tokens.len() - 1
+    }
+
+    /// The prompt with the mark after it: what an answer is sampled from.
+    pub fn opening(&self) -> &[u8] {
+        &self.tokens[..=self.answer]
+    }
+}
+
+/// The two sequences of a preference pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    pub chosen: Sequence,
+    pub rejected: Sequence,
+}
+
+/// All pairs as the model reads them, and what it took to fit them in.
+#[derive(Debug)]
+pub struct Examples {
+    pub train: Vec<Example>,
+    pub held_out: Vec<Example>,
+    /// Pairs with a text that was cut.
+    pub cut: usize,
+    /// Pairs left out because cutting made their answers equal.
+    pub dropped: usize,
+}
+
+impl Examples {
+    /// Holds out about a fifth of the prompts, drawn by `random`; pairs with the same prompt stay together.
+    pub fn new(pairs: &[Pair], random: &mut Random) -> Self {
+        let mut out = Self { train: Vec::new(), held_out: Vec::new(), cut: 0, dropped: 0 };
+        let mut groups: Vec<Vec<Example>> = Vec::new();
+        let mut group_of = HashMap::new();
+        for pair in pairs {
+            let chosen = Sequence::new(&pair.prompt, &pair.chosen);
+            let rejected = Sequence::new(&pair.prompt, &pair.rejected);
+            let longest = pair.chosen.len().max(pair.rejected.len());
+            out.cut += usize::from(longest > ANSWER_LIMIT || pair.prompt.len() > PROMPT_LIMIT);
+            if chosen == rejected {
+                out.dropped += 1;
+                continue;
+            }
+            let group = *group_of.entry(&pair.prompt).or_insert(groups.len());
+            if group == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[group].push(Example { chosen, rejected });
+        }
+        random.shuffle(&mut groups);
+        let held_out = if groups.len() < 2 { 0 } else { groups.len().div_ceil(5) };
+        out.train = groups.split_off(held_out).concat();
+        out.held_out = groups.concat();
+        out
+    }
+}
