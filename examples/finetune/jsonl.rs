@@ -1,8 +1,9 @@
-//! Preference pairs from JSON Lines: one object a line with the strings `prompt`, `chosen`, `rejected`.
+//! Preference pairs from JSON Lines: one object a line with the strings `prompt`, `chosen` and
+//! `rejected`.
 //!
-//! [`parse`] is a pure function of the bytes. Whatever they hold, it returns either every pair or one error that
-//! names the file and the line, and it never panics. Accepted beside the plain form: a byte order mark, `\r\n`,
-//! further fields (ignored), and blank lines at the end of the file.
+//! [`parse`] is a pure function of the bytes. Whatever they hold, it returns either every pair or
+//! one error that names the file and the line, and it never panics. Accepted beside the plain form:
+//! a byte order mark, `\r\n`, further fields (ignored), and blank lines at the end of the file.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
-//! The linear layer y = x W with a low-rank adapter (`LoRA`, Hu et al. 2021, arXiv 2106.09685) beside it:
-//! y = x W + s (x A) B.
+//! The linear layer y = x W with a low-rank adapter beside it: y = x W + s (x A) B (`LoRA`, Hu et
+//! al. 2021, arXiv 2106.09685).
 //!
-//! Shapes: T positions, `inputs` × `outputs` weights W, rank r: A is `inputs` × r, B is r × `outputs`; all row-major.
-//! A starts random and B zero, so that a fresh adapter changes nothing, bit for bit. Either the base weights
-//! are trained with the adapter off, or the adapter is trained with it on; nothing else gets a gradient.
+//! Shapes: T positions, `inputs` × `outputs` weights W, rank r: A is `inputs` × r, B is r ×
+//! `outputs`; all row-major. A starts random and B zero, so that a fresh adapter changes nothing,
+//! bit for bit. Either the base weights are trained with the adapter off, or the adapter is trained
+//! with it on; nothing else gets a gradient.
 
 use std::ops::Range;
 
@@ -135,8 +136,9 @@ fn matmul(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
     out
 }
 
-/// Adds a · b to `out`. Every element is one sum in the order of `inner`, however rows are grouped, so a
-/// position's result does not depend on how many others there are. `columns` is a multiple of [`LANES`].
+/// Adds a · b to `out`. Every element is one sum in the order of `inner`, however rows are grouped,
+/// so a position's result does not depend on how many others there are. `columns` is a multiple of
+/// [`LANES`].
 fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usize) {
     const ROWS: usize = 4;
     debug_assert_eq!(columns % LANES, 0, "columns come in whole lanes");

@@ -1,7 +1,7 @@
 //! The host's own business: a byte-level language model with its backward written by hand.
 //!
 //! ```text
-//! bytes ─▶ embed ─▶ [ + mixer(norm x) ─▶ + mlp(norm x) ] × blocks ─▶ norm ─▶ head ─▶ 256 logits a row
+//! bytes ─▶ embed ─▶ [ + mixer(norm x) ─▶ + mlp(norm x) ] × blocks ─▶ norm ─▶ head ─▶ 256 logits
 //!
 //! embed   sum of one table for each of the last TAPS bytes
 //! norm    x / √(mean x² + ε)
@@ -9,9 +9,10 @@
 //! mlp     max(u W, 0)² W'
 //! ```
 //!
-//! The mixer is a gated linear recurrence (the minGRU of Feng et al. 2024, arXiv 2410.01201), so its state, and
-//! with it a device's memory, does not grow with the text. `decay` is a fixed ramp over the channels: some forget at once,
-//! others remember hundreds of bytes. Shapes: T positions × `width` channels, row-major.
+//! The mixer is a gated linear recurrence (the minGRU of Feng et al. 2024, arXiv 2410.01201), so
+//! its state, and with it a device's memory, does not grow with the text. `decay` is a fixed ramp
+//! over the channels: some forget at once, others remember hundreds of bytes. Shapes: T positions ×
+//! `width` channels, row-major.
 
 use std::ops::Range;
 
@@ -117,8 +118,8 @@ impl Model {
         Tape { adapter, tokens: tokens.to_vec(), rows, blocks, last }
     }
 
-    /// From ∂L/∂logits of the tape's rows to ∂L/∂weights, added to `grads`: the gradient of the base weights if
-    /// the adapter was off, of the adapter if it was on.
+    /// From ∂L/∂logits of the tape's rows to ∂L/∂weights, added to `grads`: the gradient of the
+    /// base weights if the adapter was off, of the adapter if it was on.
     pub fn backward(&self, tape: &Tape, d_logits: &[f32], grads: &mut [f32]) {
         let (weights, width, adapter) = (&self.weights, self.shape.width, tape.adapter);
         let d_last = self.head.backward(weights, adapter, &tape.last.out, d_logits, grads);
@@ -165,7 +166,8 @@ impl Model {
         }
     }
 
-    /// σ⁻¹ of the share of its state that a channel keeps when its gate is silent: a ramp from −2 to 6.
+    /// σ⁻¹ of the share of its state that a channel keeps when its gate is silent: a ramp from −2
+    /// to 6.
     fn decay(&self, channel: usize) -> f32 {
         8.0 * channel as f32 / self.shape.width as f32 - 2.0
     }
@@ -188,7 +190,8 @@ impl Model {
         (state, mixed)
     }
 
-    /// The same loop from the last position to the first; `carry` is what the later positions send back to h.
+    /// The same loop from the last position to the first; `carry` is what the later positions send
+    /// back to h.
     fn scan_backward(&self, tape: &BlockTape, d_mixed: &[f32]) -> Vec<f32> {
         let width = self.shape.width;
         let mut d_gates = vec![0.0; tape.gates.len()];

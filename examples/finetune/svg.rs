@@ -1,4 +1,5 @@
-//! Line charts as SVG text: panels side by side, each with axes, ticks, a legend and labelled reference lines.
+//! Line charts as SVG text: panels side by side, each with axes, ticks, a legend and labelled
+//! reference lines.
 
 use std::fmt::Write;
 
@@ -48,8 +49,8 @@ pub fn draw(title: &str, subtitle: &str, panels: &[Panel]) -> String {
     element(
         &mut out,
         format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-             height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
         ),
     );
     element(

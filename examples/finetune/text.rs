@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! prompt … ANSWER c h o s e n END        one token a byte
-//!          └─ rows ─────────┘            row t predicts token t + 1, so rows start at ANSWER and leave END out
+//!          └─ rows ─────────┘        row t predicts token t + 1: from ANSWER, without END
 //! ```
 //!
-//! [`ANSWER`] and [`END`] are the two byte values that never occur in UTF-8, so no text can forge them.
+//! [`ANSWER`] and [`END`] are the two byte values that never occur in UTF-8, so no text can forge
+//! them.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -78,7 +79,8 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// Holds out about a fifth of the prompts, drawn by `random`; pairs with the same prompt stay together.
+    /// Holds out about a fifth of the prompts, drawn by `random`; pairs with the same prompt stay
+    /// together.
     pub fn new(pairs: &[Pair], random: &mut Random) -> Self {
         let mut out = Self { train: Vec::new(), held_out: Vec::new(), cut: 0, dropped: 0 };
         let mut groups: Vec<Vec<Example>> = Vec::new();
