@@ -29,7 +29,7 @@ pub fn show(
         let prompt = String::from_utf8_lossy(&opening[..opening.len() - 1]);
         let answer = sample(model, opening, adapter, &mut Random(seed));
         writeln!(out, "sample, {when} ({kind})")?;
-        writeln!(out, "  prompt:  {}", one_line(&prompt))?;
+        writeln!(out, "  prompt:  {}", ending(&one_line(&prompt), 90))?;
         writeln!(out, "  answer:  {}", one_line(&answer))?;
         let (chosen, rejected) = (pair.reward_chosen, pair.reward_rejected);
         writeln!(
@@ -59,6 +59,14 @@ fn sample(model: &Model, opening: &[u8], adapter: Adapter, random: &mut Random) 
         }
     }
     String::from_utf8_lossy(&tokens[opening.len()..]).into_owned()
+}
+
+/// The last characters of a text, marked if that is not all of it.
+fn ending(text: &str, limit: usize) -> String {
+    match text.char_indices().rev().nth(limit) {
+        None => text.to_owned(),
+        Some((cut, _)) => format!("… {}", text[cut..].trim_start()),
+    }
 }
 
 fn one_line(text: &str) -> String {

@@ -139,7 +139,7 @@ impl Stroke {
         match self {
             Self::Solid => "stroke-width=\"2.2\"",
             Self::Dashed => "stroke-width=\"2.2\" stroke-dasharray=\"6 4\"",
-            Self::Faint => "stroke-width=\"1.2\" stroke-opacity=\"0.35\"",
+            Self::Faint => "stroke-width=\"1.2\" stroke-opacity=\"0.5\"",
         }
     }
 }
@@ -207,7 +207,7 @@ fn ticks((low, high): (f64, f64), count: usize) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0]
         .map(|factor| factor * power)
         .into_iter()
-        .find(|step| *step >= rough * 0.999)
+        .find(|step| *step >= 0.75 * rough)
         .unwrap_or(rough);
     let first = (low / step - 1e-6).ceil() as i64;
     let last = (high / step + 1e-6).floor() as i64;

@@ -42,7 +42,8 @@ impl Phase {
 pub struct Recipe {
     pub shape: Shape,
     /// Both answers of every training pair: a small stand-in for the corpus that a base model has
-    /// read.
+    /// read. From chosen answers alone this small model learns those by heart; DPO then tells pairs
+    /// apart by familiarity, and that is of no use on held-out ones.
     pub pretraining: Phase,
     /// The chosen answers only.
     pub supervised: Phase,
