@@ -5,7 +5,7 @@ use half::{bf16, f16};
 
 /// An element type that logits and their gradients can be stored in.
 ///
-/// Sealed: `f32`, [`f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to nearest with
+/// Sealed: `f32`, [`struct@f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to nearest with
 /// ties to even.
 pub trait Element: Copy + private::Sealed {
     /// −inf, the value of masked vocabulary.

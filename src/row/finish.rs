@@ -1,7 +1,7 @@
 //! From a row's sums to its log Z, its target's log-prob, and what the backward needs.
 
 use super::moments::{Extra, Moments, RowDetails};
-use super::{Reference, RowStats};
+use super::stats::{Reference, RowStats};
 use crate::simd::exp::LN_2;
 
 /// What the backward needs of a row: its normaliser, and 1 − p of its target. 16 bytes.

@@ -6,7 +6,7 @@
 //! p = 0 contributes 0 to each. Sums are over the columns other than the target's, relative to the
 //! row's reference, except the mean's; the target joins at the end.
 
-use super::RowStats;
+use super::stats::RowStats;
 
 /// The sums behind [`RowDetails`]; the `D` of a [`RowStats`](RowStats) that collects them.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,0 +1,101 @@
+//! What the backward is given, its checks, and each scored row's part of it.
+
+use crate::error::{Buffer, check_length};
+use crate::row::RowNorm;
+use crate::sequence::{check_token_weights, weight_of};
+use crate::span::{self, Span, Targets};
+use crate::{Error, Transform};
+
+/// What the backward needs beside the logits: where they are scored, their norms, and ∂L/∂log π.
+#[derive(Clone, Copy, Debug)]
+pub struct GradBatch<'a> {
+    /// Target of each row, R, as in the forward.
+    pub targets: Targets<'a>,
+    /// Rows of each sequence, N, as in the forward.
+    pub spans: &'a [Span],
+    /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R.
+    pub norms: &'a [RowNorm],
+    /// `∂L/∂log π` of each sequence, N.
+    pub d_log_probs: &'a [f64],
+    /// Token weights as in [`sequence_log_probs`](crate::sequence_log_probs), R; 1 without.
+    pub token_weights: Option<&'a [f32]>,
+}
+
+impl<'a> GradBatch<'a> {
+    /// A batch without token weights.
+    #[must_use]
+    pub const fn new(
+        targets: Targets<'a>,
+        spans: &'a [Span],
+        norms: &'a [RowNorm],
+        d_log_probs: &'a [f64],
+    ) -> Self {
+        Self { targets, spans, norms, d_log_probs, token_weights: None }
+    }
+
+    pub(super) fn check(
+        &self,
+        rows: usize,
+        vocab: usize,
+        transform: Transform,
+    ) -> Result<(), Error> {
+        span::check(self.targets, self.spans, rows, Some(vocab))?;
+        check_length(Buffer::RowNorms, rows, self.norms.len())?;
+        check_length(Buffer::SequenceGrads, self.spans.len(), self.d_log_probs.len())?;
+        check_token_weights(self.token_weights, rows)?;
+        for (sequence, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
+            check_coefficient(d, transform, sequence)?;
+            for (row, _) in self.targets.scored_rows(span) {
+                check_norm(self.norms.get(row), row)?;
+                if let Some(weight) = weight_of(self.token_weights, row) {
+                    check_coefficient(d * weight, transform, sequence)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The scored rows with their target, norm and coefficient c.
+    pub(super) fn rows(self) -> impl Iterator<Item = (usize, Column)> {
+        self.spans.iter().zip(self.d_log_probs).flat_map(move |(&span, &d)| {
+            self.targets.scored_rows(span).filter_map(move |(row, target)| {
+                let coefficient = d * weight_of(self.token_weights, row).unwrap_or(1.0);
+                let target = usize::try_from(target).ok()?;
+                let norm = *self.norms.get(row)?;
+                Some((row, Column { target, norm, coefficient }))
+            })
+        })
+    }
+}
+
+/// A norm that a forward has made.
+pub(super) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error> {
+    let norm = norm.copied().unwrap_or(RowNorm::INVALID);
+    if norm.is_valid() {
+        Ok(())
+    } else {
+        let value = f64::from(norm.inverse);
+        Err(Error::InvalidValue { buffer: Buffer::RowNorms, index: row, value })
+    }
+}
+
+/// A coefficient that fits in f32 with the transform's slope.
+pub(super) fn check_coefficient(
+    c: f64,
+    transform: Transform,
+    sequence: usize,
+) -> Result<(), Error> {
+    if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 4.0 {
+        Ok(())
+    } else {
+        Err(Error::InvalidValue { buffer: Buffer::SequenceGrads, index: sequence, value: c })
+    }
+}
+
+/// One row's part in the backward.
+#[derive(Clone, Copy)]
+pub(super) struct Column {
+    pub(super) target: usize,
+    pub(super) norm: RowNorm,
+    pub(super) coefficient: f64,
+}

@@ -1,0 +1,198 @@
+//! The loop: blocks of a tile, summed relative to a reference.
+
+use super::block::{BLOCK, Block, Blocks, QUAD};
+use super::moments::{BlockMoments, Extra};
+use super::stats::{Reference, RowStats};
+use super::values::{Values, value_of};
+use crate::Element;
+use crate::simd::exp::{Exp, LN_2};
+use crate::simd::{LANES, Simd};
+
+/// How far, in powers of two, a block's maximum may exceed the reference before it is done again:
+/// 32 terms of 2^60 and their squares still fit in f32.
+const HEADROOM: i32 = 60;
+
+impl<D: Extra> RowStats<D> {
+    /// The fold inside a level: the kernel's body.
+    #[inline(always)]
+    pub(crate) fn fold_at<S: Simd, E: Element>(&mut self, s: S, tile: &[E], first_column: u32) {
+        let hole = self
+            .target
+            .and_then(|target| target.checked_sub(first_column))
+            .and_then(|hole| usize::try_from(hole).ok())
+            .filter(|&hole| hole < tile.len());
+        if let Some(x) = hole.and_then(|hole| tile.get(hole)) {
+            self.target_value = Some(value_of(s, self.transform, x.to_f32()));
+        }
+        let mut blocks = Blocks { tile, hole, at: 0 };
+        let mut overflowed = false;
+        while let Some(block) = blocks.block() {
+            // A block whose maximum is far above the reference is done again relative to itself,
+            // where nothing overflows; one without a number is left out.
+            let known = if overflowed { None } else { self.reference };
+            let reference = if known.is_some() { known } else { self.start(s, &block) };
+            let Some(reference) = reference else {
+                blocks.at += BLOCK;
+                overflowed = false;
+                continue;
+            };
+            overflowed = if self.transform.is_none() && reference.shift.to_bits() == 0 {
+                self.sum_blocks::<S, E, true>(s, &mut blocks, first_column, reference)
+            } else {
+                self.sum_blocks::<S, E, false>(s, &mut blocks, first_column, reference)
+            };
+        }
+        self.columns += tile.len() as u64;
+    }
+
+    /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
+    /// has become NaN, for good). The target may lead: what then vanishes is below 2^−126 of it.
+    #[inline(always)]
+    fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
+        let values = Values::new(s, self.transform, 0.0);
+        let mut top = s.splat(f32::NEG_INFINITY);
+        let mut patch = [[E::NEG_INFINITY; LANES]; QUAD];
+        for q in 0..block.quads() {
+            for chunk in block.unmasked(q, &mut patch, E::NEG_INFINITY) {
+                top = s.max(top, values.value(s, E::load(s, chunk)));
+            }
+        }
+        let top = largest(s, top);
+        if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
+            self.rest = f64::NAN;
+            return None;
+        }
+        if top == f32::NEG_INFINITY {
+            return None;
+        }
+        self.rebase(Reference::at(top, self.transform.factor()));
+        self.reference
+    }
+
+    /// Adds blocks to the sums until one overflows the reference; whether one did.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
+    fn sum_blocks<S: Simd, E: Element, const UNIT: bool>(
+        &mut self,
+        s: S,
+        blocks: &mut Blocks<'_, E>,
+        first_column: u32,
+        reference: Reference,
+    ) -> bool {
+        let factor = if UNIT { 1.0 } else { self.transform.factor() };
+        let exp = Exp::new(s, factor, reference.exponent);
+        let values = Values::new(s, self.transform, reference.shift);
+        let ceiling = f64::from(reference.exponent + HEADROOM) * LN_2 / factor;
+        let ceiling = s.splat((f64::from(reference.shift) + ceiling) as f32);
+        let middle = (f64::from(reference.exponent) * LN_2 / factor) as f32;
+        // From the distance to `middle` to the distance to the reference.
+        let correction = factor * f64::from(middle) - f64::from(reference.exponent) * LN_2;
+        while let Some(block) = blocks.block() {
+            let sums = sum_block::<S, E, D, UNIT>(s, &block, &exp, &values, s.splat(middle));
+            if s.any_gt(sums.top, ceiling) {
+                return true;
+            }
+            let rest = s.sum_f64(sums.scales, sums.mantissas);
+            self.rest += rest;
+            if D::ON {
+                let zero = s.splat(0.0);
+                let top = largest(s, sums.top);
+                self.moments.add(BlockMoments {
+                    about: factor * s.sum_f64(sums.about, zero) + correction * rest,
+                    squares: s.sum_f64(sums.squares, zero),
+                    total: s.sum_f64(sums.total, zero),
+                    top,
+                    top_column: || {
+                        first_column
+                            .saturating_add(low_u32(blocks.at))
+                            .saturating_add(low_u32(block.position(s, &values, top)))
+                    },
+                });
+            }
+            blocks.at += BLOCK;
+        }
+        false
+    }
+}
+
+/// Columns are counted in u32, as target ids are.
+fn low_u32(x: usize) -> u32 {
+    u32::try_from(x).unwrap_or(u32::MAX)
+}
+
+/// One block's sums per lane, relative to a reference.
+struct BlockSums<F> {
+    scales: F,
+    mantissas: F,
+    /// The largest value, the target's left out.
+    top: F,
+    /// Σ term · (d − middle)
+    about: F,
+    /// Σ term²
+    squares: F,
+    /// Σ v of all columns, the target's too
+    total: F,
+}
+
+/// The loop.
+#[inline(always)]
+fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
+    s: S,
+    block: &Block<'_, E>,
+    exp: &Exp<S>,
+    values: &Values<S>,
+    middle: S::F,
+) -> BlockSums<S::F> {
+    let zero = s.splat(0.0);
+    let mut sums = BlockSums {
+        scales: zero,
+        mantissas: zero,
+        top: s.splat(f32::NEG_INFINITY),
+        about: zero,
+        squares: zero,
+        total: zero,
+    };
+    let mut patch = [[E::NEG_INFINITY; LANES]; QUAD];
+    for q in 0..block.quads() {
+        let (mut scales, mut mantissas) = (zero, zero);
+        for chunk in block.masked(q, &mut patch) {
+            let x = E::load(s, chunk);
+            let v = if UNIT { x } else { values.value(s, x) };
+            let d = if UNIT { x } else { s.sub(v, values.shift) };
+            sums.top = s.max(sums.top, v);
+            let (scale, w) = exp.eval::<UNIT>(s, d);
+            scales = s.add(scales, scale);
+            mantissas = s.mul_add(w, scale, mantissas);
+            if D::ON {
+                let term = s.mul_add(w, scale, scale);
+                let distance = s.sub(exp.bounded(s, d), middle);
+                sums.about = s.mul_add(term, distance, sums.about);
+                sums.squares = s.mul_add(term, term, sums.squares);
+            }
+        }
+        let sum = s.add(sums.scales, scales);
+        // What the addition rounded away, exactly unless the quad outweighs the sum.
+        let lost = s.sub(scales, s.sub(sum, sums.scales));
+        sums.scales = sum;
+        sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
+        if D::ON {
+            for chunk in block.unmasked(q, &mut patch, E::ZERO) {
+                let x = E::load(s, chunk);
+                sums.total = s.add(sums.total, if UNIT { x } else { values.value(s, x) });
+            }
+        }
+    }
+    sums
+}
+
+/// The largest lane, NaN left out. In halves: sixteen dependent comparisons would cost a short row more
+/// than its logits.
+#[inline(always)]
+fn largest<S: Simd>(s: S, a: S::F) -> f32 {
+    // `f32::max` prefers numbers to NaN.
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = s.to_array(a);
+    let (a, b, c, d) = (a.max(i), b.max(j), c.max(k), d.max(l));
+    let (e, f, g, h) = (e.max(m), f.max(n), g.max(o), h.max(p));
+    let top = (a.max(e).max(c.max(g))).max(b.max(f).max(d.max(h)));
+    if top.is_nan() { f32::NEG_INFINITY } else { top }
+}

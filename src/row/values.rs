@@ -1,0 +1,44 @@
+//! From elements to the values whose exponentials are summed.
+
+use crate::Transform;
+use crate::simd::Simd;
+use crate::simd::tanh::tanh;
+
+/// From elements to the values v that the exponential takes: y = k·v.
+pub(crate) struct Values<S: Simd> {
+    pub(crate) inner: Option<S::F>,
+    pub(crate) shift: S::F,
+}
+
+impl<S: Simd> Values<S> {
+    #[inline(always)]
+    pub(crate) fn new(s: S, transform: Transform, shift: f32) -> Self {
+        let mut values = Self { inner: None, shift: s.splat(shift) };
+        // Not `map`: closures do not take part in a level's instructions.
+        if let Some(inner) = transform.inner() {
+            values.inner = Some(s.splat(inner));
+        }
+        values
+    }
+
+    /// tanh(inner·x) or x; infinities stay what they are under a softcap too.
+    #[inline(always)]
+    pub(crate) fn value(&self, s: S, x: S::F) -> S::F {
+        match self.inner {
+            None => x,
+            Some(inner) => {
+                let capped = tanh(s, s.mul(x, inner));
+                let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
+                s.select_lt(s.splat(f32::MAX), x, x, low)
+            }
+        }
+    }
+}
+
+/// The value of one element, through the same lanes as its row.
+#[inline(always)]
+pub(super) fn value_of<S: Simd>(s: S, transform: Transform, x: f32) -> f32 {
+    let values = Values::new(s, transform, 0.0);
+    let [v, ..] = s.to_array(values.value(s, s.splat(x)));
+    v
+}
