@@ -12,8 +12,6 @@ use core::fmt;
 pub enum Buffer {
     /// The logits, `rows · stride` elements (the last row may stop after `vocab`).
     Logits,
-    /// The logit gradients, shaped like the logits.
-    LogitGrads,
     /// The target ids, one a row.
     Targets,
     /// The token log-probs, one a row.
@@ -46,7 +44,6 @@ impl Buffer {
     const fn name(self) -> &'static str {
         match self {
             Self::Logits => "logits",
-            Self::LogitGrads => "logit gradients",
             Self::Targets => "targets",
             Self::TokenLogProbs => "token log-probs",
             Self::RowNorms => "row norms",
@@ -210,8 +207,8 @@ pub enum Error {
         /// The value that was given.
         value: f64,
     },
-    /// A weight, offset, coefficient or saved statistic that is NaN or infinite (or a negative
-    /// weight), found before anything was written.
+    /// A weight, offset, coefficient or saved statistic outside its domain, found before anything was
+    /// written.
     InvalidValue {
         /// Which slice.
         buffer: Buffer,

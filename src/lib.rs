@@ -42,10 +42,11 @@
 //!   inputs found); a confident token keeps the relative accuracy of its small log-prob;
 //!   [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly rounded on all 2³² inputs.
 //! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2, because both go through one
-//!   function whose row results depend on nothing but the row.
+//!   function whose row results depend on nothing but the row and the arithmetic.
 //! - **Same bits.** [`Arithmetic::Portable`] uses + − × ÷ alone and gives the same bits on every
-//!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits wherever there is hardware FMA.
-//!   [`Level`] never changes a result.
+//!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the crate
+//!   uses. [`Level`] never changes a result. (x87 without SSE, and modes that flush subnormals, are
+//!   not IEEE-754.)
 //! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never read
 //!   and never written. Nothing is allocated.
 //! - **Errors.** Shapes, spans, targets and parameters are checked before anything is written, and the
@@ -87,7 +88,8 @@ pub use gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_p
 pub use half::{bf16, f16};
 pub use logits::{Logits, LogitsMut};
 pub use preference::{
-    Dpo, Pair, PairBatch, PairLogProbs, PairLoss, PairOut, Reference, Summary, preference_loss,
+    Dpo, Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, Summary,
+    preference_loss,
 };
 pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
 pub use sequence::{SequenceLogProb, sequence_log_probs};

@@ -53,8 +53,9 @@ impl Shape {
         if rows.checked_mul(stride).is_none() {
             return Err(Error::ShapeOverflow { rows, stride });
         }
-        let expected = if rows == 0 { 0 } else { (rows - 1) * stride + vocab };
-        if len < expected || len > rows * stride {
+        let least = if rows == 0 { 0 } else { (rows - 1) * stride + vocab };
+        if len < least || len > rows * stride {
+            let expected = if len < least { least } else { rows * stride };
             return Err(Error::Length { buffer: Buffer::Logits, expected, found: len });
         }
         Ok(Self { rows, vocab, stride, transform: Transform::NONE })

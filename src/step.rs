@@ -1,14 +1,19 @@
 //! The whole step in one call, for the common case: it only composes the stages.
 
 use crate::error::{Buffer, check_length};
-use crate::preference::{PairBatch, PairLoss, PairOut, Reference, check_pairs, preference_loss};
+use crate::preference::{
+    PairBatch, PairLoss, PairOut, PreferenceLoss, Reference, check_pairs, preference_loss,
+};
+use crate::sequence::check_token_weights;
+use crate::span;
 use crate::{
-    Dispatch, Dpo, Element, Error, GradBatch, LogitsMut, Pair, RowNorm, SequenceLogProb, Span,
-    Summary, Targets, TokenOut, logit_grads_in_place, sequence_log_probs, token_log_probs,
+    Dispatch, Element, Error, GradBatch, LogitsMut, Pair, RowNorm, SequenceLogProb, Span, Summary,
+    Targets, TokenOut, logit_grads_in_place, sequence_log_probs, token_log_probs,
 };
 
 /// What a step is about: targets, sequences, preferences and the frozen reference.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct StepBatch<'a> {
     /// Target of each row, R.
     pub targets: Targets<'a>,
@@ -22,6 +27,8 @@ pub struct StepBatch<'a> {
     pub weights: Option<&'a [f32]>,
     /// As [`PairBatch::offsets`].
     pub offsets: Option<&'a [f32]>,
+    /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
+    pub token_weights: Option<&'a [f32]>,
     /// As [`PairBatch::divisor`].
     pub divisor: f64,
 }
@@ -36,7 +43,37 @@ impl<'a> StepBatch<'a> {
         reference: Reference<'a>,
         divisor: f64,
     ) -> Self {
-        Self { targets, spans, pairs, reference, weights: None, offsets: None, divisor }
+        Self {
+            targets,
+            spans,
+            pairs,
+            reference,
+            weights: None,
+            offsets: None,
+            token_weights: None,
+            divisor,
+        }
+    }
+
+    /// With a weight for each pair.
+    #[must_use]
+    pub const fn with_weights(mut self, weights: &'a [f32]) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// With a margin offset for each pair.
+    #[must_use]
+    pub const fn with_offsets(mut self, offsets: &'a [f32]) -> Self {
+        self.offsets = Some(offsets);
+        self
+    }
+
+    /// With a weight for each token.
+    #[must_use]
+    pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
+        self.token_weights = Some(token_weights);
+        self
     }
 }
 
@@ -62,36 +99,40 @@ pub struct StepScratch<'a> {
 /// ```
 ///
 /// # Errors
-/// Those of the stages. On any error the logits are unchanged: shapes and parameters are checked
-/// before anything is written, and rows or pairs that are not finite are found before the backward.
+/// Those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
+/// written. Rows or pairs that are not finite are found before the backward: the scratch then tells
+/// which, and the logits are unchanged, as on any error.
 ///
 /// # Panics
 /// Never.
 ///
 /// # Example
 /// See the [crate's front page](crate).
-pub fn dpo_step<E: Element>(
+pub fn dpo_step<E: Element, L: PreferenceLoss>(
     dispatch: Dispatch,
-    loss: &Dpo,
+    loss: &L,
     logits: LogitsMut<'_, E>,
     batch: &StepBatch<'_>,
     scratch: StepScratch<'_>,
 ) -> Result<Summary, Error> {
-    let StepBatch { targets, spans, pairs, reference, weights, offsets, divisor } = *batch;
+    let StepBatch { targets, spans, pairs, reference, weights, offsets, token_weights, divisor } =
+        *batch;
     let StepScratch { log_probs, norms, sequences, d_log_probs, losses } = scratch;
     check_pairs(pairs, spans.len(), weights, offsets, divisor)?;
     check_length(Buffer::Sequences, spans.len(), sequences.len())?;
-    check_length(Buffer::Reference, spans.len(), reference.len())?;
+    check_token_weights(token_weights, logits.rows())?;
+    span::check(targets, spans, logits.rows(), Some(logits.vocab()))?;
+    reference.check(spans.iter().map(|&span| targets.scored_rows(span).count()))?;
     check_length(Buffer::SequenceGrads, spans.len(), d_log_probs.len())?;
     check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
 
     let out = TokenOut::new(log_probs).with_norms(norms);
     token_log_probs(dispatch, logits.as_logits(), targets, spans, out)?;
-    sequence_log_probs(log_probs, targets, spans, None, sequences)?;
+    sequence_log_probs(log_probs, targets, spans, token_weights, sequences)?;
     let batch = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
     let out = PairOut { losses, d_log_probs };
     let summary = preference_loss(loss, &batch, out)?;
-    let batch = GradBatch::new(targets, spans, norms, d_log_probs);
+    let batch = GradBatch { targets, spans, norms, d_log_probs, token_weights };
     logit_grads_in_place(dispatch, logits, &batch)?;
     Ok(summary)
 }

@@ -31,8 +31,8 @@ impl Transform {
     /// A transform from its three parameters; 1, `None`, 1 is [`Transform::NONE`].
     ///
     /// # Errors
-    /// [`Error::Parameter`] if one of them is not finite and positive, or if their quotients leave
-    /// f32's normal range.
+    /// [`Error::Parameter`] if one of them is not finite and positive, or if one of their quotients lies
+    /// outside [1e-30, 1e30].
     ///
     /// # Example
     /// ```

@@ -13,8 +13,13 @@ use crate::{Element, Error, Logits, LogitsMut, Transform};
 ///
 /// # Numerics
 /// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage; gradients below 2^−124
-/// are 0; the target's c·(1 − p) is exact to 2 ulp of f32 and rounded once. Masked columns get exactly
-/// 0. The same bits as in place.
+/// are 0; the target's c·(1 − p) is exact to 2 ulp of f32 while 1 − p is normal, and rounded once.
+/// Masked columns, and rows whose coefficient is 0, get exactly 0. The same bits as in place.
+///
+/// f16 ends at 65504 and begins at 6e-8: gradients of a mean over many pairs vanish there. Scale the
+/// loss by a smaller divisor, as mixed-precision training does, or write to f32.
+///
+/// The transform is the logits' own: view them with the one that the forward used.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::SpanOutOfRange`],
@@ -105,6 +110,10 @@ impl<E: Element, O: Element> Kernel for Apart<'_, E, O> {
         for (row, column) in self.batch.rows() {
             let from = self.logits.row(row);
             let to = self.out.row_mut(row);
+            if column.is_without_gradient() {
+                to.fill(O::ZERO);
+                continue;
+            }
             let target = column.target_grad(s, transform, from);
             let map = Map::new(s, transform, &column);
             if map.short {

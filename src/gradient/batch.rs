@@ -8,12 +8,14 @@ use crate::{Error, Transform};
 
 /// What the backward needs beside the logits: where they are scored, their norms, and ∂L/∂log π.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct GradBatch<'a> {
     /// Target of each row, R, as in the forward.
     pub targets: Targets<'a>,
     /// Rows of each sequence, N, as in the forward.
     pub spans: &'a [Span],
-    /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R.
+    /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose coefficient
+    /// is 0 need none.
     pub norms: &'a [RowNorm],
     /// `∂L/∂log π` of each sequence, N.
     pub d_log_probs: &'a [f64],
@@ -33,6 +35,13 @@ impl<'a> GradBatch<'a> {
         Self { targets, spans, norms, d_log_probs, token_weights: None }
     }
 
+    /// With a weight for each token.
+    #[must_use]
+    pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
+        self.token_weights = Some(token_weights);
+        self
+    }
+
     pub(super) fn check(
         &self,
         rows: usize,
@@ -46,9 +55,10 @@ impl<'a> GradBatch<'a> {
         for (sequence, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
             check_coefficient(d, transform, sequence)?;
             for (row, _) in self.targets.scored_rows(span) {
-                check_norm(self.norms.get(row), row)?;
-                if let Some(weight) = weight_of(self.token_weights, row) {
-                    check_coefficient(d * weight, transform, sequence)?;
+                let weighted = d * weight_of(self.token_weights, row).unwrap_or(1.0);
+                check_coefficient(weighted, transform, sequence)?;
+                if weighted.abs() > 0.0 {
+                    check_norm(self.norms.get(row), row)?;
                 }
             }
         }

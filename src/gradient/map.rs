@@ -95,6 +95,11 @@ fn copy<E: Element>(from: &[E], to: &mut [E]) {
 }
 
 impl Column {
+    /// c = 0: every gradient of the row is 0, whatever its logits.
+    pub(super) fn is_without_gradient(&self) -> bool {
+        self.coefficient.abs() <= 0.0
+    }
+
     /// c · (1 − p) · dy/dx of the target, rounded once; 0 if it is masked or not among `row`.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
@@ -128,6 +133,10 @@ pub(super) fn in_place<S: Simd, E: Element>(
     transform: Transform,
     column: &Column,
 ) {
+    if column.is_without_gradient() {
+        row.fill(E::ZERO);
+        return;
+    }
     let target = column.target_grad(s, transform, row);
     let map = Map::new(s, transform, column);
     if map.short {

@@ -10,7 +10,7 @@
 //! Log-ratios are formed first: where policy and reference agree they are exactly 0, and the loss is
 //! exactly ln 2. It is never log(sigmoid): that loses the tail of every well-learnt pair.
 
-use super::pair::{PairLogProbs, PairLoss};
+use super::pair::{PairLogProbs, PairLoss, PreferenceLoss};
 use crate::Error;
 use crate::error::Parameter;
 use crate::math;
@@ -22,8 +22,8 @@ use crate::math;
 /// 0.1 is the usual default. ε is the share of preferences that may be mislabelled: at ε > 0 the loss
 /// has its minimum at σ(z) = 1 − ε instead of pushing z to infinity.
 ///
-/// TRL from 0.29 on and Liger ignore `label_smoothing` for their `sigmoid` loss; TRL's `robust` is
-/// another loss.
+/// Trainers differ in what `label_smoothing` does to their `sigmoid` loss: TRL up to 0.28 and torchtune
+/// compute this one, TRL from 0.29 on ignores it; its `robust` is another loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dpo {
     beta: f64,
@@ -67,24 +67,24 @@ impl Dpo {
     pub const fn label_smoothing(&self) -> f64 {
         self.label_smoothing
     }
+}
 
-    /// Loss, rewards, margin and gradients of one pair, in f64.
-    ///
+impl PreferenceLoss for Dpo {
     /// # Numerics
-    /// Finite and accurate to a few 1e-16 relative for all finite inputs whose log-ratios are finite;
-    /// both tails are kept. Inputs that are not finite give NaN in every field.
+    /// Given z, the loss is within a few 1e-16 relative and both its tails are kept; the gradient
+    /// likewise, but for the difference σ(−z) − ε, which is as accurate as ε. NaN in every field
+    /// where an input is not finite or β·(a − b) overflows.
     ///
     /// # Example
     /// ```
-    /// use dpo_kernel::{Dpo, PairLogProbs};
+    /// use dpo_kernel::{Dpo, PairLogProbs, PreferenceLoss};
     /// let step_zero = PairLogProbs::new(-20.5, -25.25, -20.5, -25.25);
     /// let loss = Dpo::new(0.1)?.evaluate(&step_zero);
     /// assert_eq!(loss.loss, core::f64::consts::LN_2);
     /// assert_eq!((loss.d_chosen, loss.d_rejected), (-0.05, 0.05));
     /// # Ok::<(), dpo_kernel::Error>(())
     /// ```
-    #[must_use]
-    pub fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
         let Self { beta, label_smoothing } = *self;
         let a = pair.policy_chosen - pair.reference_chosen;
         let b = pair.policy_rejected - pair.reference_rejected;

@@ -6,5 +6,7 @@ mod summary;
 
 pub use dpo::Dpo;
 pub(crate) use pair::check_pairs;
-pub use pair::{Pair, PairBatch, PairLogProbs, PairLoss, PairOut, Reference, preference_loss};
+pub use pair::{
+    Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, preference_loss,
+};
 pub use summary::Summary;

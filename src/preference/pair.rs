@@ -1,6 +1,6 @@
 //! Pairs of sequences, their log-probs, and the batch over them.
 
-use super::{Dpo, Summary};
+use super::Summary;
 use crate::error::{Buffer, Parameter, check_length};
 use crate::{Error, SequenceLogProb};
 
@@ -24,6 +24,9 @@ impl Pair {
 
 /// Log-probs of the sequences under the frozen reference, from the same weights with the adapter off
 /// or stored earlier. There is no default: a forgotten reference is not a reference of zeros.
+///
+/// At step 0 the loss is exactly ln 2 if the reference was computed in the policy's
+/// [`Arithmetic`](crate::Arithmetic): choose it explicitly if the two are computed on different machines.
 #[derive(Clone, Copy, Debug)]
 pub enum Reference<'a> {
     /// As [`sequence_log_probs`](crate::sequence_log_probs) made them, from fresh or stored per-token
@@ -34,7 +37,7 @@ pub enum Reference<'a> {
 }
 
 impl Reference<'_> {
-    pub(crate) const fn len(&self) -> usize {
+    const fn len(&self) -> usize {
         match self {
             Self::Sequences(x) => x.len(),
             Self::Sums(x) => x.len(),
@@ -49,12 +52,12 @@ impl Reference<'_> {
     }
 
     /// One entry a sequence, with the policy's token counts.
-    fn check(&self, policy: &[SequenceLogProb]) -> Result<(), Error> {
+    pub(crate) fn check(&self, policy: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
         check_length(Buffer::Reference, policy.len(), self.len())?;
         if let Self::Sequences(reference) = self {
-            for (sequence, (p, r)) in policy.iter().zip(*reference).enumerate() {
-                if p.count != r.count {
-                    let (policy, reference) = (p.count, r.count);
+            for (sequence, (policy, r)) in policy.zip(*reference).enumerate() {
+                if policy != r.count {
+                    let reference = r.count;
                     return Err(Error::TokenCountMismatch { sequence, policy, reference });
                 }
             }
@@ -63,8 +66,19 @@ impl Reference<'_> {
     }
 }
 
+/// A loss of one pair of answers.
+pub trait PreferenceLoss {
+    /// Loss, rewards, margin and gradients of one pair, in f64.
+    ///
+    /// Never panics. Where a result is not a finite number every field is NaN: a loss does not turn
+    /// a broken input into a plausible number.
+    #[must_use]
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss;
+}
+
 /// The four log-probs of one pair, with its weight and margin offset.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PairLogProbs {
     /// `log π(y_w)`
     pub policy_chosen: f64,
@@ -138,6 +152,7 @@ impl PairLoss {
 
 /// A batch of pairs over N sequences.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct PairBatch<'a> {
     /// The P preferences. A sequence may stand in several of them, or in none.
     pub pairs: &'a [Pair],
@@ -166,6 +181,20 @@ impl<'a> PairBatch<'a> {
     ) -> Self {
         Self { pairs, policy, reference, weights: None, offsets: None, divisor }
     }
+
+    /// With a weight for each pair.
+    #[must_use]
+    pub const fn with_weights(mut self, weights: &'a [f32]) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// With a margin offset for each pair.
+    #[must_use]
+    pub const fn with_offsets(mut self, offsets: &'a [f32]) -> Self {
+        self.offsets = Some(offsets);
+        self
+    }
 }
 
 /// Where [`preference_loss`] writes.
@@ -179,7 +208,7 @@ pub struct PairOut<'a> {
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
 ///
-/// Each pair's loss is [`Dpo::evaluate`]; `d_log_probs` collects `∂(Σ L / divisor)/∂log π(y)` over the
+/// Each pair's loss is [`PreferenceLoss::evaluate`]; `d_log_probs` is filled with `∂(Σ L / divisor)/∂log π(y)` over the
 /// pairs that name a sequence, in pair order.
 ///
 /// # Numerics
@@ -209,14 +238,14 @@ pub struct PairOut<'a> {
 /// assert_eq!(d_log_probs[0], -d_log_probs[1]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
-pub fn preference_loss(
-    loss: &Dpo,
+pub fn preference_loss<L: PreferenceLoss>(
+    loss: &L,
     batch: &PairBatch<'_>,
     out: PairOut<'_>,
 ) -> Result<Summary, Error> {
     let PairBatch { pairs, policy, reference, weights, offsets, divisor } = *batch;
     check_pairs(pairs, policy.len(), weights, offsets, divisor)?;
-    reference.check(policy)?;
+    reference.check(policy.iter().map(|sequence| sequence.count))?;
     check_length(Buffer::PairLosses, pairs.len(), out.losses.len())?;
     check_length(Buffer::SequenceGrads, policy.len(), out.d_log_probs.len())?;
 
@@ -236,8 +265,10 @@ pub fn preference_loss(
             weight: entry(weights, 1.0),
             offset: entry(offsets, 0.0),
         });
-        if found.is_finite() {
-            summary.add_pair(&found);
+        let is_finite = found.is_finite() && (found.d_chosen / divisor).is_finite();
+        let found = if is_finite { found } else { PairLoss::NAN };
+        if is_finite {
+            summary += &found;
         } else {
             first = if count == 0 { i } else { first };
             count += 1;
@@ -260,7 +291,7 @@ pub(crate) fn check_pairs(
     offsets: Option<&[f32]>,
     divisor: f64,
 ) -> Result<(), Error> {
-    if !(divisor.is_finite() && divisor > 0.0) {
+    if !(divisor.is_normal() && divisor > 0.0) {
         return Err(Error::Parameter { parameter: Parameter::Divisor, value: divisor });
     }
     for (pair, &Pair { chosen, rejected }) in pairs.iter().enumerate() {

@@ -8,11 +8,11 @@ use core::ops::AddAssign;
 #[repr(C)]
 pub struct Summary {
     /// Pairs summed.
-    pub pairs: usize,
+    pub pairs: u64,
     /// Pairs whose margin is > 0.
-    pub correct: usize,
+    pub correct: u64,
     /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong.
-    pub ties: usize,
+    pub ties: u64,
     /// Σ loss
     pub loss_sum: f64,
     /// Σ implicit reward of the chosen answers.
@@ -24,17 +24,6 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn add_pair(&mut self, pair: &PairLoss) {
-        self.pairs += 1;
-        self.correct += usize::from(pair.margin > 0.0);
-        // Exactly 0 is meant: both log-ratios agree.
-        self.ties += usize::from(pair.margin.abs() <= 0.0);
-        self.loss_sum += pair.loss;
-        self.reward_chosen_sum += pair.reward_chosen;
-        self.reward_rejected_sum += pair.reward_rejected;
-        self.margin_sum += pair.margin;
-    }
-
     /// Σ loss / pairs; NaN of an empty summary, as are the other means.
     #[must_use]
     pub fn mean_loss(&self) -> f64 {
@@ -72,11 +61,27 @@ impl Summary {
     }
 }
 
+impl AddAssign<&PairLoss> for Summary {
+    /// Adds one pair, whatever it holds: leave pairs that are not finite out.
+    fn add_assign(&mut self, pair: &PairLoss) {
+        *self += Self {
+            pairs: 1,
+            correct: u64::from(pair.margin > 0.0),
+            // Exactly 0 is meant: both log-ratios agree.
+            ties: u64::from(pair.margin.abs() <= 0.0),
+            loss_sum: pair.loss,
+            reward_chosen_sum: pair.reward_chosen,
+            reward_rejected_sum: pair.reward_rejected,
+            margin_sum: pair.margin,
+        };
+    }
+}
+
 impl AddAssign for Summary {
     fn add_assign(&mut self, other: Self) {
-        self.pairs += other.pairs;
-        self.correct += other.correct;
-        self.ties += other.ties;
+        self.pairs = self.pairs.saturating_add(other.pairs);
+        self.correct = self.correct.saturating_add(other.correct);
+        self.ties = self.ties.saturating_add(other.ties);
         self.loss_sum += other.loss_sum;
         self.reward_chosen_sum += other.reward_chosen_sum;
         self.reward_rejected_sum += other.reward_rejected_sum;

@@ -65,13 +65,18 @@ impl<E: Element> Block<'_, E> {
         }
     }
 
-    /// Quad q as it is, filled up.
+    /// Whether the target's column is all there is.
+    pub(super) fn is_target_alone(&self) -> bool {
+        self.elements.len() == 1 && self.hole == 0
+    }
+
+    /// Quad q as it is, filled up with zeros.
     #[inline(always)]
-    pub(super) fn unmasked<'a>(&'a self, q: usize, patch: &'a mut Quad<E>, fill: E) -> &'a Quad<E> {
+    pub(super) fn unmasked<'a>(&'a self, q: usize, patch: &'a mut Quad<E>) -> &'a Quad<E> {
         let (quads, _) = self.elements.as_chunks::<LANES>().0.as_chunks::<QUAD>();
         match quads.get(q) {
             Some(quad) => quad,
-            None => self.copied(q, patch, fill),
+            None => self.copied(q, patch, E::ZERO),
         }
     }
 

@@ -8,9 +8,12 @@ use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::{LANES, Simd};
 
-/// How far, in powers of two, a block's maximum may exceed the reference before it is done again:
-/// 32 terms of 2^60 and their squares still fit in f32.
-const HEADROOM: i32 = 60;
+/// How far, in powers of two, a block's maximum may exceed the reference before it is done again.
+/// More would cost the entropy: its terms are distances to the reference, rounded in f32.
+const HEADROOM: i32 = 8;
+
+/// Keeps the sum of 32 values of any size below f32's largest; exact above 2^−120.
+const TOTAL_SCALE: f32 = 1.0 / 64.0;
 
 impl<D: Extra> RowStats<D> {
     /// The fold inside a level: the kernel's body.
@@ -22,6 +25,10 @@ impl<D: Extra> RowStats<D> {
             .and_then(|hole| usize::try_from(hole).ok())
             .filter(|&hole| hole < tile.len());
         if let Some(x) = hole.and_then(|hole| tile.get(hole)) {
+            if self.target_value.is_some() {
+                // The same columns again: no row has two targets.
+                self.rest = f64::NAN;
+            }
             self.target_value = Some(value_of(s, self.transform, x.to_f32()));
         }
         let mut blocks = Blocks { tile, hole, at: 0 };
@@ -32,6 +39,10 @@ impl<D: Extra> RowStats<D> {
             let known = if overflowed { None } else { self.reference };
             let reference = if known.is_some() { known } else { self.start(s, &block) };
             let Some(reference) = reference else {
+                // All masked, but perhaps for the target.
+                let masked = self.target_value.filter(|_| block.is_target_alone());
+                let total = masked.map_or(f64::NEG_INFINITY, f64::from);
+                self.moments.add(&BlockMoments { total, ..BlockMoments::EMPTY });
                 blocks.at += BLOCK;
                 overflowed = false;
                 continue;
@@ -46,14 +57,15 @@ impl<D: Extra> RowStats<D> {
     }
 
     /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
-    /// has become NaN, for good). The target may lead: what then vanishes is below 2^−126 of it.
+    /// has become NaN, for good). The target is left out: however far it leads, the rest must not
+    /// vanish beside it.
     #[inline(always)]
     fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
         let values = Values::new(s, self.transform, 0.0);
         let mut top = s.splat(f32::NEG_INFINITY);
         let mut patch = [[E::NEG_INFINITY; LANES]; QUAD];
         for q in 0..block.quads() {
-            for chunk in block.unmasked(q, &mut patch, E::NEG_INFINITY) {
+            for chunk in block.masked(q, &mut patch) {
                 top = s.max(top, values.value(s, E::load(s, chunk)));
             }
         }
@@ -97,17 +109,17 @@ impl<D: Extra> RowStats<D> {
             if D::ON {
                 let zero = s.splat(0.0);
                 let top = largest(s, sums.top);
-                self.moments.add(BlockMoments {
+                let leads = self.moments.add(&BlockMoments {
                     about: factor * s.sum_f64(sums.about, zero) + correction * rest,
                     squares: s.sum_f64(sums.squares, zero),
-                    total: s.sum_f64(sums.total, zero),
+                    total: s.sum_f64(sums.total, zero) / f64::from(TOTAL_SCALE),
                     top,
-                    top_column: || {
-                        first_column
-                            .saturating_add(low_u32(blocks.at))
-                            .saturating_add(low_u32(block.position(s, &values, top)))
-                    },
                 });
+                if leads {
+                    let column =
+                        low_u32(blocks.at).saturating_add(low_u32(block.position(s, &values, top)));
+                    self.moments.lead(first_column.saturating_add(column));
+                }
             }
             blocks.at += BLOCK;
         }
@@ -130,7 +142,7 @@ struct BlockSums<F> {
     about: F,
     /// Σ term²
     squares: F,
-    /// Σ v of all columns, the target's too
+    /// `TOTAL_SCALE` · Σ v of all columns, the target's too
     total: F,
 }
 
@@ -176,9 +188,10 @@ fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
         sums.scales = sum;
         sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
         if D::ON {
-            for chunk in block.unmasked(q, &mut patch, E::ZERO) {
+            for chunk in block.unmasked(q, &mut patch) {
                 let x = E::load(s, chunk);
-                sums.total = s.add(sums.total, if UNIT { x } else { values.value(s, x) });
+                let v = if UNIT { x } else { values.value(s, x) };
+                sums.total = s.mul_add(v, s.splat(TOTAL_SCALE), sums.total);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! rest = Σ_{j ≠ target} e^(y_j)        log Z = ln(rest + e^(y_target))
 //! ```
 //!
-//! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_z`). This one
+//! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
 //! differs in that
 //! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the first block's maximum
 //!    (the row's own maximum is not needed), and a block that turns out more than 2^60 above it is

@@ -25,6 +25,7 @@ pub struct Moments {
 ///
 /// All NaN, argmax 0, for a row without a finite log Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
 pub struct RowDetails {
     /// −Σ p ln p, in nats, ≥ 0.
     pub entropy: f32,
@@ -37,14 +38,18 @@ pub struct RowDetails {
 }
 
 /// One block's share of the moments.
-#[allow(missing_debug_implementations, reason = "sealed: only kernels see it")]
-pub struct BlockMoments<F> {
+#[derive(Debug)]
+pub struct BlockMoments {
     pub(super) about: f64,
     pub(super) squares: f64,
     pub(super) total: f64,
-    /// The block's largest value and how to find its first column, asked only if it leads the row.
+    /// The block's largest value.
     pub(super) top: f32,
-    pub(super) top_column: F,
+}
+
+impl BlockMoments {
+    pub(super) const EMPTY: Self =
+        Self { about: 0.0, squares: 0.0, total: 0.0, top: f32::NEG_INFINITY };
 }
 
 /// What a fold collects beside the sum: nothing, or [`Moments`].
@@ -53,8 +58,10 @@ pub trait Extra: Copy {
     const ON: bool;
     /// Nothing yet.
     const NONE: Self;
-    /// Adds a block's share.
-    fn add(&mut self, block: BlockMoments<impl FnOnce() -> u32>);
+    /// Adds a block's share; whether its largest value leads the row.
+    fn add(&mut self, block: &BlockMoments) -> bool;
+    /// Says in which column the leading value stands.
+    fn lead(&mut self, column: u32);
     /// Adds what another part of the row collected.
     fn merge(&mut self, other: &Self);
     /// Moves to a reference `ln` nats lower; `rest` is the sum before.
@@ -68,7 +75,11 @@ impl Extra for () {
     const NONE: Self = ();
 
     #[inline(always)]
-    fn add(&mut self, _: BlockMoments<impl FnOnce() -> u32>) {}
+    fn add(&mut self, _: &BlockMoments) -> bool {
+        false
+    }
+
+    fn lead(&mut self, _: u32) {}
 
     fn merge(&mut self, (): &Self) {}
 
@@ -83,14 +94,19 @@ impl Extra for Moments {
         Self { about: 0.0, squares: 0.0, total: 0.0, top: f32::NEG_INFINITY, top_column: u32::MAX };
 
     #[inline(always)]
-    fn add(&mut self, block: BlockMoments<impl FnOnce() -> u32>) {
+    fn add(&mut self, block: &BlockMoments) -> bool {
         self.about += block.about;
         self.squares += block.squares;
         self.total += block.total;
-        if block.top > self.top {
+        let leads = block.top > self.top;
+        if leads {
             self.top = block.top;
-            self.top_column = (block.top_column)();
         }
+        leads
+    }
+
+    fn lead(&mut self, column: u32) {
+        self.top_column = column;
     }
 
     fn merge(&mut self, other: &Self) {

@@ -18,7 +18,9 @@ pub struct Dispatch {
 impl Dispatch {
     /// The fastest combination that this machine has: its highest level, fused where it can be.
     ///
-    /// Asks the CPU once and remembers; works without `std`.
+    /// Asks the CPU once and remembers; works without `std`. Machines without FMA compute other bits:
+    /// hosts whose results must agree with theirs (a reference stored elsewhere, say) choose
+    /// [`Arithmetic::Portable`] with [`Dispatch::new`].
     #[must_use]
     pub fn detect() -> Self {
         let level = Level::detect();
@@ -51,7 +53,7 @@ impl Dispatch {
 
     /// Every combination that this machine has, slowest level first.
     pub fn available() -> impl Iterator<Item = Self> {
-        Level::ALL.into_iter().flat_map(|level| {
+        Level::ALL.iter().flat_map(|&level| {
             [Arithmetic::Portable, Arithmetic::Fused]
                 .into_iter()
                 .filter_map(move |arithmetic| Self::new(level, arithmetic).ok())

@@ -2,6 +2,7 @@
 
 /// Which instructions a kernel runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Level {
     /// What the build was compiled for: SSE2, NEON, simd128 or scalar code, through `wide`.
     Baseline,
@@ -22,7 +23,7 @@ pub enum Arithmetic {
 
 impl Level {
     /// Every level, slowest first.
-    pub const ALL: [Self; 3] = [Self::Baseline, Self::Avx2, Self::Avx512];
+    pub const ALL: &[Self] = &[Self::Baseline, Self::Avx2, Self::Avx512];
 
     /// The highest level that this machine has.
     #[must_use]

@@ -98,7 +98,7 @@ impl Batch<'_> {
         let mut sum = Sum::default();
         let (start, end) = self.spans.get(sequence).copied().unwrap_or((0, 0));
         for row in start..end {
-            if let Some((target, weight)) = self.scored(row) {
+            if let Some((target, weight)) = self.scored(row).filter(|&(_, weight)| weight != 0.0) {
                 transform_row(self.row(row), &self.transform, y);
                 sum.add(weight * log_prob(y, target));
             }

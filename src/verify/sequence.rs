@@ -36,7 +36,10 @@ pub fn sequence_log_prob(
     for row in start..end {
         let weight = token_factor(targets, ignore, weights, row);
         if let (Some(weight), Some(log_prob)) = (weight, log_probs.get(row)) {
-            sum.add(weight * log_prob);
+            // A token without weight says nothing, even where its log-prob is −inf.
+            if weight != 0.0 {
+                sum.add(weight * log_prob);
+            }
             count += 1;
         }
     }
