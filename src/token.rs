@@ -147,7 +147,8 @@ impl TokenOut<'_> {
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
     fn write(&mut self, row: usize, finished: &Finished) {
         if let Some(to) = self.log_probs.get_mut(row) {
-            *to = finished.log_prob as f32;
+            // −0, where log p underflows, becomes 0.
+            *to = finished.log_prob as f32 + 0.0;
         }
         if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
             *to = finished.norm;

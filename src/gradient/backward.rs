@@ -25,7 +25,7 @@ use crate::{Element, Error, Logits, LogitsMut, Transform};
 /// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::SpanOutOfRange`],
 /// [`Error::SpansOverlap`], [`Error::TargetOutOfRange`], [`Error::NoScoredTokens`],
 /// [`Error::InvalidValue`] for a norm that no forward has made, for a token weight that is not finite,
-/// and for a coefficient that is not finite or beyond a quarter of f32's range;
+/// and for a coefficient that is not finite or beyond two thirds of f32's range;
 /// [`Error::TransformOfGradients`] if `out` has a transform: only logits have one.
 ///
 /// # Panics
@@ -73,7 +73,7 @@ pub fn logit_grads_in_place<E: Element>(
 ///
 /// # Errors
 /// [`Error::InvalidValue`] for a norm that no forward has made, or a coefficient that is not finite or
-/// beyond a quarter of f32's range.
+/// beyond two thirds of f32's range.
 ///
 /// # Panics
 /// Never.

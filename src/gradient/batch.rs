@@ -95,7 +95,7 @@ pub(super) fn check_coefficient(
     transform: Transform,
     sequence: usize,
 ) -> Result<(), Error> {
-    if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 4.0 {
+    if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 1.5 {
         Ok(())
     } else {
         Err(Error::InvalidValue { buffer: Buffer::SequenceGrads, index: sequence, value: c })

@@ -112,6 +112,20 @@ impl PairLogProbs {
             offset: 0.0,
         }
     }
+
+    /// With a factor on the loss.
+    #[must_use]
+    pub const fn with_weight(mut self, weight: f64) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// With a margin that the chosen answer must win by.
+    #[must_use]
+    pub const fn with_offset(mut self, offset: f64) -> Self {
+        self.offset = offset;
+        self
+    }
 }
 
 /// What a loss says of one pair. Nothing is divided by a batch size here.

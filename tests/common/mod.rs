@@ -8,4 +8,7 @@
     reason = "test data that does not parse is a failed test"
 )]
 
+pub mod bounds;
 pub mod golden;
+pub mod levels;
+pub mod measure;

@@ -1,0 +1,6 @@
+//! How exact the results are, measured against f64 and held to the table of bounds.
+
+mod log_z;
+pub mod probabilities;
+mod tokens;
+mod transforms;

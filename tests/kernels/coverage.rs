@@ -1,0 +1,183 @@
+//! Every public function has a test that names it.
+//!
+//! The list maps each `pub fn` of the stages to a test; the test's file must exist, hold that test, and
+//! either it or what it runs must name the function. A new function fails until it is listed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// File of the function, function, file of the test, test.
+const LIST: &[(&str, &str, &str, &str)] = &[
+    ("element.rs", "from_f32", "storage.rs", "gradients_in_place_are_those_apart"),
+    ("element.rs", "to_f32", "storage.rs", "confident_bf16_targets_keep_their_gradient"),
+    ("gradient/backward.rs", "logit_grads", "refusals.rs", "wrong_lengths"),
+    (
+        "gradient/backward.rs",
+        "logit_grads_in_place",
+        "untouched.rs",
+        "padding_and_rows_that_are_not_scored",
+    ),
+    ("gradient/batch.rs", "new", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    ("gradient/batch.rs", "with_token_weights", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    (
+        "gradient/backward.rs",
+        "tile_grads_in_place",
+        "merge.rs",
+        "gradients_of_tiles_are_those_of_the_row",
+    ),
+    ("logits.rs", "as_logits", "refusals.rs", "shapes"),
+    ("logits.rs", "new", "refusals.rs", "shapes"),
+    ("logits.rs", "reborrow", "refusals.rs", "shapes"),
+    ("logits.rs", "row", "refusals.rs", "shapes"),
+    ("logits.rs", "row_mut", "refusals.rs", "shapes"),
+    ("logits.rs", "rows", "refusals.rs", "shapes"),
+    ("logits.rs", "transform", "refusals.rs", "shapes"),
+    ("logits.rs", "vocab", "refusals.rs", "shapes"),
+    ("logits.rs", "with_stride", "refusals.rs", "shapes"),
+    ("logits.rs", "with_transform", "refusals.rs", "shapes"),
+    ("preference/dpo.rs", "beta", "metamorphic.rs", "swapping_a_pair_mirrors_it"),
+    ("preference/pair.rs", "evaluate", "metamorphic.rs", "swapping_a_pair_mirrors_it"),
+    ("preference/dpo.rs", "label_smoothing", "metamorphic.rs", "swapping_a_pair_mirrors_it"),
+    ("preference/dpo.rs", "new", "refusals.rs", "pairs_and_their_values"),
+    ("preference/dpo.rs", "with_label_smoothing", "refusals.rs", "pairs_and_their_values"),
+    ("preference/pair.rs", "new", "golden.rs", "every_figure_of_trl"),
+    ("preference/pair.rs", "with_offset", "special.rs", "broken_pairs_are_named"),
+    ("preference/pair.rs", "with_offsets", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    ("preference/pair.rs", "with_weight", "metamorphic.rs", "swapping_a_pair_mirrors_it"),
+    ("preference/pair.rs", "with_weights", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    ("preference/pair.rs", "preference_loss", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "accuracy", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "mean_loss", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "mean_margin", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "mean_reward_chosen", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "mean_reward_rejected", "golden.rs", "every_figure_of_trl"),
+    ("row/stats.rs", "fold", "merge.rs", "tiles_of_whole_blocks_change_no_bit"),
+    ("row/stats.rs", "merge", "merge.rs", "in_any_order_is_the_whole"),
+    ("row/stats.rs", "new", "merge.rs", "of_different_rows_is_refused"),
+    ("row/finish.rs", "columns", "golden.rs", "every_row_of_torch"),
+    ("row/finish.rs", "details", "golden.rs", "every_row_of_torch"),
+    ("row/finish.rs", "log_prob", "golden.rs", "every_row_of_torch"),
+    ("row/finish.rs", "log_z", "golden.rs", "every_row_of_torch"),
+    ("row/finish.rs", "norm", "golden.rs", "every_row_of_torch"),
+    ("row/finish.rs", "target_logit", "golden.rs", "every_row_of_torch"),
+    ("sequence.rs", "mean", "special.rs", "planted_faults_are_caught"),
+    ("sequence.rs", "sequence_log_probs", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    ("simd/dispatch.rs", "arithmetic", "levels.rs", "every_level_of_this_machine_is_run"),
+    ("simd/dispatch.rs", "available", "levels.rs", "every_level_of_this_machine_is_run"),
+    ("simd/dispatch.rs", "detect", "levels.rs", "every_level_of_this_machine_is_run"),
+    ("simd/dispatch.rs", "level", "levels.rs", "every_level_of_this_machine_is_run"),
+    ("simd/dispatch.rs", "new", "levels.rs", "levels_that_are_not_there_are_refused"),
+    ("simd/level.rs", "detect", "levels.rs", "every_level_of_this_machine_is_run"),
+    ("simd/level.rs", "is_present", "levels.rs", "levels_that_are_not_there_are_refused"),
+    ("span.rs", "ids", "refusals.rs", "spans_and_targets"),
+    ("span.rs", "new", "refusals.rs", "spans_and_targets"),
+    ("span.rs", "scored", "refusals.rs", "spans_and_targets"),
+    ("span.rs", "spans_of_batch", "refusals.rs", "spans_from_shapes"),
+    ("span.rs", "spans_of_offsets", "refusals.rs", "spans_from_shapes"),
+    ("span.rs", "with_ignore", "refusals.rs", "spans_and_targets"),
+    ("step.rs", "dpo_step", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step.rs", "with_offsets", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step.rs", "with_token_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step.rs", "with_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step.rs", "new", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("token.rs", "new", "untouched.rs", "padding_and_rows_that_are_not_scored"),
+    ("token.rs", "token_log_probs", "untouched.rs", "padding_and_rows_that_are_not_scored"),
+    ("token.rs", "with_details", "untouched.rs", "padding_and_rows_that_are_not_scored"),
+    ("token.rs", "with_norms", "untouched.rs", "padding_and_rows_that_are_not_scored"),
+    ("transform.rs", "new", "refusals.rs", "transforms_and_tiles"),
+];
+
+/// Rooms with tests of their own, and traits that are sealed or private.
+const ELSEWHERE: [&str; 3] = ["math", "theory", "verify"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).into()
+}
+
+/// The sources under a folder, as (path from there, text).
+fn sources(folder: &Path, prefix: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{prefix}{}", path.file_name().unwrap().to_string_lossy());
+        if path.is_dir() {
+            found.extend(sources(&path, &format!("{name}/")));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push((name, fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// Names behind `pub fn` and `pub const fn`, and those of the trait `Element`.
+fn public_functions(text: &str) -> BTreeSet<String> {
+    let code = text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"));
+    code.filter_map(|line| {
+        let rest = line.strip_prefix("pub ").or_else(|| line.strip_suffix(';'))?;
+        let rest = ["const ", "unsafe "].iter().fold(rest, |r, w| r.strip_prefix(w).unwrap_or(r));
+        let name = rest.strip_prefix("fn ")?;
+        // Without `pub` only the methods of a trait that callers use count.
+        let counts = line.starts_with("pub ")
+            || ["to_f32(self)", "from_f32(x", "evaluate(&self"].iter().any(|m| name.starts_with(m));
+        counts.then(|| name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+    })
+    .collect()
+}
+
+/// What the list lacks, and what it names in vain.
+fn objections(sources: &[(String, String)], list: &[(&str, &str, &str, &str)]) -> Vec<String> {
+    let mut objections = Vec::new();
+    for (file, text) in sources {
+        if ELSEWHERE.iter().any(|room| file.starts_with(room)) {
+            continue;
+        }
+        let listed: BTreeSet<String> =
+            list.iter().filter(|entry| entry.0 == file).map(|entry| entry.1.to_owned()).collect();
+        let found = public_functions(text);
+        objections.extend(found.difference(&listed).map(|f| format!("{file}: {f} is not listed")));
+        objections.extend(listed.difference(&found).map(|f| format!("{file}: {f} is gone")));
+    }
+    objections
+}
+
+#[test]
+fn every_public_function_is_listed() {
+    let found = objections(&sources(&root().join("src"), ""), LIST);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_listed_test_exists() {
+    let tests = sources(&root().join("tests/kernels"), "");
+    for (_, function, file, test) in LIST {
+        let text = tests.iter().find(|(name, _)| name == file).map(|(_, text)| text.as_str());
+        let text = text.unwrap_or_else(|| panic!("no file {file}"));
+        let declared = format!("#[test]\nfn {test}()");
+        assert!(text.contains(&declared), "{file} has no test {test}, listed for {function}");
+        // Named in the test's file, or in the helpers that it runs.
+        let helpers =
+            ["case.rs", "run.rs", "rows.rs"].map(|h| &tests.iter().find(|t| t.0 == h).unwrap().1);
+        let common = fs::read_to_string(root().join("tests/common/levels.rs")).unwrap();
+        let named = |text: &str| {
+            text.contains(&format!("{function}(")) || text.contains(&format!("{function}::<"))
+        };
+        let anywhere = named(text) || helpers.iter().any(|t| named(t)) || named(&common);
+        assert!(anywhere, "{file} does not call {function}");
+    }
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    let source = |text: &str| vec![("row/stats.rs".to_owned(), text.to_owned())];
+    let list = [("row/stats.rs", "old", "a.rs", "b")];
+    assert!(objections(&source("    pub const fn old() {}"), &list).is_empty());
+    for wrong in [
+        "pub fn old() {}\npub fn new_one() {}",
+        "pub fn old() {}\n    pub const fn new_one<E>(x: E) {}",
+        "pub(crate) fn old() {}",
+        "// pub fn old() {}",
+    ] {
+        assert_eq!(objections(&source(wrong), &list).len(), 1, "{wrong}");
+    }
+}

@@ -1,0 +1,253 @@
+//! Gradients of whole batches three ways: the kernels', dual numbers', and differences of the loss.
+//!
+//! The kernels' gradient errs with p, by (4 + |ln p|)·2⁻²⁴ of it, and with c, because the f32 log-probs
+//! of the tokens move z: |ln p| stays below 30 here, a sequence has three tokens, and β ≤ 1, so 2⁻²⁴
+//! of the largest gradient some sixty times bounds both. Under a softcap, y errs by two ulp of
+//! c/temperature beside it.
+
+use dpo_kernel::verify::batch_loss_derivative;
+use dpo_kernel::{bf16, f16, verify};
+
+use crate::accuracy::probabilities::HALF_ULP;
+use crate::case::{Case, Found, cases, holds};
+use crate::common::levels::for_each_dispatch;
+use crate::rows::{Params, Store};
+
+fn tolerance(case: &Case) -> f64 {
+    let cap =
+        case.params.softcap.map_or(0.0, |c| f64::from(c) / f64::from(case.params.temperature));
+    (60.0 + 12.0 * cap) * HALF_ULP * case.largest_grad()
+}
+
+/// Whether an error exceeds its bound; NaN does.
+fn exceeds(error: f64, bound: f64) -> bool {
+    error.is_nan() || error.abs() > bound
+}
+
+/// Rows that a pair scores.
+fn paired(case: &Case, row: usize) -> bool {
+    let sequence = case.spans.iter().position(|&(start, end)| (start..end).contains(&row));
+    case.scored(row) && case.pairs.iter().any(|&(c, r)| Some(c) == sequence || Some(r) == sequence)
+}
+
+/// Every gradient and the loss against the textbook on dual numbers. `storage` is what one rounding to
+/// the gradients' type may add, relatively.
+pub fn equals_dual_numbers<E: Store>(
+    case: &Case,
+    found: &Found,
+    storage: f64,
+) -> Result<(), String> {
+    case.with_exact::<E, _>(|batch| {
+        for row in 0..case.rows() {
+            for column in 0..case.vocab {
+                let grad = found.grads[row * case.stride + column];
+                if !case.scored(row) {
+                    if !grad.is_nan() {
+                        return Err(format!("row {row} was written: {grad}"));
+                    }
+                    continue;
+                }
+                let exact = if paired(case, row) {
+                    batch_loss_derivative(batch, row, column)
+                } else {
+                    verify::Dual::constant(batch.loss(&mut vec![0.0; case.vocab]))
+                };
+                let bound = tolerance(case) + storage * exact.derivative.abs();
+                if exceeds(grad - exact.derivative, bound) {
+                    let exact = exact.derivative;
+                    return Err(format!(
+                        "({row}, {column}): {grad:e} is not {exact:e} to {bound:e}"
+                    ));
+                }
+                let loss = found.summary.loss_sum / case.divisor;
+                if exceeds(loss - exact.value, tolerance(case) * 8.0 + 1e-6 * exact.value.abs()) {
+                    return Err(format!("the loss {loss} is not {}", exact.value));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Every gradient against differences of fourth order of the f64 loss: h⁴/30 of a fifth derivative
+/// below 60 times the largest gradient, and 4e-15 of the loss over h.
+fn equals_differences<E: Store>(case: &Case, found: &Found) -> Result<(), String> {
+    let h = 1.0 / 256.0;
+    case.with_exact::<E, _>(|batch| {
+        let mut moved = batch.logits.to_vec();
+        let mut scratch = vec![0.0; case.vocab];
+        for row in (0..case.rows()).filter(|&row| paired(case, row)) {
+            for column in 0..case.vocab {
+                let i = row * case.stride + column;
+                let x = moved[i];
+                let mut at = |h: f64| {
+                    moved[i] = x + h;
+                    let loss = verify::Batch { logits: &moved, ..*batch }.loss(&mut scratch);
+                    moved[i] = x;
+                    loss
+                };
+                let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+                let size = at(0.0).abs().max(1.0);
+                let bound =
+                    tolerance(case) + 6e-15 * size / h + 2.0 * h.powi(4) * case.largest_grad();
+                if exceeds(found.grads[i] - slope, bound) {
+                    return Err(format!(
+                        "logit {i}: {} is not {slope} to {bound:e}",
+                        found.grads[i]
+                    ));
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn of_the_stages_equal_dual_numbers() {
+    holds(256, cases(20), |case| {
+        let mut result = Ok(());
+        for_each_dispatch(|dispatch| {
+            let found = case.stages::<f32>(dispatch).unwrap();
+            let one = equals_dual_numbers::<f32>(case, &found, 0.0);
+            let found = case.stages::<bf16>(dispatch).unwrap();
+            let two = equals_dual_numbers::<bf16>(case, &found, 0.0);
+            let found = case.stages::<f16>(dispatch).unwrap();
+            let three = equals_dual_numbers::<f16>(case, &found, 0.0);
+            for found in [one, two, three] {
+                result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
+            }
+        });
+        result
+    });
+}
+
+#[test]
+fn of_a_step_equal_dual_numbers() {
+    holds(256, cases(20), |case| {
+        let mut result = Ok(());
+        for_each_dispatch(|dispatch| {
+            let found = case.step::<f32>(dispatch).unwrap();
+            let one = equals_dual_numbers::<f32>(case, &found, 0.0);
+            let found = case.step::<bf16>(dispatch).unwrap();
+            let two = equals_dual_numbers::<bf16>(case, &found, 1.0 / 256.0);
+            // f16 gradients below 2^-14 are subnormal: 2^-25 absolute.
+            let found = case.step::<f16>(dispatch).unwrap();
+            let subnormal = 3e-8 / tolerance(case) * HALF_ULP;
+            let three = equals_dual_numbers::<f16>(
+                &Case { divisor: case.divisor, ..case.clone() },
+                &found,
+                1.0 / 2048.0 + subnormal,
+            );
+            let three = if case.largest_grad() > 0.3 { three } else { Ok(()) };
+            for found in [one, two, three] {
+                result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
+            }
+        });
+        result
+    });
+}
+
+#[test]
+fn equal_differences_of_the_loss() {
+    holds(128, cases(12), |case| {
+        let mut result = Ok(());
+        for_each_dispatch(|dispatch| {
+            let found = case.stages::<f32>(dispatch).unwrap();
+            let found = equals_differences::<f32>(case, &found);
+            result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
+        });
+        result
+    });
+}
+
+/// The step is its stages: the same bits.
+#[test]
+fn of_a_step_are_those_of_its_stages() {
+    fn same<E: Store>(case: &Case) -> Result<(), String> {
+        let mut result = Ok(());
+        for_each_dispatch(|dispatch| {
+            let (step, stages) =
+                (case.step::<E>(dispatch).unwrap(), case.stages::<E>(dispatch).unwrap());
+            let rounded = |grads: &[f64]| -> Vec<u32> {
+                grads
+                    .iter()
+                    .map(|&g| E::from_f32(g as f32).bits() | u32::from(g.is_nan()))
+                    .collect()
+            };
+            let bare = |found: &Found| Found {
+                grads: Vec::new(),
+                log_probs: found
+                    .log_probs
+                    .iter()
+                    .map(|&p| if p.is_nan() { 1.0 } else { p })
+                    .collect(),
+                ..found.clone()
+            };
+            if bare(&step) != bare(&stages) || rounded(&step.grads) != rounded(&stages.grads) {
+                result = Err(format!("{dispatch:?}, {}: {step:?} {stages:?}", E::NAME));
+            }
+        });
+        result
+    }
+    holds(256, cases(40), |case| {
+        let case = case.clone();
+        same::<f32>(&case).and(same::<f16>(&case)).and(same::<bf16>(&case))
+    });
+}
+
+/// Wrong gradients that both checkers must reject.
+#[test]
+fn planted_faults_are_caught() {
+    let case = Case {
+        logits: vec![0.5, -1.0, 2.0, 1.5, 0.25, -0.5, -2.0, 1.0, 0.0],
+        vocab: 3,
+        stride: 3,
+        params: Params { scale: 1.25, softcap: Some(4.0), temperature: 0.75 },
+        targets: vec![2, 0, 1],
+        token_weights: Some(vec![1.0, 0.5, 0.75]),
+        spans: vec![(0, 2), (2, 3)],
+        pairs: vec![(0, 1)],
+        reference: vec![-2.0, -1.0],
+        weights: Some(vec![0.5]),
+        offsets: Some(vec![0.25]),
+        beta: 0.5,
+        label_smoothing: 0.1,
+        divisor: 2.0,
+    };
+    let with = |change: fn(&mut Case)| {
+        let mut wrong = case.clone();
+        change(&mut wrong);
+        wrong.stages::<f32>(dpo_kernel::Dispatch::detect()).unwrap()
+    };
+    let right = with(|_| {});
+    equals_dual_numbers::<f32>(&case, &right, 0.0).unwrap();
+    equals_differences::<f32>(&case, &right).unwrap();
+    let edited = |edit: fn(&mut Vec<f64>)| {
+        let mut wrong = right.clone();
+        edit(&mut wrong.grads);
+        wrong
+    };
+    let faults = [
+        ("sign", edited(|grads| grads.iter_mut().for_each(|g| *g = -*g))),
+        ("last column", edited(|grads| grads[8] = 0.0)),
+        ("fifth digit", edited(|grads| grads[4] += 2e-5)),
+        ("NaN", edited(|grads| grads[0] = f64::NAN)),
+        ("softcap", with(|case| case.params.softcap = None)),
+        ("scale", with(|case| case.params.scale = 1.0)),
+        ("temperature", with(|case| case.params.temperature = 1.0)),
+        ("temperature's derivative", edited(|grads| grads.iter_mut().for_each(|g| *g *= 0.75))),
+        ("shift by one", with(|case| case.targets.rotate_left(1))),
+        ("token weights", with(|case| case.token_weights = None)),
+        ("pair weights", with(|case| case.weights = None)),
+        ("offset", with(|case| case.offsets = None)),
+        ("label smoothing", with(|case| case.label_smoothing = 0.0)),
+        ("beta", with(|case| case.beta = 0.1)),
+        ("reference", with(|case| case.reference[1] = 0.0)),
+        ("chosen and rejected", with(|case| case.pairs[0] = (1, 0))),
+        ("divisor", with(|case| case.divisor = 1.0)),
+    ];
+    for (what, wrong) in faults {
+        assert!(equals_dual_numbers::<f32>(&case, &wrong, 0.0).is_err(), "duals passed: {what}");
+        assert!(equals_differences::<f32>(&case, &wrong).is_err(), "differences passed: {what}");
+    }
+}

@@ -1,0 +1,258 @@
+//! Special values: masks, broken rows, and what they may not do to their neighbours.
+
+use dpo_kernel::error::Buffer;
+use dpo_kernel::{
+    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLogProbs, PairLoss,
+    PairOut, PreferenceLoss, Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary,
+    Targets, TokenOut, Transform, logit_grads, preference_loss, token_log_probs,
+};
+
+use crate::common::levels::for_each_dispatch;
+use crate::rows::{Params, Store, for_each_element, normal_row};
+use crate::run::{forward, gradient, log_z};
+
+const ROWS: usize = 8;
+
+struct Out {
+    log_probs: Vec<f32>,
+    norms: Vec<RowNorm>,
+    details: Vec<RowDetails>,
+}
+
+fn run<E: Store>(
+    dispatch: Dispatch,
+    rows: &[E],
+    vocab: usize,
+    spans: &[Span],
+    transform: Transform,
+) -> (Out, Result<(), Error>) {
+    let logits = Logits::new(rows, ROWS, vocab).unwrap().with_transform(transform);
+    let mut out = Out {
+        log_probs: vec![7.5; ROWS],
+        norms: vec![RowNorm::default(); ROWS],
+        details: vec![RowDetails::default(); ROWS],
+    };
+    let to =
+        TokenOut::new(&mut out.log_probs).with_norms(&mut out.norms).with_details(&mut out.details);
+    let result = token_log_probs(dispatch, logits, Targets::new(&[0; ROWS]), spans, to);
+    (out, result)
+}
+
+/// Ways to spoil a row.
+fn broken_rows<E: Store>(row: &[E]) -> Vec<Vec<E>> {
+    let last = row.len() - 1;
+    let with = |at: usize, x: f32| {
+        let mut row = row.to_vec();
+        row[at] = E::from_f32(x);
+        row
+    };
+    let mut rows = vec![vec![E::NEG_INFINITY; row.len()], vec![E::POISON; row.len()]];
+    for at in [0, last / 2, last] {
+        rows.extend([with(at, f32::NAN), with(at, -f32::NAN), with(at, f32::INFINITY)]);
+        let mut masked = vec![E::NEG_INFINITY; row.len()];
+        masked[at] = E::POISON;
+        rows.push(masked);
+    }
+    rows
+}
+
+fn spoil_only_themselves<E: Store>(vocab: usize, params: Params) {
+    let clean: Vec<E> = normal_row(ROWS * vocab, 3.0, 0.0, vocab as u64);
+    // The lowest row is named, though its span comes second.
+    let spans = [Span::new(4, 8), Span::new(0, 4)];
+    let transform = params.kernel();
+    for_each_dispatch(|dispatch| {
+        let (expected, result) = run(dispatch, &clean, vocab, &spans, transform);
+        assert_eq!(result, Ok(()), "{dispatch:?}");
+        for (i, broken) in broken_rows(&clean[..vocab]).iter().enumerate() {
+            let mut rows = clean.clone();
+            for row in [2, 5] {
+                rows[row * vocab..][..vocab].copy_from_slice(broken);
+            }
+            let (found, result) = run(dispatch, &rows, vocab, &spans, transform);
+            let place = format!("{dispatch:?}, {} V = {vocab}, fault {i}", E::NAME);
+            assert_eq!(result, Err(Error::NonFiniteRows { first: 2, count: 2 }), "{place}");
+            for row in 0..ROWS {
+                if row == 2 || row == 5 {
+                    assert!(found.log_probs[row].is_nan(), "{place}: {}", found.log_probs[row]);
+                    let details = found.details[row];
+                    assert!(details.entropy.is_nan() && details.mean_logit.is_nan(), "{place}");
+                    assert!(details.log_sum_sq_probs.is_nan() && details.argmax == 0, "{place}");
+                    refused_by_the_backward(dispatch, found.norms[row]);
+                } else {
+                    let bits = [&found, &expected].map(|out| out.log_probs[row].to_bits());
+                    assert_eq!(bits[0], bits[1], "{place}, row {row}");
+                    assert_eq!(found.norms[row], expected.norms[row], "{place}, row {row}");
+                    assert_eq!(found.details[row], expected.details[row], "{place}, row {row}");
+                }
+            }
+        }
+    });
+}
+
+fn refused_by_the_backward(dispatch: Dispatch, norm: RowNorm) {
+    let mut logits = [0.5_f32, 1.5];
+    let (spans, norms) = ([Span::new(0, 1)], [norm]);
+    let batch = GradBatch::new(Targets::new(&[0]), &spans, &norms, &[1.0]);
+    let view = LogitsMut::new(&mut logits, 1, 2).unwrap();
+    let result = dpo_kernel::logit_grads_in_place(dispatch, view, &batch);
+    assert!(matches!(result, Err(Error::InvalidValue { index: 0, .. })), "{result:?}");
+    assert_eq!(logits, [0.5, 1.5], "unchanged");
+}
+
+#[test]
+fn broken_rows_spoil_only_themselves() {
+    for vocab in [1, 2, 17, 600] {
+        for params in [Params::NONE, Params { softcap: Some(30.0), ..Params::NONE }] {
+            for_each_element!(spoil_only_themselves(vocab, params));
+        }
+    }
+}
+
+/// −inf anywhere is masked vocabulary; probability and gradient are exactly 0.
+#[test]
+fn masks_are_exact() {
+    fn exact<E: Store>() {
+        for vocab in [2, 16, 17, 600, 1100] {
+            for_each_dispatch(|dispatch| {
+                let mut row = vec![E::NEG_INFINITY; vocab];
+                row[vocab - 1] = E::from_f32(-3.5);
+                let target = u32::try_from(vocab - 1).unwrap();
+                let found = forward(dispatch, &row, target, Transform::NONE).unwrap();
+                assert_eq!(found.log_prob.to_bits(), 0, "{dispatch:?}: alone in its row");
+                let details = found.details;
+                assert!(details.entropy < 1e-15 && details.log_sum_sq_probs == 0.0, "{details:?}");
+                assert_eq!(found.details.argmax, target, "{dispatch:?}");
+                assert_eq!(found.details.mean_logit, f32::NEG_INFINITY, "{dispatch:?}, {vocab}");
+                let grads = gradient::<E, E>(dispatch, &row, target, Transform::NONE, 2.0);
+                assert!(grads.iter().all(|g| g.to_f32() == 0.0), "{dispatch:?}: {grads:?}");
+                // A masked target: −inf, no error, and a gradient that pushes nobody up.
+                let found = forward(dispatch, &row, 0, Transform::NONE).unwrap();
+                assert_eq!(found.log_prob, f32::NEG_INFINITY, "{dispatch:?}");
+                let grads = gradient::<E, f32>(dispatch, &row, 0, Transform::NONE, 2.0);
+                assert_eq!((grads[0], grads[vocab - 1]), (0.0, -2.0), "{dispatch:?}");
+            });
+        }
+    }
+    exact::<f32>();
+    exact::<dpo_kernel::f16>();
+    exact::<dpo_kernel::bf16>();
+}
+
+/// A large number is a logit like others. The mean is summed in f32 lanes, 32 of a block in each, so
+/// it overflows beyond 1e37; nothing else does.
+#[test]
+fn huge_logits_have_a_mean() {
+    for_each_dispatch(|dispatch| {
+        for x in [1e37_f32, -1e37, 3e38, -3e38, f32::MAX, f32::MIN] {
+            for vocab in [1, 3, 40, 700] {
+                let found = forward(dispatch, &vec![x; vocab], 0, Transform::NONE).unwrap();
+                let mean = found.details.mean_logit;
+                let exact = (mean / x - 1.0).abs() < 1e-6;
+                assert!(
+                    exact || x.abs() > 1e37 && mean == x * f32::MAX,
+                    "{dispatch:?} {x}: {mean}"
+                );
+                let uniform = libm::log(vocab as f64);
+                let log_prob = f64::from(found.log_prob);
+                let entropy = f64::from(found.details.entropy);
+                assert!((log_prob + uniform).abs() < 1e-6, "{dispatch:?} {x}: {log_prob}");
+                assert!((entropy - uniform).abs() < 1e-5, "{dispatch:?} {x}: {entropy}");
+            }
+        }
+    });
+}
+
+/// Coefficients beyond f32 are refused; the largest below it give what they should.
+#[test]
+fn huge_coefficients_do_not_wrap() {
+    for_each_dispatch(|dispatch| {
+        for power in [100, 120, 126, 127, 128, 129, 130, 140, 200, 300, 500, 1000] {
+            for sign in [1.0, -1.0] {
+                let c = sign * libm::scalbn(1.0, power);
+                let row = [0.5_f32, 0.5, 0.5, 0.5, f32::NEG_INFINITY];
+                let norm = forward(dispatch, &row, 0, Transform::NONE).unwrap().norm;
+                let mut out = [f32::NAN; 5];
+                let (spans, norms, d_log_probs) = ([Span::new(0, 1)], [norm], [c]);
+                let batch = GradBatch::new(Targets::new(&[0]), &spans, &norms, &d_log_probs);
+                let to = LogitsMut::new(&mut out, 1, 5).unwrap();
+                let result = logit_grads(dispatch, Logits::new(&row, 1, 5).unwrap(), &batch, to);
+                let expected = ((0.75 * c) as f32, (-0.25 * c) as f32);
+                if power < 128 {
+                    assert_eq!(result, Ok(()), "{dispatch:?}, c = 2^{power}");
+                    let found = (out[0], out[1], out[4]);
+                    assert_eq!(found, (expected.0, expected.1, 0.0), "{dispatch:?}, c = 2^{power}");
+                } else {
+                    let (buffer, value) = (Buffer::SequenceGrads, c);
+                    assert_eq!(result, Err(Error::InvalidValue { buffer, index: 0, value }));
+                    assert!(out.iter().all(|x| x.is_nan()), "{dispatch:?}: written {out:?}");
+                }
+            }
+        }
+    });
+}
+
+/// The loss names pairs whose log-probs are not numbers, and the others are complete.
+#[test]
+fn broken_pairs_are_named() {
+    let good = [-1.0, -2.0, -3.0, -4.0];
+    let pairs = [Pair::new(0, 1), Pair::new(2, 1), Pair::new(0, 2), Pair::new(3, 2)];
+    let dpo = Dpo::new(0.1).unwrap();
+    let run = |policy: [f64; 4], reference: [f64; 4]| {
+        let policy = policy.map(|sum| SequenceLogProb { sum, count: 3 });
+        let (mut losses, mut d) = ([PairLoss::default(); 4], [7.5; 4]);
+        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 2.0);
+        (preference_loss(&dpo, &batch, out), losses, d)
+    };
+    let (clean, losses, d) = run(good, [-2.0; 4]);
+    let mut total = Summary::default();
+    total += clean.unwrap();
+    assert_eq!((total.pairs, total.correct, total.ties), (4, 2, 0));
+    assert!(d.iter().all(|d| d.is_finite()), "{d:?}");
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut policy = good;
+        policy[3] = bad;
+        for (policy, reference) in [(policy, [-2.0; 4]), (good, [-2.0, -2.0, -2.0, bad])] {
+            let (result, found, d) = run(policy, reference);
+            assert_eq!(result, Err(Error::NonFinitePairs { first: 3, count: 1 }), "{bad}");
+            assert_eq!(found[..3], losses[..3], "{bad}: the other pairs");
+            let PairLoss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected } =
+                found[3];
+            let all = [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected];
+            assert!(all.iter().all(|x| x.is_nan()), "{bad}: {:?}", found[3]);
+            assert!(d[2].is_nan() && d[3].is_nan() && d[0].is_finite() && d[1].is_finite());
+        }
+        let mut policy = good;
+        policy[1] = bad;
+        let (result, ..) = run(policy, [-2.0; 4]);
+        assert_eq!(result, Err(Error::NonFinitePairs { first: 0, count: 2 }), "{bad}");
+        let pair = PairLogProbs::new(-1.0, -1.0, -1.0, -1.0).with_offset(bad);
+        assert!(dpo.evaluate(&pair).loss.is_nan(), "an offset of {bad}");
+    }
+    // Both tails: the loss grows linearly, or keeps its digits down to nothing.
+    let loss = |margin| dpo.evaluate(&PairLogProbs::new(margin, 0.0, 0.0, 0.0)).loss;
+    assert_eq!(loss(-1e5), 1e4, "the far left is linear");
+    assert!((loss(1000.0) / libm::exp(-100.0) - 1.0).abs() < 1e-13, "the far right is e^-z");
+    assert!(loss(-1e300) > 1e298 && loss(1e300) == 0.0, "no overflow");
+}
+
+/// The sum of a mean over nothing is NaN, and the control of this file: clean rows are clean.
+#[test]
+fn planted_faults_are_caught() {
+    let empty = Summary::default();
+    for mean in [
+        empty.mean_loss(),
+        empty.mean_reward_chosen(),
+        empty.mean_reward_rejected(),
+        empty.mean_margin(),
+        empty.accuracy(),
+        SequenceLogProb::default().mean(),
+    ] {
+        assert!(mean.is_nan(), "the mean of nothing is {mean}");
+    }
+    let dispatch = Dispatch::detect();
+    assert!(log_z::<f32>(dispatch, &[f32::NAN], Transform::NONE).is_nan());
+    assert!(log_z::<f32>(dispatch, &[], Transform::NONE).is_nan(), "no column, no Z");
+    assert!(!log_z(dispatch, &[f32::MIN], Transform::NONE).is_nan(), "f32::MIN is a number");
+}

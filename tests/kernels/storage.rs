@@ -1,0 +1,161 @@
+//! 16-bit storage: every value through every load, and every store against `half`.
+
+use dpo_kernel::{Dispatch, Moments, RowStats, Transform, bf16, f16, verify};
+
+use crate::common::levels::for_each_dispatch;
+use crate::rows::{Random, Store, normal_row, stored, ulp, widen};
+use crate::run::{gradient, gradient_in_place};
+
+/// The mean logit of 16 columns, x in one of them and 0 in the others: x/16 through the vector load.
+fn sixteenth<E: Store>(dispatch: Dispatch, x: E, lane: usize, vocab: usize) -> f32 {
+    let mut row = vec![E::ZERO; vocab];
+    row[lane] = x;
+    let mut stats = RowStats::<Moments>::new(Transform::NONE, None);
+    stats.fold(dispatch, &row, 0);
+    stats.details().mean_logit
+}
+
+fn all_values_load<E: Store>(from_bits: fn(u16) -> E) {
+    for_each_dispatch(|dispatch| {
+        for bits in 0..=u16::MAX {
+            let x = from_bits(bits);
+            let wide = x.to_f32();
+            let lane = usize::from(bits.wrapping_mul(0x9e37) >> 12);
+            let found = sixteenth(dispatch, x, lane, 16);
+            let place = format!("{dispatch:?}, {} {bits:#06x} in lane {lane}", E::NAME);
+            if wide.is_nan() || wide == f32::INFINITY {
+                assert!(found.is_nan(), "{place}: {wide} became {found}");
+            } else {
+                let exact = (f64::from(wide) / 16.0) as f32;
+                assert!(found == exact, "{place}: {found:e} is not {exact:e}");
+            }
+            // A row of one column holds x itself, through the copy of the tail.
+            if wide.is_finite() {
+                let found = sixteenth(dispatch, x, 0, 1);
+                assert!(found == wide, "{place}, alone: {found:e} is not {wide:e}");
+            }
+        }
+    });
+}
+
+#[test]
+fn all_65536_f16_load() {
+    all_values_load::<f16>(f16::from_bits);
+}
+
+#[test]
+fn all_65536_bf16_load() {
+    all_values_load::<bf16>(bf16::from_bits);
+}
+
+/// Every f32 that a 16-bit type's rounding may get wrong: around all of its values and midpoints.
+fn stores_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
+    // The gradient of column j of [target, x…] is −c·p(x); with c over many scales its f32 value has
+    // any exponent, and the same kernel writes it to f32 and to E.
+    let mut random = Random::new(16);
+    let mut row = normal_row::<f32>(2048, 6.0, 0.0, 7);
+    row[100..110].fill(f32::NEG_INFINITY);
+    for_each_dispatch(|dispatch| {
+        for power in (-150..=60).step_by(3) {
+            let c =
+                libm::scalbn(1.0 + random.unit(), power) * if power % 2 == 0 { 1.0 } else { -1.0 };
+            let wide = gradient::<f32, f32>(dispatch, &row, 3, Transform::NONE, c);
+            let narrow = gradient::<f32, E>(dispatch, &row, 3, Transform::NONE, c);
+            for (j, (&wide, &narrow)) in wide.iter().zip(&narrow).enumerate() {
+                let exact = E::from_f32(wide);
+                assert!(
+                    narrow.bits() == exact.bits(),
+                    "{dispatch:?}, {}, c = {c:e}, column {j}: {wide:e} became {narrow:?}",
+                    E::NAME
+                );
+            }
+        }
+    });
+    // Ties and their neighbours: p = 1/2 exactly, so the gradient is −c/2 for any f32 c.
+    let transform = Transform::NONE;
+    for_each_dispatch(|dispatch| {
+        for bits in (0..=0x7fff_u16).step_by(37) {
+            let (low, high) = (from_bits(bits).to_f32(), from_bits(bits + 1).to_f32());
+            // c is twice the gradient and has to fit in f32 itself.
+            if !(f32::MIN_POSITIVE * 4.0..f32::MAX / 4.0).contains(&high) {
+                continue;
+            }
+            let middle = low / 2.0 + high / 2.0;
+            for value in [middle.next_down(), middle, middle.next_up()] {
+                let c = -2.0 * f64::from(value);
+                let wide = gradient::<f32, f32>(dispatch, &[0.0, 0.0], 0, transform, c)[1];
+                assert_eq!(wide, value, "{dispatch:?}: half of c");
+                let narrow = gradient::<f32, E>(dispatch, &[0.0, 0.0], 0, transform, c);
+                let exact = [E::from_f32(-wide).bits(), E::from_f32(wide).bits()];
+                assert_eq!(narrow.map_bits(), exact, "{dispatch:?}, {}: {value:e}", E::NAME);
+            }
+        }
+    });
+}
+
+trait MapBits {
+    fn map_bits(&self) -> Vec<u32>;
+}
+
+impl<E: Store> MapBits for Vec<E> {
+    fn map_bits(&self) -> Vec<u32> {
+        crate::run::bits(self)
+    }
+}
+
+#[test]
+fn f16_stores_round_as_half_does() {
+    stores_round_as_half_does::<f16>(f16::from_bits);
+}
+
+#[test]
+fn bf16_stores_round_as_half_does() {
+    stores_round_as_half_does::<bf16>(bf16::from_bits);
+}
+
+/// In place, apart into the same type, and apart into f32 then rounded: one result.
+#[test]
+fn gradients_in_place_are_those_apart() {
+    fn same<E: Store>() {
+        for vocab in [1, 2, 15, 16, 17, 1000] {
+            let row: Vec<E> = normal_row(vocab, 3.0, 0.5, vocab as u64);
+            let target = u32::try_from(vocab / 2).unwrap();
+            for_each_dispatch(|dispatch| {
+                let here = gradient_in_place(dispatch, &row, target, Transform::NONE, -0.37);
+                let apart = gradient::<E, E>(dispatch, &row, target, Transform::NONE, -0.37);
+                assert_eq!(here.map_bits(), apart.map_bits(), "{dispatch:?} {}", E::NAME);
+                let wide = gradient::<E, f32>(dispatch, &row, target, Transform::NONE, -0.37);
+                let rounded: Vec<E> = stored(&wide);
+                assert_eq!(here.map_bits(), rounded.map_bits(), "{dispatch:?} {}", E::NAME);
+            });
+        }
+    }
+    same::<f32>();
+    same::<f16>();
+    same::<bf16>();
+}
+
+/// A confident target keeps c·(1 − p) to half an ulp of bf16; formed from a rounded c·p it would not.
+#[test]
+fn confident_bf16_targets_keep_their_gradient() {
+    for p in [0.9, 0.99, 0.999, 0.9999, 0.999_999] {
+        let lead = libm::log(p / (1.0 - p) * 99.0) as f32;
+        let mut row = vec![bf16::from_f32(0.0); 100];
+        row[42] = bf16::from_f32(lead);
+        let mut exact = vec![0.0; 100];
+        let c = 0.731;
+        verify::logit_grads(&widen(&row), &verify::Transform::NONE, 42, c, &mut exact);
+        for_each_dispatch(|dispatch| {
+            let found = gradient::<bf16, bf16>(dispatch, &row, 42, Transform::NONE, c);
+            let error = (f64::from(found[42].to_f32()) - exact[42]).abs();
+            let half_ulp = 0.5 * 65536.0 * ulp(exact[42]);
+            assert!(
+                error <= half_ulp * (1.0 + 1e-4),
+                "{dispatch:?}, p = {p}: {error:e} {half_ulp:e}"
+            );
+            // The control: c minus the rounded c·p.
+            let naive = c - f64::from(bf16::from_f32((c * p) as f32).to_f32());
+            assert!((naive - exact[42]).abs() > half_ulp, "{p} would not tell");
+        });
+    }
+}
