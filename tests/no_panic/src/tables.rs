@@ -1,0 +1,68 @@
+//! What stands beside the stages: the scalar functions, the theory and the plain reference.
+
+use crate::{Entry, entries};
+use dpo_kernel::theory::AnswerSet;
+use dpo_kernel::verify::{Batch, Dual};
+use dpo_kernel::{math, theory, verify};
+
+/// Scalar functions.
+#[unsafe(no_mangle)]
+pub static DPO_KERNEL_MATH: &[Entry] = entries![
+    math::log_sigmoid,
+    math::sigmoid,
+    math::softplus,
+    math::log1mexp,
+    math::logaddexp,
+    math::f32::log_sigmoid,
+    math::f32::sigmoid,
+    math::f32::softplus,
+    math::f32::log1mexp,
+    math::f32::logaddexp,
+];
+
+/// Section 2 of the derivation.
+#[unsafe(no_mangle)]
+pub static DPO_KERNEL_THEORY: &[Entry] = entries![
+    AnswerSet::new,
+    AnswerSet::objective,
+    AnswerSet::log_partition,
+    AnswerSet::optimal_policy,
+    AnswerSet::implicit_rewards,
+    AnswerSet::population_loss,
+    AnswerSet::population_loss_grad,
+    theory::preference_log_prob,
+    theory::preference_prob,
+];
+
+/// The plain f64 reference.
+#[unsafe(no_mangle)]
+pub static DPO_KERNEL_VERIFY: &[Entry] = entries![
+    verify::Transform::apply,
+    verify::Transform::derivative,
+    verify::transform_row,
+    verify::log_sum_exp,
+    verify::log_prob,
+    verify::entropy,
+    verify::argmax,
+    verify::mean_logit,
+    verify::log_sum_sq_probs,
+    verify::logit_grads,
+    verify::sequence_log_prob,
+    verify::token_factor,
+    verify::preference_loss,
+    verify::softplus,
+    verify::sigmoid,
+    Batch::row,
+    Batch::scored,
+    Batch::sequence_log_prob,
+    Batch::pair,
+    Batch::pair_options,
+    Batch::loss,
+    Batch::add_logit_grads,
+    Dual::constant,
+    Dual::variable,
+    Dual::exp,
+    Dual::ln,
+    Dual::tanh,
+    verify::batch_loss_derivative,
+];
