@@ -1,167 +1,115 @@
-//! Runs the pipeline on logits that another framework dumped, and compares figure by figure.
+//! Holds the crate to what another framework found: logits that it dumped, and its own figures.
 //!
 //! ```text
-//! cargo run --release --example replay -- MANIFEST.json [--level L] [--arithmetic A] [--brief]
+//! cargo run --release --example replay -- MANIFEST.json [--level baseline|avx2|avx512|all]
+//!                                                       [--arithmetic fused|portable|all]
 //!
-//! L: baseline, avx2, avx512 or all (default)      A: fused, portable or all (default)
+//! MANIFEST.json ─┐                                        expected figures ──┐
+//! its logits ────┴─▶ token_log_probs ─▶ … ─▶ preference_loss ─▶ logit_grads ─┴─▶ errors, ok or not
 //! ```
+//!
+//! The exit status is 0 if every figure is within its tolerance, 1 if one is not or if the manifest
+//! or its logits cannot be used, 2 if the command line cannot be understood.
 //!
 //! # The manifest
 //!
-//! One JSON object, beside a file of raw logits:
+//! One JSON object. R rows of logits, N sequences, P pairs; row t scores `targets[t]`.
 //!
-//! | field | what |
+//! | field | value |
 //! |---|---|
-//! | `file` | name of the logits, beside the manifest: `rows · stride` elements, row by row |
-//! | `dtype` | begins with `f32`, `f16` or `bf16`; little-endian |
-//! | `rows`, `vocab`, `stride` | shape in elements; `stride` is `vocab` if absent |
-//! | `transform` | object with `scale`, `softcap`, `temperature`, each optional |
-//! | `targets` | token id of each row |
-//! | `ignore_index` | id of rows that are not scored; −100 if absent |
-//! | `spans` | sequences: objects with `start`, `end` (rows), `pair` (index), `role` (`chosen` or `rejected`) |
-//! | `reference_token_logps` | reference log-prob of each row's target, or |
-//! | `reference_sequence_logps` | reference log-prob of each span |
-//! | `beta`, `label_smoothing` | the loss; smoothing is 0 if absent |
-//! | `expected` | what the framework found, each part optional: `policy_token_logps` (one a row, `null` where not scored), `policy_sequence_logps`, `reference_sequence_logps`, `pair_losses`, `loss` (their mean), and of the gradient of the mean loss with respect to the logits `grad_l1`, `grad_l2`, `grad_entries` (`[row, column, value]`) |
-//! | `tolerances` | optional: `token_log_prob` (1e-5, absolute), `sequence_log_prob` (1e-4), `loss` (1e-6), `grad_norm` (1e-5, relative), `grad_entry` (1e-5, relative) |
+//! | `source` | where the figures come from; only shown |
+//! | `file` | the logits, beside the manifest: R · stride numbers, little-endian, row after row |
+//! | `dtype` | `f32`, `f16` or `bf16`; more words may follow |
+//! | `rows`, `vocab` | R and V |
+//! | `stride`, optional | elements from row to row, ≥ V; V without |
+//! | `transform`, optional | `scale`, `softcap`, `temperature`, each optional |
+//! | `targets` | R token ids |
+//! | `ignore_index`, optional | the id of rows that are not scored; −100 without |
+//! | `spans` | N objects with `start` and `end` (rows), `pair` (0 to P − 1), `role` (`chosen`, `rejected`) |
+//! | `beta`, `label_smoothing` (optional) | of the loss |
+//! | `reference_token_logps` or `reference_sequence_logps` | R or N log-probs of the reference |
+//! | `expected`, optional | below |
+//! | `tolerances`, optional | below |
 //!
-//! Gradients are written to f32 and, for 16-bit logits, in place as well. In place each entry may also
-//! be off by its rounding to storage: half a unit in the last place, 2⁻⁹ (bf16) or 2⁻¹² (f16) relative,
-//! or the half of the smallest subnormal; norms by as much as their entries together.
+//! What is expected, each part optional: `policy_token_logps` (R; those of rows that are not scored
+//! may be `null`), `policy_sequence_logps` and `reference_sequence_logps` (N), `pair_losses` (P),
+//! `loss` (their mean), and of its gradient with respect to the logits in the file: the norms
+//! `grad_l1` and `grad_l2`, and `grad_entries`, a list of `[row, column, value]`. A number that JSON
+//! cannot write may stand as the string `"-inf"`.
 //!
-//! The exit status is 1 where a tolerance is exceeded or a file is not as described, 2 for a wrong
-//! command line.
+//! # The tolerances
+//!
+//! | field | without it | bounds |
+//! |---|---|---|
+//! | `token_log_prob` | 1e-5 | the worst error of a token's log-prob |
+//! | `token_log_prob_typical` | 2e-6 | the median error |
+//! | `sequence_log_prob` | 2e-6 | the error of a sequence's log-prob, for each of its tokens |
+//! | `loss` | 1e-6 | the errors of each pair's loss and of their mean |
+//! | `grad_norm_relative` | 1e-5 | the relative errors of L1 and L2 |
+//! | `grad_entry_relative` | 1e-5 | the error of an entry g: this · abs(g) + 2⁻¹²⁴ |
+//!
+//! The last two hold for the gradient written to f32; results below 2⁻¹²⁴ are 0 by contract. In place,
+//! the gradient is rounded once more, to p bits (24, 11, 8), so that an entry may be off by another
+//! u · abs(g) + s, with u = 2⁻ᵖ and s half the smallest subnormal (2⁻²⁵ for f16, 2⁻¹³⁴ for bf16), L1 by
+//! u · L1 + n · s and L2 by u · L2 + √n · s over the n elements of the scored rows. Sharper than all
+//! that: every element in place must be the element in f32, rounded.
 
-#![allow(clippy::cast_precision_loss, reason = "counts are small")]
 #![allow(unreachable_pub, reason = "the modules of an example have no outside")]
 
+pub(crate) mod args;
 mod compare;
+mod fields;
 mod manifest;
 mod pipeline;
+mod report;
+mod storage;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use dpo_kernel::{Arithmetic, Dispatch, Level};
-
-use manifest::{Data, Manifest};
-
-const USAGE: &str = "\
-Runs the pipeline on dumped logits and compares with the figures in the manifest.
-
-usage: cargo run --release --example replay -- MANIFEST.json [OPTION VALUE]...
-
-  --level L       baseline, avx2, avx512 or all; default all that this machine has
-  --arithmetic A  fused, portable or all; default all
-  --brief         a line for each list of figures, not one for each figure
-  --help          this text
-
-The manifest's fields stand at the top of examples/replay/main.rs.
-";
-
-struct Options {
-    manifest: String,
-    level: Option<Level>,
-    arithmetic: Option<Arithmetic>,
-    brief: bool,
-}
-
-fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut manifest = None;
-    let (mut level, mut arithmetic, mut brief) = (None, None, false);
-    let mut arguments = arguments.peekable();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--level" => {
-                level = match value()?.as_str() {
-                    "all" => None,
-                    "baseline" => Some(Level::Baseline),
-                    "avx2" => Some(Level::Avx2),
-                    "avx512" => Some(Level::Avx512),
-                    other => return Err(format!("no such level: {other}")),
-                }
-            }
-            "--arithmetic" => {
-                arithmetic = match value()?.as_str() {
-                    "all" => None,
-                    "fused" => Some(Arithmetic::Fused),
-                    "portable" => Some(Arithmetic::Portable),
-                    other => return Err(format!("no such arithmetic: {other}")),
-                }
-            }
-            "--brief" => brief = true,
-            option if option.starts_with("--") => return Err(format!("no such option: {option}")),
-            _ if manifest.is_none() => manifest = Some(argument),
-            _ => return Err(format!("one manifest at a time: {argument}")),
-        }
-    }
-    let manifest = manifest.ok_or("no manifest given")?;
-    Ok(Some(Options { manifest, level, arithmetic, brief }))
-}
-
-/// The dispatches that were asked for; an error if the machine has none of them.
-fn dispatches(options: &Options) -> Result<Vec<Dispatch>, String> {
-    if let (Some(level), Some(arithmetic)) = (options.level, options.arithmetic) {
-        return Ok(vec![Dispatch::new(level, arithmetic).map_err(|e| e.to_string())?]);
-    }
-    let wanted = |d: &Dispatch| {
-        options.level.is_none_or(|level| d.level() == level)
-            && options.arithmetic.is_none_or(|arithmetic| d.arithmetic() == arithmetic)
-    };
-    let found: Vec<_> = Dispatch::available().filter(wanted).collect();
-    if found.is_empty() { Err("this machine has no such level".to_string()) } else { Ok(found) }
-}
-
-/// Replays one dump; whether everything was within its tolerances.
-pub(crate) fn replay(path: &Path, dispatches: &[Dispatch], brief: bool) -> Result<bool, String> {
-    let manifest = Manifest::read(path)?;
-    let data = manifest.read_logits(path)?;
-    println!(
-        "{}: {} rows of {}, {} sequences, {} pairs, {}",
-        path.display(),
-        manifest.rows,
-        manifest.vocab,
-        manifest.spans.len(),
-        manifest.pairs.len(),
-        data.name(),
-    );
-    let mut all = true;
-    for &dispatch in dispatches {
-        let ok = match &data {
-            Data::F32(x) => pipeline::run(dispatch, &manifest, x, brief),
-            Data::F16(x) => pipeline::run(dispatch, &manifest, x, brief),
-            Data::Bf16(x) => pipeline::run(dispatch, &manifest, x, brief),
-        }
-        .map_err(|e| format!("{}: {e}", path.display()))?;
-        let (level, arithmetic) = (dispatch.level(), dispatch.arithmetic());
-        println!("replay: {level:?} {arithmetic:?}: {}", if ok { "ok" } else { "FAILED" });
-        all &= ok;
-    }
-    Ok(all)
-}
+use args::Request;
+use manifest::Manifest;
+use storage::Storage;
 
 fn main() -> ExitCode {
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Err(message) => {
-            eprintln!("replay: {message}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    ExitCode::from(run(std::env::args().skip(1), &mut std::io::stdout().lock()))
+}
+
+/// The whole program; its exit status.
+pub(crate) fn run(arguments: impl Iterator<Item = String>, out: &mut impl Write) -> u8 {
+    let (status, last) = match args::parse(arguments) {
+        Ok(Request::Help) => (0, args::USAGE.to_owned()),
+        Ok(Request::Replay { manifest, choice }) => match replay(&manifest, choice, out) {
+            Ok(true) => return 0,
+            Ok(false) => return 1,
+            Err(message) => (1, format!("replay: {message}")),
+        },
+        Err(message) => (2, format!("replay: {message}\n{}", args::USAGE)),
     };
-    let outcome = dispatches(&options)
-        .and_then(|found| replay(Path::new(&options.manifest), &found, options.brief));
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprintln!("replay: {message}");
-            ExitCode::FAILURE
-        }
+    // Whoever closed the output does not want to read about it.
+    let _ = writeln!(out, "{last}");
+    status
+}
+
+/// Runs every dispatch that was chosen; whether all are within the tolerances.
+fn replay(path: &Path, choice: args::Choice, out: &mut impl Write) -> Result<bool, String> {
+    let manifest = Manifest::read(path)?;
+    let storage = Storage::read(&manifest)?;
+    let mut dispatches = choice.dispatches()?.into_iter().peekable();
+    if dispatches.peek().is_none() {
+        return Err("this machine has no such combination of level and arithmetic".to_owned());
     }
+    let mut ok = true;
+    let mut show = |text: &str| out.write_all(text.as_bytes()).map_err(|error| error.to_string());
+    show(&format!("{}\n{}\n", path.display(), manifest.describe()))?;
+    for dispatch in dispatches {
+        let name = args::name(dispatch);
+        let found = pipeline::run(&manifest, &storage, dispatch)
+            .map_err(|error| format!("{}: {name}: {error}", path.display()))?;
+        let report = compare::compare(&manifest, &found);
+        show(&format!("\n{name}\n{}replay: {name}: {}\n", report.lines(), report.summary()))?;
+        ok &= report.ok();
+    }
+    Ok(ok)
 }

@@ -1,301 +1,274 @@
-//! The manifest and the logits beside it, read and checked field by field.
+//! What a manifest says, checked as far as the crate's own checks do not reach.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use dpo_kernel::{IGNORE_INDEX, Pair, Span, Transform, bf16, f16};
-use serde_json::Value;
+use dpo_kernel::{Dpo, IGNORE_INDEX, Pair, Span, Targets, Transform};
 
-/// A dump, as its manifest describes it.
-pub struct Manifest {
-    file: String,
-    dtype: String,
-    pub rows: usize,
-    pub vocab: usize,
-    pub stride: usize,
-    pub transform: Transform,
-    pub targets: Vec<u32>,
-    pub ignore: u32,
-    pub spans: Vec<Span>,
-    pub pairs: Vec<Pair>,
-    pub reference: Reference,
-    pub beta: f64,
-    pub label_smoothing: f64,
-    pub expected: Expected,
-    pub tolerances: Tolerances,
+use super::fields::Field;
+use super::storage::Type;
+
+/// A batch as another framework saw it.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    source: String,
+    pub(crate) logits: PathBuf,
+    pub(crate) dtype: Type,
+    pub(crate) rows: usize,
+    pub(crate) vocab: usize,
+    pub(crate) stride: usize,
+    pub(crate) transform: Transform,
+    targets: Vec<u32>,
+    ignore: u32,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) pairs: Vec<Pair>,
+    pub(crate) dpo: Dpo,
+    pub(crate) reference: Reference,
+    pub(crate) expected: Expected,
+    pub(crate) tolerances: Tolerances,
 }
 
-/// Reference log-probs, stored either way.
-pub enum Reference {
+/// Log-probs under the frozen reference.
+#[derive(Debug)]
+pub(crate) enum Reference {
     Tokens(Vec<f32>),
     Sequences(Vec<f64>),
 }
 
-/// What the other framework found.
-#[derive(Default)]
-pub struct Expected {
-    pub tokens: Option<Vec<Option<f64>>>,
-    pub sequences: Option<Vec<f64>>,
-    pub reference_sequences: Option<Vec<f64>>,
-    pub pair_losses: Option<Vec<f64>>,
-    pub loss: Option<f64>,
-    pub grad_l1: Option<f64>,
-    pub grad_l2: Option<f64>,
-    pub grad_entries: Vec<(usize, usize, f64)>,
+/// The other framework's figures.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pub(crate) tokens: Option<Vec<f64>>,
+    pub(crate) sequences: Option<Vec<f64>>,
+    pub(crate) reference: Option<Vec<f64>>,
+    pub(crate) losses: Option<Vec<f64>>,
+    pub(crate) loss: Option<f64>,
+    pub(crate) grad_l1: Option<f64>,
+    pub(crate) grad_l2: Option<f64>,
+    pub(crate) entries: Vec<Entry>,
 }
 
-/// How far a figure may be off.
-pub struct Tolerances {
-    pub token: f64,
-    pub sequence: f64,
-    pub loss: f64,
-    pub grad_norm: f64,
-    pub grad_entry: f64,
+/// One element of the gradient.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    pub(crate) value: f64,
 }
 
-/// The logits in their own type.
-pub enum Data {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    Bf16(Vec<bf16>),
-}
-
-impl Data {
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::F32(_) => "f32",
-            Self::F16(_) => "f16",
-            Self::Bf16(_) => "bf16",
-        }
-    }
-}
-
-/// A field of an object with its path, for messages.
-struct Field<'a> {
-    value: &'a Value,
-    path: String,
-}
-
-impl<'a> Field<'a> {
-    fn opt(&self, name: &str) -> Option<Field<'a>> {
-        let value = self.value.get(name).filter(|v| !v.is_null())?;
-        Some(Field { value, path: format!("{}{name}", self.prefix()) })
-    }
-
-    fn get(&self, name: &str) -> Result<Field<'a>, String> {
-        self.opt(name).ok_or_else(|| format!("`{}{name}` is missing", self.prefix()))
-    }
-
-    fn prefix(&self) -> String {
-        if self.path.is_empty() { String::new() } else { format!("{}.", self.path) }
-    }
-
-    fn wrong(&self, what: &str) -> String {
-        format!("`{}` is not {what}", self.path)
-    }
-
-    fn string(&self) -> Result<&'a str, String> {
-        self.value.as_str().ok_or_else(|| self.wrong("a string"))
-    }
-
-    fn number(&self) -> Result<f64, String> {
-        self.value.as_f64().ok_or_else(|| self.wrong("a number"))
-    }
-
-    #[allow(clippy::cast_possible_truncation, reason = "parameters are f32 in the crate")]
-    fn single(&self) -> Result<f32, String> {
-        Ok(self.number()? as f32)
-    }
-
-    fn index(&self) -> Result<usize, String> {
-        let index = self.value.as_u64().and_then(|x| usize::try_from(x).ok());
-        index.ok_or_else(|| self.wrong("a count"))
-    }
-
-    /// A token id; −100 and its like as trainers write them wrap to u32.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked")]
-    fn id(&self) -> Result<u32, String> {
-        let id = self.value.as_i64().ok_or_else(|| self.wrong("a token id"))?;
-        match id {
-            0..=0xffff_ffff => Ok(id as u32),
-            -0x8000_0000..0 => Ok(id as i32 as u32),
-            _ => Err(self.wrong("a token id")),
-        }
-    }
-
-    fn list<T>(
-        &self,
-        length: Option<usize>,
-        read: impl Fn(Field<'a>) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
-        let values = self.value.as_array().ok_or_else(|| self.wrong("a list"))?;
-        if let Some(length) = length.filter(|&length| length != values.len()) {
-            let found = values.len();
-            return Err(format!("`{}` has {found} entries where {length} are needed", self.path));
-        }
-        let field = |(i, value)| Field { value, path: format!("{}[{i}]", self.path) };
-        values.iter().enumerate().map(field).map(read).collect()
-    }
-
-    fn numbers(&self, length: usize) -> Result<Vec<f64>, String> {
-        self.list(Some(length), |field| field.number())
-    }
-}
-
-/// `Option<Field>` to `Option<T>`, errors out.
-fn read<'a, T>(
-    field: Option<Field<'a>>,
-    read: impl FnOnce(&Field<'a>) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    match field {
-        Some(field) => read(&field).map(Some),
-        None => Ok(None),
-    }
+/// How far off a figure may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tolerances {
+    pub(crate) token: f64,
+    pub(crate) token_typical: f64,
+    pub(crate) sequence: f64,
+    pub(crate) loss: f64,
+    pub(crate) norm: f64,
+    pub(crate) entry: f64,
 }
 
 impl Manifest {
-    /// Reads a manifest; errors name the file and the field.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let named = |message: String| format!("{}: {message}", path.display());
-        let text = fs::read_to_string(path).map_err(|e| named(e.to_string()))?;
-        let value: Value = serde_json::from_str(&text).map_err(|e| named(e.to_string()))?;
-        Self::from_json(&value).map_err(named)
+    /// Reads a file; complaints name it.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path);
+        let parsed = text.map_err(|error| error.to_string()).and_then(|text| {
+            let value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            Self::parse(&Field::root(&value), path.parent().unwrap_or(Path::new("")))
+        });
+        parsed.map_err(|message| format!("{}: {message}", path.display()))
     }
 
-    fn from_json(value: &Value) -> Result<Self, String> {
-        let top = Field { value, path: String::new() };
-        let rows = top.get("rows")?.index()?;
-        let vocab = top.get("vocab")?.index()?;
-        let stride = read(top.opt("stride"), Field::index)?.unwrap_or(vocab);
-        let entries = top.get("spans")?.list(None, |field| {
-            let span = Span::new(field.get("start")?.index()?, field.get("end")?.index()?);
-            let role = field.get("role")?;
-            let chosen = match role.string()? {
-                "chosen" => true,
-                "rejected" => false,
-                _ => return Err(role.wrong("`chosen` or `rejected`")),
-            };
-            Ok((span, field.get("pair")?.index()?, chosen))
-        })?;
-        let spans: Vec<_> = entries.iter().map(|&(span, ..)| span).collect();
-        let reference = if let Some(field) = top.opt("reference_token_logps") {
-            Reference::Tokens(field.list(Some(rows), |field| field.single())?)
-        } else {
-            let field = top
-                .opt("reference_sequence_logps")
-                .ok_or("`reference_token_logps` or `reference_sequence_logps` is missing")?;
-            Reference::Sequences(field.numbers(spans.len())?)
-        };
+    fn parse(root: &Field<'_>, directory: &Path) -> Result<Self, String> {
+        root.only(&[
+            "source",
+            "file",
+            "dtype",
+            "rows",
+            "vocab",
+            "stride",
+            "transform",
+            "targets",
+            "ignore_index",
+            "spans",
+            "beta",
+            "label_smoothing",
+            "reference_token_logps",
+            "reference_sequence_logps",
+            "expected",
+            "tolerances",
+        ])?;
+        let (rows, vocab) = (root.get("rows")?.index()?, root.get("vocab")?.index()?);
+        let stride = root.optional("stride").map_or(Ok(vocab), |field| field.index())?;
+        let ignore = root.optional("ignore_index").map_or(Ok(IGNORE_INDEX), |f| f.token())?;
+        let targets = root.get("targets")?.list_of(rows)?;
+        let targets = targets.iter().map(Field::token).collect::<Result<Vec<_>, _>>()?;
+        let (spans, pairs) = sequences(&root.get("spans")?)?;
         Ok(Self {
-            file: top.get("file")?.string()?.to_string(),
-            dtype: top.get("dtype")?.string()?.to_string(),
+            source: root.optional("source").map_or(Ok(""), |field| field.text())?.to_owned(),
+            logits: directory.join(root.get("file")?.text()?),
+            dtype: Type::parse(&root.get("dtype")?)?,
             rows,
             vocab,
             stride,
-            transform: transform(top.opt("transform").as_ref())?,
-            targets: top.get("targets")?.list(Some(rows), |field| field.id())?,
-            ignore: read(top.opt("ignore_index"), Field::id)?.unwrap_or(IGNORE_INDEX),
-            pairs: pairs(&entries)?,
-            reference,
-            beta: top.get("beta")?.number()?,
-            label_smoothing: read(top.opt("label_smoothing"), Field::number)?.unwrap_or(0.0),
-            expected: expected(top.opt("expected").as_ref(), rows, spans.len())?,
-            tolerances: tolerances(top.opt("tolerances").as_ref())?,
+            transform: root.optional("transform").map_or(Ok(Transform::NONE), |f| transform(&f))?,
+            targets,
+            ignore,
+            dpo: dpo(root)?,
+            reference: reference(root, rows, spans.len())?,
+            expected: Expected::parse(root, (rows, vocab), spans.len(), pairs.len())?,
+            tolerances: Tolerances::parse(root)?,
             spans,
+            pairs,
         })
     }
 
-    /// Reads the logits beside the manifest.
-    pub fn read_logits(&self, manifest: &Path) -> Result<Data, String> {
-        let path = manifest.with_file_name(&self.file);
-        let named = |message: String| format!("{}: {message}", path.display());
-        let bytes = fs::read(&path).map_err(|e| named(e.to_string()))?;
-        let size = match &self.dtype {
-            t if t.starts_with("f32") => 4,
-            t if t.starts_with("f16") || t.starts_with("bf16") => 2,
-            t => return Err(named(format!("`dtype` is `{t}`, not f32, f16 or bf16"))),
+    pub(crate) fn targets(&self) -> Targets<'_> {
+        Targets::new(&self.targets).with_ignore(self.ignore)
+    }
+
+    /// The rows of a span that are scored.
+    pub(crate) fn scored(&self, span: Span) -> impl Iterator<Item = usize> {
+        (span.start..span.end).filter(|&row| self.targets().scored(row).is_some())
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let Self { rows, vocab, .. } = self;
+        let (sequences, pairs) = (self.spans.len(), self.pairs.len());
+        let of = if self.source.is_empty() { String::new() } else { format!("\n{}", self.source) };
+        format!(
+            "{rows} rows of {vocab} in {}, {sequences} sequences, {pairs} pairs{of}",
+            self.dtype.name()
+        )
+    }
+}
+
+/// Spans, and the pairs that their roles make.
+fn sequences(field: &Field<'_>) -> Result<(Vec<Span>, Vec<Pair>), String> {
+    let (mut spans, mut chosen, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+    for (sequence, item) in field.list()?.iter().enumerate() {
+        item.only(&["start", "end", "pair", "role"])?;
+        spans.push(Span::new(item.get("start")?.index()?, item.get("end")?.index()?));
+        let role = item.get("role")?;
+        let of_role = match role.text()? {
+            "chosen" => &mut chosen,
+            "rejected" => &mut rejected,
+            _ => return role.complain("neither chosen nor rejected"),
         };
-        let needed = self.rows.checked_mul(self.stride).and_then(|n| n.checked_mul(size));
-        if needed != Some(bytes.len()) {
-            let (found, rows, stride) = (bytes.len(), self.rows, self.stride);
-            return Err(named(format!(
-                "{found} bytes are not {rows} rows of {stride} elements of {size} bytes"
-            )));
+        let pair = item.get("pair")?;
+        let pair_index = pair.index()?;
+        if of_role.iter().any(|&(other, _)| other == pair_index) {
+            return pair.complain("the pair has this role already");
         }
-        let (words, _) = bytes.as_chunks::<2>();
-        Ok(if size == 4 {
-            Data::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-        } else if self.dtype.starts_with('b') {
-            Data::Bf16(words.iter().map(|&b| bf16::from_le_bytes(b)).collect())
-        } else {
-            Data::F16(words.iter().map(|&b| f16::from_le_bytes(b)).collect())
+        of_role.push((pair_index, sequence));
+    }
+    chosen.sort_unstable();
+    rejected.sort_unstable();
+    let both = chosen.iter().map(|&(pair, _)| pair).eq(rejected.iter().map(|&(pair, _)| pair));
+    if chosen.is_empty() || !both || !chosen.iter().map(|&(pair, _)| pair).eq(0..chosen.len()) {
+        return field.complain("each pair from 0 on needs one chosen and one rejected sequence");
+    }
+    let pairs = chosen.iter().zip(&rejected).map(|(&(_, c), &(_, r))| Pair::new(c, r)).collect();
+    Ok((spans, pairs))
+}
+
+fn transform(field: &Field<'_>) -> Result<Transform, String> {
+    field.only(&["scale", "softcap", "temperature"])?;
+    let parameter = |name| field.optional(name).map(|x| x.single()).transpose();
+    let (scale, temperature) = (parameter("scale")?, parameter("temperature")?);
+    Transform::new(scale.unwrap_or(1.0), parameter("softcap")?, temperature.unwrap_or(1.0))
+        .or_else(|error| field.complain(error))
+}
+
+fn dpo(root: &Field<'_>) -> Result<Dpo, String> {
+    let beta = root.get("beta")?;
+    let dpo = Dpo::new(beta.number()?).or_else(|error| beta.complain(error))?;
+    match root.optional("label_smoothing") {
+        None => Ok(dpo),
+        Some(e) => dpo.with_label_smoothing(e.number()?).or_else(|error| e.complain(error)),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "stored log-probs are f32")]
+fn reference(root: &Field<'_>, rows: usize, sequences: usize) -> Result<Reference, String> {
+    match (root.optional("reference_token_logps"), root.optional("reference_sequence_logps")) {
+        (Some(tokens), None) => {
+            let tokens = tokens.numbers_or_null(rows)?;
+            Ok(Reference::Tokens(tokens.into_iter().map(|x| x as f32).collect()))
+        }
+        (None, Some(sums)) => Ok(Reference::Sequences(sums.numbers(sequences)?)),
+        _ => root.complain("either reference_token_logps or reference_sequence_logps is needed"),
+    }
+}
+
+impl Expected {
+    fn parse(
+        root: &Field<'_>,
+        shape: (usize, usize),
+        sequences: usize,
+        pairs: usize,
+    ) -> Result<Self, String> {
+        let empty = serde_json::json!({});
+        let field = root.optional("expected").unwrap_or(Field::root(&empty));
+        field.only(&[
+            "policy_token_logps",
+            "policy_sequence_logps",
+            "reference_sequence_logps",
+            "pair_losses",
+            "loss",
+            "grad_l1",
+            "grad_l2",
+            "grad_entries",
+        ])?;
+        let number = |name| field.optional(name).map(|x| x.number()).transpose();
+        let numbers = |name, length| field.optional(name).map(|x| x.numbers(length)).transpose();
+        let tokens = field.optional("policy_token_logps");
+        let entries = field.optional("grad_entries").map_or(Ok(Vec::new()), |x| x.list())?;
+        Ok(Self {
+            tokens: tokens.map(|x| x.numbers_or_null(shape.0)).transpose()?,
+            sequences: numbers("policy_sequence_logps", sequences)?,
+            reference: numbers("reference_sequence_logps", sequences)?,
+            losses: numbers("pair_losses", pairs)?,
+            loss: number("loss")?,
+            grad_l1: number("grad_l1")?,
+            grad_l2: number("grad_l2")?,
+            entries: entries.iter().map(|x| entry(x, shape)).collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn transform(field: Option<&Field<'_>>) -> Result<Transform, String> {
-    let Some(field) = field else { return Ok(Transform::NONE) };
-    let scale = read(field.opt("scale"), Field::single)?.unwrap_or(1.0);
-    let softcap = read(field.opt("softcap"), Field::single)?;
-    let temperature = read(field.opt("temperature"), Field::single)?.unwrap_or(1.0);
-    Transform::new(scale, softcap, temperature).map_err(|e| format!("`transform`: {e}"))
-}
-
-/// Sequences by pair and role: each pair needs one of each.
-fn pairs(entries: &[(Span, usize, bool)]) -> Result<Vec<Pair>, String> {
-    let count = entries.iter().map(|&(_, pair, _)| pair + 1).max().unwrap_or(0);
-    let find = |pair, role: bool| {
-        let name = if role { "chosen" } else { "rejected" };
-        let mut found =
-            entries.iter().enumerate().filter(|(_, e)| e.1 == pair && e.2 == role).map(|(i, _)| i);
-        match (found.next(), found.next()) {
-            (Some(i), None) => Ok(i),
-            (None, _) => Err(format!("`spans`: pair {pair} has no {name} sequence")),
-            _ => Err(format!("`spans`: pair {pair} has several {name} sequences")),
-        }
-    };
-    if count > entries.len() {
-        return Err(format!("`spans`: pairs are not numbered from 0 to {}", entries.len() / 2));
+fn entry(field: &Field<'_>, (rows, vocab): (usize, usize)) -> Result<Entry, String> {
+    let list = field.list_of(3)?;
+    let [row, column, value] = list.as_slice() else { return field.complain("not three") };
+    let found = Entry { row: row.index()?, column: column.index()?, value: value.number()? };
+    if found.row < rows && found.column < vocab {
+        Ok(found)
+    } else {
+        field.complain(format!("outside of {rows} rows of {vocab}"))
     }
-    (0..count).map(|pair| Ok(Pair::new(find(pair, true)?, find(pair, false)?))).collect()
 }
 
-fn expected(field: Option<&Field<'_>>, rows: usize, spans: usize) -> Result<Expected, String> {
-    let Some(field) = field else { return Ok(Expected::default()) };
-    let entry = |field: Field<'_>| match field.value.as_array().map(Vec::as_slice) {
-        Some([row, column, value]) => {
-            let at = |value, i| Field { value, path: format!("{}[{i}]", field.path) };
-            Ok((at(row, 0).index()?, at(column, 1).index()?, at(value, 2).number()?))
-        }
-        _ => Err(field.wrong("[row, column, value]")),
-    };
-    Ok(Expected {
-        tokens: read(field.opt("policy_token_logps"), |f| {
-            f.list(Some(rows), |f| if f.value.is_null() { Ok(None) } else { f.number().map(Some) })
-        })?,
-        sequences: read(field.opt("policy_sequence_logps"), |f| f.numbers(spans))?,
-        reference_sequences: read(field.opt("reference_sequence_logps"), |f| f.numbers(spans))?,
-        pair_losses: read(field.opt("pair_losses"), |f| f.list(None, |f| f.number()))?,
-        loss: read(field.opt("loss"), Field::number)?,
-        grad_l1: read(field.opt("grad_l1"), Field::number)?,
-        grad_l2: read(field.opt("grad_l2"), Field::number)?,
-        grad_entries: read(field.opt("grad_entries"), |f| f.list(None, entry))?.unwrap_or_default(),
-    })
-}
-
-fn tolerances(field: Option<&Field<'_>>) -> Result<Tolerances, String> {
-    let of = |name, default| {
-        let given = match field {
-            Some(field) => read(field.opt(name), Field::number)?,
-            None => None,
-        };
-        Ok::<f64, String>(given.unwrap_or(default))
-    };
-    Ok(Tolerances {
-        token: of("token_log_prob", 1e-5)?,
-        sequence: of("sequence_log_prob", 1e-4)?,
-        loss: of("loss", 1e-6)?,
-        grad_norm: of("grad_norm", 1e-5)?,
-        grad_entry: of("grad_entry", 1e-5)?,
-    })
+impl Tolerances {
+    fn parse(root: &Field<'_>) -> Result<Self, String> {
+        let empty = serde_json::json!({});
+        let field = root.optional("tolerances").unwrap_or(Field::root(&empty));
+        let names = [
+            "token_log_prob",
+            "token_log_prob_typical",
+            "sequence_log_prob",
+            "loss",
+            "grad_norm_relative",
+            "grad_entry_relative",
+        ];
+        field.only(&names)?;
+        let or =
+            |name, default| field.optional(name).map_or(Ok(default), |x: Field<'_>| x.number());
+        let [token, token_typical, sequence, loss, norm, entry] = names;
+        Ok(Self {
+            token: or(token, 1e-5)?,
+            token_typical: or(token_typical, 2e-6)?,
+            sequence: or(sequence, 2e-6)?,
+            loss: or(loss, 1e-6)?,
+            norm: or(norm, 1e-5)?,
+            entry: or(entry, 1e-5)?,
+        })
+    }
 }
