@@ -54,8 +54,6 @@
 //! u · L1 + n · s and L2 by u · L2 + √n · s over the n elements of the scored rows. Sharper than all
 //! that: every element in place must be the element in f32, rounded.
 
-#![allow(unreachable_pub, reason = "the modules of an example have no outside")]
-
 pub(crate) mod args;
 mod compare;
 mod fields;

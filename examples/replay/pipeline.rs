@@ -86,8 +86,8 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
     logit_grads_in_place(dispatch, view.with_transform(transform), &batch)?;
     let in_place = Logits::with_stride(&in_place, rows, vocab, stride)?;
 
-    let scored = || spans.iter().flat_map(|&span| manifest.scored(span));
-    let both = || scored().flat_map(|row| apart.row(row).iter().zip(in_place.row(row)));
+    let rows_scored = || spans.iter().flat_map(|&span| manifest.scored(span));
+    let both = || rows_scored().flat_map(|row| apart.row(row).iter().zip(in_place.row(row)));
     let rounded = |x: f32| E::from_f32(x).to_f32().to_bits();
     Ok(Found {
         reference: match reference {

@@ -1,0 +1,209 @@
+//! The `replay` example on manifests of our own: figures of the plain reference pass, planted faults do not.
+//!
+//! The golden manifest of a real model is not part of the package; these are small, of every storage
+//! type, and use what the golden one does not: a stride, a transform, ignored rows, label smoothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic, and indexing a JSON value is how it is edited"
+)]
+
+#[path = "../../examples/replay/main.rs"]
+#[allow(dead_code, reason = "its `main` is not called here")]
+mod replay;
+mod synthetic;
+
+use serde_json::{Value, json};
+use synthetic::Dump;
+
+/// Exit status and output of the program on a manifest.
+fn run(dump: &Dump, options: &[&str]) -> (u8, String) {
+    let mut out = Vec::new();
+    let arguments = [dump.write()].into_iter().chain(options.iter().map(|&x| x.to_owned()));
+    let status = replay::run(arguments, &mut out);
+    (status, String::from_utf8(out).unwrap())
+}
+
+/// Fails unless the program refuses or finds fault with a manifest in the words given.
+#[track_caller]
+fn faulty(dump: &Dump, words: &[&str]) {
+    let (status, out) = run(dump, &[]);
+    assert_eq!(status, 1, "a fault is found in {out}");
+    for word in words {
+        assert!(out.contains(word), "{word:?} is named in {out}");
+    }
+}
+
+/// A dump whose manifest was changed in one place.
+fn edited(name: &str, edit: impl FnOnce(&mut Value)) -> Dump {
+    let mut dump = Dump::new(name, "bf16");
+    edit(&mut dump.manifest);
+    dump
+}
+
+#[test]
+fn figures_of_the_reference_pass_in_every_type_on_every_dispatch() {
+    for dtype in ["f32", "f16", "bf16"] {
+        let (status, out) = run(&Dump::new(&format!("pass-{dtype}"), dtype), &[]);
+        assert_eq!(status, 0, "{out}");
+        let verdicts = out.lines().filter(|line| line.starts_with("replay: "));
+        let (mut passed, available) = (0, dpo_kernel::Dispatch::available().count());
+        for verdict in verdicts {
+            assert!(
+                verdict.ends_with(": ok") && verdict.contains("7 tokens, 2 pairs"),
+                "{verdict}"
+            );
+            passed += 1;
+        }
+        assert_eq!(passed, available, "every dispatch ran");
+        for figure in
+            ["log π of sequence 3", "log π_ref of sequence 3", "loss of pair 1", "mean loss"]
+        {
+            assert_eq!(out.matches(figure).count(), available, "{figure} is shown in {out}");
+        }
+        assert!(out.contains(&format!("gradient L2, {dtype} in place")), "{out}");
+        assert!(out.contains("0 of 259 elements are not those in f32, rounded"), "{out}");
+    }
+}
+
+#[test]
+fn a_reference_of_sequences_serves_as_well() {
+    let dump = edited("sequences", |manifest| {
+        let sums = manifest["expected"]["reference_sequence_logps"].clone();
+        manifest["reference_sequence_logps"] = sums;
+        manifest.as_object_mut().unwrap().remove("reference_token_logps");
+    });
+    let (status, out) = run(&dump, &[]);
+    assert_eq!(status, 0, "{out}");
+}
+
+#[test]
+fn every_expected_part_may_be_missing() {
+    let names = Dump::new("parts", "f16").manifest["expected"].as_object().unwrap().clone();
+    for name in names.keys() {
+        let dump = edited(&format!("without-{name}"), |manifest| {
+            manifest["expected"].as_object_mut().unwrap().remove(name);
+        });
+        assert_eq!(run(&dump, &[]).0, 0, "without {name}");
+    }
+    let dump = edited("nothing-expected", |manifest| {
+        manifest.as_object_mut().unwrap().remove("expected");
+    });
+    assert_eq!(run(&dump, &[]).0, 0, "without any");
+}
+
+/// Every expected figure, moved by a little more than its tolerance, is found out.
+#[test]
+fn wrong_figures_are_found() {
+    let tolerances = [
+        ("policy_token_logps", 2e-5),
+        ("policy_sequence_logps", 2e-5),
+        ("reference_sequence_logps", 2e-5),
+        ("pair_losses", 2e-6),
+        ("loss", 2e-6),
+        ("grad_l1", 2e-5),
+        ("grad_l2", 2e-5),
+        ("grad_entries", 2e-5),
+    ];
+    for (name, relative) in tolerances {
+        let dump = edited(&format!("wrong-{name}"), |manifest| {
+            let mut figure = &mut manifest["expected"][name];
+            // The first number of a list; of an entry, its value.
+            while figure.is_array() {
+                figure = if name == "grad_entries" && figure[0].is_number() {
+                    &mut figure[2]
+                } else {
+                    &mut figure[0]
+                };
+            }
+            let value = figure.as_f64().unwrap();
+            *figure =
+                json!(value + relative * value.abs().max(f64::from(!name.starts_with("grad"))));
+        });
+        faulty(&dump, &["OUT OF TOLERANCE"]);
+    }
+}
+
+#[test]
+fn tolerances_can_be_set() {
+    let dump = edited("strict", |manifest| manifest["tolerances"] = json!({ "loss": 0.0 }));
+    faulty(&dump, &["mean loss", "OUT OF TOLERANCE"]);
+    let dump = edited("lax", |manifest| {
+        manifest["tolerances"] = json!({ "loss": 0.5 });
+        manifest["expected"]["loss"] = json!(0.25 + manifest["expected"]["loss"].as_f64().unwrap());
+    });
+    assert_eq!(run(&dump, &[]).0, 0, "a tolerance of 0.5 lets 0.25 pass");
+}
+
+#[test]
+fn typical_errors_count_apart_from_the_worst() {
+    let dump = edited("typical", |manifest| {
+        for figure in manifest["expected"]["policy_token_logps"].as_array_mut().unwrap() {
+            if let Some(value) = figure.as_f64() {
+                *figure = json!(value + 4e-6);
+            }
+        }
+    });
+    faulty(&dump, &["worst error 4.", "typical 4."]);
+}
+
+#[test]
+fn malformed_manifests_are_named() {
+    let edit = |name: &str, edit: &dyn Fn(&mut Value), words: &[&str]| {
+        faulty(&edited(name, edit), words);
+    };
+    edit("no-beta", &|m| drop(m.as_object_mut().unwrap().remove("beta")), &["beta", "missing"]);
+    edit("beta", &|m| m["beta"] = json!(0), &["beta: beta is 0 but must be finite and > 0"]);
+    edit("misspelt", &|m| m["label_smooting"] = json!(0.1), &["unknown field label_smooting"]);
+    edit("dtype", &|m| m["dtype"] = json!("f64"), &["dtype: none of f32, f16, bf16"]);
+    edit("role", &|m| m["spans"][1]["role"] = json!("best"), &["spans[1].role"]);
+    edit("twice", &|m| m["spans"][1]["role"] = json!("chosen"), &["spans[1].pair"]);
+    edit("gap", &|m| m["spans"][3]["pair"] = json!(2), &["spans: each pair"]);
+    edit("end", &|m| m["spans"][2]["end"] = json!(-1), &["spans[2].end: not a count"]);
+    edit("rows", &|m| m["spans"][3]["end"] = json!(99), &["span 3 is", "manifest.json"]);
+    edit("target", &|m| m["targets"][0] = json!(37), &["row 0 has target 37", "manifest.json"]);
+    edit("few", &|m| drop(m["targets"].as_array_mut().unwrap().pop()), &["targets: 8 entries"]);
+    edit("text", &|m| m["targets"][4] = json!("the"), &["targets[4]: not a token id"]);
+    edit("losses", &|m| m["expected"]["pair_losses"] = json!([0.1]), &["expected.pair_losses: 1"]);
+    edit(
+        "entry",
+        &|m| m["expected"]["grad_entries"][1] = json!([0, 37, 0.0]),
+        &["grad_entries[1]"],
+    );
+    edit("cap", &|m| m["transform"]["softcap"] = json!(-3), &["transform: softcap is -3"]);
+    edit("both", &|m| m["reference_sequence_logps"] = json!([0, 0, 0, 0]), &["either reference"]);
+    edit("file", &|m| m["file"] = json!("elsewhere.bf16"), &["elsewhere.bf16"]);
+}
+
+#[test]
+fn logits_of_the_wrong_length_are_named() {
+    let mut dump = Dump::new("short", "bf16");
+    dump.logits.pop();
+    faulty(&dump, &["logits.bf16: 719 bytes where 9 rows of 40 in bf16 are needed"]);
+}
+
+#[test]
+fn logits_that_are_not_numbers_are_named() {
+    let mut dump = Dump::new("nan", "bf16");
+    // The second row of the first sequence: a quiet NaN.
+    dump.logits[2 * 40..2 * 40 + 2].copy_from_slice(&[0xC0, 0x7F]);
+    faulty(&dump, &["manifest.json", "the first is row 1"]);
+}
+
+#[test]
+fn dispatches_can_be_chosen() {
+    let dump = Dump::new("chosen", "f32");
+    let (status, out) = run(&dump, &["--level", "baseline", "--arithmetic", "portable"]);
+    assert_eq!((status, out.matches("replay: ").count()), (0, 1), "{out}");
+    assert!(out.contains("replay: baseline portable: "), "{out}");
+    for wrong in [&["--level", "sse"][..], &["--arithmetic"], &["--fast"], &["another.json"]] {
+        let (status, out) = run(&dump, wrong);
+        assert!(status == 2 && out.contains("usage: replay"), "{wrong:?}: {status} {out}");
+    }
+    let mut out = Vec::new();
+    let help = ["--help".to_owned()].into_iter();
+    assert_eq!(replay::run(help, &mut out), 0, "help is no fault");
+    assert_eq!(replay::run(std::iter::empty(), &mut out), 2, "a manifest is needed");
+}
