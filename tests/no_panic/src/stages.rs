@@ -4,8 +4,8 @@ use crate::{Entry, entries};
 use core::ops::AddAssign;
 use dpo_kernel::{
     Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Moments, Pair, PairBatch,
-    PairLogProbs, RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut,
-    Transform, bf16, dpo_step, f16, logit_grads, logit_grads_in_place, preference_loss,
+    PairLogProbs, PreferenceLoss, RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets,
+    TokenOut, Transform, bf16, dpo_step, f16, logit_grads, logit_grads_in_place, preference_loss,
     sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place, token_log_probs,
 };
 
@@ -37,7 +37,7 @@ const fn stages<E: Element>() -> &'static [Entry] {
         logit_grads::<E, f32>,
         logit_grads_in_place::<E>,
         tile_grads_in_place::<E>,
-        dpo_step::<E>,
+        dpo_step::<E, Dpo>,
     ]
 }
 
@@ -94,12 +94,14 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Pair::new,
     PairLogProbs::new,
     PairBatch::new,
-    preference_loss,
+    PairBatch::with_weights,
+    PairBatch::with_offsets,
+    preference_loss::<Dpo>,
     Dpo::new,
     Dpo::with_label_smoothing,
     Dpo::beta,
     Dpo::label_smoothing,
-    Dpo::evaluate,
+    <Dpo as PreferenceLoss>::evaluate,
     Summary::mean_loss,
     Summary::mean_reward_chosen,
     Summary::mean_reward_rejected,
@@ -107,7 +109,11 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Summary::accuracy,
     <Summary as AddAssign>::add_assign,
     GradBatch::new,
+    GradBatch::with_token_weights,
     StepBatch::new,
+    StepBatch::with_weights,
+    StepBatch::with_offsets,
+    StepBatch::with_token_weights,
 ];
 
 /// [`Dispatch::available`] down to the last of them; the function alone would only make an iterator.
