@@ -8,7 +8,7 @@
 
 use super::stats::RowStats;
 
-/// The sums behind [`RowDetails`]; the `D` of a [`RowStats`](RowStats) that collects them.
+/// The sums behind [`RowDetails`]; the `D` of a [`RowStats`] that collects them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments {
     /// Σ term · (y − reference)
