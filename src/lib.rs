@@ -37,9 +37,10 @@
 //!
 //! # Guarantees
 //!
-//! - **Numbers.** log Z within 0.5 ulp + 3e-8 of exact on logits of any common spread for
-//!   vocabularies to 262,144 (the one table of bounds is `tests/common/bounds.rs`, with the worst
-//!   inputs found); a confident token keeps the relative accuracy of its small log-prob;
+//! - **Numbers.** log Z within half an ulp of f32 + 3e-8 of exact for vocabularies to 262,144 and
+//!   logits of any common spread and shift, 2e-7 at an adversary's worst; probabilities within
+//!   (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its log-prob down to −1e-38. The
+//!   one table of bounds, with the worst inputs found, is `tests/common/bounds.rs`;
 //!   [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly rounded on all 2³² inputs.
 //! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2, because both go through one
 //!   function whose row results depend on nothing but the row and the arithmetic.

@@ -12,8 +12,8 @@ use crate::error::Parameter;
 ///
 /// # Numerics
 /// Scale and temperature cost no rounding: their quotient enters the exponential's reduction as a
-/// two-word constant. tanh is evaluated in f32 lanes to 2 ulp, so log-probs under a softcap carry an
-/// error of about 2 ulp of c / temperature.
+/// two-word constant. tanh is evaluated in f32 lanes, so log Z and log-probs under a softcap carry an
+/// error of up to 2.1 ulp of c / temperature (1.7 found, at 30·tanh(x/30), x near 20).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
     /// k: y = k·v

@@ -12,7 +12,8 @@ use crate::{Element, Error, Logits, LogitsMut, Transform};
 /// the spans, and rows whose target is the ignore value, are neither read nor written.
 ///
 /// # Numerics
-/// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage; gradients below 2^−124
+/// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage (half of that found); under a
+/// softcap c at temperature T, with u = scale·x/c, (4 + 2c/T + 2|u| + |ln p|)·1.2·2⁻²⁴; gradients below 2^−124
 /// are 0; the target's c·(1 − p) is exact to 2 ulp of f32 while 1 − p is normal, and rounded once.
 /// Masked columns, and rows whose coefficient is 0, get exactly 0. The same bits as in place.
 ///

@@ -61,7 +61,9 @@ impl<D: Extra> RowStats<D> {
     /// NaN if that holds NaN or +inf, or nothing but −inf.
     ///
     /// # Numerics
-    /// f64; within half an ulp of log Z seen as f32, plus 3e-8, of exact for any V to 262,144.
+    /// In f64. Found within 9.1e-8 of exact on random rows (worst: V = 63, standard deviation 8, shift
+    /// −20) and 1.8e-7 where one column stands 16.75 nats above a flat rest (V = 512); for V to 262,144
+    /// that is half an ulp of log Z as f32, plus 3e-8, unless log Z is near 0.
     #[must_use]
     pub fn log_z(&self) -> f64 {
         self.total().map_or(f64::NAN, |total| {

@@ -10,7 +10,7 @@
 //!
 //! # Numerics
 //! p is the minimax fit of degree 4 in u² on |u| ≤ 0.56, relative error 4.9e-9 before roundings.
-//! Division is IEEE-754's, as reproducible as + − ×.
+//! `docs/coefficients.py` makes it. Division is IEEE-754's, as reproducible as + − ×.
 
 use super::Simd;
 use super::exp::{Exp, splat_all};
@@ -21,7 +21,7 @@ const P: [f32; 5] = [
     f32::from_bits(0x3e08_864c), // 0.1333248
     f32::from_bits(0xbd5c_87e0), // −0.05384052
     f32::from_bits(0x3cac_334d), // 0.02102056
-    f32::from_bits(0xbbcb_1eb0), // −0.00619873
+    f32::from_bits(0xbbcb_1eb1), // −0.00619873
 ];
 
 /// Below it the polynomial serves: there (1 − e)/(1 + e) cancels.
