@@ -254,7 +254,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Length { buffer, expected, found } => {
-                write!(f, "{} has {found} elements where {expected} are needed", buffer.name())
+                write!(f, "{}: {found} elements, {expected} needed", buffer.name())
             }
             Self::ShapeOverflow { rows, stride } => {
                 write!(f, "{rows} rows of stride {stride} overflow the address space")
@@ -301,14 +301,17 @@ impl fmt::Display for Error {
                 let (name, domain) = parameter.name_and_domain();
                 write!(f, "{name} is {value} but {domain}")
             }
+            Self::InvalidValue { buffer: Buffer::RowNorms, index, .. } => {
+                write!(f, "row norm {index} was not made by a forward over finite logits")
+            }
             Self::InvalidValue { buffer, index, value } => {
-                write!(f, "{}[{index}] is {value}", buffer.name())
+                write!(f, "{}[{index}] is {value}, outside its domain", buffer.name())
             }
             Self::NonFiniteRows { first, count } => {
-                write!(f, "{count} rows have no finite log Z, the first is row {first}")
+                write!(f, "row {first} is NaN, +inf or all −inf; rows of that kind: {count}")
             }
             Self::NonFinitePairs { first, count } => {
-                write!(f, "{count} pairs have log-probs that are not finite, the first is {first}")
+                write!(f, "pair {first} has no finite loss; pairs of that kind: {count}")
             }
             Self::TransformOfGradients => {
                 f.write_str("the gradients' view carries a transform, which belongs to the logits")

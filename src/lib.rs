@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! logits tile ──fold──▶ RowStats ──▶ token log-prob ──▶ sequence log-prob ──▶ preference loss
-//!      ▲                (mergeable)    y[t] − log Z        {sum, count}         │  L, ∂L/∂log π
+//!      ▲                (mergeable)    y[target] − log Z   {sum, count}         │  L, ∂L/∂log π
 //!      └─────────── map: c · (onehot − softmax), in place ◀────────────────────┘
 //! ```
 //!
@@ -16,7 +16,7 @@
 //!
 //! | stage | what | formula |
 //! |---|---|---|
-//! | 0 | [`Logits`], [`Transform`], [`Targets`], [`Span`] | y = softcap(scale · x) / temperature |
+//! | in | [`Logits`], [`Transform`], [`Targets`], [`Span`] | y = softcap(scale · x) / temperature |
 //! | 1 | [`RowStats`]: fold a tile, merge, read log Z | log Z = ln Σ e^y |
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
@@ -27,6 +27,16 @@
 //! [`theory`] holds the derivation as functions that a test can check: objective, partition function,
 //! optimal policy, implicit reward, Bradley–Terry, population loss. [`math`] holds the scalar
 //! functions. `verify` (a feature) is the plain f64 reference of everything, written to be read first.
+//!
+//! # A step, from the host's side
+//!
+//! A batch has R rows of logits, N sequences and P pairs. The host owns R token log-probs and
+//! [`RowNorm`]s, N [`SequenceLogProb`]s and gradients, P [`PairLoss`]es, and its logits. Once: log-probs of
+//! the sequences under the frozen model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a
+//! [`Reference`]. Every step: [`dpo_step`], or the stages one by one; then the host's own backward from the
+//! logit gradients of the scored rows. Every kernel takes a [`Dispatch`]: the instructions ([`Level`]) and
+//! the roundings ([`Arithmetic`]). Losses are sums; the divisor of the gradients is the host's, so that
+//! micro-batches and machines add up.
 //!
 //! # Where the loss comes from
 //!
@@ -42,7 +52,7 @@
 //!   (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its log-prob down to −1e-38. The
 //!   one table of bounds, with the worst inputs found, is `tests/common/bounds.rs`;
 //!   [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly rounded on all 2³² inputs.
-//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2, because both go through one
+//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing), because both go through one
 //!   function whose row results depend on nothing but the row and the arithmetic.
 //! - **Same bits.** [`Arithmetic::Portable`] uses + − × ÷ alone and gives the same bits on every
 //!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the crate
@@ -51,7 +61,8 @@
 //! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never read
 //!   and never written. Nothing is allocated.
 //! - **Errors.** Shapes, spans, targets and parameters are checked before anything is written, and the
-//!   [`Error`] holds the numbers. Nothing panics.
+//!   [`Error`] holds the numbers. Nothing panics; only the text of an `Error` is formatted by `core`,
+//!   whose f64 code holds panics that no value reaches.
 //!
 //! # Masked rows
 //!
@@ -59,6 +70,11 @@
 //! blocks included. A row with NaN or +inf, or nothing but −inf, yields NaN for that row alone and
 //! [`Error::NonFiniteRows`] after all others are done. A target on a masked column yields −inf, and its
 //! pair [`Error::NonFinitePairs`].
+//!
+//! To go on without broken pairs, run the stages: after either error all others are complete. Add the
+//! finite [`PairLoss`]es to a [`Summary`] with `+=`, set every `d_log_probs` that is not finite to 0, lower
+//! the divisor by the pairs left out if the mean is to be over the rest, and run the backward: rows whose
+//! coefficient is 0 need no norm and get zeros.
 //!
 //! # Features
 //!

@@ -100,14 +100,39 @@ pub struct StepScratch<'a> {
 ///
 /// # Errors
 /// Those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
-/// written. Rows or pairs that are not finite are found before the backward: the scratch then tells
-/// which, and the logits are unchanged, as on any error.
+/// written. Rows or pairs that are not finite are found before the backward, and the logits are
+/// unchanged, as on any error. After [`Error::NonFiniteRows`] only `log_probs` and `norms` are of this
+/// step, after [`Error::NonFinitePairs`] all of the scratch; see "Masked rows" on the
+/// [front page](crate) for how to go on without them.
 ///
 /// # Panics
 /// Never.
 ///
 /// # Example
-/// See the [crate's front page](crate).
+/// ```
+/// use dpo_kernel::*;
+/// // Two answers of one token each, vocabulary 3; the reference is the policy: step 0.
+/// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+/// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
+/// let reference = [-0.2413113, -3.0769466];
+/// let (mut log_probs, mut norms) = ([0.0; 2], [RowNorm::default(); 2]);
+/// let (mut sequences, mut d_log_probs) = ([SequenceLogProb::default(); 2], [0.0; 2]);
+/// let mut losses = [PairLoss::default()];
+/// let scratch = StepScratch {
+///     log_probs: &mut log_probs,
+///     norms: &mut norms,
+///     sequences: &mut sequences,
+///     d_log_probs: &mut d_log_probs,
+///     losses: &mut losses,
+/// };
+/// let (pairs, reference) = ([Pair::new(0, 1)], Reference::Sums(&reference));
+/// let batch = StepBatch::new(Targets::new(&targets), &spans, &pairs, reference, 1.0);
+/// let view = LogitsMut::new(&mut logits, 2, 3)?;
+/// let summary = dpo_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch, scratch)?;
+/// assert!((summary.mean_loss() - core::f64::consts::LN_2).abs() < 1e-6);
+/// assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the chosen token's logit");
+/// # Ok::<(), Error>(())
+/// ```
 pub fn dpo_step<E: Element, L: PreferenceLoss>(
     dispatch: Dispatch,
     loss: &L,

@@ -32,7 +32,8 @@ impl Reference {
     }
 }
 
-/// What a fold over (part of) a row has learnt. Parts of one row merge.
+/// What a fold over (part of) a row has learnt. Parts of one row merge, each once: a shard merged twice
+/// shows only in [`RowStats::columns`].
 ///
 /// `D` is `()` for log Z and the target alone, or [`Moments`](crate::Moments) for entropy, argmax, mean logit and
 /// log Σp² from the same sweep.
@@ -44,7 +45,7 @@ impl Reference {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dispatch, RowStats, Transform};
+/// use dpo_kernel::{Dispatch, RowStats, Transform, tile_grads_in_place};
 /// let dispatch = Dispatch::detect();
 /// let row = [1.0_f32, 2.0, 3.0, 4.0];
 /// let (left, right) = row.split_at(2);
@@ -54,6 +55,11 @@ impl Reference {
 /// b.fold(dispatch, right, 2);
 /// a.merge(&b)?;
 /// assert!((a.log_z() - 4.440189698561196).abs() < 1e-7);
+/// assert_eq!(a.columns(), 4);
+/// // The complete row has what the backward of every shard needs.
+/// let (norm, mut left) = (a.norm().ok_or(dpo_kernel::Error::MergeOfDifferentRows)?, [1.0_f32, 2.0]);
+/// tile_grads_in_place(dispatch, &mut left, 0, Transform::NONE, 3, norm, 1.0)?;
+/// assert!((left[0] + 0.0320586).abs() < 1e-6);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -93,6 +93,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     sequence_log_probs,
     Pair::new,
     PairLogProbs::new,
+    PairLogProbs::with_weight,
+    PairLogProbs::with_offset,
     PairBatch::new,
     PairBatch::with_weights,
     PairBatch::with_offsets,
