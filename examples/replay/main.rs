@@ -71,11 +71,16 @@ use manifest::Manifest;
 use storage::Storage;
 
 fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args().skip(1), &mut std::io::stdout().lock()))
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    ExitCode::from(run(std::env::args().skip(1), &mut out, &mut err))
 }
 
 /// The whole program; its exit status.
-pub(crate) fn run(arguments: impl Iterator<Item = String>, out: &mut impl Write) -> u8 {
+pub(crate) fn run(
+    arguments: impl Iterator<Item = String>,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> u8 {
     let (status, last) = match args::parse(arguments) {
         Ok(Request::Help) => (0, args::USAGE.to_owned()),
         Ok(Request::Replay { manifest, choice }) => match replay(&manifest, choice, out) {
@@ -86,7 +91,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>, out: &mut impl Write)
         Err(message) => (2, format!("replay: {message}\n{}", args::USAGE)),
     };
     // Whoever closed the output does not want to read about it.
-    let _ = writeln!(out, "{last}");
+    let _ = if status == 0 { writeln!(out, "{last}") } else { writeln!(err, "{last}") };
     status
 }
 

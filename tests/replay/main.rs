@@ -22,7 +22,9 @@ use synthetic::Dump;
 fn run(dump: &Dump, options: &[&str]) -> (u8, String) {
     let mut out = Vec::new();
     let arguments = [dump.write()].into_iter().chain(options.iter().map(|&x| x.to_owned()));
-    let status = replay::run(arguments, &mut out);
+    let mut err = Vec::new();
+    let status = replay::run(arguments, &mut out, &mut err);
+    out.append(&mut err);
     (status, String::from_utf8(out).unwrap())
 }
 
@@ -189,7 +191,7 @@ fn logits_that_are_not_numbers_are_named() {
     let mut dump = Dump::new("nan", "bf16");
     // The second row of the first sequence: a quiet NaN.
     dump.logits[2 * 40..2 * 40 + 2].copy_from_slice(&[0xC0, 0x7F]);
-    faulty(&dump, &["manifest.json", "the first is row 1"]);
+    faulty(&dump, &["manifest.json", "row 1 is NaN"]);
 }
 
 #[test]
@@ -204,6 +206,10 @@ fn dispatches_can_be_chosen() {
     }
     let mut out = Vec::new();
     let help = ["--help".to_owned()].into_iter();
-    assert_eq!(replay::run(help, &mut out), 0, "help is no fault");
-    assert_eq!(replay::run(std::iter::empty(), &mut out), 2, "a manifest is needed");
+    assert_eq!(replay::run(help, &mut out, &mut Vec::new()), 0, "help is no fault");
+    assert_eq!(
+        replay::run(std::iter::empty(), &mut Vec::new(), &mut out),
+        2,
+        "a manifest is needed"
+    );
 }
