@@ -1,16 +1,10 @@
 //! The baseline of every target: `wide` lanes, compiled for what the build allows.
 
-use super::{LANES, Simd, sum_tree};
+use super::{LANES, Simd, fma, sum_tree};
 use half::{bf16, f16};
 use wide::{f32x16, u32x16};
 
-/// Whether `wide` multiplies and adds with one rounding in this build.
-pub(super) const HAS_FMA: bool = cfg!(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
-    all(target_arch = "aarch64", target_feature = "neon"),
-));
-
-/// Lanes of the build's baseline; `FUSED` only where [`HAS_FMA`].
+/// Lanes of the build's baseline; `FUSED` only where [`fma::PRESENT`].
 #[derive(Clone, Copy)]
 pub(super) struct Baseline<const FUSED: bool>;
 
@@ -115,12 +109,12 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { a.mul_add(b, c) } else { a * b + c }
+        if FUSED { fma::mul_add(a, b, c) } else { a * b + c }
     }
 
     #[inline(always)]
     fn neg_mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { a.mul_neg_add(b, c) } else { c - a * b }
+        if FUSED { fma::neg_mul_add(a, b, c) } else { c - a * b }
     }
 
     #[inline(always)]

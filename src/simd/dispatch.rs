@@ -1,7 +1,7 @@
 //! The explicit choice of level and arithmetic that every kernel takes.
 
-use super::baseline::{self, Baseline};
-use super::{Arithmetic, Kernel, Level};
+use super::baseline::Baseline;
+use super::{Arithmetic, Kernel, Level, fma};
 use crate::Error;
 
 /// On which instructions, and with which roundings, a kernel runs.
@@ -91,7 +91,7 @@ impl Dispatch {
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             // SAFETY: as above.
             (Level::Avx2, Arithmetic::Portable) => unsafe { super::avx2::run::<false, K>(kernel) },
-            (_, Arithmetic::Fused) if baseline::HAS_FMA => run_baseline::<true, K>(kernel),
+            (_, Arithmetic::Fused) if fma::PRESENT => run_baseline::<true, K>(kernel),
             _ => run_baseline::<false, K>(kernel),
         }
     }

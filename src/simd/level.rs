@@ -50,7 +50,7 @@ impl Level {
     /// Whether the level multiplies and adds with one rounding in hardware.
     pub(super) const fn has_fma(self) -> bool {
         match self {
-            Self::Baseline => super::baseline::HAS_FMA,
+            Self::Baseline => super::fma::PRESENT,
             Self::Avx2 | Self::Avx512 => true,
         }
     }

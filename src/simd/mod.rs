@@ -16,6 +16,7 @@ mod avx512;
 mod baseline;
 mod dispatch;
 pub(crate) mod exp;
+mod fma;
 mod level;
 pub(crate) mod tanh;
 
