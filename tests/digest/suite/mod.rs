@@ -1,0 +1,174 @@
+//! A fixed suite of calls whose results are reduced to one number: the same on every machine.
+//!
+//! Every result bit of every stage goes into a [`Digest`]: log-probs, gradients, statistics, losses,
+//! scalar functions. An arithmetic promises one result, so it has one digest a suite, [`EXPECTED`];
+//! `tests/digest/main.rs` compares it on every level of the machine that runs the tests, and the
+//! programs of `tests/digest/targets` on every other target (`.ci/cross`).
+//!
+//! `no_std`, no allocation: two sizes of one suite, the smaller for a machine with 16 KiB of memory.
+
+mod digest;
+mod logits;
+mod pairs;
+mod rows;
+mod scalars;
+
+use core::fmt::{self, Write};
+
+use dpo_kernel::{Arithmetic, Dispatch, bf16, f16};
+
+pub use digest::Digest;
+
+/// The digests that every machine must find. They change only when results do, which the CHANGELOG
+/// announces under "Numerics".
+pub const EXPECTED: [Expected; 2] = [
+    Expected {
+        arithmetic: Arithmetic::Portable,
+        full: 0x8b5e_9096_890c_c1c6,
+        small: 0x3b77_add4_0dd1_1bda,
+    },
+    Expected {
+        arithmetic: Arithmetic::Fused,
+        full: 0xcf1e_41a6_3a76_87ae,
+        small: 0x08e6_4e6a_f5c9_881a,
+    },
+];
+
+/// The digests of one arithmetic.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    pub arithmetic: Arithmetic,
+    pub full: u64,
+    pub small: u64,
+}
+
+/// How much a suite runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub name: &'static str,
+    pub expected: fn(&Expected) -> u64,
+    /// Vocabularies of the rows that are held whole.
+    pub vocabs: &'static [usize],
+    /// Vocabulary of the rows that come tile by tile, and their tiles.
+    pub long: usize,
+    pub tile: usize,
+    /// Inputs of each scalar function.
+    pub scalars: u32,
+    /// Pairs of each loss.
+    pub pairs: u32,
+}
+
+/// Elements that the buffers of [`FULL`] hold.
+pub const FULL_LEN: usize = 16_384;
+
+/// For machines with memory for [`Buffers<FULL_LEN>`]: 192 KiB.
+pub const FULL: Plan = Plan {
+    name: "full",
+    expected: |expected| expected.full,
+    vocabs: &[
+        1, 2, 3, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, 257, 511, 512, 513, 700, 1023, 1025,
+        1500, 2048, 2561, 4096, 5000, 8192,
+    ],
+    long: 200_000,
+    tile: 8192,
+    scalars: 4001,
+    pairs: 97,
+};
+
+/// Elements that the buffers of [`SMALL`] hold.
+pub const SMALL_LEN: usize = 512;
+
+/// For machines with memory for [`Buffers<SMALL_LEN>`]: 6 KiB.
+pub const SMALL: Plan = Plan {
+    name: "small",
+    expected: |expected| expected.small,
+    vocabs: &[1, 2, 3, 16, 17, 63, 64, 65, 130, 256, 512],
+    long: 2085,
+    tile: 512,
+    scalars: 211,
+    pairs: 13,
+};
+
+/// Memory of a suite: rows of each type, and their gradients in f32.
+#[derive(Debug)]
+pub struct Buffers<const N: usize> {
+    f32: [f32; N],
+    f16: [f16; N],
+    bf16: [bf16; N],
+    grads: [f32; N],
+}
+
+impl<const N: usize> Buffers<N> {
+    pub const fn new() -> Self {
+        Self { f32: [0.0; N], f16: [f16::ZERO; N], bf16: [bf16::ZERO; N], grads: [0.0; N] }
+    }
+}
+
+/// Runs a suite; `section` is told each part's name and digest, so that a difference can be located.
+pub fn run<const N: usize>(
+    plan: &Plan,
+    dispatch: Dispatch,
+    buffers: &mut Buffers<N>,
+    mut section: impl FnMut(&'static str, &Digest),
+) -> Digest {
+    let Buffers { f32, f16, bf16, grads } = buffers;
+    let mut whole = Digest::new();
+    let mut done = |name, digest: Digest| {
+        section(name, &digest);
+        whole.absorb(&digest);
+    };
+    done("rows f32", rows::rows(plan, dispatch, f32, grads));
+    done("rows f16", rows::rows(plan, dispatch, f16, grads));
+    done("rows bf16", rows::rows(plan, dispatch, bf16, grads));
+    done("special f32", rows::special(dispatch, f32, grads));
+    done("special f16", rows::special(dispatch, f16, grads));
+    done("special bf16", rows::special(dispatch, bf16, grads));
+    done("long f32", rows::long(plan, dispatch, f32, plan.tile));
+    done("long f16", rows::long(plan, dispatch, f16, plan.tile));
+    done("long bf16", rows::long(plan, dispatch, bf16, plan.tile));
+    done("shards f32", rows::shards(plan, dispatch, f32));
+    done("shards bf16", rows::shards(plan, dispatch, bf16));
+    done("batch f32", pairs::batch(dispatch, f32));
+    done("batch f16", pairs::batch(dispatch, f16));
+    done("batch bf16", pairs::batch(dispatch, bf16));
+    done("losses", pairs::losses(plan));
+    done("theory", pairs::theory());
+    done("math f32", scalars::single(plan));
+    done("math f64", scalars::double(plan));
+    whole
+}
+
+/// The rows that [`run`] takes tile by tile, as (a) whole row(s): the same digest.
+pub fn long_whole(plan: &Plan, dispatch: Dispatch, row: &mut [f32]) -> Digest {
+    rows::long(plan, dispatch, row, plan.long)
+}
+
+/// Runs a suite on every level that the machine has and writes a line for each; whether all agree.
+///
+/// # Errors
+/// Those of `out`.
+pub fn report<const N: usize>(
+    plan: &Plan,
+    buffers: &mut Buffers<N>,
+    out: &mut impl Write,
+) -> Result<bool, fmt::Error> {
+    let mut all = true;
+    for dispatch in Dispatch::available() {
+        let arithmetic = dispatch.arithmetic();
+        let found = run(plan, dispatch, buffers, |_, _| ()).value();
+        let expected = EXPECTED.iter().filter(|e| e.arithmetic == arithmetic);
+        let same = expected.map(plan.expected).any(|expected| expected == found);
+        let verdict = if same { "ok" } else { "DIFFERENT" };
+        let (level, name) = (dispatch.level(), plan.name);
+        writeln!(out, "digest {level:?} {arithmetic:?} {name} {found:016x} {verdict}")?;
+        if !same {
+            all = false;
+            let mut written = Ok(());
+            run(plan, dispatch, buffers, |section, digest| {
+                written = written.and(writeln!(out, "  {section}: {:016x}", digest.value()));
+            });
+            written?;
+        }
+    }
+    Ok(all)
+}
