@@ -17,10 +17,13 @@
 mod suite;
 
 use dpo_kernel::{BLOCK, Dispatch};
-use suite::{Buffers, EXPECTED, FULL, FULL_LEN, Plan, SMALL, SMALL_LEN};
+use suite::{Buffers, EXPECTED, FULL, FullBuffers, Plan, SMALL, SmallBuffers};
 
-fn check<const N: usize>(plan: &Plan, least_results: u64) {
-    let mut buffers = Box::new(Buffers::<N>::new());
+fn check<const N: usize, const N_F16: usize>(
+    plan: &Plan,
+    mut buffers: Box<Buffers<N, N_F16>>,
+    least_results: u64,
+) {
     for dispatch in Dispatch::available() {
         let digest = suite::run(plan, dispatch, &mut buffers, |_, _| ());
         let expected = EXPECTED.iter().find(|e| e.arithmetic == dispatch.arithmetic()).unwrap();
@@ -39,18 +42,18 @@ fn check<const N: usize>(plan: &Plan, least_results: u64) {
 
 #[test]
 fn every_level_has_the_full_suites_digest() {
-    check::<FULL_LEN>(&FULL, 500_000);
+    check(&FULL, Box::new(FullBuffers::new()), 500_000);
 }
 
 #[test]
 fn every_level_has_the_small_suites_digest() {
-    check::<SMALL_LEN>(&SMALL, 10_000);
+    check(&SMALL, Box::new(SmallBuffers::new()), 10_000);
 }
 
 #[test]
 fn tiles_have_the_digest_of_whole_rows() {
     assert_eq!(FULL.tile % BLOCK, 0, "tiles at multiples of a block have the bits of whole rows");
-    let mut buffers = Box::new(Buffers::<FULL_LEN>::new());
+    let mut buffers = Box::new(FullBuffers::new());
     let mut row = vec![0.0_f32; FULL.long];
     let dispatch = Dispatch::detect();
     let whole = suite::long_whole(&FULL, dispatch, &mut row);
@@ -61,4 +64,18 @@ fn tiles_have_the_digest_of_whole_rows() {
         }
     });
     assert_eq!(tiled, Some(whole), "a row of {} columns", FULL.long);
+}
+
+#[test]
+fn a_digest_sees_every_bit_but_those_of_nan() {
+    let of = |results: [f32; 3]| {
+        let mut digest = suite::Digest::new();
+        digest.add_all(&results);
+        digest.value()
+    };
+    let sound = of([1.0, 0.0, f32::NAN]);
+    assert_eq!(sound, of([1.0, 0.0, -f32::NAN]), "the sign of a NaN is no result");
+    assert_ne!(sound, of([1.0_f32.next_up(), 0.0, f32::NAN]), "an ulp is");
+    assert_ne!(sound, of([1.0, -0.0, f32::NAN]), "the sign of zero is");
+    assert_ne!(sound, of([0.0, 1.0, f32::NAN]), "the order is");
 }

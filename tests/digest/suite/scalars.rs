@@ -7,6 +7,7 @@ use super::digest::Digest;
 use super::logits::bits;
 
 /// f32: bit patterns from one end of the range to the other, and values where the functions bend.
+#[inline(never)]
 pub fn single(plan: &Plan) -> Digest {
     let mut digest = Digest::new();
     let step = u32::MAX / plan.scalars;
@@ -24,6 +25,7 @@ pub fn single(plan: &Plan) -> Digest {
 }
 
 /// f64, likewise.
+#[inline(never)]
 pub fn double(plan: &Plan) -> Digest {
     let mut digest = Digest::new();
     let step = u64::MAX / u64::from(plan.scalars);

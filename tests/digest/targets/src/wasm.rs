@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ptr::addr_of_mut;
 
-use crate::suite::{Buffers, FULL, FULL_LEN, SMALL, SMALL_LEN, report};
+use crate::suite::{FULL, FullBuffers, SMALL, SmallBuffers, report};
 
 struct Text {
     bytes: [u8; 4096],
@@ -20,8 +20,8 @@ impl fmt::Write for Text {
 }
 
 static mut TEXT: Text = Text { bytes: [0; 4096], len: 0 };
-static mut SMALLER: Buffers<SMALL_LEN> = Buffers::new();
-static mut LARGER: Buffers<FULL_LEN> = Buffers::new();
+static mut SMALLER: SmallBuffers = SmallBuffers::new();
+static mut LARGER: FullBuffers = FullBuffers::new();
 
 /// Runs the suites; the length of the report.
 #[unsafe(no_mangle)]

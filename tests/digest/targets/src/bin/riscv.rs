@@ -6,7 +6,7 @@
 use core::fmt::Write;
 use core::panic::PanicInfo;
 
-use dpo_kernel_digest::suite::{Buffers, FULL, FULL_LEN, SMALL, SMALL_LEN, report};
+use dpo_kernel_digest::suite::{FULL, FullBuffers, SMALL, SmallBuffers, report};
 // For its critical section, which semihosting needs.
 use riscv as _;
 use riscv_rt::entry;
@@ -16,8 +16,8 @@ use riscv_semihosting::hio;
 #[entry]
 fn main() -> ! {
     let mut out = hio::hstdout().unwrap();
-    let small = report(&SMALL, &mut Buffers::<SMALL_LEN>::new(), &mut out) == Ok(true);
-    let full = report(&FULL, &mut Buffers::<FULL_LEN>::new(), &mut out) == Ok(true);
+    let small = report(&SMALL, &mut SmallBuffers::new(), &mut out) == Ok(true);
+    let full = report(&FULL, &mut FullBuffers::new(), &mut out) == Ok(true);
     loop {
         debug::exit(if small && full { EXIT_SUCCESS } else { EXIT_FAILURE });
     }
