@@ -11,6 +11,8 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_wrap,
     clippy::new_without_default,
+    clippy::too_many_arguments,
+    clippy::similar_names,
     reason = "a test may panic, and makes its own data from integers"
 )]
 

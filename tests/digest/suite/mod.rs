@@ -13,8 +13,6 @@ mod pairs;
 mod rows;
 mod scalars;
 
-use core::fmt::{self, Write};
-
 use dpo_kernel::{Arithmetic, Dispatch, bf16, f16};
 
 pub use digest::Digest;
@@ -156,34 +154,4 @@ pub fn run<const N: usize, const N_F16: usize>(
 /// The rows that [`run`] takes tile by tile, as (a) whole row(s): the same digest.
 pub fn long_whole(plan: &Plan, dispatch: Dispatch, row: &mut [f32]) -> Digest {
     rows::long(plan, dispatch, row, plan.long)
-}
-
-/// Runs a suite on every level that the machine has and writes a line for each; whether all agree.
-///
-/// # Errors
-/// Those of `out`.
-pub fn report<const N: usize, const N_F16: usize>(
-    plan: &Plan,
-    buffers: &mut Buffers<N, N_F16>,
-    out: &mut impl Write,
-) -> Result<bool, fmt::Error> {
-    let mut all = true;
-    for dispatch in Dispatch::available() {
-        let arithmetic = dispatch.arithmetic();
-        let found = run(plan, dispatch, buffers, |_, _| ()).value();
-        let expected = EXPECTED.iter().filter(|e| e.arithmetic == arithmetic);
-        let same = expected.map(plan.expected).any(|expected| expected == found);
-        let verdict = if same { "ok" } else { "DIFFERENT" };
-        let (level, name) = (dispatch.level(), plan.name);
-        writeln!(out, "digest {level:?} {arithmetic:?} {name} {found:016x} {verdict}")?;
-        if !same {
-            all = false;
-            let mut written = Ok(());
-            run(plan, dispatch, buffers, |section, digest| {
-                written = written.and(writeln!(out, "  {section}: {:016x}", digest.value()));
-            });
-            written?;
-        }
-    }
-    Ok(all)
 }

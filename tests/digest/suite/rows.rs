@@ -119,7 +119,7 @@ fn row<E: Element + Bits>(
         digest.add_all(out);
     }
     // Another coefficient, down to where small gradients vanish.
-    let c = if target % 2 == 0 { 2.5e-4 } else { -1e-32 };
+    let c = if target.is_multiple_of(2) { 2.5e-4 } else { -1e-32 };
     tile_grads_in_place(dispatch, row, 0, transform, target, norm, c).unwrap();
     digest.add_all(row);
 }

@@ -5,6 +5,8 @@
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
     clippy::new_without_default,
+    clippy::too_many_arguments,
+    clippy::similar_names,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_possible_wrap,
@@ -13,6 +15,9 @@
 
 #[path = "../../suite/mod.rs"]
 pub mod suite;
+
+mod report;
+pub use report::report;
 
 #[cfg(target_arch = "wasm32")]
 mod wasm;

@@ -3,7 +3,8 @@
 use core::fmt;
 use core::ptr::addr_of_mut;
 
-use crate::suite::{FULL, FullBuffers, SMALL, SmallBuffers, report};
+use crate::report;
+use crate::suite::{FULL, FullBuffers, SMALL, SmallBuffers};
 
 struct Text {
     bytes: [u8; 4096],

@@ -9,7 +9,8 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{self, EXIT_FAILURE, EXIT_SUCCESS};
 use cortex_m_semihosting::hio;
-use dpo_kernel_digest::suite::{SMALL, SmallBuffers, report};
+use dpo_kernel_digest::report;
+use dpo_kernel_digest::suite::{SMALL, SmallBuffers};
 
 #[entry]
 fn main() -> ! {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use dpo_kernel_digest::suite::{FULL, FullBuffers, SMALL, SmallBuffers, report};
+use dpo_kernel_digest::report;
+use dpo_kernel_digest::suite::{FULL, FullBuffers, SMALL, SmallBuffers};
 
 fn main() -> ExitCode {
     let mut text = String::new();

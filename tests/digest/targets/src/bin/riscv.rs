@@ -6,7 +6,8 @@
 use core::fmt::Write;
 use core::panic::PanicInfo;
 
-use dpo_kernel_digest::suite::{FULL, FullBuffers, SMALL, SmallBuffers, report};
+use dpo_kernel_digest::report;
+use dpo_kernel_digest::suite::{FULL, FullBuffers, SMALL, SmallBuffers};
 // For its critical section, which semihosting needs.
 use riscv as _;
 use riscv_rt::entry;
