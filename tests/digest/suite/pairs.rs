@@ -3,9 +3,9 @@
 use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
 use dpo_kernel::{
     Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Logits, LogitsMut, Pair, PairBatch,
-    PairLogProbs, PairLoss, PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span,
-    StepBatch, StepScratch, Targets, TokenOut, Transform, dpo_step, logit_grads_in_place,
-    preference_loss, sequence_log_probs, spans_of_offsets, token_log_probs,
+    PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, RowDetails, RowNorm,
+    SequenceLogProb, Span, StepBatch, StepScratch, Targets, TokenOut, Transform, dpo_step,
+    logit_grads_in_place, preference_loss, sequence_log_probs, spans_of_offsets, token_log_probs,
 };
 
 use super::Plan;
