@@ -93,24 +93,33 @@ pub fn spans_of_batch(rows_each: usize, out: &mut [Span]) -> Result<(), Error> {
 /// [`Error::OffsetsNotAscending`] if an offset is smaller than the one before, or there is none at all;
 /// nothing is written then.
 pub fn spans_of_offsets(offsets: &[u32], out: &mut [Span]) -> Result<(), Error> {
-    let Some(expected) = offsets.len().checked_sub(1) else {
-        return Err(Error::OffsetsNotAscending { index: 0 });
-    };
-    if expected != out.len() {
-        return Err(Error::Length { buffer: Buffer::Spans, expected, found: out.len() });
-    }
-    let pairs = || offsets.iter().zip(offsets.iter().skip(1));
-    if let Some(at) = pairs().position(|(a, b)| b < a) {
-        return Err(Error::OffsetsNotAscending { index: at + 1 });
-    }
-    for (span, (&start, &end)) in out.iter_mut().zip(pairs()) {
-        *span = Span { start: to_usize(start), end: to_usize(end) };
+    check_offsets(offsets, Buffer::Spans, out.len())?;
+    for (span, found) in out.iter_mut().zip(spans_between(offsets)) {
+        *span = found;
     }
     Ok(())
 }
 
+/// Ascending offsets, one more than `found` elements of a buffer.
+pub(crate) fn check_offsets(offsets: &[u32], buffer: Buffer, found: usize) -> Result<(), Error> {
+    let Some(expected) = offsets.len().checked_sub(1) else {
+        return Err(Error::OffsetsNotAscending { index: 0 });
+    };
+    crate::error::check_length(buffer, expected, found)?;
+    match offsets.iter().zip(offsets.iter().skip(1)).position(|(a, b)| b < a) {
+        None => Ok(()),
+        Some(at) => Err(Error::OffsetsNotAscending { index: at + 1 }),
+    }
+}
+
+/// What lies between each offset and the next.
+pub(crate) fn spans_between(offsets: &[u32]) -> impl Iterator<Item = Span> {
+    let neighbours = offsets.iter().zip(offsets.iter().skip(1));
+    neighbours.map(|(&start, &end)| Span { start: to_usize(start), end: to_usize(end) })
+}
+
 /// Saturates on 16-bit targets, where such rows cannot exist and the range checks will say so.
-fn to_usize(x: u32) -> usize {
+pub(crate) fn to_usize(x: u32) -> usize {
     usize::try_from(x).unwrap_or(usize::MAX)
 }
 
