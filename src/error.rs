@@ -38,6 +38,18 @@ pub enum Buffer {
     Spans,
     /// The probabilities or rewards of a finite answer set.
     Answers,
+    /// The scores of sampled completions, one a completion.
+    Scores,
+    /// The pairs, one a group of completions.
+    Pairs,
+    /// One flag a pair.
+    PairFlags,
+    /// The differences of log-ratios, one a pair.
+    Gaps,
+    /// The weights that pairs are drawn with, one a pair.
+    KeepWeights,
+    /// The parameters of the moving reference, one a parameter of the policy.
+    ReferenceParameters,
 }
 
 impl Buffer {
@@ -57,6 +69,12 @@ impl Buffer {
             Self::PairOffsets => "pair margin offsets",
             Self::Spans => "spans",
             Self::Answers => "answers",
+            Self::Scores => "completion scores",
+            Self::Pairs => "pairs",
+            Self::PairFlags => "pair flags",
+            Self::Gaps => "log-ratio gaps",
+            Self::KeepWeights => "keep weights",
+            Self::ReferenceParameters => "reference parameters",
         }
     }
 }
@@ -79,6 +97,10 @@ pub enum Parameter {
     Temperature,
     /// The quotient of two transform parameters, in [1e-30, 1e30].
     Transform,
+    /// a of β-DPO, finite and ≥ 0.
+    BetaGain,
+    /// α of the moving reference, in [0, 1].
+    Mixing,
 }
 
 impl Parameter {
@@ -91,6 +113,8 @@ impl Parameter {
             Self::Softcap => ("softcap", "must be finite and > 0"),
             Self::Temperature => ("temperature", "must be finite and > 0"),
             Self::Transform => ("combined logit factor", "must lie in [1e-30, 1e30]"),
+            Self::BetaGain => ("gain of beta", "must be finite and ≥ 0"),
+            Self::Mixing => ("mixing factor", "must lie in [0, 1]"),
         }
     }
 }

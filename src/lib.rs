@@ -24,6 +24,16 @@
 //! | 5 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
 //! | all | [`dpo_step`] | the stages in one call |
 //!
+//! Beside the stages, for what a run needs from its data and keeps from step to step:
+//!
+//! | what | for |
+//! |---|---|
+//! | [`best_worst_pairs`] | pairs out of scored completions: online and iterative DPO |
+//! | [`LogRatioSums`] | K of KTO, δ of BCO |
+//! | [`pair_gaps`], [`GapAverages`], [`DynamicBeta`] | β and the filter of β-DPO |
+//! | [`update_reference`] | the moving reference of TR-DPO |
+//! | [`Summary`], [`LengthSums`], [`identical_pairs`] | likelihood displacement, saturation, the length exploit, pairs that prefer nothing: seen early |
+//!
 //! [`theory`] holds the derivation as functions that a test can check: objective, partition function,
 //! optimal policy, implicit reward, Bradley–Terry, population loss. [`math`] holds the scalar
 //! functions. `verify` (a feature) is the plain f64 reference of everything, written to be read first.
@@ -95,6 +105,7 @@ mod span;
 mod step;
 pub mod theory;
 mod token;
+mod training;
 mod transform;
 #[cfg(feature = "verify")]
 pub mod verify;
@@ -114,6 +125,10 @@ pub use simd::{Arithmetic, Dispatch, Level};
 pub use span::{IGNORE_INDEX, Span, Targets, spans_of_batch, spans_of_offsets};
 pub use step::{StepBatch, StepScratch, dpo_step};
 pub use token::{TokenOut, token_log_probs};
+pub use training::{
+    DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, Selection, best_worst_pairs,
+    identical_pairs, pair_gaps, update_reference,
+};
 pub use transform::Transform;
 
 /// The README's example, as a test.

@@ -44,7 +44,7 @@ impl Reference<'_> {
         }
     }
 
-    fn sum(&self, sequence: usize) -> f64 {
+    pub(crate) fn sum(&self, sequence: usize) -> f64 {
         match self {
             Self::Sequences(x) => x.get(sequence).map_or(f64::NAN, |s| s.sum),
             Self::Sums(x) => x.get(sequence).copied().unwrap_or(f64::NAN),

@@ -1,8 +1,13 @@
 //! What stands beside the stages: the scalar functions, the theory and the plain reference.
 
 use crate::{Entry, entries};
+use core::ops::AddAssign;
 use dpo_kernel::theory::AnswerSet;
 use dpo_kernel::verify::{Batch, Dual};
+use dpo_kernel::{
+    DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, best_worst_pairs, bf16, f16,
+    identical_pairs, pair_gaps, update_reference,
+};
 use dpo_kernel::{math, theory, verify};
 
 /// Scalar functions.
@@ -32,6 +37,35 @@ pub static DPO_KERNEL_THEORY: &[Entry] = entries![
     AnswerSet::population_loss_grad,
     theory::preference_log_prob,
     theory::preference_prob,
+];
+
+/// What a training run keeps beside the stages.
+#[unsafe(no_mangle)]
+pub static DPO_KERNEL_TRAINING: &[Entry] = entries![
+    best_worst_pairs,
+    identical_pairs,
+    LogRatioSums::add_batch,
+    LogRatioSums::mean,
+    LogRatioSums::kto_k,
+    LogRatioSums::bco_shift,
+    <LogRatioSums as AddAssign>::add_assign,
+    pair_gaps,
+    GapSums::add,
+    GapSums::mean,
+    GapSums::deviation,
+    <GapSums as AddAssign>::add_assign,
+    GapAverages::update,
+    GapAverages::keep_weights,
+    DynamicBeta::new,
+    DynamicBeta::beta,
+    LengthSums::add_batch,
+    LengthSums::add,
+    LengthSums::mean_lead,
+    LengthSums::correlation,
+    <LengthSums as AddAssign>::add_assign,
+    update_reference::<f32>,
+    update_reference::<f16>,
+    update_reference::<bf16>,
 ];
 
 /// The plain f64 reference.
