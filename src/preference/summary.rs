@@ -3,6 +3,10 @@
 use super::PairLoss;
 use core::ops::AddAssign;
 
+/// The margin from which a pair counts as saturated: its gradient under the sigmoid loss, σ(−10) of β, is
+/// less than a ten-thousandth of what it was at step 0.
+const SATURATED: f64 = 10.0;
+
 /// Sums over the pairs of a batch. Summaries of micro-batches and machines add up with `+=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
@@ -11,8 +15,23 @@ pub struct Summary {
     pub pairs: u64,
     /// Pairs whose margin is > 0.
     pub correct: u64,
-    /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong.
+    /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong. Pairs that stay
+    /// here may be [identical](crate::identical_pairs).
     pub ties: u64,
+    /// Pairs whose chosen answer is less likely under the policy than under the reference: its implicit
+    /// reward is < 0. A growing share beside a falling loss is *likelihood displacement*: the policy
+    /// learns to prefer by making both answers unlikely. Of losses without a reference it says nothing.
+    ///
+    /// Razin et al. 2024, arXiv 2410.08847; Pal et al. 2024, arXiv 2402.13228 (its remedy, DPOP).
+    pub displaced: u64,
+    /// Pairs whose margin is ≥ 10: learned. Under the sigmoid loss their gradient is less than a
+    /// ten-thousandth of what it was at step 0, and a batch of them moves nothing: β is too large, or the
+    /// data are exhausted. The margin is that of the rewards; losses of means reach their flat end at
+    /// another one.
+    pub saturated: u64,
+    /// Pairs whose margin is ≤ −10. Under the sigmoid loss they pull with the full gradient: look for
+    /// swapped labels. Under losses that flatten on both sides (EXO, APO, KTO) they are given up.
+    pub saturated_wrong: u64,
     /// Σ loss
     pub loss_sum: f64,
     /// Σ implicit reward of the chosen answers.
@@ -55,6 +74,20 @@ impl Summary {
         self.mean(self.correct as f64)
     }
 
+    /// Share of pairs whose chosen answer has lost likelihood against the reference.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn displaced_share(&self) -> f64 {
+        self.mean(self.displaced as f64)
+    }
+
+    /// Share of pairs whose margin is ≥ 10 or ≤ −10.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn saturated_share(&self) -> f64 {
+        self.mean(self.saturated.saturating_add(self.saturated_wrong) as f64)
+    }
+
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     fn mean(&self, sum: f64) -> f64 {
         sum / self.pairs as f64
@@ -69,6 +102,9 @@ impl AddAssign<&PairLoss> for Summary {
             correct: u64::from(pair.margin > 0.0),
             // Exactly 0 is meant: both log-ratios agree.
             ties: u64::from(pair.margin.abs() <= 0.0),
+            displaced: u64::from(pair.reward_chosen < 0.0),
+            saturated: u64::from(pair.margin >= SATURATED),
+            saturated_wrong: u64::from(pair.margin <= -SATURATED),
             loss_sum: pair.loss,
             reward_chosen_sum: pair.reward_chosen,
             reward_rejected_sum: pair.reward_rejected,
@@ -82,6 +118,9 @@ impl AddAssign for Summary {
         self.pairs = self.pairs.saturating_add(other.pairs);
         self.correct = self.correct.saturating_add(other.correct);
         self.ties = self.ties.saturating_add(other.ties);
+        self.displaced = self.displaced.saturating_add(other.displaced);
+        self.saturated = self.saturated.saturating_add(other.saturated);
+        self.saturated_wrong = self.saturated_wrong.saturating_add(other.saturated_wrong);
         self.loss_sum += other.loss_sum;
         self.reward_chosen_sum += other.reward_chosen_sum;
         self.reward_rejected_sum += other.reward_rejected_sum;

@@ -48,10 +48,12 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("preference/pair.rs", "with_weights", "gradients.rs", "of_the_stages_equal_dual_numbers"),
     ("preference/pair.rs", "preference_loss", "golden.rs", "every_figure_of_trl"),
     ("preference/summary.rs", "accuracy", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "displaced_share", "summary.rs", "counts_are_those_of_the_pairs"),
     ("preference/summary.rs", "mean_loss", "golden.rs", "every_figure_of_trl"),
     ("preference/summary.rs", "mean_margin", "golden.rs", "every_figure_of_trl"),
     ("preference/summary.rs", "mean_reward_chosen", "golden.rs", "every_figure_of_trl"),
     ("preference/summary.rs", "mean_reward_rejected", "golden.rs", "every_figure_of_trl"),
+    ("preference/summary.rs", "saturated_share", "summary.rs", "counts_are_those_of_the_pairs"),
     ("row/stats.rs", "fold", "merge.rs", "tiles_of_whole_blocks_change_no_bit"),
     ("row/stats.rs", "merge", "merge.rs", "in_any_order_is_the_whole"),
     ("row/stats.rs", "new", "merge.rs", "of_different_rows_is_refused"),
@@ -89,7 +91,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Rooms with tests of their own, and traits that are sealed or private.
-const ELSEWHERE: [&str; 3] = ["math", "theory", "verify"];
+const ELSEWHERE: [&str; 4] = ["math", "theory", "training", "verify"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()

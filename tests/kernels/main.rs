@@ -41,4 +41,5 @@ mod run;
 mod special;
 mod step_zero;
 mod storage;
+mod summary;
 mod untouched;

@@ -109,6 +109,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Summary::mean_reward_rejected,
     Summary::mean_margin,
     Summary::accuracy,
+    Summary::displaced_share,
+    Summary::saturated_share,
     <Summary as AddAssign>::add_assign,
     GradBatch::new,
     GradBatch::with_token_weights,

@@ -1,0 +1,100 @@
+//! The counts of a summary, each against its definition.
+
+use dpo_kernel::{Dpo, PairLogProbs, PairLoss, PreferenceLoss, Summary};
+use proptest::prelude::*;
+
+fn pair(margin: f64, reward_chosen: f64) -> PairLoss {
+    let reward_rejected = reward_chosen - margin;
+    PairLoss { reward_chosen, reward_rejected, margin, ..PairLoss::default() }
+}
+
+fn summary_of(pairs: &[PairLoss]) -> Summary {
+    let mut summary = Summary::default();
+    for pair in pairs {
+        summary += pair;
+    }
+    summary
+}
+
+/// What is wrong with a summary's counts.
+fn objections(pairs: &[PairLoss], summary: &Summary) -> Vec<&'static str> {
+    let count = |holds: fn(&&PairLoss) -> bool| pairs.iter().filter(holds).count() as u64;
+    let n = pairs.len() as f64;
+    let saturated = count(|p| p.margin.abs() >= 10.0) as f64;
+    let displaced = count(|p| p.reward_chosen.is_sign_negative() && p.reward_chosen != 0.0) as f64;
+    let claims = [
+        ("pairs", summary.pairs == pairs.len() as u64),
+        ("correct", summary.correct == count(|p| p.margin > 0.0)),
+        ("ties", summary.ties == count(|p| p.margin == 0.0)),
+        ("displaced", summary.displaced as f64 == displaced),
+        ("displaced share", summary.displaced_share() == displaced / n),
+        ("saturated", summary.saturated == count(|p| p.margin >= 10.0)),
+        ("saturated wrong", summary.saturated_wrong == count(|p| p.margin <= -10.0)),
+        ("saturated share", summary.saturated_share() == saturated / n),
+    ];
+    claims.into_iter().filter(|claim| !claim.1).map(|claim| claim.0).collect()
+}
+
+/// Margins and rewards around every threshold.
+const VALUES: [f64; 13] =
+    [-1e300, -10.5, -10.0, -9.999, -0.5, -5e-324, -0.0, 0.0, 5e-324, 0.5, 9.999, 10.0, 1e300];
+
+fn all_pairs() -> Vec<PairLoss> {
+    VALUES.into_iter().flat_map(|m| VALUES.into_iter().map(move |r| pair(m, r))).collect()
+}
+
+#[test]
+fn counts_are_those_of_the_pairs() {
+    let pairs = all_pairs();
+    assert_eq!(objections(&pairs, &summary_of(&pairs)), [""; 0]);
+    for one in &pairs {
+        assert_eq!(objections(&[*one], &summary_of(&[*one])), [""; 0], "{one:?}");
+    }
+    let empty = Summary::default();
+    assert!(empty.displaced_share().is_nan() && empty.saturated_share().is_nan());
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    let pairs = all_pairs();
+    let right = summary_of(&pairs);
+    let faults: [(&str, fn(&mut Summary)); 5] = [
+        ("ties", |s| s.ties -= 1),
+        ("displaced", |s| s.displaced += 13),
+        ("saturated", |s| s.saturated -= 13),
+        ("saturated wrong", |s| std::mem::swap(&mut s.saturated_wrong, &mut s.correct)),
+        ("pairs", |s| s.pairs += 1),
+    ];
+    for (name, fault) in faults {
+        let mut wrong = right;
+        fault(&mut wrong);
+        assert!(objections(&pairs, &wrong).contains(&name), "{name} went unnoticed");
+    }
+}
+
+/// What the threshold means: a gradient of less than a ten-thousandth of that at step 0, and no less
+/// than a hundred-thousandth.
+#[test]
+fn a_saturated_pair_has_lost_its_gradient() {
+    let dpo = Dpo::new(0.1).unwrap();
+    let slope = |a: f64| dpo.evaluate(&PairLogProbs::new(a, 0.0, 0.0, 0.0)).d_chosen;
+    let left = slope(100.0) / slope(0.0);
+    assert!((1e-5..1e-4).contains(&left), "{left}");
+    assert!(slope(-100.0) / slope(0.0) > 1.999, "a wrong one has all of it");
+}
+
+proptest! {
+    #[test]
+    fn merges_are_the_whole(
+        values in prop::collection::vec((-200_i32..200, -80_i32..80), 0..40),
+        cut in 0_usize..40,
+    ) {
+        let pairs: Vec<PairLoss> =
+            values.iter().map(|&(m, r)| pair(f64::from(m) / 8.0, f64::from(r) / 8.0)).collect();
+        let cut = cut.min(pairs.len());
+        let mut merged = summary_of(&pairs[..cut]);
+        merged += summary_of(&pairs[cut..]);
+        prop_assert_eq!(merged, summary_of(&pairs));
+        prop_assert!(pairs.is_empty() || objections(&pairs, &merged).is_empty());
+    }
+}
