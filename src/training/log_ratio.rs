@@ -78,7 +78,7 @@ impl LogRatioSums {
     /// Ethayarajh et al. 2024, arXiv 2402.01306.
     #[must_use]
     pub fn kto_k(&self) -> f64 {
-        if self.count == 0 || self.log_ratio_sum <= 0.0 { 0.0 } else { self.mean() }
+        if self.log_ratio_sum <= 0.0 { 0.0 } else { self.mean() }
     }
 
     /// BCO's reward shift `δ = β · mean (log π − log π_ref)`: the mean implicit reward of every

@@ -106,16 +106,42 @@ fn undefined_is_not_a_number() {
     assert!(of(&[]).is_nan() && LengthSums::default().mean_lead().is_nan());
     assert!(of(&[(7, 3, 0.5)]).is_nan(), "one pair");
     assert!(of(&[(7, 3, 0.0), (9, 1, 0.0), (4, 4, 0.0)]).is_nan(), "step 0");
-    // Equal numbers whose sums round: without the threshold a spread of rounding noise.
-    let equal: Vec<Case> = (0..30).map(|i| (i, 3, 0.1)).collect();
-    let raw = 30.0 * sums_of(&equal).margin_square_sum - sums_of(&equal).margin_sum.powi(2);
-    assert!(raw != 0.0, "the control: the sums do round");
-    assert!(of(&equal).is_nan(), "equal margins");
+    // Equal numbers whose sums round, some to a spread above 0.
+    let mut above = 0;
+    for margin in [0.1, 0.7, 1.3, 1e3 / 3.0] {
+        for n in 2..60 {
+            let equal: Vec<Case> = (0..n).map(|i| (i, 3, margin)).collect();
+            let sums = sums_of(&equal);
+            above += usize::from(n as f64 * sums.margin_square_sum > sums.margin_sum.powi(2));
+            assert!(sums.correlation().is_nan(), "{n} margins of {margin}");
+        }
+    }
+    assert!(above > 20, "the control: {above} times rounding looks like a spread");
     assert!(of(&[(5, 2, 0.5), (9, 6, 1.5), (4, 1, -1.0)]).is_nan(), "equal leads");
-    let line: Vec<Case> = (0..30).map(|i| (3 * i, i, 0.1 * i as f64)).collect();
-    let found = of(&line);
-    assert!(found <= 1.0 && found > 1.0 - 1e-12, "{found}: never beyond 1");
     assert!(of(&[(7, 3, f64::INFINITY), (5, 4, 1.0)]).is_nan(), "infinite margins");
+}
+
+/// Points on a line, whose quotient rounding takes beyond 1 at times.
+#[test]
+fn correlation_is_never_beyond_one() {
+    let mut beyond = 0;
+    for slope in [0.1, -0.3, 1.7] {
+        for n in 2..60_usize {
+            let line: Vec<Case> = (0..n).map(|i| (3 * i, i, slope * i as f64)).collect();
+            let s = sums_of(&line);
+            let spread = |sum: f64, square: f64| n as f64 * square - sum * sum;
+            let (leads, margins) =
+                (spread(s.lead_sum, s.lead_square_sum), spread(s.margin_sum, s.margin_square_sum));
+            let raw = n as f64 * s.product_sum - s.lead_sum * s.margin_sum;
+            beyond += usize::from(raw.abs() / (leads.sqrt() * margins.sqrt()) > 1.0);
+            let found = s.correlation();
+            assert!(
+                found.abs() <= 1.0 && found * slope.signum() > 1.0 - 1e-12,
+                "{slope} {n} {found}"
+            );
+        }
+    }
+    assert!(beyond > 10, "the control: {beyond} quotients beyond 1");
 }
 
 fn loss(margin: f64) -> PairLoss {
