@@ -200,6 +200,11 @@ pub enum Error {
         /// Which parameter.
         parameter: Parameter,
     },
+    /// A parameter that the chosen loss has no default for.
+    ParameterMissing {
+        /// Which parameter.
+        parameter: Parameter,
+    },
     /// A loss that compares with a reference, and a batch without one.
     ReferenceMissing,
     /// A slice that the loss would not read: a reference for a loss that has none, offsets for a loss
@@ -330,6 +335,9 @@ impl fmt::Display for Error {
             }
             Self::ParameterUnused { parameter } => {
                 write!(f, "{} is given, but the loss has none", parameter.name_and_domain().0)
+            }
+            Self::ParameterMissing { parameter } => {
+                write!(f, "{} must be given for this loss", parameter.name_and_domain().0)
             }
             Self::ReferenceMissing => f.write_str("the loss needs reference log-probs"),
             Self::InputUnused { buffer } => {

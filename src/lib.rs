@@ -109,12 +109,13 @@ pub use preference::{
     BatchLoss, Bco, BlendCurve, CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, Dpo,
     DpopInside, DpopOutside, Exo, ForwardGapCurve, ForwardKl, Hinge, HingeCurve, Inputs, Ipo,
     IpoSum, JensenShannon, Kto, Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut,
-    LabelledSummary, LogProb, LogRatio, LogisticCurve, MarginLoss, MeanLogProb, MeanLogRatio,
-    Mixture, MixtureTerm, Nca, Nll, NllPer, NllSummary, Orpo, Pair, PairBatch, PairLogProbs,
-    PairLoss, PairOut, PerPair, PowerLogProb, PreferenceLoss, Reference, ReverseKl, Robust,
-    RobustCurve, RpoBackward, RpoForward, RpoSquare, Score, SideLoss, SigmoidNorm, SimPo, Slic,
-    SppoHard, SquareCurve, SquareGapCurve, Summary, Tangent, WpoBound, ld_token_weights,
-    length_offset, nll_loss, odpo_offset, preference_loss, unpaired_loss, wpo_pair_weights,
+    LabelledSummary, LogProb, LogRatio, LogisticCurve, Loss, LossName, LossOptions, MarginLoss,
+    MeanLogProb, MeanLogRatio, Mixture, MixtureTerm, Nca, Nll, NllPer, NllSummary, Objective, Orpo,
+    Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PerPair, PowerLogProb, PreferenceLoss,
+    Reference, ReverseKl, Robust, RobustCurve, RpoBackward, RpoForward, RpoSquare, Score, SideLoss,
+    SigmoidNorm, SimPo, Slic, SppoHard, SquareCurve, SquareGapCurve, Summary, Tangent, WpoBound,
+    ld_token_weights, length_offset, nll_loss, odpo_offset, preference_loss, unpaired_loss,
+    wpo_pair_weights,
 };
 pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
 pub use sequence::{SequenceLogProb, sequence_log_probs};

@@ -92,7 +92,7 @@ impl PreferenceLoss for DpopInside {
         let z = self.beta * ((a - b) - penalty) - pair.offset;
         let d_rejected = self.beta * sigmoid(-z);
         let d = (-(d_rejected * (1.0 + steepness)), d_rejected);
-        PairLoss::of_log_ratios(self.beta, (a, b), softplus(-z), d).weighted(pair.weight)
+        PairLoss::of_log_ratios(self.beta, (a, b), softplus(-z), d).of(pair)
     }
 }
 
@@ -107,7 +107,7 @@ impl PreferenceLoss for DpopOutside {
         let z = self.beta * (a - b) - pair.offset;
         let d_rejected = self.beta * sigmoid(-z);
         let d = (-d_rejected - steepness, d_rejected);
-        PairLoss::of_log_ratios(self.beta, (a, b), softplus(-z) + penalty, d).weighted(pair.weight)
+        PairLoss::of_log_ratios(self.beta, (a, b), softplus(-z) + penalty, d).of(pair)
     }
 }
 
@@ -125,6 +125,6 @@ impl PreferenceLoss for CalDpo {
         let share = sigmoid(b - a);
         let loss = softplus(b - a) + 0.5 * (chosen * chosen + rejected * rejected);
         let d = (chosen - share, rejected + share);
-        PairLoss::of_log_ratios(self.beta, (a, b), loss, d).weighted(pair.weight)
+        PairLoss::of_log_ratios(self.beta, (a, b), loss, d).of(pair)
     }
 }

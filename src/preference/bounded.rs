@@ -156,7 +156,6 @@ impl PreferenceLoss for ApoDown {
         let (a, b) = pair.log_ratios();
         let (chosen, margin) = (bounded(self.beta, a), bounded(self.beta, b - a));
         let d = (chosen.slope - margin.slope, margin.slope);
-        PairLoss::of_log_ratios(self.beta, (a, b), chosen.value + margin.value, d)
-            .weighted(pair.weight)
+        PairLoss::of_log_ratios(self.beta, (a, b), chosen.value + margin.value, d).of(pair)
     }
 }

@@ -149,7 +149,7 @@ impl<C: Curve, S: Score> PreferenceLoss for MarginLoss<C, S> {
             d_chosen: gradient(slope, &chosen),
             d_rejected: -gradient(slope, &rejected),
         }
-        .weighted(pair.weight)
+        .of(pair)
     }
 }
 

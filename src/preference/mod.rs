@@ -5,9 +5,11 @@
 //! sides  ──▶ ℓ₁(a) + ℓ₂(b)               sides, bounded; unpaired for answers without a partner
 //! both   ──▶ ℓ(a, b)                     anchored, orpo
 //! batch  ──▶ one entry for all of them   loss, batch; aot sorts; mixture, nll, weights stand around
+//! names  ──▶ any of them at run time     name, options, any
 //! ```
 
 mod anchored;
+mod any;
 mod aot;
 mod batch;
 mod bernoulli;
@@ -19,7 +21,9 @@ mod logistic;
 mod loss;
 mod margin;
 mod mixture;
+mod name;
 mod nll;
+mod options;
 mod orpo;
 mod pair;
 mod reference;
@@ -32,6 +36,7 @@ mod unpaired;
 mod weights;
 
 pub use anchored::{CalDpo, DpopInside, DpopOutside};
+pub use any::Loss;
 pub use aot::{Aot, AotOver};
 pub use batch::{PairBatch, PairOut, preference_loss};
 pub(crate) use batch::{check_loss, check_pairs};
@@ -48,7 +53,9 @@ pub use logistic::{Dpo, LogisticCurve, Robust, RobustCurve, SigmoidNorm};
 pub use loss::{BatchLoss, Inputs, PerPair, PreferenceLoss};
 pub use margin::{Curve, MarginLoss, Tangent};
 pub use mixture::{Mixture, MixtureTerm};
+pub use name::LossName;
 pub use nll::{Nll, NllPer, NllSummary, nll_loss};
+pub use options::{LossOptions, Objective};
 pub use orpo::Orpo;
 pub use pair::{Pair, PairLogProbs, PairLoss};
 pub use reference::Reference;

@@ -74,6 +74,6 @@ impl PreferenceLoss for Orpo {
             d_chosen: -(step / chosen.tokens),
             d_rejected: step * (miss_p / miss_q) / rejected.tokens,
         }
-        .weighted(pair.weight)
+        .of(pair)
     }
 }

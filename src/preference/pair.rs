@@ -149,7 +149,12 @@ impl PairLoss {
         }
     }
 
-    /// Times the pair's weight; all NaN if a figure is no number.
+    /// Times the pair's weight; all NaN if a figure, or the pair's offset, is no number.
+    pub(super) fn of(self, pair: &PairLogProbs) -> Self {
+        if pair.offset.is_finite() { self.weighted(pair.weight) } else { Self::NAN }
+    }
+
+    /// Times a weight; all NaN if a figure is no number.
     pub(super) fn weighted(self, weight: f64) -> Self {
         let weighted = Self {
             loss: weight * self.loss,

@@ -41,7 +41,7 @@ impl<L: SideLoss> PreferenceLoss for L {
         let (a, b) = pair.log_ratios();
         let (chosen, rejected) = (self.chosen(a), self.rejected(b));
         let (loss, d) = (chosen.value + rejected.value, (chosen.slope, rejected.slope));
-        PairLoss::of_log_ratios(self.beta(), (a, b), loss, d).weighted(pair.weight)
+        PairLoss::of_log_ratios(self.beta(), (a, b), loss, d).of(pair)
     }
 }
 

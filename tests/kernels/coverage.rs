@@ -19,7 +19,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
         "padding_and_rows_that_are_not_scored",
     ),
     ("gradient/batch.rs", "new", "gradients.rs", "of_the_stages_equal_dual_numbers"),
-    ("gradient/batch.rs", "with_nll", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("gradient/batch.rs", "with_nll", "gradients.rs", "of_an_nll_term_ignore_token_weights"),
     ("gradient/batch.rs", "with_token_weights", "gradients.rs", "of_the_stages_equal_dual_numbers"),
     (
         "gradient/backward.rs",
