@@ -15,7 +15,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, Parameter, check_length};
-use crate::preference::check_pairs;
+use crate::preference::check_indices;
 use crate::{Error, Pair, Reference, SequenceLogProb};
 
 /// Share of the running averages that a batch leaves in place.
@@ -86,8 +86,8 @@ impl AddAssign for GapSums {
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
-/// [`Error::PairOfOneSequence`], [`Error::TokenCountMismatch`]. After all gaps are written:
-/// [`Error::NonFinitePairs`]; those gaps are NaN.
+/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::TokenCountMismatch`]. After all
+/// gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
 ///
 /// # Panics
 /// Never.
@@ -97,7 +97,8 @@ pub fn pair_gaps(
     reference: Reference<'_>,
     out: &mut [f64],
 ) -> Result<GapSums, Error> {
-    check_pairs(pairs, policy.len(), None, None, 1.0)?;
+    check_indices(pairs, policy.len())?;
+    reference.check_use(true)?;
     reference.check(policy.iter().map(|sequence| sequence.count))?;
     check_length(Buffer::Gaps, pairs.len(), out.len())?;
     let log_ratio =
@@ -206,12 +207,8 @@ impl DynamicBeta {
     /// # Errors
     /// [`Error::Parameter`] unless β0 is finite and > 0 and a is finite and ≥ 0.
     pub fn new(base: f64, gain: f64) -> Result<Self, Error> {
-        if !(base.is_finite() && base > 0.0) {
-            return Err(Error::Parameter { parameter: Parameter::Beta, value: base });
-        }
-        if !(gain.is_finite() && gain >= 0.0) {
-            return Err(Error::Parameter { parameter: Parameter::BetaGain, value: gain });
-        }
+        let base = Parameter::Beta.positive(base)?;
+        let gain = Parameter::BetaGain.not_negative(gain)?;
         Ok(Self { base, gain })
     }
 

@@ -1,7 +1,7 @@
 //! Pairs that prefer nothing: chosen and rejected are the same tokens.
 
 use crate::error::{Buffer, check_length};
-use crate::preference::check_pairs;
+use crate::preference::check_indices;
 use crate::span;
 use crate::{Error, Pair, Span, Targets};
 
@@ -40,7 +40,7 @@ pub fn identical_pairs(
     out: &mut [bool],
 ) -> Result<usize, Error> {
     span::check(targets, spans, targets.ids().len(), None)?;
-    check_pairs(pairs, spans.len(), None, None, 1.0)?;
+    check_indices(pairs, spans.len())?;
     check_length(Buffer::PairFlags, pairs.len(), out.len())?;
     let tokens = |sequence: usize| {
         let span = spans.get(sequence).copied().unwrap_or_default();

@@ -3,7 +3,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, check_length};
-use crate::preference::check_pairs;
+use crate::preference::check_indices;
 use crate::{Error, Pair, PairLoss, SequenceLogProb};
 
 /// Sums over pairs of the lead in length d = n(`y_w`) − n(`y_l`), in scored tokens, and of the reward
@@ -47,7 +47,7 @@ impl LengthSums {
         sequences: &[SequenceLogProb],
         losses: &[PairLoss],
     ) -> Result<(), Error> {
-        check_pairs(pairs, sequences.len(), None, None, 1.0)?;
+        check_indices(pairs, sequences.len())?;
         check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
         let length = |sequence: usize| sequences.get(sequence).map_or(0, |s| s.count);
         for (pair, loss) in pairs.iter().zip(losses) {

@@ -26,8 +26,8 @@ impl LogRatioSums {
     /// f64 sums in order: within count · 2⁻⁵³ of Σ |log-ratio|. Policy ≡ reference adds exactly 0.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::TokenCountMismatch`], and [`Error::InvalidValue`] for the first
-    /// log-prob that is not finite; nothing has been added then.
+    /// [`Error::ReferenceMissing`], [`Error::Length`], [`Error::TokenCountMismatch`], and
+    /// [`Error::InvalidValue`] for the first log-prob that is not finite; nothing has been added then.
     ///
     /// # Panics
     /// Never.
@@ -36,6 +36,7 @@ impl LogRatioSums {
         policy: &[SequenceLogProb],
         reference: Reference<'_>,
     ) -> Result<(), Error> {
+        reference.check_use(true)?;
         reference.check(policy.iter().map(|sequence| sequence.count))?;
         let mut sum = self.log_ratio_sum;
         for (index, sequence) in policy.iter().enumerate() {

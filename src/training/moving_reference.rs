@@ -54,10 +54,7 @@ pub fn update_reference<E: Element>(
     reference: &mut [E],
 ) -> Result<(), Error> {
     check_length(Buffer::ReferenceParameters, policy.len(), reference.len())?;
-    if !(0.0..=1.0).contains(&alpha) {
-        let value = f64::from(alpha);
-        return Err(Error::Parameter { parameter: Parameter::Mixing, value });
-    }
+    Parameter::Mixing.check(f64::from(alpha), (0.0..=1.0).contains(&alpha))?;
     if alpha >= 1.0 {
         reference.copy_from_slice(policy);
     } else if alpha > 0.0 {

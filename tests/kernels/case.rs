@@ -4,7 +4,7 @@ use dpo_kernel::verify::{self, Batch, IGNORE_INDEX};
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
     Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
-    dpo_step, logit_grads, preference_loss, sequence_log_probs, token_log_probs,
+    logit_grads, preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ impl Case {
         self.pairs.iter().map(|&(chosen, rejected)| Pair::new(chosen, rejected)).collect()
     }
 
-    /// [`dpo_step`].
+    /// [`preference_step`].
     pub fn step<E: Store>(&self, dispatch: Dispatch) -> Result<Found, Error> {
         let mut logits: Vec<E> = stored(&self.logits);
         let (targets, spans, pairs) = (&self.targets, self.spans(), self.pairs());
@@ -93,10 +93,11 @@ impl Case {
             sequences: &mut sequences,
             d_log_probs: &mut d_log_probs,
             losses: &mut losses,
+            nll: None,
         };
         let view = LogitsMut::with_stride(&mut logits, rows, self.vocab, self.stride)?
             .with_transform(self.params.kernel());
-        let summary = dpo_step(dispatch, &self.dpo(), view, &batch, scratch)?;
+        let summary = preference_step(dispatch, &self.dpo(), view, &batch, scratch)?;
         let grads = widen(&logits);
         Ok(Found { summary, log_probs, sequences, d_log_probs, losses, grads })
     }

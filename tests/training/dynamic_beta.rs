@@ -268,6 +268,7 @@ fn bad_input_is_refused_and_changes_nothing() {
         error
     };
     let sums = Reference::Sums(&[-1.0, -2.0]);
+    assert_eq!(refused(&[Pair::new(0, 1)], Reference::Free, 1), Error::ReferenceMissing);
     let expected = Error::SequenceOutOfRange { pair: 0, sequence: 2, sequences: 2 };
     assert_eq!(refused(&[Pair::new(0, 2)], sums, 1), expected);
     let expected = Error::PairOfOneSequence { pair: 0, sequence: 0 };

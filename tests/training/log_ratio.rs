@@ -168,6 +168,7 @@ fn bad_input_is_refused_and_adds_nothing() {
         error
     };
     let policy = sequences(&[-1.0, -2.0]);
+    assert_eq!(refused(&policy, Reference::Free), Error::ReferenceMissing);
     let expected = Error::Length { buffer: Buffer::Reference, expected: 2, found: 1 };
     assert_eq!(refused(&policy, Reference::Sums(&[-1.0])), expected);
     let other = [policy[0], SequenceLogProb { sum: -2.0, count: 4 }];
