@@ -12,13 +12,16 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
+use dpo_kernel::{Dispatch, LossName, SequenceLogProb};
+
 use finetune::args::{self, Options, Request};
 use finetune::jsonl::{self, Pair, Problem};
 use finetune::linear::Adapter;
 use finetune::model::{Model, Shape, VOCAB};
+use finetune::objective::{Found, Objective};
 use finetune::random::Random;
 use finetune::text::{ANSWER_LIMIT, Examples, PROMPT_LIMIT};
-use finetune::train::{Phase, Recipe};
+use finetune::train::{self, Phase, Recipe, Scoreboard};
 
 const LINE: &str = r#"{"prompt":"p","chosen":"c","rejected":"r"}"#;
 
@@ -143,16 +146,22 @@ fn request(words: &[&str]) -> Result<Request, String> {
 
 #[test]
 fn command_line_is_read_or_refused() {
-    let all = ["--data", "d", "--beta", "0.5", "--steps", "7", "--seed", "9", "--out", "o"];
+    let all = "--data d --loss ipo --beta 0.5 --steps 7 --seed 9 --out o";
     let options = Options {
         data: Some(PathBuf::from("d")),
-        beta: 0.5,
+        loss: Some(LossName::Ipo),
+        beta: Some(0.5),
         steps: Some(7),
         seed: 9,
         out: PathBuf::from("o"),
     };
-    assert_eq!(request(&all), Ok(Request::Run(options)), "every option");
+    let all: Vec<&str> = all.split(' ').collect();
+    assert_eq!(request(&all), Ok(Request::Run(options)), "every option with a value");
     assert_eq!(request(&[]), Ok(Request::Run(Options::default())), "none");
+    let compare = Options { loss: None, out: "docs/losses.svg".into(), ..Options::default() };
+    assert_eq!(request(&["--compare"]), Ok(Request::Run(compare.clone())), "all losses");
+    let elsewhere = Options { out: "o".into(), ..compare };
+    assert_eq!(request(&["--out", "o", "--compare"]), Ok(Request::Run(elsewhere)), "elsewhere");
     assert_eq!(request(&["--seed", "3", "--help"]), Ok(Request::Help), "help wins");
     for words in [
         &["--bata", "1"][..],
@@ -163,6 +172,9 @@ fn command_line_is_read_or_refused() {
         &["--beta", "nan"],
         &["--beta", "inf"],
         &["--beta", "much"],
+        &["--loss"],
+        &["--compare", "--loss", "ipo"],
+        &["--beta", "1", "--compare"],
         &["--steps", "0"],
         &["--steps", "1.5"],
         &["--steps", "99999999999999999999"],
@@ -170,6 +182,25 @@ fn command_line_is_read_or_refused() {
     ] {
         assert!(request(words).is_err(), "{words:?} must be refused");
     }
+}
+
+#[test]
+fn losses_go_by_their_names() {
+    for name in LossName::ALL {
+        let found = request(&["--loss", name.name()]);
+        let options = Options { loss: Some(name), ..Options::default() };
+        assert_eq!(found, Ok(Request::Run(options)), "{name:?}");
+    }
+    for unknown in ["dpop", "Sigmoid", "", "sigmoid "] {
+        let error = request(&["--loss", unknown]).expect_err("no such loss");
+        assert!(error.ends_with(&format!(", not `{unknown}`")), "{error}");
+        assert!(LossName::ALL.iter().all(|name| error.contains(name.name())), "{error}");
+    }
+    // What a loss has no use for is refused before any work.
+    let options = Options { loss: Some(LossName::Orpo), beta: Some(0.1), ..Options::default() };
+    let mut out = Vec::new();
+    let error = finetune::run(&options, &Recipe::default(), &mut out).expect_err("a beta");
+    assert!(error.to_string().contains("beta") && out.is_empty(), "{error}");
 }
 
 /// A weighted sum of some rows' logits, so that its gradient by the logits is the weights
@@ -245,31 +276,36 @@ fn a_fresh_adapter_changes_no_bit() {
     assert_eq!(logits[0], logits[1], "policy and reference differ at step 0");
 }
 
+const SMALL: Phase = Phase { passes: 2, batch: 4, rate: 1e-2 };
+const SMALL_RECIPE: Recipe = Recipe {
+    shape: Shape { width: 8, hidden: 16, blocks: 1 },
+    pretraining: SMALL,
+    supervised: SMALL,
+    preference: SMALL,
+};
+
 /// A run small enough for the dev profile; returns what it printed and drew.
-fn small_run(name: &str) -> (String, String) {
+fn small_run(name: &str, loss: Option<LossName>, steps: usize) -> (String, String) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (data, picture) =
         (folder.join(format!("{name}.jsonl")), folder.join(format!("{name}.svg")));
     let lines = (0..10).map(|n| LINE.replace("\"p\"", &format!("\"p{n}\"")) + "\n");
     fs::write(&data, lines.collect::<String>()).expect("a scratch file");
-    let options =
-        Options { data: Some(data), steps: Some(20), out: picture.clone(), ..Options::default() };
-    let phase = Phase { passes: 2, batch: 4, rate: 1e-2 };
-    let recipe = Recipe {
-        shape: Shape { width: 8, hidden: 16, blocks: 1 },
-        pretraining: phase,
-        supervised: phase,
-        preference: phase,
-    };
+    let (data, out) = (Some(data), picture.clone());
+    let options = Options { data, loss, steps: Some(steps), out, ..Options::default() };
     let mut out = Vec::new();
-    finetune::run(&options, &recipe, &mut out).expect("a run");
+    finetune::run(&options, &SMALL_RECIPE, &mut out).expect("a run");
     let printed = String::from_utf8(out).expect("text");
     (printed, fs::read_to_string(picture).expect("the picture"))
 }
 
+fn small_dpo_run(name: &str) -> (String, String) {
+    small_run(name, Some(LossName::Sigmoid), 20)
+}
+
 #[test]
 fn a_small_run_learns_and_repeats_itself() {
-    let (printed, picture) = small_run("finetune-first");
+    let (printed, picture) = small_dpo_run("finetune-first");
     assert!(printed.contains("every pair's loss is ln 2 exactly"), "{printed}");
     let last = printed.lines().last().expect("output");
     assert!(last.starts_with("result: loss=0."), "{last}");
@@ -277,7 +313,7 @@ fn a_small_run_learns_and_repeats_itself() {
     assert_eq!(printed.matches("result:").count(), 1, "one result");
     assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"), "{picture}");
     assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
-    let (again, same_picture) = small_run("finetune-second");
+    let (again, same_picture) = small_dpo_run("finetune-second");
     assert_eq!(again.lines().last(), Some(last), "the seed decides");
     assert_eq!(picture, same_picture, "the seed decides");
 }
@@ -288,4 +324,120 @@ fn a_run_without_data_to_learn_from_says_so() {
     let options = Options { data: Some(PathBuf::from("no/such/file")), ..Options::default() };
     let error = finetune::run(&options, &Recipe::default(), &mut out).expect_err("no file");
     assert!(error.to_string().starts_with("no/such/file: "), "{error}");
+}
+
+/// Log-probs of three pairs, no two differences alike, and so far from each loss's kinks that a step
+/// of finite differences does not cross one.
+fn log_probs() -> [Vec<SequenceLogProb>; 2] {
+    let sequences = |sums: [f64; 6]| -> Vec<SequenceLogProb> {
+        let counts = [10, 12, 7, 9, 15, 8];
+        sums.into_iter().zip(counts).map(|(sum, count)| SequenceLogProb { sum, count }).collect()
+    };
+    [
+        sequences([-20.5, -25.25, -16.0, -14.5, -31.25, -17.25]),
+        sequences([-21.0, -24.5, -15.25, -15.0, -33.0, -17.0]),
+    ]
+}
+
+/// What an objective finds after it has seen a batch, and others' answers.
+fn primed(name: LossName) -> Objective {
+    let [policy, reference] = log_probs();
+    let mut objective = Objective::new(name, None).expect("defaults");
+    objective.observe_mismatched(&policy, &reference).expect("log-probs");
+    objective.observe(&policy, &reference).expect("log-probs");
+    objective
+}
+
+/// The worst disagreement between an objective's gradients and central differences of its loss,
+/// relative to the largest of them.
+fn slope_error(name: LossName, fault: impl Fn(&mut Found)) -> f64 {
+    const STEP: f64 = 1e-4;
+    let ([policy, reference], objective) = (log_probs(), primed(name));
+    let mut found = objective.evaluate(&policy, &reference).expect("finite log-probs");
+    fault(&mut found);
+    let d_nll = found.d_nll.unwrap_or_else(|| vec![0.0; policy.len()]);
+    let (mut worst, mut largest) = (0.0f64, 0.0f64);
+    for (i, (d, d_nll)) in found.d_log_probs.iter().zip(d_nll).enumerate() {
+        let at = |shift: f64| {
+            let mut moved = policy.clone();
+            moved[i].sum += shift;
+            objective.evaluate(&moved, &reference).expect("finite log-probs").loss
+        };
+        let slope = (at(STEP) - at(-STEP)) / (2.0 * STEP);
+        worst = worst.max((d + d_nll - slope).abs());
+        largest = largest.max(slope.abs());
+    }
+    worst / largest
+}
+
+#[test]
+fn every_objective_has_the_gradient_of_its_loss() {
+    for name in LossName::ALL {
+        let error = slope_error(name, |_| {});
+        assert!(error < 1e-6, "{name:?}: {error:e}");
+        let planted = slope_error(name, |found| {
+            found.d_log_probs.iter_mut().for_each(|d| *d *= 1.001);
+            found.d_nll.iter_mut().flatten().for_each(|d| *d *= 1.001);
+        });
+        assert!(planted > 5e-4, "{name:?}: a fault of a thousandth went unseen: {planted:e}");
+    }
+}
+
+/// δ of BCO and K of KTO are those of what has been seen, and tell in the loss; others look at nothing.
+#[test]
+fn statistics_are_gathered_for_those_that_need_them() {
+    let [policy, reference] = log_probs();
+    for name in LossName::ALL {
+        let loss =
+            |objective: &Objective| objective.evaluate(&policy, &reference).expect("loss").loss;
+        let fresh = Objective::new(name, None).expect("defaults");
+        let moved = loss(&primed(name)).to_bits() != loss(&fresh).to_bits();
+        assert_eq!(moved, matches!(name, LossName::Bco | LossName::Kto), "{name:?}");
+        assert_eq!(fresh.wants_mismatched(), name == LossName::Kto, "{name:?}");
+    }
+}
+
+#[test]
+fn every_loss_takes_steps_and_lowers_itself() {
+    let lines = (0..10).map(|n| pair(&format!("p{n}"), "good", "bad")).collect::<Vec<_>>();
+    let examples = Examples::new(&lines, &mut Random(1));
+    let (dispatch, mut random) = (Dispatch::detect(), Random(7));
+    let reference = Model::new(SMALL_RECIPE.shape, &mut random);
+    let board = Scoreboard::new(&reference, dispatch, &examples.train).expect("a scoreboard");
+    for name in LossName::ALL {
+        let objective = Objective::new(name, None).expect("defaults");
+        let mut model = reference.clone();
+        let before = board.evaluate(&model, dispatch, &objective).expect("a score");
+        assert!(before.is_reference, "{name:?}: a fresh adapter");
+        let (mut steps, mut last) = (0, None);
+        let report = |step, _: &Model, objective: &Objective, batch: f64| {
+            assert!(batch.is_finite(), "{name:?}: batch loss {batch} at step {step}");
+            (steps, last) = (step, Some(*objective));
+            Ok(())
+        };
+        let (plan, order) = ((&SMALL, 12), &mut Random(3));
+        train::preference(&mut model, (dispatch, objective), plan, &board, order, report)
+            .expect("training");
+        assert_eq!(steps, 12, "{name:?}");
+        let last = last.expect("an objective");
+        let after = board.evaluate(&model, dispatch, &last).expect("a score");
+        let (first, now) = (before.found.loss, after.found.loss);
+        assert!(now < first - 1e-3 * first.abs(), "{name:?}: {first} became {now}");
+        let gap = after.yardstick.log_ratios.mean_margin();
+        assert!(gap > 0.05, "{name:?}: the gap is {gap} nats");
+    }
+}
+
+#[test]
+fn a_comparison_is_one_table_and_one_picture() {
+    let (printed, picture) = small_run("finetune-compare", None, 3);
+    for name in LossName::ALL.map(LossName::name) {
+        let rows = printed.lines().filter(|line| line.split(' ').next() == Some(name));
+        assert_eq!(rows.count(), 1, "{name} in {printed}");
+        assert_eq!(picture.matches(&format!(">{name}<")).count(), 1, "{name} in the picture");
+    }
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"), "{picture}");
+    assert!(!picture.contains("NaN") && !picture.contains("inf<"), "{picture}");
+    let (_, again) = small_run("finetune-compare-again", None, 3);
+    assert_eq!(picture, again, "the seed decides");
 }

@@ -1,26 +1,35 @@
-//! The command line: five options, each with a value, and `--help`.
+//! The command line: options with a value, `--compare`, and `--help`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use dpo_kernel::LossName;
+
 pub const USAGE: &str = "\
 Fine-tunes a small byte-level language model by DPO with a LoRA adapter.
 
-usage: cargo run --release --example finetune -- [OPTION VALUE]...
+usage: cargo run --release --example finetune -- [OPTION VALUE]... [--compare]
 
   --data FILE.jsonl  preference pairs, one object a line with the strings
                      `prompt`, `chosen`, `rejected`; default: built-in pairs
-  --beta X           how closely the policy is held to the reference; default 0.1
+  --loss NAME        any loss by the name that trainers give it; default sigmoid
+  --beta X           how closely the policy is held to the reference; default 0.1,
+                     another one for losses that need another
   --steps N          DPO steps; default: a number of passes over the pairs
   --seed N           split, weights, order and samples follow from it; default 1
-  --out FILE.svg     where the curves go; default curve.svg
+  --out FILE.svg     where the curves go; default curve.svg, docs/losses.svg
+                     with --compare
+  --compare          every loss on the same data, weights and order: one table,
+                     one picture
   --help             this text
 ";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     pub data: Option<PathBuf>,
-    pub beta: f64,
+    /// None: all of them, to compare.
+    pub loss: Option<LossName>,
+    pub beta: Option<f64>,
     pub steps: Option<usize>,
     pub seed: u64,
     pub out: PathBuf,
@@ -28,7 +37,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { data: None, beta: 0.1, steps: None, seed: 1, out: PathBuf::from("curve.svg") }
+        Self {
+            data: None,
+            loss: Some(LossName::Sigmoid),
+            beta: None,
+            steps: None,
+            seed: 1,
+            out: PathBuf::from("curve.svg"),
+        }
     }
 }
 
@@ -41,14 +57,20 @@ pub enum Request {
 
 /// Reads the arguments after the program's name; the error is one sentence for the user.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
+    const WITH_VALUE: [&str; 6] = ["--data", "--loss", "--beta", "--steps", "--seed", "--out"];
     let mut options = Options::default();
+    let (mut loss, mut compare, mut out) = (None, false, None);
     let mut args = args.into_iter();
     while let Some(name) = args.next() {
         let name = name.to_string_lossy().into_owned();
         if matches!(name.as_str(), "--help" | "-h") {
             return Ok(Request::Help);
         }
-        if !matches!(name.as_str(), "--data" | "--beta" | "--steps" | "--seed" | "--out") {
+        if name == "--compare" {
+            compare = true;
+            continue;
+        }
+        if !WITH_VALUE.contains(&name.as_str()) {
             return Err(format!("unknown option `{name}`"));
         }
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -56,11 +78,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
         let refuse = |wanted: &str| format!("{name} takes {wanted}, not `{text}`");
         match name.as_str() {
             "--data" => options.data = Some(value.into()),
-            "--out" => options.out = value.into(),
+            "--out" => out = Some(value.into()),
+            "--loss" => {
+                let known = || format!("one of {}", LossName::ALL.map(LossName::name).join(", "));
+                loss = Some(text.parse().map_err(|_| refuse(&known()))?);
+            }
             "--beta" => {
-                options.beta = (text.parse().ok())
-                    .filter(|beta: &f64| beta.is_finite() && *beta > 0.0)
-                    .ok_or_else(|| refuse("a finite number above 0"))?;
+                let beta = text.parse().ok().filter(|beta: &f64| beta.is_finite() && *beta > 0.0);
+                options.beta = Some(beta.ok_or_else(|| refuse("a finite number above 0"))?);
             }
             "--steps" => {
                 let steps = text.parse().ok().filter(|steps| (1..=1_000_000).contains(steps));
@@ -72,5 +97,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             }
         }
     }
+    if compare && (loss.is_some() || options.beta.is_some()) {
+        return Err("--compare takes every loss with its own beta, not --loss or --beta".into());
+    }
+    options.loss = if compare { None } else { loss.or(options.loss) };
+    options.out = out.unwrap_or(if compare { "docs/losses.svg".into() } else { options.out });
     Ok(Request::Run(options))
 }

@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::{panic, thread};
 
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm,
-    SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
-    logit_grads_in_place, preference_step, sequence_log_probs, token_log_probs,
+    Dispatch, Error, GradBatch, Logits, LogitsMut, Pair, RowNorm, SequenceLogProb, Span, Targets,
+    TokenOut, logit_grads_in_place, sequence_log_probs, token_log_probs,
 };
 
 use super::linear::Adapter;
 use super::model::{Model, Tape, VOCAB};
+use super::objective::Objective;
 
 /// Tokens of a sequence and the rows of it that are scored.
 pub type Scored<'a> = (&'a [u8], Range<usize>);
@@ -84,40 +84,39 @@ impl Batch {
     pub fn likelihood(&mut self, dispatch: Dispatch) -> Result<f64, Error> {
         let rows = self.targets.len();
         let loss = -self.score(dispatch)?.iter().map(|sequence| sequence.sum).sum::<f64>();
-        let d_log_probs = vec![-1.0 / rows as f64; self.spans.len()];
-        let targets = Targets::new(&self.targets);
-        let grads = GradBatch::new(targets, &self.spans, &self.norms, &d_log_probs);
-        let logits = LogitsMut::new(&mut self.logits, rows, VOCAB)?;
-        logit_grads_in_place(dispatch, logits, &grads)?;
+        self.pull(dispatch, &vec![-1.0 / rows as f64; self.spans.len()], None)?;
         Ok(loss / rows as f64)
     }
 
-    /// The DPO loss of sequences that come as chosen, rejected, chosen, …; the logits become its
-    /// gradients.
+    /// The loss of sequences that come as chosen, rejected, chosen, …; the logits become its gradients.
+    ///
+    /// [`preference_step`](dpo_kernel::preference_step) is this in one call; a loss that looks at the
+    /// log-probs before it is made, as BCO does, takes the stages.
     pub fn preference(
         &mut self,
         dispatch: Dispatch,
-        dpo: &Dpo,
+        objective: &mut Objective,
         reference: &[SequenceLogProb],
-    ) -> Result<Summary, Error> {
-        let pairs = pairs(self.spans.len());
+    ) -> Result<f64, Error> {
+        self.score(dispatch)?;
+        objective.observe(&self.sequences, reference)?;
+        let found = objective.evaluate(&self.sequences, reference)?;
+        self.pull(dispatch, &found.d_log_probs, found.d_nll.as_deref())?;
+        Ok(found.loss)
+    }
+
+    /// Stage gradient: from the sequences' gradients to those of the logits.
+    fn pull(
+        &mut self,
+        dispatch: Dispatch,
+        d_log_probs: &[f64],
+        d_nll: Option<&[f64]>,
+    ) -> Result<(), Error> {
+        let targets = Targets::new(&self.targets);
+        let mut grads = GradBatch::new(targets, &self.spans, &self.norms, d_log_probs);
+        grads.d_nll = d_nll;
         let logits = LogitsMut::new(&mut self.logits, self.targets.len(), VOCAB)?;
-        let step = StepBatch::new(
-            Targets::new(&self.targets),
-            &self.spans,
-            &pairs,
-            Reference::Sequences(reference),
-            pairs.len() as f64,
-        );
-        let scratch = StepScratch {
-            log_probs: &mut self.log_probs,
-            norms: &mut self.norms,
-            sequences: &mut self.sequences,
-            d_log_probs: &mut vec![0.0; self.spans.len()],
-            losses: &mut vec![PairLoss::default(); pairs.len()],
-            nll: None,
-        };
-        preference_step(dispatch, dpo, logits, &step, scratch)
+        logit_grads_in_place(dispatch, logits, &grads)
     }
 
     /// The gradient of what the forward pass trains, from the logits' gradients. Each thread sums

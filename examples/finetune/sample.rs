@@ -22,7 +22,8 @@ pub fn show(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     for (kind, board, score) in boards {
-        let (Some(example), Some(pair)) = (board.examples.first(), score.losses.first()) else {
+        let (Some(example), Some(pair)) = (board.examples.first(), score.found.losses.first())
+        else {
             continue;
         };
         let opening = example.chosen.opening();

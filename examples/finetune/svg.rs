@@ -1,5 +1,5 @@
 //! Line charts as SVG text: panels side by side, each with axes, ticks, a legend and labelled
-//! reference lines.
+//! reference lines; and the pieces that other charts are made of.
 
 use std::fmt::Write;
 
@@ -25,7 +25,7 @@ pub enum Stroke {
 /// One chart.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    pub title: &'static str,
+    pub title: String,
     pub curves: Vec<Curve>,
     /// A level worth comparing with, and its name.
     pub level: Option<(f64, &'static str)>,
@@ -39,31 +39,14 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 84.0;
 const BOTTOM: f64 = 48.0;
 const HEADING: f64 = 64.0;
-const INK: &str = "#24292f";
-const SOFT: &str = "#6b7280";
+pub const INK: &str = "#24292f";
+pub const SOFT: &str = "#6b7280";
 
 /// Draws the panels below a title and a subtitle.
 pub fn draw(title: &str, subtitle: &str, panels: &[Panel]) -> String {
-    let (width, height) = (PANEL.0 * panels.len() as f64, HEADING + PANEL.1);
+    let size = (PANEL.0 * panels.len() as f64, HEADING + PANEL.1);
     let mut out = String::new();
-    element(
-        &mut out,
-        format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
-        ),
-    );
-    element(
-        &mut out,
-        format_args!("<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>"),
-    );
-    text(
-        &mut out,
-        (LEFT, 32.0),
-        &format!("font-size=\"19\" font-weight=\"600\" fill=\"{INK}\""),
-        title,
-    );
-    text(&mut out, (LEFT, 52.0), &format!("font-size=\"13\" fill=\"{SOFT}\""), subtitle);
+    open(&mut out, size, LEFT, title, subtitle);
     for (index, panel) in panels.iter().enumerate() {
         let x = PANEL.0 * index as f64;
         element(&mut out, format_args!("<g transform=\"translate({x} {HEADING})\">"));
@@ -74,13 +57,28 @@ pub fn draw(title: &str, subtitle: &str, panels: &[Panel]) -> String {
     out
 }
 
+/// Begins a picture: its size, a white ground, title and subtitle.
+pub fn open(out: &mut String, (width, height): (f64, f64), x: f64, title: &str, subtitle: &str) {
+    element(
+        out,
+        format_args!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
+        ),
+    );
+    element(out, format_args!("<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>"));
+    let style = format!("font-size=\"19\" font-weight=\"600\" fill=\"{INK}\"");
+    text(out, (x, 32.0), &style, title);
+    text(out, (x, 52.0), &format!("font-size=\"13\" fill=\"{SOFT}\""), subtitle);
+}
+
 fn draw_panel(out: &mut String, panel: &Panel) {
     let ranges = Ranges::of(panel);
     text(
         out,
         (LEFT, 24.0),
         &format!("font-size=\"15\" font-weight=\"600\" fill=\"{INK}\""),
-        panel.title,
+        &panel.title,
     );
     legend(out, &panel.curves);
     let (left, right, bottom) = (LEFT, PANEL.0 - RIGHT, PANEL.1 - BOTTOM);
@@ -112,17 +110,9 @@ fn draw_panel(out: &mut String, panel: &Panel) {
 }
 
 fn draw_curve(out: &mut String, curve: &Curve, ranges: &Ranges) {
-    let mut path = String::new();
-    for (index, &(step, value)) in curve.points.iter().enumerate() {
-        let command = if index == 0 { 'M' } else { 'L' };
-        let (x, y) = (ranges.x(step), ranges.y(value));
-        // Writing to a string cannot fail.
-        let _ = write!(path, "{command}{x:.1} {y:.1}");
-    }
-    let stroke = curve.stroke.attributes();
+    let points = curve.points.iter().map(|&(step, value)| (ranges.x(step), ranges.y(value)));
     let color = curve.color;
-    let round = "fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"round\"";
-    element(out, format_args!("<path d=\"{path}\" stroke=\"{color}\" {stroke} {round}/>"));
+    path(out, points, color, curve.stroke.attributes());
     if curve.stroke == Stroke::Solid {
         for &(step, value) in &curve.points {
             let (x, y) = (ranges.x(step), ranges.y(value));
@@ -132,6 +122,18 @@ fn draw_curve(out: &mut String, curve: &Curve, ranges: &Ranges) {
             );
         }
     }
+}
+
+/// A line through points of the picture.
+pub fn path(out: &mut String, points: impl Iterator<Item = (f64, f64)>, color: &str, stroke: &str) {
+    let mut path = String::new();
+    for (index, (x, y)) in points.enumerate() {
+        let command = if index == 0 { 'M' } else { 'L' };
+        // Writing to a string cannot fail.
+        let _ = write!(path, "{command}{x:.1} {y:.1}");
+    }
+    let round = "fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"round\"";
+    element(out, format_args!("<path d=\"{path}\" stroke=\"{color}\" {stroke} {round}/>"));
 }
 
 impl Stroke {
@@ -186,7 +188,7 @@ impl Ranges {
 }
 
 /// Least and greatest finite value, never the same.
-fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = (values.filter(|value| value.is_finite()))
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(value), high.max(value))
@@ -201,7 +203,7 @@ fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// About `count` round numbers within a range: multiples of 1, 2 or 5 times a power of ten.
-fn ticks((low, high): (f64, f64), count: usize) -> Vec<f64> {
+pub fn ticks((low, high): (f64, f64), count: usize) -> Vec<f64> {
     let rough = (high - low) / count as f64;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0]
@@ -215,18 +217,18 @@ fn ticks((low, high): (f64, f64), count: usize) -> Vec<f64> {
 }
 
 /// A tick's label, without the digits that every tick would share.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let text = format!("{value:.3}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     text.replace('-', "\u{2212}")
 }
 
-fn element(out: &mut String, line: std::fmt::Arguments<'_>) {
+pub fn element(out: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "{line}");
 }
 
-fn text(out: &mut String, (x, y): (f64, f64), style: &str, content: &str) {
+pub fn text(out: &mut String, (x, y): (f64, f64), style: &str, content: &str) {
     let content = content.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     element(out, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" {style}>{content}</text>"));
 }

@@ -44,6 +44,12 @@ impl Sequence {
         Self { tokens, answer: start }
     }
 
+    /// This prompt with the answer to another one.
+    pub fn answered_by(&self, other: &Self) -> Self {
+        let answer = &other.tokens[other.answer + 1..];
+        Self { tokens: [self.opening(), answer].concat(), answer: self.answer }
+    }
+
     /// The rows that predict the answer.
     pub fn answer_rows(&self) -> Range<usize> {
         self.answer..self.tokens.len() - 1

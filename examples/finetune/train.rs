@@ -1,13 +1,11 @@
 //! Supervised training of the base weights, then DPO training of the adapter.
 
-use dpo_kernel::{
-    Dispatch, Dpo, Error, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary,
-    preference_loss,
-};
+use dpo_kernel::{Dispatch, Error, SequenceLogProb};
 
-use super::batch::{Batch, Scored, pairs};
+use super::batch::{Batch, Scored};
 use super::linear::Adapter;
 use super::model::{Model, Shape};
+use super::objective::{Found, Objective, Yardstick};
 use super::random::Random;
 use super::text::{Example, Sequence};
 
@@ -129,30 +127,32 @@ pub struct Scoreboard<'a> {
     reference: Vec<SequenceLogProb>,
 }
 
-/// What a policy makes of the pairs of a scoreboard.
-#[derive(Debug)]
-pub struct Score {
-    pub summary: Summary,
-    pub losses: Vec<PairLoss>,
-}
-
 impl<'a> Scoreboard<'a> {
     pub fn new(model: &Model, dispatch: Dispatch, examples: &'a [Example]) -> Result<Self, Error> {
         Ok(Self { examples, reference: log_probs(model, dispatch, examples, Adapter::Off)? })
     }
 
-    /// Loss and rewards of every pair with the adapter on: stages token, sequence, preference.
-    pub fn evaluate(&self, model: &Model, dispatch: Dispatch, dpo: &Dpo) -> Result<Score, Error> {
+    /// What the policy, the adapter switched on, makes of the pairs.
+    pub fn evaluate(
+        &self,
+        model: &Model,
+        dispatch: Dispatch,
+        objective: &Objective,
+    ) -> Result<Score, Error> {
         let policy = log_probs(model, dispatch, self.examples, Adapter::On)?;
-        let pairs = pairs(policy.len());
-        let reference = Reference::Sequences(&self.reference);
-        let batch = PairBatch::new(&pairs, &policy, reference, pairs.len().max(1) as f64);
-        let mut losses = vec![PairLoss::default(); pairs.len()];
-        let mut d_log_probs = vec![0.0; policy.len()];
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
-        let summary = preference_loss(dpo, &batch, out)?;
-        Ok(Score { summary, losses })
+        let found = objective.evaluate(&policy, &self.reference)?;
+        let yardstick = Yardstick::of(&policy, &self.reference)?;
+        Ok(Score { found, yardstick, is_reference: policy == self.reference })
     }
+}
+
+/// Loss and rewards of every pair of a scoreboard, as the objective has them, and by the yardstick.
+#[derive(Debug)]
+pub struct Score {
+    pub found: Found,
+    pub yardstick: Yardstick,
+    /// Whether every log-prob is the reference's, to the bit.
+    pub is_reference: bool,
 }
 
 /// Log-probs of the answers, chosen, rejected, chosen, …
@@ -170,34 +170,67 @@ fn log_probs(
     Ok(out)
 }
 
+fn scored(sequence: &Sequence) -> Scored<'_> {
+    (sequence.tokens.as_slice(), sequence.answer_rows())
+}
+
 fn answers<'a>(examples: impl Iterator<Item = &'a Example>) -> Vec<Scored<'a>> {
-    let scored = |sequence: &'a Sequence| (sequence.tokens.as_slice(), sequence.answer_rows());
     examples.flat_map(|example| [scored(&example.chosen), scored(&example.rejected)]).collect()
 }
 
-/// Trains the adapter; after each step tells its number, the model, and the batch's summary before
-/// the step.
+/// Every prompt with the answers to the next one, the last with those to the first.
+fn mismatched(examples: &[&Example]) -> Vec<Sequence> {
+    let next = examples.iter().cycle().skip(1);
+    let answers = examples.iter().zip(next).flat_map(|(example, next)| {
+        let prompt = &example.chosen;
+        [prompt.answered_by(&next.chosen), prompt.answered_by(&next.rejected)]
+    });
+    answers.collect()
+}
+
+/// Log-probs of the sequences' answers with the adapter on, and with it off.
+fn with_and_without(
+    model: &Model,
+    dispatch: Dispatch,
+    sequences: &[Sequence],
+) -> Result<[Vec<SequenceLogProb>; 2], Error> {
+    let scored: Vec<Scored<'_>> = sequences.iter().map(scored).collect();
+    let run = |adapter| {
+        let mut batch = Batch::forward(model, &scored, adapter);
+        Ok(batch.score(dispatch)?.to_vec())
+    };
+    Ok([run(Adapter::On)?, run(Adapter::Off)?])
+}
+
+/// Trains the adapter; after each step tells its number, the model, the objective, and the batch's loss
+/// before the step.
 pub fn preference(
     model: &mut Model,
-    (dispatch, dpo): (Dispatch, &Dpo),
+    (dispatch, mut objective): (Dispatch, Objective),
     (phase, steps): (&Phase, usize),
     train: &Scoreboard<'_>,
     random: &mut Random,
-    mut report: impl FnMut(usize, &Model, Summary) -> Outcome,
+    mut report: impl FnMut(usize, &Model, &Objective, f64) -> Outcome,
 ) -> Outcome {
     let mut adam = Adam::new(model.weights.adapter.len());
     let order = batches(train.examples.len(), phase.batch, random);
     for (step, indices) in order.take(steps).enumerate() {
-        let examples = indices.iter().map(|&pair| &train.examples[pair]);
+        let examples: Vec<&Example> = indices.iter().map(|&pair| &train.examples[pair]).collect();
         let reference: Vec<SequenceLogProb> = indices
             .iter()
             .flat_map(|&pair| [train.reference[2 * pair], train.reference[2 * pair + 1]])
             .collect();
-        let mut batch = Batch::forward(model, &answers(examples), Adapter::On);
-        let summary = batch.preference(dispatch, dpo, &reference)?;
+        // A batch of one pair has no other prompt.
+        if objective.wants_mismatched() && examples.len() > 1 {
+            let sequences = mismatched(&examples);
+            let [policy, reference] = with_and_without(model, dispatch, &sequences)?;
+            objective.observe_mismatched(&policy, &reference)?;
+        }
+        let mut batch = Batch::forward(model, &answers(examples.into_iter()), Adapter::On);
+        let loss = batch.preference(dispatch, &mut objective, &reference)?;
         let grads = batch.backward(model, model.weights.adapter.len());
         adam.update(&mut model.weights.adapter, &grads, phase.rate_at(step, steps));
-        report(step + 1, model, summary)?;
+        report(step + 1, model, &objective, loss)?;
     }
     Ok(())
 }
