@@ -31,7 +31,7 @@ fn public_functions(text: &str) -> BTreeSet<String> {
         if let Some(code) = code {
             let name: String =
                 code.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let constructs = ["new", "of_gap", "paired", "unpaired"].contains(&name.as_str());
+            let constructs = ["new", "paired", "unpaired"].contains(&name.as_str());
             found.insert(if constructs { format!("{owner}::{name}") } else { name });
         }
     }

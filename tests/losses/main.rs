@@ -2,6 +2,7 @@
 //! against a plain reference over the whole range, and against its identities.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

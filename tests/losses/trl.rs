@@ -22,6 +22,8 @@ struct Figures {
     /// By answer: chosen and rejected of the first pair, of the second, …
     grads: Vec<Vec<f64>>,
     summary: Summary,
+    /// Whether the loss reports the rewards of the raw log-ratios.
+    raw_rewards: bool,
     sequences: Vec<SequenceLogProb>,
 }
 
@@ -143,12 +145,11 @@ fn figures(case: &TrlCase, change: &dyn Fn(LossName, LossOptions) -> LossOptions
     for pair in batch.log_probs() {
         rewards += &Dpo::new(case.beta).unwrap().evaluate(&pair);
     }
-    let preference = summary.map_or(0.0, |summary| {
-        let same = summary.reward_chosen_sum == rewards.reward_chosen_sum
+    let preference = summary.map_or(0.0, |summary| summary.loss_sum / divisor);
+    let raw_rewards = summary.is_none_or(|summary| {
+        summary.reward_chosen_sum == rewards.reward_chosen_sum
             && summary.margin_sum == rewards.margin_sum
-            && summary.correct == rewards.correct;
-        assert!(same, "{:?}: the rewards of the raw log-ratios", case.loss_types);
-        summary.loss_sum / divisor
+            && summary.correct == rewards.correct
     });
     let weighting = pair_weights(case, &spans, &pairs, rows);
     if case.wpo {
@@ -161,7 +162,13 @@ fn figures(case: &TrlCase, change: &dyn Fn(LossName, LossOptions) -> LossOptions
         let rows = spans[i].start..spans[i].end;
         rows.map(|row| d[i] * weighting[i / 2] * weights[row] + d_nll[i]).collect()
     });
-    Figures { loss, grads: grads.collect(), summary: rewards, sequences: policy.clone() }
+    Figures {
+        loss,
+        grads: grads.collect(),
+        summary: rewards,
+        raw_rewards,
+        sequences: policy.clone(),
+    }
 }
 
 /// Everything that differs from what TRL says.
@@ -191,6 +198,7 @@ fn objections(case: &TrlCase, found: &Figures) -> Vec<String> {
     check("rejected log-prob", mean(1), case.log_prob_rejected, tolerance);
     // TRL takes this mean in float32.
     check("accuracy", found.summary.accuracy(), case.accuracy, 1e-7);
+    check("raw rewards", f64::from(u8::from(found.raw_rewards)), 1.0, 0.0);
     objections
 }
 
