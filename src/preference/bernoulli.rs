@@ -127,7 +127,9 @@ impl Exo {
         let gap = libm::log1p(-epsilon) - libm::log(epsilon);
         Self::scaled(beta, ForwardGapCurve { gap }, LogRatio::default())
     }
+}
 
+impl RpoForward {
     /// RPO, forward, with the reward gap Δ.
     ///
     /// # Errors

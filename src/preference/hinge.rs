@@ -68,7 +68,9 @@ impl Slic {
         let delta = Parameter::SlicMargin.positive(delta)?;
         Self::scaled(1.0, HingeCurve { delta }, LogProb)
     }
+}
 
+impl CpoHinge {
     /// The hinge loss of rewards β·log π: δ = 1, times β.
     ///
     /// # Errors
