@@ -33,7 +33,7 @@ impl Tangent {
     }
 }
 
-/// Kahneman–Tversky optimization (Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8), for answers that are
+/// Kahneman–Tversky optimization (Ethayarajh et al. 2024, arXiv 2402.01306), for answers that are
 /// desirable or undesirable on their own.
 ///
 /// ```text

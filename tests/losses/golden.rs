@@ -79,7 +79,7 @@ fn table() -> Vec<Row> {
             -0.05,
             0.046_879_062_662_624_374,
         ),
-        apart(N::SppoHard, Parameters { beta: 1e-3, ..p }, 498_750.8125, -999.0, 998.5),
+        apart(N::SppoHard, Parameters { beta: 1e-3, ..p }, 498_750.812_5, -999.0, 998.5),
         apart(
             N::ApoZero,
             p,

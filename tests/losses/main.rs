@@ -9,6 +9,9 @@
     clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::expect_used,
+    clippy::too_many_lines,
     clippy::doc_markdown,
     clippy::excessive_precision,
     reason = "a test may panic, compares bits where bits are promised, and quotes figures"
@@ -27,6 +30,7 @@ mod identities;
 mod refusals;
 mod special;
 mod stability;
+mod step;
 mod textbook;
 mod trl;
 mod unpaired;

@@ -26,8 +26,6 @@ fn domains() -> Vec<Domain> {
     const NOT_NEGATIVE: &[f64] = &[0.0, 1e-4, 1e3];
     const NEGATIVE: &[f64] = &[-5e-324, -1.0];
     const ANY: &[f64] = &[-1e3, -0.5, 0.0, 0.5, 1e3];
-    let curve = |_: f64| Tangent { value: 0.0, slope: 0.0 };
-    let _ = curve;
     vec![
         (P::Beta, of!(|x| Dpo::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Robust::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
@@ -67,13 +65,13 @@ fn domains() -> Vec<Domain> {
             P::LabelSmoothing,
             of!(|x| SimPo::new(2.0, 0.5)?.with_label_smoothing(x)),
             &[0.0, 0.1, 0.5],
-            &[-0.1, 0.5000001, 1.0],
+            &[-0.1, 0.500_000_1, 1.0],
         ),
         (
             P::LabelSmoothing,
             of!(|x| Aot::paired(0.1)?.with_label_smoothing(x)),
             &[0.0, 0.1, 0.5],
-            &[-0.1, 0.5000001, 1.0],
+            &[-0.1, 0.500_000_1, 1.0],
         ),
         (
             P::RobustSmoothing,
