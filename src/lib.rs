@@ -21,7 +21,7 @@
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
-//! | 4 | … or any [`MarginLoss`] | L = ℓ(z), z = β(s(y_w) − s(y_l)) − γ − offset |
+//! | 4 | … or any [`MarginLoss`] | L = ℓ(z), z = β(difference of scores) − γ − offset |
 //! | 4 | … or any [`SideLoss`]; [`unpaired_loss`] | L = ℓ₁(a) + ℓ₂(b) |
 //! | 4 | … or [`Aot`], [`Orpo`], [`Mixture`], [`PerPair`], … | `docs/losses.md` has them all |
 //! | 4 | [`nll_loss`] | L = −w/N Σ log p of chosen answers |
