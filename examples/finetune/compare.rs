@@ -87,7 +87,7 @@ pub fn run(options: &Options, recipe: &Recipe, out: &mut dyn Write) -> Outcome {
         let plan = (&recipe.preference, steps);
         let order = &mut random.clone();
         train::preference(&mut model, (dispatch, objective), plan, &train, order, report)?;
-        let time = begin.elapsed() - aside;
+        let time = begin.elapsed().saturating_sub(aside);
         let course = Course { name: name.name(), parameter: objective.parameter(), points, time };
         writeln!(out, "{}", row(&course))?;
         courses.push(course);

@@ -29,11 +29,10 @@ pub fn defaults(name: LossName) -> Defaults {
     let beta = |beta| of(LossOptions { beta: Some(beta), ..options });
     let with_nll = |defaults, weight, per| Defaults { nll: Some((weight, per)), ..defaults };
     match name {
-        // The target is 1/(2β), per token in the first two.
+        // The target is 1/(2β), of means, and then of sums.
         LossName::Ipo => beta(2.0),
         LossName::CpoIpo => with_nll(beta(2.0), 1.0, Over::Tokens),
-        LossName::IpoSum => beta(0.05),
-        LossName::SppoHard | LossName::CalDpo => beta(0.05),
+        LossName::IpoSum | LossName::SppoHard | LossName::CalDpo => beta(0.05),
         // At the published τ = 0.05 the slope at z = 0 is uphill, and margins as small as these never get
         // past it.
         LossName::DiscoPop => {

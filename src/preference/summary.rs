@@ -22,7 +22,8 @@ pub struct Summary {
     /// reward is < 0. A growing share beside a falling loss is *likelihood displacement*: the policy
     /// learns to prefer by making both answers unlikely. Of losses without a reference it says nothing.
     ///
-    /// Razin et al. 2024, arXiv 2410.08847; Pal et al. 2024, arXiv 2402.13228 (its remedy, DPOP).
+    /// Razin et al. 2024, arXiv 2410.08847; Pal et al. 2024, arXiv 2402.13228 (its remedy,
+    /// [`DpopInside`](crate::DpopInside)).
     pub displaced: u64,
     /// Pairs whose margin is ≥ 10: learned. Under the sigmoid loss their gradient is less than a
     /// ten-thousandth of what it was at step 0, and a batch of them moves nothing: β is too large, or the

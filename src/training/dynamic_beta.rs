@@ -193,7 +193,8 @@ impl GapAverages {
     }
 }
 
-/// β of a batch of β-DPO, from β0 and the gain a.
+/// β of a batch of β-DPO, from β0 and the gain a: that of the batch's [`Dpo`](crate::Dpo), or one for
+/// each pair ([`PerPair`](crate::PerPair)).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DynamicBeta {
     base: f64,

@@ -10,8 +10,11 @@ use crate::{Error, Pair, PairLoss, SequenceLogProb};
 /// margin; they add up over micro-batches and machines with `+=`.
 ///
 /// Sums of log-probs grow with length, and chosen answers tend to be longer: a policy that has learned
-/// "longer is better" shows a correlation that climbs while the loss falls. What helps: losses of
-/// means (IPO, length-normalised DPO, `SimPO`), a length penalty as margin offset, LD-DPO.
+/// "longer is better" shows a correlation that climbs while the loss falls. A strongly negative one says
+/// the opposite: losses of means ([`SigmoidNorm`](crate::SigmoidNorm), [`Ipo`](crate::Ipo),
+/// [`SimPo`](crate::SimPo)) reward brevity where short answers are the surer ones. What helps against
+/// either: a length penalty ([`length_offset`](crate::length_offset)), and LD-DPO
+/// ([`ld_token_weights`](crate::ld_token_weights)).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct LengthSums {
