@@ -1,15 +1,12 @@
 //! Kernels and limits in turns: the best of many short laps each.
 //!
-//! Another process, or the machine next door, slows whoever is running. Laps of all runners are
-//! interleaved and each keeps its best: that is the time without disturbance, if there was one such
+//! Another process, or the machine next door, slows whoever is running. Turns of all runners are
+//! interleaved and each keeps its best lap: that is the time without disturbance, if there was one such
 //! moment, and ratios within a race see the same machine.
 
 use std::time::{Duration, Instant};
 
 use crate::arena::{Laps, Work};
-
-/// A runner's turn in a round, many laps if they are short.
-const TURN: Duration = Duration::from_micros(300);
 
 /// Rounds at the very least.
 const ROUNDS: usize = 5;
@@ -21,11 +18,7 @@ pub fn race(buffers: &mut [&mut dyn Laps], runners: &[(usize, Work)], time: Dura
     let mut round = 0;
     while round < ROUNDS || start.elapsed() < time {
         for (&(buffer, work), best) in runners.iter().zip(&mut best) {
-            let turn = Instant::now();
-            while {
-                *best = best.min(buffers[buffer].lap(work));
-                turn.elapsed() < TURN
-            } {}
+            *best = best.min(buffers[buffer].turn(work));
         }
         round += 1;
     }
