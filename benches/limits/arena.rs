@@ -11,6 +11,9 @@ use dpo_kernel::{
     bf16, f16, logit_grads_in_place, token_log_probs,
 };
 
+#[cfg(feature = "rayon")]
+use dpo_kernel::parallel;
+
 use crate::machine;
 
 /// What a lap does.
@@ -26,6 +29,26 @@ pub enum Work {
     Details(Dispatch),
     /// Gradients in place.
     Grads(Dispatch),
+    /// Token log-probs on rayon's threads.
+    #[cfg(feature = "rayon")]
+    ThreadedTokens(Dispatch),
+    /// Gradients in place on rayon's threads.
+    #[cfg(feature = "rayon")]
+    ThreadedGrads(Dispatch),
+}
+
+impl Work {
+    /// Whether logits are overwritten by something else.
+    const fn destroys(self) -> bool {
+        match self {
+            Self::Read | Self::Update | Self::Tokens(_) | Self::Details(_) => false,
+            Self::Grads(_) => true,
+            #[cfg(feature = "rayon")]
+            Self::ThreadedTokens(_) => false,
+            #[cfg(feature = "rayon")]
+            Self::ThreadedGrads(_) => true,
+        }
+    }
 }
 
 /// An element type, and how exactly its gradients are compared.
@@ -184,6 +207,20 @@ impl<E: Storage> Arena<E> {
                 LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
                     .and_then(|logits| logit_grads_in_place(dispatch, logits, &batch))
             }
+            #[cfg(feature = "rayon")]
+            Work::ThreadedTokens(dispatch) => {
+                let out = out.with_norms(&mut self.norms[scored]);
+                Logits::new(self.logits.get(elements), rows, vocab).and_then(|logits| {
+                    parallel::token_log_probs(dispatch, logits, targets, &spans, out)
+                })
+            }
+            #[cfg(feature = "rayon")]
+            Work::ThreadedGrads(dispatch) => {
+                let norms = &self.norms[scored];
+                let batch = GradBatch::new(targets, &spans, norms, &[COEFFICIENT]);
+                LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
+                    .and_then(|logits| parallel::logit_grads_in_place(dispatch, logits, &batch))
+            }
         };
         result.expect("the shapes are right and the logits finite");
     }
@@ -235,7 +272,7 @@ impl<E: Storage> Arena<E> {
 
     /// Puts the logits of the last `laps` back.
     fn undo(&mut self, work: Work, laps: usize) {
-        if matches!(work, Work::Grads(_)) {
+        if work.destroys() {
             let Shape { parts, calls, .. } = self.shape;
             for back in 1..=(laps * calls).min(parts) {
                 self.restore((self.next + parts - back) % parts);

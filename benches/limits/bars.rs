@@ -11,6 +11,9 @@ pub enum Bar {
     Nanoseconds(f64),
     /// At most so many times another figure of the race, and which.
     Times(f64, &'static str),
+    /// At least so many times faster than another figure of the race.
+    #[cfg(feature = "rayon")]
+    Faster(f64, &'static str),
 }
 
 /// The machine that the bars in nanoseconds are for; others are measured by their own limit.
@@ -55,6 +58,10 @@ pub const PORTABLE: Bar = Bar::Times(1.7, "fused");
 /// With statistics against without.
 pub const DETAILS: Bar = Bar::Times(1.6, "without");
 
+/// Two threads in cache.
+#[cfg(feature = "rayon")]
+pub const THREADS: Bar = Bar::Faster(1.7, "one thread");
+
 /// A line of the table.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -64,7 +71,7 @@ pub struct Line {
     /// The limit of the same race.
     pub limit: f64,
     pub bar: Option<Bar>,
-    /// What a [`Bar::Times`] compares with.
+    /// What bars against another figure compare with.
     pub base: f64,
 }
 
@@ -101,6 +108,11 @@ pub fn print(title: &str, limit_name: &str, f32_read: f64, lines: &[Line], score
             Some(Bar::Times(most, base)) => {
                 let times = line.ns / line.base;
                 (format!("{times:.2} <= {most:.1} x {base}"), Some(times <= most))
+            }
+            #[cfg(feature = "rayon")]
+            Some(Bar::Faster(least, base)) => {
+                let times = line.base / line.ns;
+                (format!("{times:.2} >= {least:.1} x {base}"), Some(times >= least))
             }
         };
         let verdict = match met {

@@ -17,7 +17,11 @@ pub fn all<E: Storage>() {
 
 fn kernels<E: Storage>(arena: &mut Arena<E>) {
     for dispatch in Dispatch::available() {
-        for work in [Work::Tokens(dispatch), Work::Details(dispatch), Work::Grads(dispatch)] {
+        let work = [Work::Tokens(dispatch), Work::Details(dispatch), Work::Grads(dispatch)];
+        #[cfg(feature = "rayon")]
+        let work =
+            work.into_iter().chain([Work::ThreadedTokens(dispatch), Work::ThreadedGrads(dispatch)]);
+        for work in work {
             arena.inspect(work, |found| {
                 for row in [0, found.targets.len() - 1] {
                     let truth = Truth::of(found, row);
@@ -98,6 +102,10 @@ impl Truth {
                 }
                 Ok(())
             }
+            #[cfg(feature = "rayon")]
+            Work::ThreadedTokens(dispatch) => self.compare(found, row, Work::Tokens(dispatch)),
+            #[cfg(feature = "rayon")]
+            Work::ThreadedGrads(dispatch) => self.compare(found, row, Work::Grads(dispatch)),
             Work::Read | Work::Update => Ok(()),
         }
     }

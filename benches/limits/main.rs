@@ -17,6 +17,7 @@
 //! | `grads/TYPE/memory` | gradients in place, the same |
 //! | `tokens/f32/cache` | V = 32,000 in cache, 4 rows; V = 256, 500 rows |
 //! | `grads/f32/cache` | the same in place |
+//! | `threads/f32/cache` | one thread and two, 64 rows of V = 32,000; with `--features rayon` |
 //! | `tokens/f32/sweep-v`, `grads/f32/sweep-v` | V = 1,000 to 262,144, out of cache |
 //! | `tokens/f32/sweep-t`, `grads/f32/sweep-t` | T = 1 to 4,096 rows a call, V = 16,384, out of cache |
 //!
@@ -105,6 +106,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    #[cfg(feature = "rayon")]
+    if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(2).build_global() {
+        eprintln!("limits: {error}");
+        return ExitCode::FAILURE;
+    }
     machine::check();
     check::all::<f32>();
     check::all::<bf16>();
@@ -123,6 +129,8 @@ fn main() -> ExitCode {
     for kernel in KERNELS {
         races::cache(kernel, &mut f32s, &options, &mut score);
     }
+    #[cfg(feature = "rayon")]
+    races::threads(&mut f32s, &options, &mut score);
     println!("\n{} bars met, {} missed", score.met, score.missed);
     let mut drawn = Vec::new();
     for kernel in KERNELS {

@@ -117,6 +117,39 @@ pub fn cache(kernel: &'static str, f32s: &mut Arena<f32>, options: &Options, sco
     bars::print(&format!("{name}, 128,000 logits"), limit_name, found.f32_read, &lines, score);
 }
 
+/// Both kernels in cache, T = 64, V = 32,000, on one thread and on two.
+#[cfg(feature = "rayon")]
+pub fn threads(f32s: &mut Arena<f32>, options: &Options, score: &mut Score) {
+    const NAME: &str = "threads/f32/cache";
+    if !options.wants(NAME) {
+        return;
+    }
+    f32s.cut(ROWS, V);
+    let (rows, vocab) = (64, 32_000);
+    let mut batch = Arena::<f32>::new(rows * vocab, options.offset);
+    batch.cut(rows, vocab);
+    let dispatch = Dispatch::detect();
+    let kernels = [
+        (Work::Tokens(dispatch), Work::ThreadedTokens(dispatch)),
+        (Work::Grads(dispatch), Work::ThreadedGrads(dispatch)),
+    ];
+    let mut race = Race::new(1, Work::Read);
+    for (alone, threaded) in kernels {
+        race.enter(1, alone);
+        race.enter(1, threaded);
+    }
+    let found = race.run(&mut [f32s, &mut batch], options);
+    let mut lines = Vec::new();
+    for (alone, threaded) in kernels {
+        lines.push(found.line("one thread", 1, alone, dispatch));
+        let mut line = found.line("two threads", 1, threaded, dispatch);
+        (line.bar, line.base) = (Some(bars::THREADS), found.of(1, alone));
+        lines.push(line);
+    }
+    let title = format!("{NAME}, T = {rows}, V = {vocab}");
+    bars::print(&title, "read", found.f32_read, &lines, score);
+}
+
 /// Who runs. The first two are the limits: reading f32 out of cache, and the kernel's own.
 struct Race {
     runners: Vec<(usize, Work)>,
@@ -157,6 +190,10 @@ impl Found {
             Work::Details(_) => "token log-probs and statistics",
             Work::Grads(_) => "gradient in place",
             Work::Read | Work::Update => "limit",
+            #[cfg(feature = "rayon")]
+            Work::ThreadedTokens(_) => "token log-probs",
+            #[cfg(feature = "rayon")]
+            Work::ThreadedGrads(_) => "gradient in place",
         };
         let what = if case.is_empty() { what.to_string() } else { format!("{what}, {case}") };
         let ns = self.of(buffer, work);
