@@ -8,7 +8,7 @@ use crate::sweep::Sweep;
 
 const PANEL: (f64, f64) = (470.0, 380.0);
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 18.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 104.0;
 const BOTTOM: f64 = 48.0;
 const HEADING: f64 = 64.0;
@@ -40,21 +40,20 @@ pub fn draw(sweeps: &[Sweep]) -> String {
     for (index, sweep) in sweeps.iter().enumerate() {
         let x = PANEL.0 * index as f64;
         element(&mut out, format_args!("<g transform=\"translate({x} {HEADING})\">"));
-        panel(&mut out, sweep);
+        panel(&mut out, sweep, &Axes::of(sweeps));
         element(&mut out, format_args!("</g>"));
     }
     element(&mut out, format_args!("</svg>"));
     out
 }
 
-fn panel(out: &mut String, sweep: &Sweep) {
+fn panel(out: &mut String, sweep: &Sweep, axes: &Axes) {
     let title = match sweep.kernel {
         "tokens" => "token log-probs (read)",
         _ => "logit gradients in place (read and write)",
     };
     let style = format!("font-size=\"15\" font-weight=\"600\" fill=\"{INK}\"");
     text(out, (LEFT, 24.0), &style, title);
-    let axes = Axes::of(sweep);
     let (right, bottom) = (PANEL.0 - RIGHT, PANEL.1 - BOTTOM);
     for tick in TICKS.into_iter().filter(|&tick| axes.holds(tick)) {
         let y = axes.y(tick);
@@ -72,10 +71,10 @@ fn panel(out: &mut String, sweep: &Sweep) {
     let style = format!("text-anchor=\"middle\" fill=\"{SOFT}\"");
     text(out, (f64::midpoint(LEFT, right), bottom + 38.0), &style, "vocabulary");
     let dashed = format!("stroke=\"{INK}\" stroke-width=\"1.6\" stroke-dasharray=\"3 3\"");
-    line(out, &axes, &sweep.points, &sweep.limit, &dashed);
+    line(out, axes, &sweep.points, &sweep.limit, &dashed);
     for (index, (dispatch, curve)) in sweep.curves.iter().enumerate() {
         let style = style_of(*dispatch);
-        line(out, &axes, &sweep.points, curve, &style);
+        line(out, axes, &sweep.points, curve, &style);
         // Two entries a line below the title.
         let (x, y) = (LEFT + 200.0 * (index % 2) as f64, 44.0 + 18.0 * (index / 2) as f64);
         element(out, format_args!("<path d=\"M{x} {y}h24\" {style}/>"));
@@ -110,24 +109,27 @@ fn line(out: &mut String, axes: &Axes, points: &[usize], values: &[f64], style: 
     );
 }
 
-/// The logarithms that the axes span.
+/// The logarithms that the axes of all panels span.
 struct Axes {
     points: (f64, f64),
     values: (f64, f64),
 }
 
 impl Axes {
-    fn of(sweep: &Sweep) -> Self {
+    fn of(sweeps: &[Sweep]) -> Self {
         let span = |values: &mut dyn Iterator<Item = f64>, air: f64| {
             let (low, high) = values.fold((f64::INFINITY, 0.0), |(low, high), value: f64| {
                 (value.min(low), value.max(high))
             });
             ((low / air).ln(), (high * air).ln())
         };
-        let curves = sweep.curves.iter().flat_map(|(_, curve)| curve).chain(&sweep.limit);
+        let values = sweeps
+            .iter()
+            .flat_map(|sweep| sweep.curves.iter().flat_map(|(_, curve)| curve).chain(&sweep.limit));
+        let points = sweeps.iter().flat_map(|sweep| &sweep.points);
         Self {
-            points: span(&mut sweep.points.iter().map(|&point| point as f64), 1.0),
-            values: span(&mut curves.copied(), 1.2),
+            points: span(&mut points.map(|&point| point as f64), 1.0),
+            values: span(&mut values.copied(), 1.2),
         }
     }
 
