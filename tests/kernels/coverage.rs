@@ -89,7 +89,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Rooms with tests of their own, and traits that are sealed or private.
-const ELSEWHERE: [&str; 3] = ["math", "theory", "verify"];
+const ELSEWHERE: [&str; 4] = ["math", "parallel", "theory", "verify"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()
