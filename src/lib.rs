@@ -94,8 +94,9 @@
 //!
 //! # Features
 //!
-//! None by default. `verify` adds the reference of every stage. Levels above the build's baseline are
-//! found at run time without `std`.
+//! None by default. `verify` adds the reference of every stage. `rayon` adds `parallel`, the stages that touch
+//! logits with rows over threads: the same bits, but with `std`, allocation and rayon's panics. Levels
+//! above the build's baseline are found at run time without `std`.
 #![no_std]
 
 mod element;
@@ -103,6 +104,8 @@ pub mod error;
 mod gradient;
 mod logits;
 pub mod math;
+#[cfg(feature = "rayon")]
+pub mod parallel;
 mod preference;
 mod row;
 mod sequence;

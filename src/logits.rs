@@ -166,6 +166,17 @@ impl<'a, E: Element> LogitsMut<'a, E> {
         LogitsMut { data: self.data, shape: self.shape }
     }
 
+    /// The first `rows` rows, and the others.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn split_at(self, rows: usize) -> (Self, Self) {
+        let Self { data, shape } = self;
+        let rows = rows.min(shape.rows);
+        let elements = rows.saturating_mul(shape.stride).min(data.len());
+        let (above, below) = data.split_at_mut(elements);
+        let shapes = (Shape { rows, ..shape }, Shape { rows: shape.rows - rows, ..shape });
+        (Self { data: above, shape: shapes.0 }, Self { data: below, shape: shapes.1 })
+    }
+
     /// R.
     #[must_use]
     pub const fn rows(&self) -> usize {

@@ -64,6 +64,11 @@ impl Span {
     pub const fn new(start: usize, end: usize) -> Self {
         Self { start, end }
     }
+
+    /// The rows of both; none if they have none in common.
+    pub(crate) fn within(self, rows: Self) -> Self {
+        Self { start: self.start.max(rows.start), end: self.end.min(rows.end) }
+    }
 }
 
 /// Spans of a rectangular batch: `out.len()` sequences of `rows_each` rows, one after another.

@@ -15,9 +15,9 @@ use crate::{Element, Error, Logits};
 /// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
 #[derive(Debug)]
 pub struct TokenOut<'a> {
-    log_probs: &'a mut [f32],
-    norms: Option<&'a mut [RowNorm]>,
-    details: Option<&'a mut [RowDetails]>,
+    pub(crate) log_probs: &'a mut [f32],
+    pub(crate) norms: Option<&'a mut [RowNorm]>,
+    pub(crate) details: Option<&'a mut [RowDetails]>,
 }
 
 impl<'a> TokenOut<'a> {
@@ -81,38 +81,73 @@ pub fn token_log_probs<E: Element>(
     spans: &[Span],
     out: TokenOut<'_>,
 ) -> Result<(), Error> {
-    let rows = logits.rows();
-    span::check(targets, spans, rows, Some(logits.vocab()))?;
-    check_length(Buffer::TokenLogProbs, rows, out.log_probs.len())?;
-    if let Some(norms) = &out.norms {
-        check_length(Buffer::RowNorms, rows, norms.len())?;
-    }
-    if let Some(details) = &out.details {
-        check_length(Buffer::RowDetails, rows, details.len())?;
-    }
-    let bad = if out.details.is_some() {
-        dispatch.run(Tokens { logits, targets, spans, out, moments: Moments::NONE })
+    let tokens = Tokens::new(logits, targets, spans, out)?;
+    let bad = if tokens.out.details.is_some() {
+        dispatch.run(tokens.collecting(Moments::NONE))
     } else {
-        dispatch.run(Tokens { logits, targets, spans, out, moments: () })
+        dispatch.run(tokens)
     };
-    match bad {
-        NonFinite { count: 0, .. } => Ok(()),
-        NonFinite { first, count } => Err(Error::NonFiniteRows { first, count }),
-    }
+    bad.result()
 }
 
 /// Rows without a finite log Z: the lowest and how many.
-struct NonFinite {
+#[derive(Clone, Copy)]
+pub(crate) struct NonFinite {
     first: usize,
     count: usize,
 }
 
-struct Tokens<'a, E, D> {
-    logits: Logits<'a, E>,
-    targets: Targets<'a>,
-    spans: &'a [Span],
-    out: TokenOut<'a>,
-    moments: D,
+impl NonFinite {
+    const NONE: Self = Self { first: usize::MAX, count: 0 };
+
+    /// Of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), count: self.count + other.count }
+    }
+
+    pub(crate) fn result(self) -> Result<(), Error> {
+        match self {
+            Self { count: 0, .. } => Ok(()),
+            Self { first, count } => Err(Error::NonFiniteRows { first, count }),
+        }
+    }
+}
+
+/// The kernel, on the scored rows among `rows`, whose results `out` has room for.
+pub(crate) struct Tokens<'a, E, D> {
+    pub(crate) logits: Logits<'a, E>,
+    pub(crate) targets: Targets<'a>,
+    pub(crate) spans: &'a [Span],
+    pub(crate) rows: Span,
+    pub(crate) out: TokenOut<'a>,
+    pub(crate) moments: D,
+}
+
+impl<'a, E: Element> Tokens<'a, E, ()> {
+    /// All rows, after every check.
+    pub(crate) fn new(
+        logits: Logits<'a, E>,
+        targets: Targets<'a>,
+        spans: &'a [Span],
+        out: TokenOut<'a>,
+    ) -> Result<Self, Error> {
+        let rows = logits.rows();
+        span::check(targets, spans, rows, Some(logits.vocab()))?;
+        check_length(Buffer::TokenLogProbs, rows, out.log_probs.len())?;
+        if let Some(norms) = &out.norms {
+            check_length(Buffer::RowNorms, rows, norms.len())?;
+        }
+        if let Some(details) = &out.details {
+            check_length(Buffer::RowDetails, rows, details.len())?;
+        }
+        Ok(Self { logits, targets, spans, rows: Span::new(0, rows), out, moments: () })
+    }
+
+    /// The same with statistics of each row.
+    pub(crate) fn collecting<D>(self, moments: D) -> Tokens<'a, E, D> {
+        let Self { logits, targets, spans, rows, out, moments: () } = self;
+        Tokens { logits, targets, spans, rows, out, moments }
+    }
 }
 
 impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
@@ -128,12 +163,12 @@ impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
     #[inline(always)]
     fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
-        let mut bad = NonFinite { first: usize::MAX, count: 0 };
+        let mut bad = NonFinite::NONE;
         let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
         let mut copies = Copies::new();
         let (mut folded, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
-            for (row, target) in self.targets.scored_rows(span) {
+            for (row, target) in self.targets.scored_rows(span.within(self.rows)) {
                 if let (Some(stats), Some(at)) = (folded.get_mut(count), at.get_mut(count)) {
                     *at = row;
                     *stats =
@@ -142,33 +177,35 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                     count += 1;
                 }
                 if count == B {
-                    self.out.write(&folded, &at, &mut bad);
+                    bad = bad.and(self.out.write(&folded, &at, self.rows.start));
                     count = 0;
                 }
             }
         }
         if let Some(folded) = folded.get(..count) {
-            self.out.write::<D, B>(folded, &at, &mut bad);
+            bad = bad.and(self.out.write::<D, B>(folded, &at, self.rows.start));
         }
         bad
     }
 }
 
 impl TokenOut<'_> {
-    /// The results of up to B rows.
+    /// The results of up to B rows, `first` being the row of the first entry; which are not finite.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
     fn write<D: Extra, const B: usize>(
         &mut self,
         folded: &[RowStats<D>],
         at: &[usize; B],
-        bad: &mut NonFinite,
-    ) {
+        first: usize,
+    ) -> NonFinite {
+        let mut bad = NonFinite::NONE;
         let finished = finish_rows::<D, B>(folded);
         for ((stats, finished), &row) in folded.iter().zip(finished).zip(at) {
             if !finished.norm.is_valid() {
-                *bad = NonFinite { first: bad.first.min(row), count: bad.count + 1 };
+                bad = bad.and(NonFinite { first: row, count: 1 });
             }
+            let row = row - first;
             if let Some(to) = self.log_probs.get_mut(row) {
                 // −0, where log p underflows, becomes 0.
                 *to = finished.log_prob as f32 + 0.0;
@@ -180,5 +217,6 @@ impl TokenOut<'_> {
                 D::record(stats, to);
             }
         }
+        bad
     }
 }

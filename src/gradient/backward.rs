@@ -4,6 +4,7 @@ use super::batch::{Column, GradBatch, check_coefficient, check_norm};
 use super::map::{Map, in_place, write_target};
 use crate::row::RowNorm;
 use crate::simd::{Dispatch, Kernel, Simd};
+use crate::span::Span;
 use crate::{Element, Error, Logits, LogitsMut, Transform};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
@@ -35,18 +36,9 @@ pub fn logit_grads<E: Element, O: Element>(
     dispatch: Dispatch,
     logits: Logits<'_, E>,
     batch: &GradBatch<'_>,
-    mut out: LogitsMut<'_, O>,
+    out: LogitsMut<'_, O>,
 ) -> Result<(), Error> {
-    let expected = (logits.rows(), logits.vocab());
-    let found = (out.rows(), out.vocab());
-    if expected != found {
-        return Err(Error::ShapeMismatch { expected, found });
-    }
-    if !out.transform().is_none() {
-        return Err(Error::TransformOfGradients);
-    }
-    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
-    dispatch.run(Apart { logits, batch: *batch, out: out.reborrow() });
+    dispatch.run(Apart::new(logits, batch, out)?);
     Ok(())
 }
 
@@ -59,11 +51,10 @@ pub fn logit_grads<E: Element, O: Element>(
 /// Never.
 pub fn logit_grads_in_place<E: Element>(
     dispatch: Dispatch,
-    mut logits: LogitsMut<'_, E>,
+    logits: LogitsMut<'_, E>,
     batch: &GradBatch<'_>,
 ) -> Result<(), Error> {
-    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
-    dispatch.run(InPlace { batch: *batch, logits: logits.reborrow() });
+    dispatch.run(InPlace::new(logits, batch)?);
     Ok(())
 }
 
@@ -96,10 +87,32 @@ pub fn tile_grads_in_place<E: Element>(
     Ok(())
 }
 
-struct Apart<'a, E, O> {
-    logits: Logits<'a, E>,
-    batch: GradBatch<'a>,
-    out: LogitsMut<'a, O>,
+/// The kernel, on the scored rows among `rows`, whose gradients `out` has room for.
+pub(crate) struct Apart<'a, E, O> {
+    pub(crate) logits: Logits<'a, E>,
+    pub(crate) batch: GradBatch<'a>,
+    pub(crate) rows: Span,
+    pub(crate) out: LogitsMut<'a, O>,
+}
+
+impl<'a, E: Element, O: Element> Apart<'a, E, O> {
+    /// All rows, after every check.
+    pub(crate) fn new(
+        logits: Logits<'a, E>,
+        batch: &GradBatch<'a>,
+        out: LogitsMut<'a, O>,
+    ) -> Result<Self, Error> {
+        let expected = (logits.rows(), logits.vocab());
+        let found = (out.rows(), out.vocab());
+        if expected != found {
+            return Err(Error::ShapeMismatch { expected, found });
+        }
+        if !out.transform().is_none() {
+            return Err(Error::TransformOfGradients);
+        }
+        batch.check(logits.rows(), logits.vocab(), logits.transform())?;
+        Ok(Self { logits, batch: *batch, rows: Span::new(0, logits.rows()), out })
+    }
 }
 
 impl<E: Element, O: Element> Kernel for Apart<'_, E, O> {
@@ -108,9 +121,9 @@ impl<E: Element, O: Element> Kernel for Apart<'_, E, O> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let transform = self.logits.transform();
-        for (row, column) in self.batch.rows() {
+        for (row, column) in self.batch.rows(self.rows) {
             let from = self.logits.row(row);
-            let to = self.out.row_mut(row);
+            let to = self.out.row_mut(row - self.rows.start);
             if column.is_without_gradient() {
                 to.fill(O::ZERO);
                 continue;
@@ -127,9 +140,19 @@ impl<E: Element, O: Element> Kernel for Apart<'_, E, O> {
     }
 }
 
-struct InPlace<'a, E> {
-    batch: GradBatch<'a>,
-    logits: LogitsMut<'a, E>,
+/// The kernel, on the scored rows among `rows`, which are those of `logits`.
+pub(crate) struct InPlace<'a, E> {
+    pub(crate) batch: GradBatch<'a>,
+    pub(crate) rows: Span,
+    pub(crate) logits: LogitsMut<'a, E>,
+}
+
+impl<'a, E: Element> InPlace<'a, E> {
+    /// All rows, after every check.
+    pub(crate) fn new(logits: LogitsMut<'a, E>, batch: &GradBatch<'a>) -> Result<Self, Error> {
+        batch.check(logits.rows(), logits.vocab(), logits.transform())?;
+        Ok(Self { batch: *batch, rows: Span::new(0, logits.rows()), logits })
+    }
 }
 
 impl<E: Element> Kernel for InPlace<'_, E> {
@@ -138,8 +161,8 @@ impl<E: Element> Kernel for InPlace<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let transform = self.logits.transform();
-        for (row, column) in self.batch.rows() {
-            in_place(s, self.logits.row_mut(row), transform, &column);
+        for (row, column) in self.batch.rows(self.rows) {
+            in_place(s, self.logits.row_mut(row - self.rows.start), transform, &column);
         }
     }
 }

@@ -91,11 +91,11 @@ impl<'a> GradBatch<'a> {
         Ok(())
     }
 
-    /// The scored rows with their target, norm and coefficient c.
-    pub(super) fn rows(self) -> impl Iterator<Item = (usize, Column)> {
+    /// The scored rows among `rows` with their target, norm and coefficient c.
+    pub(super) fn rows(self, rows: Span) -> impl Iterator<Item = (usize, Column)> {
         let sequences = self.spans.iter().zip(self.d_log_probs).enumerate();
         sequences.flat_map(move |(sequence, (&span, &d))| {
-            self.targets.scored_rows(span).filter_map(move |(row, target)| {
+            self.targets.scored_rows(span.within(rows)).filter_map(move |(row, target)| {
                 let coefficient = self.coefficient(sequence, d, row);
                 let target = usize::try_from(target).ok()?;
                 let norm = *self.norms.get(row)?;

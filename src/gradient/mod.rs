@@ -19,5 +19,7 @@ mod backward;
 mod batch;
 mod map;
 
+#[cfg(feature = "rayon")]
+pub(crate) use backward::{Apart, InPlace};
 pub use backward::{logit_grads, logit_grads_in_place, tile_grads_in_place};
 pub use batch::GradBatch;

@@ -74,7 +74,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Rooms with tests of their own, and traits that are sealed or private.
-const ELSEWHERE: [&str; 5] = ["math", "preference", "theory", "training", "verify"];
+const ELSEWHERE: [&str; 6] = ["math", "parallel", "preference", "theory", "training", "verify"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).into()

@@ -1,0 +1,315 @@
+//! Logits in memory, and one timed lap of a kernel over some of them.
+//!
+//! A buffer is cut into parts of R rows; each lap takes the next ones. In a buffer many times the
+//! caches' size every part has left them when its turn comes again; a buffer of one part stays in them.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use dpo_kernel::{
+    Dispatch, Element, GradBatch, Logits, LogitsMut, RowDetails, RowNorm, Span, Targets, TokenOut,
+    bf16, f16, logit_grads_in_place, token_log_probs,
+};
+
+#[cfg(feature = "rayon")]
+use dpo_kernel::parallel;
+
+use crate::machine;
+
+/// What a lap does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// The limit of reading: a maximum.
+    Read,
+    /// The limit of reading and writing: an addition in place.
+    Update,
+    /// Token log-probs and what the backward needs.
+    Tokens(Dispatch),
+    /// Also entropy, argmax, mean logit and log Σp².
+    Details(Dispatch),
+    /// Gradients in place.
+    Grads(Dispatch),
+    /// Token log-probs on rayon's threads.
+    #[cfg(feature = "rayon")]
+    ThreadedTokens(Dispatch),
+    /// Gradients in place on rayon's threads.
+    #[cfg(feature = "rayon")]
+    ThreadedGrads(Dispatch),
+}
+
+impl Work {
+    /// Whether logits are overwritten by something else.
+    const fn destroys(self) -> bool {
+        match self {
+            Self::Read | Self::Update | Self::Tokens(_) | Self::Details(_) => false,
+            Self::Grads(_) => true,
+            #[cfg(feature = "rayon")]
+            Self::ThreadedTokens(_) => false,
+            #[cfg(feature = "rayon")]
+            Self::ThreadedGrads(_) => true,
+        }
+    }
+}
+
+/// An element type, and how exactly its gradients are compared.
+pub trait Storage: Element {
+    const NAME: &'static str;
+    /// Relative error that rounding to storage may leave, and half the least number.
+    const ROUNDING: (f64, f64);
+}
+
+impl Storage for f32 {
+    const NAME: &'static str = "f32";
+    const ROUNDING: (f64, f64) = (2e-6, 1e-36);
+}
+
+impl Storage for bf16 {
+    const NAME: &'static str = "bf16";
+    const ROUNDING: (f64, f64) = (1.0 / 256.0, 1e-36);
+}
+
+impl Storage for f16 {
+    const NAME: &'static str = "f16";
+    const ROUNDING: (f64, f64) = (1.0 / 2048.0, 3.1e-8);
+}
+
+/// Something with laps, whatever its element type.
+pub trait Laps {
+    /// Some laps, of which the first do not count: they find the caches as another runner left them,
+    /// and what that one wrote is still on its way to memory. Nanoseconds per logit of the best.
+    fn turn(&mut self, work: Work) -> f64;
+}
+
+/// More bytes than the caches of one core hold.
+const CACHES: usize = 48 << 20;
+/// Parts between turns, a prime.
+const STEP: usize = 7;
+/// A turn in cache.
+const TURN: Duration = Duration::from_micros(300);
+
+/// ∂L/∂log π of every row: large enough that f16 keeps most gradients.
+pub const COEFFICIENT: f64 = 64.0;
+
+/// Elements that begin on a cache line, or `offset` elements past one.
+struct Lines<E> {
+    data: Vec<E>,
+    start: usize,
+}
+
+impl<E: Element> Lines<E> {
+    fn new(elements: impl Iterator<Item = E>, offset: usize) -> Self {
+        let spare = 64 / size_of::<E>();
+        let elements = elements.collect::<Vec<_>>();
+        let mut data = vec![E::ZERO; elements.len() + spare + offset];
+        let start = data.as_ptr().align_offset(64) + offset;
+        data[start..start + elements.len()].copy_from_slice(&elements);
+        Self { data, start }
+    }
+
+    fn get(&self, range: std::ops::Range<usize>) -> &[E] {
+        &self.data[self.start + range.start..self.start + range.end]
+    }
+
+    fn get_mut(&mut self, range: std::ops::Range<usize>) -> &mut [E] {
+        &mut self.data[self.start + range.start..self.start + range.end]
+    }
+}
+
+pub struct Arena<E> {
+    logits: Lines<E>,
+    /// What gradients in place overwrite, to be put back between laps.
+    original: Lines<E>,
+    len: usize,
+    shape: Shape,
+    targets: Vec<u32>,
+    norms: Vec<RowNorm>,
+    log_probs: Vec<f32>,
+    details: Vec<RowDetails>,
+    next: usize,
+}
+
+/// Parts of `rows · vocab` logits, `calls` of them a lap.
+#[derive(Clone, Copy)]
+struct Shape {
+    rows: usize,
+    vocab: usize,
+    parts: usize,
+    calls: usize,
+}
+
+/// Logits of a lap at least, where there are so many: what a clock can tell.
+const LAP: usize = 1 << 16;
+
+impl<E: Storage> Arena<E> {
+    /// Reproducible logits in ±10.
+    pub fn new(len: usize, offset: usize) -> Self {
+        let mut state = 1_u64;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let unit = (state >> 40) as f32 / 16_777_216.0;
+            E::from_f32(unit * 20.0 - 10.0)
+        };
+        let original = Lines::new(std::iter::repeat_with(next).take(len), offset);
+        let logits = Lines::new(original.get(0..len).iter().copied(), offset);
+        let shape = Shape { rows: 0, vocab: 0, parts: 0, calls: 0 };
+        let (targets, norms, log_probs, details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { logits, original, len, shape, targets, norms, log_probs, details, next: 0 }
+    }
+
+    /// Cuts the buffer into parts of `rows` rows of `vocab` logits.
+    pub fn cut(&mut self, rows: usize, vocab: usize) {
+        let parts = self.len / (rows * vocab);
+        assert!(parts > 0, "{rows} x {vocab} logits do not fit in {}", self.len);
+        let calls = LAP.div_ceil(rows * vocab).min(parts);
+        self.shape = Shape { rows, vocab, parts, calls };
+        self.next = 0;
+        let all = parts * rows;
+        self.targets = (0..all).map(|row| (row * 7919 % vocab) as u32).collect();
+        self.norms = vec![RowNorm::default(); all];
+        self.log_probs = vec![0.0; all];
+        let nothing =
+            RowDetails { entropy: 0.0, mean_logit: 0.0, log_sum_sq_probs: 0.0, argmax: 0 };
+        self.details = vec![nothing; all];
+        for part in 0..parts {
+            self.run(Work::Tokens(Dispatch::detect()), part);
+        }
+    }
+
+    fn run(&mut self, work: Work, part: usize) {
+        let Shape { rows, vocab, .. } = self.shape;
+        let (elements, scored) =
+            (part * rows * vocab..(part + 1) * rows * vocab, part * rows..(part + 1) * rows);
+        let targets = Targets::new(&self.targets[scored.clone()]);
+        let spans = [Span::new(0, rows)];
+        let out = TokenOut::new(&mut self.log_probs[scored.clone()]);
+        let result = match work {
+            Work::Read => {
+                black_box(machine::read(machine::words(self.logits.get(elements))));
+                Ok(())
+            }
+            Work::Update => {
+                let words = machine::words_mut(self.logits.get_mut(elements));
+                machine::update(words, black_box(0));
+                Ok(())
+            }
+            Work::Tokens(dispatch) => {
+                let out = out.with_norms(&mut self.norms[scored]);
+                Logits::new(self.logits.get(elements), rows, vocab)
+                    .and_then(|logits| token_log_probs(dispatch, logits, targets, &spans, out))
+            }
+            Work::Details(dispatch) => {
+                let out = out.with_norms(&mut self.norms[scored.clone()]);
+                let out = out.with_details(&mut self.details[scored]);
+                Logits::new(self.logits.get(elements), rows, vocab)
+                    .and_then(|logits| token_log_probs(dispatch, logits, targets, &spans, out))
+            }
+            Work::Grads(dispatch) => {
+                let norms = &self.norms[scored];
+                let batch = GradBatch::new(targets, &spans, norms, &[COEFFICIENT]);
+                LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
+                    .and_then(|logits| logit_grads_in_place(dispatch, logits, &batch))
+            }
+            #[cfg(feature = "rayon")]
+            Work::ThreadedTokens(dispatch) => {
+                let out = out.with_norms(&mut self.norms[scored]);
+                Logits::new(self.logits.get(elements), rows, vocab).and_then(|logits| {
+                    parallel::token_log_probs(dispatch, logits, targets, &spans, out)
+                })
+            }
+            #[cfg(feature = "rayon")]
+            Work::ThreadedGrads(dispatch) => {
+                let norms = &self.norms[scored];
+                let batch = GradBatch::new(targets, &spans, norms, &[COEFFICIENT]);
+                LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
+                    .and_then(|logits| parallel::logit_grads_in_place(dispatch, logits, &batch))
+            }
+        };
+        result.expect("the shapes are right and the logits finite");
+    }
+
+    fn restore(&mut self, part: usize) {
+        let length = self.shape.rows * self.shape.vocab;
+        let range = part * length..(part + 1) * length;
+        self.logits.get_mut(range.clone()).copy_from_slice(self.original.get(range));
+    }
+
+    /// Runs the kernel on the first part, for the checks, and calls `look` with the logits before, what
+    /// is in their place after, and the results.
+    pub fn inspect(&mut self, work: Work, look: impl FnOnce(&Inspection<'_, E>)) {
+        self.run(work, 0);
+        let length = self.shape.rows * self.shape.vocab;
+        look(&Inspection {
+            vocab: self.shape.vocab,
+            before: self.original.get(0..length),
+            after: self.logits.get(0..length),
+            targets: &self.targets[..self.shape.rows],
+            log_probs: &self.log_probs,
+            details: &self.details,
+        });
+        self.restore(0);
+    }
+}
+
+pub struct Inspection<'a, E> {
+    pub vocab: usize,
+    pub before: &'a [E],
+    pub after: &'a [E],
+    pub targets: &'a [u32],
+    pub log_probs: &'a [f32],
+    pub details: &'a [RowDetails],
+}
+
+impl<E: Storage> Arena<E> {
+    /// The next lap; nanoseconds per logit.
+    fn lap(&mut self, work: Work) -> f64 {
+        let Shape { rows, vocab, parts, calls } = self.shape;
+        let first = self.next;
+        self.next = (first + calls) % parts;
+        let start = Instant::now();
+        for part in first..first + calls {
+            self.run(work, part % parts);
+        }
+        start.elapsed().as_nanos() as f64 / (calls * rows * vocab) as f64
+    }
+
+    /// Puts the logits of the last `laps` back.
+    fn undo(&mut self, work: Work, laps: usize) {
+        if work.destroys() {
+            let Shape { parts, calls, .. } = self.shape;
+            for back in 1..=(laps * calls).min(parts) {
+                self.restore((self.next + parts - back) % parts);
+            }
+        }
+    }
+}
+
+impl<E: Storage> Laps for Arena<E> {
+    fn turn(&mut self, work: Work) -> f64 {
+        let Shape { rows, vocab, parts, calls } = self.shape;
+        let bytes = calls * rows * vocab * size_of::<E>();
+        let mut best = f64::INFINITY;
+        let laps = CACHES.div_ceil(bytes);
+        if 2 * laps * calls <= parts {
+            // Out of cache. The first laps leave the caches full of what they wrote, as the others will.
+            for _ in 0..laps {
+                self.lap(work);
+            }
+            for _ in 0..laps {
+                best = best.min(self.lap(work));
+            }
+            self.undo(work, 2 * laps);
+            // Not where a round of runners would come back to: all of them see all of the buffer.
+            self.next = (self.next + STEP) % parts;
+        } else {
+            // Either the buffer stays in cache, or one lap is larger than it.
+            self.lap(work);
+            self.undo(work, 1);
+            let start = Instant::now();
+            while best.is_infinite() || start.elapsed() < TURN {
+                best = best.min(self.lap(work));
+                self.undo(work, 1);
+            }
+        }
+        best
+    }
+}
