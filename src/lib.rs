@@ -78,9 +78,13 @@
 //!
 //! # Features
 //!
-//! None by default. `verify` adds the reference of every stage. Levels above the build's baseline are
-//! found at run time without `std`.
+//! None by default. `verify` adds the reference of every stage, and comparison with it; `proptest` and
+//! `arbitrary` add cases to test other backends with, and allocate. Levels above the build's baseline
+//! are found at run time without `std`.
 #![no_std]
+
+#[cfg(any(feature = "proptest", feature = "arbitrary"))]
+extern crate alloc;
 
 mod element;
 pub mod error;

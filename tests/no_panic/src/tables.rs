@@ -2,7 +2,7 @@
 
 use crate::{Entry, entries};
 use dpo_kernel::theory::AnswerSet;
-use dpo_kernel::verify::{Batch, Dual};
+use dpo_kernel::verify::{Batch, Dual, Figure, Tolerance};
 use dpo_kernel::{math, theory, verify};
 
 /// Scalar functions.
@@ -65,4 +65,11 @@ pub static DPO_KERNEL_VERIFY: &[Entry] = entries![
     Dual::ln,
     Dual::tanh,
     verify::batch_loss_derivative,
+    verify::compare::<f32>,
+    verify::compare_all::<f32, fn(usize) -> Tolerance>,
+    <f32 as Figure>::ulp,
+    Tolerance::ulps,
+    Tolerance::and_relative,
+    Tolerance::and_absolute,
+    Tolerance::allowed::<f32>,
 ];
