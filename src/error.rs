@@ -4,7 +4,11 @@
 //! checked before any output is written; non-finite values, which only show while computing, are
 //! reported after everything else has been computed (see [`Error::NonFiniteRows`]).
 
+mod parameter;
+
 use core::fmt;
+
+pub use parameter::Parameter;
 
 /// A length whose expected value the caller got wrong, named in [`Error::Length`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,18 @@ pub enum Buffer {
     PairWeights,
     /// The per-pair margin offsets, one a pair.
     PairOffsets,
+    /// The losses of a [`PerPair`](crate::PerPair), one a pair.
+    PairLossKinds,
+    /// The order that a loss of the whole batch sorts in, two indices a pair.
+    PairOrder,
+    /// The terms of a mixture of losses, at least one.
+    MixtureTerms,
+    /// The losses of labelled answers, one each.
+    LabelledLosses,
+    /// The weights of labelled answers, one each.
+    LabelledWeights,
+    /// The gradients of an NLL term with respect to the sequence log-probs, one a span.
+    NllGrads,
     /// The spans, one a sequence.
     Spans,
     /// The probabilities or rewards of a finite answer set.
@@ -55,42 +71,14 @@ impl Buffer {
             Self::PairLosses => "pair losses",
             Self::PairWeights => "pair weights",
             Self::PairOffsets => "pair margin offsets",
+            Self::PairLossKinds => "losses of the pairs",
+            Self::PairOrder => "order of the pairs",
+            Self::MixtureTerms => "terms of the mixture",
+            Self::LabelledLosses => "losses of labelled answers",
+            Self::LabelledWeights => "weights of labelled answers",
+            Self::NllGrads => "NLL gradients",
             Self::Spans => "spans",
             Self::Answers => "answers",
-        }
-    }
-}
-
-/// A parameter with a domain, named in [`Error::Parameter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Parameter {
-    /// β, finite and > 0.
-    Beta,
-    /// ε of conservative DPO, in [0, ½].
-    LabelSmoothing,
-    /// The divisor of the batch, finite and > 0.
-    Divisor,
-    /// The factor on the logits, finite and > 0.
-    Scale,
-    /// The bound of `c · tanh(x / c)`, finite and > 0.
-    Softcap,
-    /// The sampling temperature, finite and > 0.
-    Temperature,
-    /// The quotient of two transform parameters, in [1e-30, 1e30].
-    Transform,
-}
-
-impl Parameter {
-    const fn name_and_domain(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Beta => ("beta", "must be finite and > 0"),
-            Self::LabelSmoothing => ("label smoothing", "must lie in [0, 0.5]"),
-            Self::Divisor => ("divisor", "must be finite and > 0"),
-            Self::Scale => ("logit scale", "must be finite and > 0"),
-            Self::Softcap => ("softcap", "must be finite and > 0"),
-            Self::Temperature => ("temperature", "must be finite and > 0"),
-            Self::Transform => ("combined logit factor", "must lie in [1e-30, 1e30]"),
         }
     }
 }
@@ -207,6 +195,42 @@ pub enum Error {
         /// The value that was given.
         value: f64,
     },
+    /// A parameter that the chosen loss does not have.
+    ParameterUnused {
+        /// Which parameter.
+        parameter: Parameter,
+    },
+    /// A parameter that the chosen loss has no default for.
+    ParameterMissing {
+        /// Which parameter.
+        parameter: Parameter,
+    },
+    /// A loss that compares with a reference, and a batch without one.
+    ReferenceMissing,
+    /// A slice that the loss would not read: a reference for a loss that has none, offsets for a loss
+    /// without a margin, weights for a loss of the whole batch.
+    InputUnused {
+        /// Which slice.
+        buffer: Buffer,
+    },
+    /// A name that no loss has.
+    UnknownLoss,
+    /// A labelled answer that names a sequence that does not exist.
+    LabelledOutOfRange {
+        /// Which labelled answer.
+        answer: usize,
+        /// The sequence it names.
+        sequence: usize,
+        /// Sequences there are.
+        sequences: usize,
+    },
+    /// A sequence that stands in two pairs whose lengths ask for different token weights.
+    TokenWeightsDiffer {
+        /// The later of the pairs.
+        pair: usize,
+        /// The sequence in both.
+        sequence: usize,
+    },
     /// A weight, offset, coefficient or saved statistic outside its domain, found before anything was
     /// written.
     InvalidValue {
@@ -229,6 +253,14 @@ pub enum Error {
     /// complete.
     NonFinitePairs {
         /// The first such pair.
+        first: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Labelled answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
+    /// complete.
+    NonFiniteLabelled {
+        /// The first such answer.
         first: usize,
         /// How many there are.
         count: usize,
@@ -301,6 +333,23 @@ impl fmt::Display for Error {
                 let (name, domain) = parameter.name_and_domain();
                 write!(f, "{name} is {value} but {domain}")
             }
+            Self::ParameterUnused { parameter } => {
+                write!(f, "{} is given, but the loss has none", parameter.name_and_domain().0)
+            }
+            Self::ParameterMissing { parameter } => {
+                write!(f, "{} must be given for this loss", parameter.name_and_domain().0)
+            }
+            Self::ReferenceMissing => f.write_str("the loss needs reference log-probs"),
+            Self::InputUnused { buffer } => {
+                write!(f, "{} are given, but the loss would not read them", buffer.name())
+            }
+            Self::UnknownLoss => f.write_str("no loss has this name"),
+            Self::LabelledOutOfRange { answer, sequence, sequences } => {
+                write!(f, "labelled answer {answer} names sequence {sequence} of {sequences}")
+            }
+            Self::TokenWeightsDiffer { pair, sequence } => {
+                write!(f, "pair {pair} wants other token weights for sequence {sequence}")
+            }
             Self::InvalidValue { buffer: Buffer::RowNorms, index, .. } => {
                 write!(f, "row norm {index} was not made by a forward over finite logits")
             }
@@ -312,6 +361,9 @@ impl fmt::Display for Error {
             }
             Self::NonFinitePairs { first, count } => {
                 write!(f, "pair {first} has no finite loss; pairs of that kind: {count}")
+            }
+            Self::NonFiniteLabelled { first, count } => {
+                write!(f, "labelled answer {first} has no finite loss; of that kind: {count}")
             }
             Self::TransformOfGradients => {
                 f.write_str("the gradients' view carries a transform, which belongs to the logits")

@@ -22,7 +22,7 @@
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
 //! | 5 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
-//! | all | [`dpo_step`] | the stages in one call |
+//! | all | [`preference_step`] | the stages in one call |
 //!
 //! [`theory`] holds the derivation as functions that a test can check: objective, partition function,
 //! optimal policy, implicit reward, Bradley–Terry, population loss. [`math`] holds the scalar
@@ -33,7 +33,7 @@
 //! A batch has R rows of logits, N sequences and P pairs. The host owns R token log-probs and
 //! [`RowNorm`]s, N [`SequenceLogProb`]s and gradients, P [`PairLoss`]es, and its logits. Once: log-probs of
 //! the sequences under the frozen model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a
-//! [`Reference`]. Every step: [`dpo_step`], or the stages one by one; then the host's own backward from the
+//! [`Reference`]. Every step: [`preference_step`], or the stages one by one; then the host's own backward from the
 //! logit gradients of the scored rows. Every kernel takes a [`Dispatch`]: the instructions ([`Level`]) and
 //! the roundings ([`Arithmetic`]). Losses are sums; the divisor of the gradients is the host's, so that
 //! micro-batches and machines add up.
@@ -109,14 +109,23 @@ pub use gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_p
 pub use half::{bf16, f16};
 pub use logits::{Logits, LogitsMut};
 pub use preference::{
-    Dpo, Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, Summary,
-    preference_loss,
+    AlphaDivergence, AlphaPo, AnyDivergence, Aot, AotOver, ApoDown, ApoZero, BackwardGapCurve,
+    BatchLoss, Bco, BlendCurve, CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, Dpo,
+    DpopInside, DpopOutside, Exo, ForwardGapCurve, ForwardKl, Hinge, HingeCurve, Inputs, Ipo,
+    IpoSum, JensenShannon, Kto, Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut,
+    LabelledSummary, LogProb, LogRatio, LogisticCurve, Loss, LossName, LossOptions, MarginLoss,
+    MeanLogProb, MeanLogRatio, Mixture, MixtureTerm, Nca, Nll, NllPer, NllSummary, Objective, Orpo,
+    Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PerPair, PowerLogProb, PreferenceLoss,
+    Reference, ReverseKl, Robust, RobustCurve, RpoBackward, RpoForward, RpoSquare, Score, SideLoss,
+    SigmoidNorm, SimPo, Slic, SppoHard, SquareCurve, SquareGapCurve, Summary, Tangent, WpoBound,
+    ld_token_weights, length_offset, nll_loss, odpo_offset, preference_loss, unpaired_loss,
+    wpo_pair_weights,
 };
 pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::{Arithmetic, Dispatch, Level};
 pub use span::{IGNORE_INDEX, Span, Targets, spans_of_batch, spans_of_offsets};
-pub use step::{StepBatch, StepScratch, dpo_step};
+pub use step::{NllStep, StepBatch, StepScratch, preference_step};
 pub use token::{TokenOut, token_log_probs};
 pub use transform::Transform;
 

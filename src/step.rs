@@ -2,7 +2,8 @@
 
 use crate::error::{Buffer, check_length};
 use crate::preference::{
-    PairBatch, PairLoss, PairOut, PreferenceLoss, Reference, check_pairs, preference_loss,
+    BatchLoss, Nll, NllSummary, PairBatch, PairLoss, PairOut, Reference, check_loss, check_pairs,
+    nll_loss, preference_loss,
 };
 use crate::sequence::check_token_weights;
 use crate::span;
@@ -90,6 +91,19 @@ pub struct StepScratch<'a> {
     pub d_log_probs: &'a mut [f64],
     /// Losses of the pairs, P.
     pub losses: &'a mut [PairLoss],
+    /// An NLL term on the chosen answers, if the objective has one.
+    pub nll: Option<NllStep<'a>>,
+}
+
+/// An NLL term of a step, and where it goes.
+#[derive(Debug)]
+pub struct NllStep<'a> {
+    /// The term.
+    pub term: Nll,
+    /// Its gradient with respect to the token log-probs of each sequence, N.
+    pub d_log_probs: &'a mut [f64],
+    /// Its sums.
+    pub summary: &'a mut NllSummary,
 }
 
 /// Policy logits → loss summary, with the logits of the scored rows replaced by their gradients.
@@ -97,6 +111,10 @@ pub struct StepScratch<'a> {
 /// ```text
 /// token_log_probs → sequence_log_probs → preference_loss → logit_grads_in_place
 /// ```
+///
+/// `loss` is whatever [`preference_loss`] takes: a reference to a loss of pairs, one for each pair, or one
+/// of the whole batch. An NLL term beside it is of the tokens as they are, without `token_weights`. Losses
+/// of unpaired answers take the stages, with [`unpaired_loss`](crate::unpaired_loss) as the third.
 ///
 /// # Errors
 /// Those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
@@ -124,40 +142,53 @@ pub struct StepScratch<'a> {
 ///     sequences: &mut sequences,
 ///     d_log_probs: &mut d_log_probs,
 ///     losses: &mut losses,
+///     nll: None,
 /// };
 /// let (pairs, reference) = ([Pair::new(0, 1)], Reference::Sums(&reference));
 /// let batch = StepBatch::new(Targets::new(&targets), &spans, &pairs, reference, 1.0);
 /// let view = LogitsMut::new(&mut logits, 2, 3)?;
-/// let summary = dpo_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch, scratch)?;
+/// let summary = preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch, scratch)?;
 /// assert!((summary.mean_loss() - core::f64::consts::LN_2).abs() < 1e-6);
 /// assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the chosen token's logit");
 /// # Ok::<(), Error>(())
 /// ```
-pub fn dpo_step<E: Element, L: PreferenceLoss>(
+pub fn preference_step<E: Element, L: BatchLoss>(
     dispatch: Dispatch,
-    loss: &L,
+    loss: L,
     logits: LogitsMut<'_, E>,
     batch: &StepBatch<'_>,
     scratch: StepScratch<'_>,
 ) -> Result<Summary, Error> {
     let StepBatch { targets, spans, pairs, reference, weights, offsets, token_weights, divisor } =
         *batch;
-    let StepScratch { log_probs, norms, sequences, d_log_probs, losses } = scratch;
+    let StepScratch { log_probs, norms, sequences, d_log_probs, losses, nll } = scratch;
     check_pairs(pairs, spans.len(), weights, offsets, divisor)?;
+    check_loss(&loss, pairs.len(), reference, weights, offsets)?;
     check_length(Buffer::Sequences, spans.len(), sequences.len())?;
     check_token_weights(token_weights, logits.rows())?;
     span::check(targets, spans, logits.rows(), Some(logits.vocab()))?;
     reference.check(spans.iter().map(|&span| targets.scored_rows(span).count()))?;
     check_length(Buffer::SequenceGrads, spans.len(), d_log_probs.len())?;
     check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
+    if let Some(nll) = &nll {
+        check_length(Buffer::NllGrads, spans.len(), nll.d_log_probs.len())?;
+    }
 
     let out = TokenOut::new(log_probs).with_norms(norms);
     token_log_probs(dispatch, logits.as_logits(), targets, spans, out)?;
+    let (mut d_nll, mut likelihood) = (None, Ok(()));
+    if let Some(NllStep { term, d_log_probs, summary }) = nll {
+        // Of the tokens as they are, so before the sums with token weights.
+        sequence_log_probs(log_probs, targets, spans, None, sequences)?;
+        likelihood = nll_loss(&term, pairs, sequences, d_log_probs).map(|found| *summary = found);
+        d_nll = Some(&*d_log_probs);
+    }
     sequence_log_probs(log_probs, targets, spans, token_weights, sequences)?;
     let batch = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
     let out = PairOut { losses, d_log_probs };
     let summary = preference_loss(loss, &batch, out)?;
-    let batch = GradBatch { targets, spans, norms, d_log_probs, token_weights };
+    likelihood?;
+    let batch = GradBatch { targets, spans, norms, d_log_probs, token_weights, d_nll };
     logit_grads_in_place(dispatch, logits, &batch)?;
     Ok(summary)
 }

@@ -9,8 +9,8 @@ use std::{panic, thread};
 
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm,
-    SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut, dpo_step,
-    logit_grads_in_place, sequence_log_probs, token_log_probs,
+    SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
+    logit_grads_in_place, preference_step, sequence_log_probs, token_log_probs,
 };
 
 use super::linear::Adapter;
@@ -115,8 +115,9 @@ impl Batch {
             sequences: &mut self.sequences,
             d_log_probs: &mut vec![0.0; self.spans.len()],
             losses: &mut vec![PairLoss::default(); pairs.len()],
+            nll: None,
         };
-        dpo_step(dispatch, dpo, logits, &step, scratch)
+        preference_step(dispatch, dpo, logits, &step, scratch)
     }
 
     /// The gradient of what the forward pass trains, from the logits' gradients. Each thread sums

@@ -10,7 +10,7 @@
 //!     adapter off: reference                                          adapter on: policy
 //!              │ once                                                           │ every step
 //!              ▼                                                                ▼
-//!     token_log_probs ─▶ sequence_log_probs ── log π_ref ──▶ dpo_step: logits become gradients
+//!     token_log_probs ─▶ sequence_log_probs ── log π_ref ──▶ preference_step: logits become gradients
 //!                                                                               │
 //!                      Adam ◀── adapter's gradients ◀── the model's backward ◀──┘
 //! ```

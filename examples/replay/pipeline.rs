@@ -93,6 +93,7 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
         reference: match reference {
             dpo_kernel::Reference::Sequences(x) => x.iter().map(|x| x.sum).collect(),
             dpo_kernel::Reference::Sums(x) => x.to_vec(),
+            dpo_kernel::Reference::Free => Vec::new(),
         },
         losses: losses.iter().map(|x| x.loss).collect(),
         loss: summary.mean_loss(),

@@ -21,6 +21,9 @@ pub struct GradBatch<'a> {
     pub d_log_probs: &'a [f64],
     /// Token weights as in [`sequence_log_probs`](crate::sequence_log_probs), R; 1 without.
     pub token_weights: Option<&'a [f32]>,
+    /// `∂L/∂log p` of every token of a sequence, N, apart from the token weights: that of an NLL term
+    /// ([`nll_loss`](crate::nll_loss)); 0 without.
+    pub d_nll: Option<&'a [f64]>,
 }
 
 impl<'a> GradBatch<'a> {
@@ -32,7 +35,7 @@ impl<'a> GradBatch<'a> {
         norms: &'a [RowNorm],
         d_log_probs: &'a [f64],
     ) -> Self {
-        Self { targets, spans, norms, d_log_probs, token_weights: None }
+        Self { targets, spans, norms, d_log_probs, token_weights: None, d_nll: None }
     }
 
     /// With a weight for each token.
@@ -40,6 +43,22 @@ impl<'a> GradBatch<'a> {
     pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
         self.token_weights = Some(token_weights);
         self
+    }
+
+    /// With the gradient of an NLL term.
+    #[must_use]
+    pub const fn with_nll(mut self, d_nll: &'a [f64]) -> Self {
+        self.d_nll = Some(d_nll);
+        self
+    }
+
+    /// c of a row: what its sequence's log-prob passes on to it, and its own.
+    fn coefficient(&self, sequence: usize, d: f64, row: usize) -> f64 {
+        let weighted = d * weight_of(self.token_weights, row).unwrap_or(1.0);
+        match self.d_nll {
+            Some(d_nll) => weighted + d_nll.get(sequence).copied().unwrap_or(f64::NAN),
+            None => weighted,
+        }
     }
 
     pub(super) fn check(
@@ -52,12 +71,19 @@ impl<'a> GradBatch<'a> {
         check_length(Buffer::RowNorms, rows, self.norms.len())?;
         check_length(Buffer::SequenceGrads, self.spans.len(), self.d_log_probs.len())?;
         check_token_weights(self.token_weights, rows)?;
+        if let Some(d_nll) = self.d_nll {
+            let buffer = Buffer::NllGrads;
+            check_length(buffer, self.spans.len(), d_nll.len())?;
+            if let Some((index, &value)) = d_nll.iter().enumerate().find(|(_, d)| !d.is_finite()) {
+                return Err(Error::InvalidValue { buffer, index, value });
+            }
+        }
         for (sequence, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
             check_coefficient(d, transform, sequence)?;
             for (row, _) in self.targets.scored_rows(span) {
-                let weighted = d * weight_of(self.token_weights, row).unwrap_or(1.0);
-                check_coefficient(weighted, transform, sequence)?;
-                if weighted.abs() > 0.0 {
+                let coefficient = self.coefficient(sequence, d, row);
+                check_coefficient(coefficient, transform, sequence)?;
+                if coefficient.abs() > 0.0 {
                     check_norm(self.norms.get(row), row)?;
                 }
             }
@@ -67,9 +93,10 @@ impl<'a> GradBatch<'a> {
 
     /// The scored rows with their target, norm and coefficient c.
     pub(super) fn rows(self) -> impl Iterator<Item = (usize, Column)> {
-        self.spans.iter().zip(self.d_log_probs).flat_map(move |(&span, &d)| {
+        let sequences = self.spans.iter().zip(self.d_log_probs).enumerate();
+        sequences.flat_map(move |(sequence, (&span, &d))| {
             self.targets.scored_rows(span).filter_map(move |(row, target)| {
-                let coefficient = d * weight_of(self.token_weights, row).unwrap_or(1.0);
+                let coefficient = self.coefficient(sequence, d, row);
                 let target = usize::try_from(target).ok()?;
                 let norm = *self.norms.get(row)?;
                 Some((row, Column { target, norm, coefficient }))

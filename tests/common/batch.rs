@@ -4,7 +4,8 @@ use dpo_kernel::verify::cases::{BatchCase, stored, widened};
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
     Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
-    Transform, dpo_step, logit_grads, preference_loss, sequence_log_probs, token_log_probs, verify,
+    Transform, logit_grads, preference_loss, preference_step, sequence_log_probs, token_log_probs,
+    verify,
 };
 
 use super::store::Store;
@@ -75,7 +76,7 @@ fn nothing(case: &BatchCase) -> Found {
     }
 }
 
-/// [`dpo_step`].
+/// [`preference_step`].
 pub fn step<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Found {
     let mut logits: Vec<E> = stored(&case.logits);
     let (spans, pairs) = (spans(&case.layout.spans), pairs(case));
@@ -98,11 +99,12 @@ pub fn step<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Found {
         sequences: &mut found.sequences,
         d_log_probs: &mut found.d_log_probs,
         losses: &mut found.losses,
+        nll: None,
     };
     let view = LogitsMut::with_stride(&mut logits, case.rows(), case.vocab(), case.stride)
         .unwrap()
         .with_transform(transform(&case.transform));
-    found.summary = dpo_step(dispatch, &loss(case), view, &batch, scratch);
+    found.summary = preference_step(dispatch, &loss(case), view, &batch, scratch);
     found.grads = widened(&logits);
     found
 }

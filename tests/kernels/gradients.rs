@@ -5,14 +5,19 @@
 //! of the largest gradient some sixty times bounds both. Under a softcap, y errs by two ulp of
 //! c/temperature beside it.
 
+use dpo_kernel::error::Buffer;
 use dpo_kernel::verify::cases::strategy::{Hardness, batches};
 use dpo_kernel::verify::cases::{BatchCase, LayoutCase};
 use dpo_kernel::verify::{IGNORE_INDEX, batch_loss_derivative};
-use dpo_kernel::{bf16, f16, verify};
+use dpo_kernel::{
+    Error, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, bf16, f16, logit_grads,
+    token_log_probs, verify,
+};
 use proptest::strategy::Strategy;
 
 use crate::accuracy::probabilities::HALF_ULP;
 use crate::common::batch::{Found, stages, step};
+use crate::common::levels::for_each_dispatch;
 use crate::common::property::{holds, on_every_level};
 use crate::rows::Store;
 
@@ -127,6 +132,62 @@ fn of_the_stages_equal_dual_numbers() {
     }
     holds(256, cases(20), |case| {
         equal::<f32>(case).and_then(|()| equal::<f16>(case)).and_then(|()| equal::<bf16>(case))
+    });
+}
+
+/// A token's coefficient is d·w of its sequence plus the NLL term's own, on every row and level.
+#[test]
+fn of_an_nll_term_ignore_token_weights() {
+    let logits: Vec<f32> = (0..24).map(|i| (i * 7 % 11) as f32 * 0.5 - 2.0).collect();
+    let (ids, spans) = ([1, 5, 0, 3], [Span::new(0, 1), Span::new(1, 4)]);
+    let (d, d_nll, weights) = ([0.75, -0.5], [0.0, -0.125], [1.0, 0.0, 0.25, 3.0]);
+    let mut scratch = [f64::NAN; 6];
+    for_each_dispatch(|dispatch| {
+        let view = Logits::new(&logits, 4, 6).unwrap();
+        let (mut log_probs, mut norms) = ([0.0; 4], [RowNorm::default(); 4]);
+        let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
+        token_log_probs(dispatch, view, Targets::new(&ids), &spans, out).unwrap();
+        let batch = GradBatch::new(Targets::new(&ids), &spans, &norms, &d)
+            .with_token_weights(&weights)
+            .with_nll(&d_nll);
+        let mut found = [f32::NAN; 24];
+        logit_grads(dispatch, view, &batch, LogitsMut::new(&mut found, 4, 6).unwrap()).unwrap();
+        for row in 0..4 {
+            let sequence = usize::from(row > 0);
+            let c = d[sequence] * f64::from(weights[row]) + d_nll[sequence];
+            let x: Vec<f64> = logits[row * 6..][..6].iter().map(|&x| f64::from(x)).collect();
+            let none = verify::Transform::NONE;
+            verify::logit_grads(&x, &none, ids[row] as usize, c, &mut scratch);
+            for (column, exact) in scratch.iter().enumerate() {
+                let error = f64::from(found[row * 6 + column]) - exact;
+                assert!(!exceeds(error, 10.0 * HALF_ULP * c.abs()), "row {row}, column {column}");
+            }
+            let wrong =
+                d[sequence] * f64::from(weights[row]) + d_nll[sequence] * f64::from(weights[row]);
+            let differs = (wrong - c).abs() > 1e-3;
+            assert_eq!(
+                differs,
+                matches!(row, 1..=3),
+                "the batch tells a weighted term from a plain one"
+            );
+        }
+        let (broken, mut to) = ([0.0, f64::NAN], [7.5_f32; 24]);
+        let batch = batch.with_nll(&broken);
+        let view_mut = LogitsMut::new(&mut to, 4, 6).unwrap();
+        let refused = logit_grads(dispatch, view, &batch, view_mut);
+        assert!(matches!(
+            refused,
+            Err(Error::InvalidValue { buffer: Buffer::NllGrads, index: 1, .. })
+        ));
+        let short = logit_grads(
+            dispatch,
+            view,
+            &batch.with_nll(&broken[..1]),
+            LogitsMut::new(&mut to, 4, 6).unwrap(),
+        );
+        let (buffer, expected, found) = (Buffer::NllGrads, 2, 1);
+        assert_eq!(short, Err(Error::Length { buffer, expected, found }));
+        assert_eq!(to, [7.5; 24], "nothing was written");
     });
 }
 

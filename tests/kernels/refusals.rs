@@ -4,8 +4,9 @@ use dpo_kernel::error::{Buffer, Parameter};
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
     Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary,
-    Targets, TokenOut, Transform, dpo_step, logit_grads, logit_grads_in_place, preference_loss,
-    sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place, token_log_probs,
+    Targets, TokenOut, Transform, logit_grads, logit_grads_in_place, preference_loss,
+    preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place,
+    token_log_probs,
 };
 
 const R: usize = 6;
@@ -161,9 +162,11 @@ fn step(args: &Args) -> Result<(), Error> {
         sequences: &mut vec![DIRTY; args.lengths[3]],
         d_log_probs: &mut vec![7.5; args.lengths[5]],
         losses: &mut vec![PairLoss::default(); args.lengths[4]],
+        nll: None,
     };
     let view = LogitsMut::new(&mut data, R, V).unwrap();
-    let result = dpo_step(Dispatch::detect(), &Dpo::new(0.1).unwrap(), view, &batch, scratch);
+    let result =
+        preference_step(Dispatch::detect(), &Dpo::new(0.1).unwrap(), view, &batch, scratch);
     assert!(result.is_ok() || data == logits(), "{result:?}: logits written");
     result.map(|_: Summary| ())
 }

@@ -4,8 +4,9 @@ use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
 use dpo_kernel::{
     Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Logits, LogitsMut, Pair, PairBatch,
     PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, RowDetails, RowNorm,
-    SequenceLogProb, Span, StepBatch, StepScratch, Targets, TokenOut, Transform, dpo_step,
-    logit_grads_in_place, preference_loss, sequence_log_probs, spans_of_offsets, token_log_probs,
+    SequenceLogProb, Span, StepBatch, StepScratch, Targets, TokenOut, Transform,
+    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, spans_of_offsets,
+    token_log_probs,
 };
 
 use super::Plan;
@@ -73,8 +74,9 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
         sequences: &mut sequences,
         d_log_probs: &mut d_log_probs,
         losses: &mut losses,
+        nll: None,
     };
-    digest.add(dpo_step(dispatch, &loss, view, &step, scratch).unwrap());
+    digest.add(preference_step(dispatch, &loss, view, &step, scratch).unwrap());
     digest.add_all(&losses);
     digest.add_all(data);
     digest

@@ -5,8 +5,9 @@ use core::ops::AddAssign;
 use dpo_kernel::{
     Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Moments, Pair, PairBatch,
     PairLogProbs, PreferenceLoss, RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets,
-    TokenOut, Transform, bf16, dpo_step, f16, logit_grads, logit_grads_in_place, preference_loss,
-    sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place, token_log_probs,
+    TokenOut, Transform, bf16, f16, logit_grads, logit_grads_in_place, preference_loss,
+    preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place,
+    token_log_probs,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
@@ -37,7 +38,7 @@ const fn stages<E: Element>() -> &'static [Entry] {
         logit_grads::<E, f32>,
         logit_grads_in_place::<E>,
         tile_grads_in_place::<E>,
-        dpo_step::<E, Dpo>,
+        preference_step::<E, &Dpo>,
     ]
 }
 
@@ -98,7 +99,7 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     PairBatch::new,
     PairBatch::with_weights,
     PairBatch::with_offsets,
-    preference_loss::<Dpo>,
+    preference_loss::<&Dpo>,
     Dpo::new,
     Dpo::with_label_smoothing,
     Dpo::beta,

@@ -1,0 +1,196 @@
+//! Alignment via optimal transport: the loss of a whole batch, between sorted margins.
+//!
+//! ```text
+//! paired     δ_k = k-th smallest of (log π(y_w) − log π(y_l)) − k-th smallest of the reference's
+//! unpaired   δ_k = k-th smallest of a − k-th smallest of b
+//! L = Σ_k softplus(−β·δ_k) + ε·β·δ_k
+//! ```
+//!
+//! The gradient of rank k goes to the pair that stands there: sorting itself has none.
+
+use super::{BatchLoss, Curve, Dpo, Inputs, PairBatch, PairLogProbs, PairLoss, Tangent};
+use crate::Error;
+use crate::error::{Buffer, check_length};
+
+/// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
+/// the rejected ones, as distributions and not pair by pair.
+///
+/// β = 0.01 in the paper. TRL: `aot` (paired) and `aot_unpaired`, which TRL to 0.28 called `aot_pair`. A
+/// single pair is its own batch and gives [`Dpo`], conservative if smoothed; what is sorted together is what
+/// is in one call, so the micro-batch is part of the loss.
+///
+/// The loss of a pair is that of its chosen answer's rank; its rewards are its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aot {
+    loss: Dpo,
+    sorting: Sorting,
+}
+
+/// What is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sorting {
+    /// The margins of policy and reference.
+    Paired,
+    /// The log-ratios of chosen and rejected answers.
+    Unpaired,
+}
+
+impl Aot {
+    /// Between the margins of the policy and those of the reference.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless β is finite and > 0.
+    pub fn paired(beta: f64) -> Result<Self, Error> {
+        Ok(Self { loss: Dpo::new(beta)?, sorting: Sorting::Paired })
+    }
+
+    /// Between the log-ratios of the chosen answers and those of the rejected ones.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless β is finite and > 0.
+    pub fn unpaired(beta: f64) -> Result<Self, Error> {
+        Ok(Self { loss: Dpo::new(beta)?, sorting: Sorting::Unpaired })
+    }
+
+    /// The same with label smoothing ε.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless 0 ≤ ε ≤ ½.
+    pub fn with_label_smoothing(self, label_smoothing: f64) -> Result<Self, Error> {
+        Ok(Self { loss: self.loss.with_label_smoothing(label_smoothing)?, ..self })
+    }
+
+    /// The loss with memory to sort in, 2 P indices, whose contents do not matter: what
+    /// [`preference_loss`](crate::preference_loss) and [`preference_step`](crate::preference_step) take.
+    ///
+    /// Equal margins keep the pairs' order, so the result is one whatever the machine. A pair that is not
+    /// finite has no rank, and all pairs of the batch are NaN. Weights and offsets are refused.
+    ///
+    /// # Example
+    /// ```
+    /// use dpo_kernel::*;
+    /// let policy = [-20.5, -25.25, -31.0, -30.0].map(|sum| SequenceLogProb { sum, count: 8 });
+    /// let reference = Reference::Sums(&[-21.0, -24.5, -30.0, -31.5]);
+    /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
+    /// let batch = PairBatch::new(&pairs, &policy, reference, 2.0);
+    /// let (mut losses, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 4]);
+    /// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    /// let mut order = [0; 4];
+    /// preference_loss(Aot::paired(0.1)?.over(&mut order), &batch, out)?;
+    /// // Margins of the policy are 4.75 and −1, of the reference 3.5 and 1.5.
+    /// let as_dpo = Dpo::new(0.1)?.evaluate(&PairLogProbs::new(4.75, 0.0, 3.5, 0.0));
+    /// assert_eq!(losses[0].loss, as_dpo.loss);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub const fn over(self, order: &mut [usize]) -> AotOver<'_> {
+        AotOver { aot: self, order }
+    }
+
+    /// What is sorted of a pair: the two keys.
+    fn keys(&self, pair: &PairLogProbs) -> (f64, f64) {
+        match self.sorting {
+            Sorting::Paired => (
+                pair.policy_chosen - pair.policy_rejected,
+                pair.reference_chosen - pair.reference_rejected,
+            ),
+            Sorting::Unpaired => pair.log_ratios(),
+        }
+    }
+}
+
+/// [`Aot`] with memory to sort in; see [`Aot::over`].
+#[derive(Debug)]
+pub struct AotOver<'a> {
+    aot: Aot,
+    order: &'a mut [usize],
+}
+
+impl BatchLoss for AotOver<'_> {
+    fn inputs(&self) -> Inputs {
+        Inputs { reference: true, tokens: false, offsets: false }
+    }
+
+    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error> {
+        if has_weights {
+            return Err(Error::InputUnused { buffer: Buffer::PairWeights });
+        }
+        check_length(Buffer::PairOrder, pairs.saturating_mul(2), self.order.len())
+    }
+
+    fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
+        let Self { aot, order } = self;
+        let (left, right) = order.split_at_mut_checked(losses.len()).unwrap_or_default();
+        let beta = aot.loss.beta();
+        let mut is_finite = true;
+        for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
+            let (left, right) = aot.keys(&pair);
+            is_finite &= left.is_finite() && right.is_finite();
+            *to = PairLoss::of_log_ratios(beta, pair.log_ratios(), 0.0, (0.0, 0.0));
+        }
+        if !is_finite {
+            losses.fill(PairLoss::NAN);
+            return;
+        }
+        sort_by_key(left, |i| aot.keys(&batch.pair(i)).0);
+        sort_by_key(right, |i| aot.keys(&batch.pair(i)).1);
+        for (&i, &j) in left.iter().zip(&*right) {
+            let delta = aot.keys(&batch.pair(i)).0 - aot.keys(&batch.pair(j)).1;
+            let Tangent { value, slope } = aot.loss.curve.tangent(beta * delta);
+            if let Some(to) = losses.get_mut(i) {
+                to.loss = value;
+                to.d_chosen = beta * slope;
+            }
+            let rejected = if aot.sorting == Sorting::Paired { i } else { j };
+            if let Some(to) = losses.get_mut(rejected) {
+                to.d_rejected = -(beta * slope);
+            }
+        }
+    }
+}
+
+/// 0, 1, 2, … in the order of their keys, which are finite; equal keys in the order of the indices.
+///
+/// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The tie-break makes
+/// the order total, so the result is that of a stable sort.
+fn sort_by_key(order: &mut [usize], key: impl Fn(usize) -> f64) {
+    for (i, to) in order.iter_mut().enumerate() {
+        *to = i;
+    }
+    let is_less = |i: usize, j: usize| {
+        let (x, y) = (key(i), key(j));
+        x < y || (x <= y && i < j)
+    };
+    for root in (0..order.len() / 2).rev() {
+        sift_down(order, root, &is_less);
+    }
+    for end in (1..order.len()).rev() {
+        swap(order, 0, end);
+        if let Some(heap) = order.get_mut(..end) {
+            sift_down(heap, 0, &is_less);
+        }
+    }
+}
+
+/// Moves an element of a heap down until no child is greater.
+fn sift_down(heap: &mut [usize], mut root: usize, is_less: &impl Fn(usize, usize) -> bool) {
+    let below = |heap: &[usize], i: usize, j: usize| match (heap.get(i), heap.get(j)) {
+        (Some(&i), Some(&j)) => is_less(i, j),
+        _ => false,
+    };
+    loop {
+        let left = 2 * root + 1;
+        let child = if below(heap, left, left + 1) { left + 1 } else { left };
+        if !below(heap, root, child) {
+            return;
+        }
+        swap(heap, root, child);
+        root = child;
+    }
+}
+
+fn swap(x: &mut [usize], i: usize, j: usize) {
+    if let Ok([a, b]) = x.get_disjoint_mut([i, j]) {
+        core::mem::swap(a, b);
+    }
+}

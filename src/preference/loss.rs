@@ -1,0 +1,130 @@
+//! What a loss is: of one pair, of a batch of pairs, and another one for each pair.
+
+use super::{PairBatch, PairLogProbs, PairLoss};
+use crate::Error;
+use crate::error::{Buffer, check_length};
+
+/// A loss of one pair of answers.
+pub trait PreferenceLoss {
+    /// What the loss reads beside the policy's log-probs. A batch that lacks it, or that gives more, is
+    /// refused.
+    #[must_use]
+    fn inputs(&self) -> Inputs;
+
+    /// Loss, rewards, margin and gradients of one pair, in f64.
+    ///
+    /// Never panics. Where a result is not a finite number every field is NaN: a loss does not turn
+    /// a broken input into a plausible number. The same goes for an input that is missing, and for an
+    /// offset ≠ 0 that the loss would not read.
+    #[must_use]
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss;
+}
+
+/// What a loss reads beside the log-probs of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Inputs {
+    /// Log-probs under a reference. A loss without is reference-free by its formula.
+    pub reference: bool,
+    /// Token counts, which must be ≥ 1: the loss is one of mean log-probs.
+    pub tokens: bool,
+    /// Margin offsets: the loss is one of a margin that they can be subtracted from.
+    pub offsets: bool,
+}
+
+impl Inputs {
+    /// What both together read: an offset only if both do, everything else if one does.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            reference: self.reference || other.reference,
+            tokens: self.tokens || other.tokens,
+            offsets: self.offsets && other.offsets,
+        }
+    }
+}
+
+/// A loss of a batch of pairs: one for all pairs, one for each, or one of the batch as a whole.
+///
+/// Every `&impl PreferenceLoss` is one. It is used up by the batch, because losses of the whole batch
+/// bring scratch memory with them.
+pub trait BatchLoss {
+    /// What it reads of the pairs, all together.
+    #[must_use]
+    fn inputs(&self) -> Inputs;
+
+    /// Whether it fits a batch of so many pairs, with weights or without; checked before anything is
+    /// written.
+    ///
+    /// # Errors
+    /// Those of the loss.
+    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error>;
+
+    /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked.
+    fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]);
+}
+
+impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
+    fn inputs(&self) -> Inputs {
+        (**self).inputs()
+    }
+
+    fn check(&self, _: usize, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
+        for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
+            *to = self.evaluate(&pair);
+        }
+    }
+}
+
+/// Another loss for each pair, in the pairs' order: per-pair β (β-DPO), per-pair reward gaps (RPO).
+///
+/// β-DPO (Wu et al. 2024, arXiv 2407.08639) sets `β_i = max(1e-3, β0·(1 + α·(M_i − M0)))` from running
+/// statistics of the margins and does not differentiate through it; the host makes one loss of each
+/// `β_i`, whose domain is checked there.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::*;
+/// let losses = [Dpo::new(0.1)?, Dpo::new(0.2)?];
+/// let policy = [-20.5, -25.25, -7.0, -6.0].map(|sum| SequenceLogProb { sum, count: 8 });
+/// let reference = Reference::Sums(&[-21.0, -24.5, -7.0, -6.0]);
+/// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
+/// let batch = PairBatch::new(&pairs, &policy, reference, 2.0);
+/// let (mut out, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 4]);
+/// let to = PairOut { losses: &mut out, d_log_probs: &mut d_log_probs };
+/// preference_loss(PerPair::new(&losses), &batch, to)?;
+/// assert_eq!((out[1].d_chosen, out[1].d_rejected), (-0.1, 0.1));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct PerPair<'a, L> {
+    losses: &'a [L],
+}
+
+impl<'a, L: PreferenceLoss> PerPair<'a, L> {
+    /// One loss a pair, P of them.
+    #[must_use]
+    pub const fn new(losses: &'a [L]) -> Self {
+        Self { losses }
+    }
+}
+
+impl<L: PreferenceLoss> BatchLoss for PerPair<'_, L> {
+    fn inputs(&self) -> Inputs {
+        let all = self.losses.iter().map(PreferenceLoss::inputs).reduce(Inputs::and);
+        all.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
+    }
+
+    fn check(&self, pairs: usize, _: bool) -> Result<(), Error> {
+        check_length(Buffer::PairLossKinds, pairs, self.losses.len())
+    }
+
+    fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
+        for ((to, pair), loss) in losses.iter_mut().zip(batch.log_probs()).zip(self.losses) {
+            *to = loss.evaluate(&pair);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Weighted sums of losses.
+
+use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use crate::Error;
+use crate::error::{Buffer, Parameter};
+
+/// A term of a [`Mixture`].
+#[derive(Clone, Copy)]
+pub struct MixtureTerm<'a> {
+    /// Factor on the loss, finite and ≥ 0.
+    pub weight: f64,
+    /// Any loss of pairs.
+    pub loss: &'a dyn PreferenceLoss,
+}
+
+impl core::fmt::Debug for MixtureTerm<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("MixtureTerm").field("weight", &self.weight).finish_non_exhaustive()
+    }
+}
+
+/// A weighted sum of losses, Σ `w_k·L_k`, of whatever kinds; only those are linked that are named.
+///
+/// Mixed preference optimization (Wang et al. 2024, arXiv 2411.10442) is 0.8·[`Dpo`](crate::Dpo) +
+/// 0.2·[`Bco`](crate::Bco) + 1·[`Nll`](crate::Nll), the last beside this sum, because it is of tokens.
+/// TRL and ms-swift: `loss_type` a list with `loss_weights`, 1 by default.
+///
+/// Rewards are those of the first term, not a sum: ms-swift's grow with the sum of the weights.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::{Bco, Dpo, Mixture, PairLogProbs, PreferenceLoss, MixtureTerm};
+/// let (dpo, bco) = (Dpo::new(0.1)?, Bco::new(0.1)?);
+/// let terms = [MixtureTerm { weight: 0.8, loss: &dpo }, MixtureTerm { weight: 0.2, loss: &bco }];
+/// let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5);
+/// let found = Mixture::new(&terms)?.evaluate(&pair);
+/// assert!((found.loss - (0.8 * 0.632599035317169 + 0.2 * 1.3248097888400815)).abs() < 1e-15);
+/// # Ok::<(), dpo_kernel::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Mixture<'a> {
+    terms: &'a [MixtureTerm<'a>],
+}
+
+impl<'a> Mixture<'a> {
+    /// The sum of the terms.
+    ///
+    /// # Errors
+    /// [`Error::Length`] without a term, [`Error::Parameter`] for a weight that is not finite and ≥ 0.
+    pub fn new(terms: &'a [MixtureTerm<'a>]) -> Result<Self, Error> {
+        if terms.is_empty() {
+            return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });
+        }
+        for term in terms {
+            Parameter::TermWeight.not_negative(term.weight)?;
+        }
+        Ok(Self { terms })
+    }
+}
+
+impl PreferenceLoss for Mixture<'_> {
+    fn inputs(&self) -> Inputs {
+        let all = self.terms.iter().map(|term| term.loss.inputs()).reduce(Inputs::and);
+        all.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
+    }
+
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
+        let mut terms =
+            self.terms.iter().map(|term| term.loss.evaluate(pair).weighted(term.weight));
+        let first = terms.next().unwrap_or(PairLoss::NAN);
+        terms
+            .fold(first, |sum, term| PairLoss {
+                loss: sum.loss + term.loss,
+                d_chosen: sum.d_chosen + term.d_chosen,
+                d_rejected: sum.d_rejected + term.d_rejected,
+                ..sum
+            })
+            .weighted(1.0)
+    }
+}

@@ -1,0 +1,79 @@
+//! The odds-ratio term of ORPO.
+//!
+//! ```text
+//! p = log π(y_w)/n_w,   q = log π(y_l)/n_l,   P = e^p,   Q = e^q
+//! LO = log(P/(1−P)) − log(Q/(1−Q)) = (p − q) − (log1mexp(p) − log1mexp(q))
+//! L  = λ·softplus(−LO)
+//! ∂L/∂p = −λ·U      ∂L/∂q = λ·U·(1−P)/(1−Q)      U = Q/D,   D = P·(1−Q) + Q·(1−P)
+//! ```
+//!
+//! It is not built from a curve and a score: as P → 1 the slope of the score has a pole, the curve a zero,
+//! and only their product, U, is finite. The pole of ∂L/∂q as Q → 1 is real.
+
+use super::score::mean_sides;
+use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use crate::Error;
+use crate::error::Parameter;
+use crate::math::{log1mexp, softplus};
+
+/// The odds-ratio term of ORPO (Hong et al. 2024, arXiv 2403.07691, eq. 7), reference-free, on means.
+///
+/// TRL, LLaMA-Factory, Liger, mlx-lm-lora, axolotl: λ = 0.1, called `beta` in TRL. The whole loss of ORPO
+/// is NLL + this: add an [`Nll`](crate::Nll) of weight 1 (TRL averages it over prompt and completion).
+/// Implementations with `log1p(-exp(p))` or `log(1 - exp(p))` are −∞ and then NaN for confident answers.
+///
+/// Rewards are λ times the mean log-probs, as TRL's. An answer whose log-prob is exactly 0 has no odds: as
+/// the chosen one it costs nothing, as the rejected one the pair is NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Orpo {
+    lambda: f64,
+}
+
+impl Orpo {
+    /// The term with weight λ.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] unless λ is finite and > 0.
+    pub fn new(lambda: f64) -> Result<Self, Error> {
+        Ok(Self { lambda: Parameter::OddsWeight.positive(lambda)? })
+    }
+
+    /// λ.
+    #[must_use]
+    pub const fn lambda(&self) -> f64 {
+        self.lambda
+    }
+}
+
+impl PreferenceLoss for Orpo {
+    fn inputs(&self) -> Inputs {
+        Inputs { reference: false, tokens: true, offsets: false }
+    }
+
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
+        if pair.has_offset() {
+            return PairLoss::NAN;
+        }
+        let (chosen, rejected) = mean_sides(pair);
+        let (p, q) = (chosen.reward, rejected.reward);
+        let odds = (p - q) - (log1mexp(p) - log1mexp(q));
+        // 1 − P and 1 − Q; U by the quotient of P and Q that is ≤ 1.
+        let (miss_p, miss_q) = (-libm::expm1(p), -libm::expm1(q));
+        let quotient = libm::exp(-(p - q).abs());
+        let u = if p < q {
+            1.0 / (miss_p + quotient * miss_q)
+        } else {
+            quotient / (quotient * miss_p + miss_q)
+        };
+        let step = self.lambda * u;
+        PairLoss {
+            loss: self.lambda * softplus(-odds),
+            reward_chosen: self.lambda * p,
+            reward_rejected: self.lambda * q,
+            margin: self.lambda * (p - q),
+            d_chosen: -(step / chosen.tokens),
+            d_rejected: step * (miss_p / miss_q) / rejected.tokens,
+        }
+        .of(pair)
+    }
+}
