@@ -85,7 +85,12 @@
 
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]
 extern crate alloc;
+// A library on its own needs a panic handler, although nothing in it panics.
+#[cfg(feature = "capi")]
+extern crate std;
 
+#[cfg(feature = "c")]
+pub mod c;
 mod element;
 pub mod error;
 mod gradient;

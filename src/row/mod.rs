@@ -24,6 +24,8 @@ mod block;
 mod finish;
 mod fold;
 mod moments;
+#[cfg(feature = "c")]
+mod parts;
 mod stats;
 mod values;
 
@@ -32,5 +34,7 @@ pub(crate) use finish::Finished;
 pub use finish::RowNorm;
 pub(crate) use moments::Extra;
 pub use moments::{Moments, RowDetails};
+#[cfg(feature = "c")]
+pub(crate) use parts::RowParts;
 pub use stats::RowStats;
 pub(crate) use values::Values;
