@@ -110,6 +110,18 @@ fn every_mistake_is_refused() {
     }
 }
 
+#[test]
+fn the_example_learns() {
+    let source = root().join("examples/c/host.c");
+    for (language, link) in [(Language::C, Link::Static), (Language::C, Link::Shared)] {
+        let program = compile(&source, language, link).unwrap();
+        let lines = run(&program);
+        let (first, last) = (lines.lines().next().unwrap(), lines.lines().last().unwrap());
+        assert!(first.starts_with("step  0: loss 0.6931, margin 0.0000, 0 of 4"), "{first}");
+        assert!(last.ends_with("4 of 4 in order"), "{last}");
+    }
+}
+
 /// Reads and writes of the library itself, not of its caller alone. Valgrind's processor has AVX2 at
 /// most, which is what the library then detects.
 #[test]
