@@ -21,6 +21,11 @@
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
+//! | 4 | … or any [`MarginLoss`] | L = ℓ(z), z = β(difference of scores) − γ − offset |
+//! | 4 | … or any [`SideLoss`]; [`unpaired_loss`] | L = ℓ₁(a) + ℓ₂(b) |
+//! | 4 | … or [`Aot`], [`Orpo`], [`Mixture`], [`PerPair`], … | `docs/losses.md` has them all |
+//! | 4 | [`nll_loss`] | L = −w/N Σ log p of chosen answers |
+//! | 4 | [`Loss`], [`LossName`], [`LossOptions`] | any of them, chosen at run time |
 //! | 5 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
 //! | all | [`preference_step`] | the stages in one call |
 //!
@@ -52,8 +57,9 @@
 //!   (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its log-prob down to −1e-38. The
 //!   one table of bounds, with the worst inputs found, is `tests/common/bounds.rs`;
 //!   [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly rounded on all 2³² inputs.
-//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing), because both go through one
-//!   function whose row results depend on nothing but the row and the arithmetic.
+//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing; other losses their own
+//!   figures, as exactly), because both go through one function whose row results depend on nothing but the row and
+//!   the arithmetic.
 //! - **Same bits.** [`Arithmetic::Portable`] uses + − × ÷ alone and gives the same bits on every
 //!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the crate
 //!   uses. [`Level`] never changes a result. (x87 without SSE, and modes that flush subnormals, are

@@ -7,7 +7,7 @@
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
 use crate::error::{Buffer, check_length};
-use crate::row::{Extra, Finished, Moments, RowDetails, RowNorm, RowStats};
+use crate::row::{Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::span::{self, Span, Targets};
 use crate::{Element, Error, Logits};
@@ -119,39 +119,66 @@ impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
     type Output = NonFinite;
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) -> NonFinite {
+    fn run<S: Simd>(self, s: S) -> NonFinite {
+        // Side by side, eight rows cost little more than one; a row alone takes less memory.
+        if S::WIDE { self.rows::<S, 8>(s) } else { self.rows::<S, 1>(s) }
+    }
+}
+
+impl<E: Element, D: Extra> Tokens<'_, E, D> {
+    #[inline(always)]
+    fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
         let mut bad = NonFinite { first: usize::MAX, count: 0 };
-        let transform = self.logits.transform();
+        let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
+        let mut copies = Copies::new();
+        let (mut folded, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
             for (row, target) in self.targets.scored_rows(span) {
-                let mut stats = RowStats::with_moments(transform, Some(target), self.moments);
-                stats.fold_at(s, self.logits.row(row), 0);
-                let finished = stats.finish();
-                if !finished.norm.is_valid() {
-                    bad = NonFinite { first: bad.first.min(row), count: bad.count + 1 };
+                if let (Some(stats), Some(at)) = (folded.get_mut(count), at.get_mut(count)) {
+                    *at = row;
+                    *stats =
+                        RowStats::with_moments(self.logits.transform(), Some(target), self.moments);
+                    stats.fold_at(s, self.logits.row(row), 0, &mut copies);
+                    count += 1;
                 }
-                self.out.write(row, &finished);
-                if let Some(details) = self.out.details.as_deref_mut()
-                    && let Some(to) = details.get_mut(row)
-                {
-                    D::record(&stats, to);
+                if count == B {
+                    self.out.write(&folded, &at, &mut bad);
+                    count = 0;
                 }
             }
+        }
+        if let Some(folded) = folded.get(..count) {
+            self.out.write::<D, B>(folded, &at, &mut bad);
         }
         bad
     }
 }
 
 impl TokenOut<'_> {
+    /// The results of up to B rows.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
-    fn write(&mut self, row: usize, finished: &Finished) {
-        if let Some(to) = self.log_probs.get_mut(row) {
-            // −0, where log p underflows, becomes 0.
-            *to = finished.log_prob as f32 + 0.0;
-        }
-        if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
-            *to = finished.norm;
+    fn write<D: Extra, const B: usize>(
+        &mut self,
+        folded: &[RowStats<D>],
+        at: &[usize; B],
+        bad: &mut NonFinite,
+    ) {
+        let finished = finish_rows::<D, B>(folded);
+        for ((stats, finished), &row) in folded.iter().zip(finished).zip(at) {
+            if !finished.norm.is_valid() {
+                *bad = NonFinite { first: bad.first.min(row), count: bad.count + 1 };
+            }
+            if let Some(to) = self.log_probs.get_mut(row) {
+                // −0, where log p underflows, becomes 0.
+                *to = finished.log_prob as f32 + 0.0;
+            }
+            if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
+                *to = finished.norm;
+            }
+            if let Some(to) = self.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
+                D::record(stats, to);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::batch::Column;
 use crate::row::Values;
 use crate::simd::exp::Exp;
+use crate::simd::quad::{QUAD, Quad, quads, quads_mut};
 use crate::simd::tanh::tanh_slope;
 use crate::simd::{LANES, Simd};
 use crate::{Element, Transform};
@@ -11,55 +12,92 @@ use crate::{Element, Transform};
 pub(super) struct Map<S: Simd> {
     exp: Exp<S>,
     values: Values<S>,
-    /// −c · slope / Z without its power of two, in ±[2, 4); 0 where the row has no gradient.
-    factor: S::F,
+    /// −c · slope / Z · e^f in powers of f, without its power of two: the first in ±[2, 4).
+    powers: [S::F; 6],
     /// Whether y = x without a shift.
     pub(super) short: bool,
 }
 
 impl<S: Simd> Map<S> {
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "the one rounding of the row's factor")]
     pub(super) fn new(s: S, transform: Transform, column: &Column) -> Self {
         let norm = column.norm;
+        let short = transform.is_none() && norm.shift.to_bits() == 0;
+        let drift = if short { Exp::<S>::drift::<true>(norm.exponent) } else { 0.0 };
         let factor = -column.coefficient * transform.slope() * f64::from(norm.inverse);
-        let (half, power) = libm::frexp(factor);
+        let (half, power) = libm::frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
-        Self {
-            exp: Exp::new(s, transform.factor(), exponent),
-            values: Values::new(s, transform, norm.shift),
-            factor: s.splat((4.0 * half) as f32),
-            short: transform.is_none() && norm.shift.to_bits() == 0,
-        }
+        let exp = if short {
+            Exp::new::<true>(s, 1.0, exponent)
+        } else {
+            Exp::new::<false>(s, transform.factor(), exponent)
+        };
+        let (values, powers) = (Values::new(s, transform, norm.shift), Exp::powers(s, 4.0 * half));
+        Self { exp, values, powers, short }
     }
 
+    /// M vectors of gradients.
     #[inline(always)]
-    fn apply<const UNIT: bool>(&self, s: S, x: S::F) -> S::F {
-        let d = if UNIT { x } else { s.sub(self.values.value(s, x), self.values.shift) };
-        let (scale, w) = self.exp.eval::<UNIT>(s, d);
-        let scale = s.mul(self.factor, scale);
-        let y = s.mul_add(w, scale, scale);
-        match self.values.inner {
-            Some(inner) if !UNIT => s.mul(y, tanh_slope(s, s.mul(x, inner))),
-            _ => y,
+    fn apply<const UNIT: bool, E: Element, const M: usize>(
+        &self,
+        s: S,
+        vectors: &[[E; LANES]; M],
+    ) -> [S::F; M] {
+        let mut d = [s.splat(0.0); M];
+        for (d, vector) in d.iter_mut().zip(vectors) {
+            *d = E::load(s, vector);
         }
+        let x = d;
+        if !UNIT {
+            for d in &mut d {
+                *d = s.sub(self.values.value(s, *d), self.values.shift);
+            }
+        }
+        let (scale, f) = self.exp.split::<UNIT, M>(s, d);
+        let [c, c2, c3, c4, c5, c6] = self.powers;
+        let mut p = f;
+        for p in &mut p {
+            *p = s.mul_add(c6, *p, c5);
+        }
+        for (p, &f) in p.iter_mut().zip(&f) {
+            *p = s.mul_add(*p, f, c4);
+        }
+        for (p, &f) in p.iter_mut().zip(&f) {
+            *p = s.mul_add(*p, f, c3);
+        }
+        for (p, &f) in p.iter_mut().zip(&f) {
+            *p = s.mul_add(*p, f, c2);
+        }
+        for (p, &f) in p.iter_mut().zip(&f) {
+            *p = s.mul_add(*p, f, c);
+        }
+        for (p, &f) in p.iter_mut().zip(&f) {
+            *p = s.mul_add(*p, f, c);
+        }
+        for ((p, scale), x) in p.iter_mut().zip(scale).zip(x) {
+            *p = s.mul(*p, scale);
+            if let Some(inner) = self.values.inner
+                && !UNIT
+            {
+                *p = s.mul(*p, tanh_slope(s, s.mul(x, inner)));
+            }
+        }
+        p
     }
 
-    /// A row in place. The last vector, filled up with masked columns, goes through a copy.
+    /// A row in place. The last quad, filled up with masked columns, goes through a copy.
     #[inline(always)]
     fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E]) {
-        let (whole, rest) = row.as_chunks_mut::<LANES>();
-        for chunk in whole {
-            let y = self.apply::<UNIT>(s, E::load(s, chunk));
-            E::store(s, y, chunk);
+        let (quads, rest) = quads_mut(row);
+        for quad in quads {
+            store(s, self.apply::<UNIT, E, QUAD>(s, quad), quad);
         }
         if !rest.is_empty() {
-            let mut tail = [E::NEG_INFINITY; LANES];
-            copy(rest, &mut tail);
-            let y = self.apply::<UNIT>(s, E::load(s, &tail));
-            E::store(s, y, &mut tail);
-            copy(&tail, rest);
+            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
+            copy(rest, tail.as_flattened_mut());
+            store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
+            copy(tail.as_flattened(), rest);
         }
     }
 
@@ -71,19 +109,25 @@ impl<S: Simd> Map<S> {
         from: &[E],
         to: &mut [O],
     ) {
-        let (whole, rest) = from.as_chunks::<LANES>();
-        let (whole_out, rest_out) = to.as_chunks_mut::<LANES>();
-        for (chunk, out) in whole.iter().zip(whole_out) {
-            let y = self.apply::<UNIT>(s, E::load(s, chunk));
-            O::store(s, y, out);
+        let (quads, rest) = quads(from);
+        let (quads_out, rest_out) = quads_mut(to);
+        for (quad, out) in quads.iter().zip(quads_out) {
+            store(s, self.apply::<UNIT, E, QUAD>(s, quad), out);
         }
         if !rest.is_empty() {
-            let mut tail = [E::NEG_INFINITY; LANES];
-            copy(rest, &mut tail);
-            let mut tail_out = [O::ZERO; LANES];
-            O::store(s, self.apply::<UNIT>(s, E::load(s, &tail)), &mut tail_out);
-            copy(&tail_out, rest_out);
+            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
+            copy(rest, tail.as_flattened_mut());
+            let mut tail_out = [[O::ZERO; LANES]; QUAD];
+            store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail_out);
+            copy(tail_out.as_flattened(), rest_out);
         }
+    }
+}
+
+#[inline(always)]
+fn store<S: Simd, O: Element>(s: S, ys: [S::F; QUAD], out: &mut Quad<O>) {
+    for (y, out) in ys.into_iter().zip(out) {
+        O::store(s, y, out);
     }
 }
 

@@ -18,5 +18,6 @@
 mod double;
 mod double_double;
 pub mod f32;
+pub(crate) mod settle;
 
 pub use double::{log_sigmoid, log1mexp, logaddexp, sigmoid, softplus};

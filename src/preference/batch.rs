@@ -92,7 +92,7 @@ pub struct PairOut<'a> {
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
 ///
-/// `loss` is a reference to any [`PreferenceLoss`], a [`PerPair`](crate::PerPair), or a loss of the
+/// `loss` is a reference to any [`PreferenceLoss`](crate::PreferenceLoss), a [`PerPair`](crate::PerPair), or a loss of the
 /// whole batch ([`Aot::over`](crate::Aot::over)). `d_log_probs` is filled with
 /// `∂(Σ L / divisor)/∂log π(y)` over the pairs that name a sequence, in pair order.
 ///

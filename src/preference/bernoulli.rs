@@ -41,13 +41,7 @@ impl Curve for ForwardGapCurve {
 
 impl Curve for BackwardGapCurve {
     fn tangent(&self, z: f64) -> Tangent {
-        let distance = z - self.gap;
-        // σ(z) − σ(Δ) as a product, by the exponential that is ≤ 1.
-        let slope = if distance < 0.0 {
-            sigmoid(self.gap) * sigmoid(-z) * libm::expm1(distance)
-        } else {
-            -(sigmoid(z) * sigmoid(-self.gap) * libm::expm1(-distance))
-        };
+        let slope = sigmoid_difference(z, self.gap, z - self.gap);
         Tangent { value: divergence(self.gap, z), slope }
     }
 }
@@ -55,6 +49,16 @@ impl Curve for BackwardGapCurve {
 impl Curve for SquareGapCurve {
     fn tangent(&self, z: f64) -> Tangent {
         self.0.tangent(z)
+    }
+}
+
+/// σ(p) − σ(q) as a product, by the exponential that is ≤ 1; `distance` is p − q, which the caller may know
+/// better than by subtraction.
+pub(super) fn sigmoid_difference(p: f64, q: f64, distance: f64) -> f64 {
+    if distance < 0.0 {
+        sigmoid(q) * sigmoid(-p) * libm::expm1(distance)
+    } else {
+        -(sigmoid(p) * sigmoid(-q) * libm::expm1(-distance))
     }
 }
 
@@ -123,7 +127,9 @@ impl Exo {
         let gap = libm::log1p(-epsilon) - libm::log(epsilon);
         Self::scaled(beta, ForwardGapCurve { gap }, LogRatio::default())
     }
+}
 
+impl RpoForward {
     /// RPO, forward, with the reward gap Δ.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! tails are flat: a hopeless pair pulls as little as a learnt one, which makes these losses robust to
 //! wrong labels.
 
+use super::bernoulli::sigmoid_difference;
 use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss, SideLoss, Tangent};
 use crate::Error;
 use crate::error::Parameter;
@@ -32,7 +33,7 @@ impl Tangent {
     }
 }
 
-/// Kahneman–Tversky optimization (Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8), for answers that are
+/// Kahneman–Tversky optimization (Ethayarajh et al. 2024, arXiv 2402.01306), for answers that are
 /// desirable or undesirable on their own.
 ///
 /// ```text
@@ -154,8 +155,13 @@ impl PreferenceLoss for ApoDown {
             return PairLoss::NAN;
         }
         let (a, b) = pair.log_ratios();
-        let (chosen, margin) = (bounded(self.beta, a), bounded(self.beta, b - a));
-        let d = (chosen.slope - margin.slope, margin.slope);
-        PairLoss::of_log_ratios(self.beta, (a, b), chosen.value + margin.value, d).of(pair)
+        let beta = self.beta;
+        let (chosen, margin) = (bounded(beta, a), bounded(beta, b - a));
+        // s(x) − s(z), s = σ·(1 − σ), is (σ(x) − σ(z))·(σ(−z) − σ(x)): near 0 both slopes are ¼.
+        let (x, z) = (beta * a, beta * (a - b));
+        let first = sigmoid_difference(x, z, beta * b);
+        let second = sigmoid_difference(-z, x, beta * (b - 2.0 * a));
+        let d = (beta * (first * second), margin.slope);
+        PairLoss::of_log_ratios(beta, (a, b), chosen.value + margin.value, d).of(pair)
     }
 }

@@ -40,7 +40,7 @@ pub type Hinge = MarginLoss<HingeCurve, LogRatio>;
 /// The original calibration loss of `SLiC`-HF (Zhao et al. 2023, arXiv 2305.10425), without a
 /// reference: `max(0, δ − log π(y_w) + log π(y_l))`.
 ///
-/// HALOs: `slic`, δ = 1. Its regulariser λ·(−log π(y_w)), λ = 0.1 there, is an [`Nll`](crate::Nll) term.
+/// HALOs: `slic`, δ = 1. Its regulariser −λ·log π of the chosen answer, λ = 0.1 there, is an [`Nll`](crate::Nll) term.
 /// There is no β: rewards are log-probs.
 pub type Slic = MarginLoss<HingeCurve, LogProb>;
 
@@ -68,7 +68,9 @@ impl Slic {
         let delta = Parameter::SlicMargin.positive(delta)?;
         Self::scaled(1.0, HingeCurve { delta }, LogProb)
     }
+}
 
+impl CpoHinge {
     /// The hinge loss of rewards β·log π: δ = 1, times β.
     ///
     /// # Errors

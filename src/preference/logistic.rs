@@ -60,7 +60,7 @@ impl Curve for RobustCurve {
 /// has its minimum at σ(z) = 1 − ε instead of pushing z to infinity.
 ///
 /// Trainers differ in what `label_smoothing` does to their `sigmoid` loss: TRL up to 0.28, torchtune and
-/// OpenRLHF compute this one; TRL from 0.29 on and Liger ignore it. Their `robust` is another loss,
+/// `OpenRLHF` compute this one; TRL from 0.29 on and Liger ignore it. Their `robust` is another loss,
 /// [`Robust`].
 ///
 /// # Example

@@ -18,7 +18,7 @@ pub enum LossName {
     Hinge,
     /// `ipo`: [`Ipo`](crate::Ipo), on means.
     Ipo,
-    /// `ipo_sum`: [`IpoSum`](crate::IpoSum), the `ipo` of the original code and of OpenRLHF.
+    /// `ipo_sum`: [`IpoSum`](crate::IpoSum), the `ipo` of the original code and of `OpenRLHF`.
     IpoSum,
     /// `exo_pair`: [`Exo`](crate::Exo)
     Exo,

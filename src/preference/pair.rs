@@ -97,7 +97,7 @@ impl PairLogProbs {
         self.offset.is_nan() || self.offset.abs() > 0.0
     }
 
-    /// a = log π(y_w) − log π_ref(y_w) and b, the same of `y_l`. Formed before anything is subtracted
+    /// `a = log π(y_w) − log π_ref(y_w)` and b, the same of `y_l`. Formed before anything is subtracted
     /// from anything else: where policy and reference agree they are exactly 0.
     pub(super) fn log_ratios(&self) -> (f64, f64) {
         (self.policy_chosen - self.reference_chosen, self.policy_rejected - self.reference_rejected)

@@ -32,7 +32,7 @@ pub trait Sealed {}
 /// Two answers under a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// s(y_w) − s(y_l)
+    /// `s(y_w) − s(y_l)`
     pub(super) difference: f64,
     pub(super) chosen: Side,
     pub(super) rejected: Side,

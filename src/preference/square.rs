@@ -31,7 +31,7 @@ pub type Ipo = MarginLoss<SquareCurve, MeanLogRatio>;
 
 /// IPO on summed log-ratios: `(a − b − 1/(2β))²`.
 ///
-/// What the original DPO code, OpenRLHF, and TRL's online trainers compute under the name `ipo`.
+/// What the original DPO code, `OpenRLHF`, and TRL's online trainers compute under the name `ipo`.
 pub type IpoSum = MarginLoss<SquareCurve, LogRatio>;
 
 /// IPO on mean log-probs without a reference: `ipo` in TRL's CPO trainer.

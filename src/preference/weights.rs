@@ -194,7 +194,7 @@ pub fn odpo_offset(alpha: f64, score_gap: f64) -> Result<f64, Error> {
 /// z = β·(a − b) + α·(n_w − n_l)
 /// ```
 ///
-/// The sign is often confused. At α > 0 a *longer* winner (n_w > n_l) has a larger z: it is already counted
+/// The sign is often confused. At α > 0 a *longer* winner (`n_w > n_l`) has a larger z: it is already counted
 /// as ahead for its length, so its gradient is weaker, and the policy learns less from preferences that length
 /// explains. A shorter winner is pushed harder.
 ///

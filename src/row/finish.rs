@@ -2,6 +2,7 @@
 
 use super::moments::{Extra, Moments, RowDetails};
 use super::stats::{Reference, RowStats};
+use crate::math::settle;
 use crate::simd::exp::LN_2;
 
 /// What the backward needs of a row: its normaliser, and 1 − p of its target. 16 bytes.
@@ -36,6 +37,7 @@ impl RowNorm {
 }
 
 /// All that a complete row has to say.
+#[derive(Clone, Copy)]
 pub(crate) struct Finished {
     pub(crate) log_prob: f64,
     pub(crate) norm: RowNorm,
@@ -141,24 +143,76 @@ impl<D: Extra> RowStats<D> {
     }
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
-    #[allow(clippy::cast_possible_truncation, reason = "norms are stored in f32")]
     pub(crate) fn finish(&self) -> Finished {
-        let Some(total) = self.total() else {
-            return Finished { log_prob: f64::NAN, norm: RowNorm::INVALID };
-        };
-        let (log_prob, rest) = total.target_log_prob();
+        let [finished] = finish_rows(core::slice::from_ref(self));
+        finished
+    }
+
+    /// (rest, target's distance) of a row whose target neither vanishes beside the rest nor the rest
+    /// beside it.
+    #[inline(always)]
+    fn plain(&self) -> Option<(f64, f64)> {
+        let distance = self.target_distance(self.reference?);
+        let plain = distance.abs() < 600.0 && self.rest > 0.0 && self.rest < f64::INFINITY;
+        plain.then_some((self.rest, distance))
+    }
+
+    /// The results of any row.
+    #[cold]
+    #[inline(never)]
+    fn finish_apart(&self) -> Finished {
+        match self.total() {
+            None => Finished { log_prob: f64::NAN, norm: RowNorm::INVALID },
+            Some(total) => {
+                let (log_prob, rest) = total.target_log_prob();
+                Finished { log_prob, norm: RowNorm::new(total.reference, total.sum, rest) }
+            }
+        }
+    }
+}
+
+impl RowNorm {
+    /// Of a row with a finite sum, relative to its reference; `rest` is 1 − p of the target.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "norms are stored in f32")]
+    fn new(reference: Reference, sum: f64, rest: f64) -> Self {
         // sum = mantissa · 2^power, mantissa in [1, 2): a normal number, so its bits say both.
-        let bits = total.sum.to_bits();
+        let bits = sum.to_bits();
         let power = (bits >> 52) as i32 - 1023;
         let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | 1.0_f64.to_bits());
-        let norm = RowNorm {
-            shift: total.reference.shift,
-            exponent: total.reference.exponent + power,
+        Self {
+            shift: reference.shift,
+            exponent: reference.exponent + power,
             inverse: (1.0 / mantissa) as f32,
             rest: rest as f32,
-        };
-        Finished { log_prob, norm }
+        }
     }
+}
+
+/// The results of up to B rows side by side: a row's are the same in any company.
+#[inline(always)]
+#[allow(private_bounds, reason = "sealed: () and Moments")]
+pub(crate) fn finish_rows<D: Extra, const B: usize>(rows: &[RowStats<D>]) -> [Finished; B] {
+    let (mut rest, mut distance) = ([1.0; B], [0.0; B]);
+    for ((row, rest), distance) in rows.iter().zip(&mut rest).zip(&mut distance) {
+        (*rest, *distance) = row.plain().unwrap_or((1.0, 0.0));
+    }
+    let (mut sum, mut q) = (settle::exp(distance), rest);
+    for ((sum, q), rest) in sum.iter_mut().zip(&mut q).zip(rest) {
+        (*sum, *q) = (rest + *sum, rest / *sum);
+    }
+    let ln = settle::ln_1p(q);
+    let mut found = [Finished { log_prob: f64::NAN, norm: RowNorm::INVALID }; B];
+    let figures = sum.into_iter().zip(q).zip(ln);
+    for ((row, found), ((sum, q), ln)) in rows.iter().zip(&mut found).zip(figures) {
+        *found = match row.reference {
+            Some(reference) if row.plain().is_some() => {
+                Finished { log_prob: -ln, norm: RowNorm::new(reference, sum, q / (1.0 + q)) }
+            }
+            _ => row.finish_apart(),
+        };
+    }
+    found
 }
 
 impl Total {

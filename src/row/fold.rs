@@ -1,24 +1,32 @@
 //! The loop: blocks of a tile, summed relative to a reference.
 
-use super::block::{BLOCK, Block, Blocks, QUAD};
+use super::block::{BLOCK, Block, Blocks, Copies, fill_up};
 use super::moments::{BlockMoments, Extra};
 use super::stats::{Reference, RowStats};
 use super::values::{Values, value_of};
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
+use crate::simd::quad::{QUAD, Quad, quads};
 use crate::simd::{LANES, Simd};
 
 /// How far, in powers of two, a block's maximum may exceed the reference before it is done again.
 /// More would cost the entropy: its terms are distances to the reference, rounded in f32.
 const HEADROOM: i32 = 8;
 
-/// Keeps the sum of 32 values of any size below f32's largest; exact above 2^−120.
+/// Keeps the sum of 32 values of any size below f32's largest, where the plain sum is not; exact above
+/// 2^−120.
 const TOTAL_SCALE: f32 = 1.0 / 64.0;
 
 impl<D: Extra> RowStats<D> {
     /// The fold inside a level: the kernel's body.
     #[inline(always)]
-    pub(crate) fn fold_at<S: Simd, E: Element>(&mut self, s: S, tile: &[E], first_column: u32) {
+    pub(crate) fn fold_at<S: Simd, E: Element>(
+        &mut self,
+        s: S,
+        tile: &[E],
+        first_column: u32,
+        copies: &mut Copies<E>,
+    ) {
         let hole = self
             .target
             .and_then(|target| target.checked_sub(first_column))
@@ -31,18 +39,19 @@ impl<D: Extra> RowStats<D> {
             }
             self.target_value = Some(value_of(s, self.transform, x.to_f32()));
         }
-        let mut blocks = Blocks { tile, hole, at: 0 };
+        let mut blocks = Blocks::new(tile, hole, copies);
         let mut overflowed = false;
         while let Some(block) = blocks.block() {
             // A block whose maximum is far above the reference is done again relative to itself,
             // where nothing overflows; one without a number is left out.
             let known = if overflowed { None } else { self.reference };
-            let reference = if known.is_some() { known } else { self.start(s, &block) };
+            let reference = if known.is_some() { known } else { self.start(s, &block, overflowed) };
             let Some(reference) = reference else {
                 // All masked, but perhaps for the target.
-                let masked = self.target_value.filter(|_| block.is_target_alone());
+                let alone = block.elements.len() == 1;
+                let masked = self.target_value.filter(|_| alone && hole == Some(blocks.at));
                 let total = masked.map_or(f64::NEG_INFINITY, f64::from);
-                self.moments.add(&BlockMoments { total, ..BlockMoments::EMPTY });
+                self.moments.add(&BlockMoments { total, ..BlockMoments::default() });
                 blocks.at += BLOCK;
                 overflowed = false;
                 continue;
@@ -56,20 +65,29 @@ impl<D: Extra> RowStats<D> {
         self.columns += tile.len() as u64;
     }
 
-    /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
-    /// has become NaN, for good). The target is left out: however far it leads, the rest must not
-    /// vanish beside it.
+    /// Chooses the reference from a block, all of it if asked, else its first quad that is not masked:
+    /// `None` if there is none, or none of numbers (then the sum has become NaN, for good). The target is
+    /// left out: however far it leads, the rest must not vanish beside it.
     #[inline(always)]
-    fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
+    fn start<S: Simd, E: Element>(
+        &mut self,
+        s: S,
+        block: &Block<'_, E>,
+        all: bool,
+    ) -> Option<Reference> {
         let values = Values::new(s, self.transform, 0.0);
-        let mut top = s.splat(f32::NEG_INFINITY);
-        let mut patch = [[E::NEG_INFINITY; LANES]; QUAD];
-        for q in 0..block.quads() {
-            for chunk in block.masked(q, &mut patch) {
-                top = s.max(top, values.value(s, E::load(s, chunk)));
+        let mut top = match block.masked {
+            [[quad, ..], ..] | [_, [quad, ..], ..] if !all => top_of(s, quad, &values),
+            _ => f32::NEG_INFINITY,
+        };
+        if top == f32::NEG_INFINITY {
+            for quad in block.masked.into_iter().flatten() {
+                top = top.max(top_of(s, quad, &values));
+                if top > f32::NEG_INFINITY && !all {
+                    break;
+                }
             }
         }
-        let top = largest(s, top);
         if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
             self.rest = f64::NAN;
             return None;
@@ -92,11 +110,12 @@ impl<D: Extra> RowStats<D> {
         reference: Reference,
     ) -> bool {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
-        let exp = Exp::new(s, factor, reference.exponent);
+        let exp = Exp::new::<UNIT>(s, factor, reference.exponent);
         let values = Values::new(s, self.transform, reference.shift);
         let ceiling = f64::from(reference.exponent + HEADROOM) * LN_2 / factor;
         let ceiling = s.splat((f64::from(reference.shift) + ceiling) as f32);
         let middle = (f64::from(reference.exponent) * LN_2 / factor) as f32;
+        let drift = 1.0 + Exp::<S>::drift::<UNIT>(reference.exponent);
         // From the distance to `middle` to the distance to the reference.
         let correction = factor * f64::from(middle) - f64::from(reference.exponent) * LN_2;
         while let Some(block) = blocks.block() {
@@ -104,21 +123,28 @@ impl<D: Extra> RowStats<D> {
             if s.any_gt(sums.top, ceiling) {
                 return true;
             }
-            let rest = s.sum_f64(sums.scales, sums.mantissas);
+            let mantissas = Exp::<S>::restored::<UNIT>(s, sums.scales, sums.mantissas);
+            let rest = s.sum_f64(sums.scales, mantissas) * drift;
             self.rest += rest;
             if D::ON {
                 let zero = s.splat(0.0);
-                let top = largest(s, sums.top);
-                let leads = self.moments.add(&BlockMoments {
-                    about: factor * s.sum_f64(sums.about, zero) + correction * rest,
-                    squares: s.sum_f64(sums.squares, zero),
-                    total: s.sum_f64(sums.total, zero) / f64::from(TOTAL_SCALE),
-                    top,
+                let mut total =
+                    s.sum_f64(block_total::<S, E, UNIT, false>(s, &block, &values), zero);
+                if !total.is_finite() {
+                    total = s.sum_f64(block_total::<S, E, UNIT, true>(s, &block, &values), zero);
+                    total /= f64::from(TOTAL_SCALE);
+                }
+                let leads = s.any_gt(sums.top, s.splat(self.moments.top()));
+                self.moments.add(&BlockMoments {
+                    about: factor * s.sum_f64(sums.about, zero) * drift + correction * rest,
+                    squares: s.sum_f64(sums.squares, zero) * drift * drift,
+                    total,
                 });
                 if leads {
-                    let column =
-                        low_u32(blocks.at).saturating_add(low_u32(block.position(s, &values, top)));
-                    self.moments.lead(first_column.saturating_add(column));
+                    let top = largest(s, sums.top);
+                    let column = low_u32(block.position(s, &values, top));
+                    let column = low_u32(blocks.at).saturating_add(column);
+                    self.moments.lead(top, first_column.saturating_add(column));
                 }
             }
             blocks.at += BLOCK;
@@ -142,8 +168,6 @@ struct BlockSums<F> {
     about: F,
     /// Σ term²
     squares: F,
-    /// `TOTAL_SCALE` · Σ v of all columns, the target's too
-    total: F,
 }
 
 /// The loop.
@@ -162,50 +186,88 @@ fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
         top: s.splat(f32::NEG_INFINITY),
         about: zero,
         squares: zero,
-        total: zero,
     };
-    let mut patch = [[E::NEG_INFINITY; LANES]; QUAD];
-    for q in 0..block.quads() {
-        let (mut scales, mut mantissas) = (zero, zero);
-        for chunk in block.masked(q, &mut patch) {
-            let x = E::load(s, chunk);
-            let v = if UNIT { x } else { values.value(s, x) };
-            let d = if UNIT { x } else { s.sub(v, values.shift) };
-            sums.top = s.max(sums.top, v);
-            let (scale, w) = exp.eval::<UNIT>(s, d);
-            scales = s.add(scales, scale);
-            mantissas = s.mul_add(w, scale, mantissas);
-            if D::ON {
-                let term = s.mul_add(w, scale, scale);
-                let distance = s.sub(exp.bounded(s, d), middle);
-                sums.about = s.mul_add(term, distance, sums.about);
-                sums.squares = s.mul_add(term, term, sums.squares);
-            }
-        }
-        let sum = s.add(sums.scales, scales);
-        // What the addition rounded away, exactly unless the quad outweighs the sum.
-        let lost = s.sub(scales, s.sub(sum, sums.scales));
-        sums.scales = sum;
-        sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
-        if D::ON {
-            for chunk in block.unmasked(q, &mut patch) {
-                let x = E::load(s, chunk);
-                let v = if UNIT { x } else { values.value(s, x) };
-                sums.total = s.mul_add(v, s.splat(TOTAL_SCALE), sums.total);
-            }
+    for run in block.masked {
+        for quad in run {
+            sum_quad::<S, E, D, UNIT>(s, quad, exp, values, middle, &mut sums);
         }
     }
     sums
 }
 
-/// The largest lane, NaN left out. In halves: sixteen dependent comparisons would cost a short row more
-/// than its logits.
+/// Σ v of all columns, the target's too; times `TOTAL_SCALE` if `SCALED`.
+#[inline(always)]
+fn block_total<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
+    s: S,
+    block: &Block<'_, E>,
+    values: &Values<S>,
+) -> S::F {
+    // Four sums, because one would wait for itself.
+    let mut totals = [s.splat(0.0); QUAD];
+    let (whole, rest) = quads(block.elements);
+    let mut last = [[E::ZERO; LANES]; QUAD];
+    fill_up(rest, &mut last, E::ZERO);
+    for quad in whole.iter().chain(core::iter::once(&last)) {
+        for (total, vector) in totals.iter_mut().zip(quad) {
+            let x = E::load(s, vector);
+            let v = if UNIT { x } else { values.value(s, x) };
+            *total = s.add(*total, if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v });
+        }
+    }
+    let [a, b, c, d] = totals;
+    s.add(s.add(a, b), s.add(c, d))
+}
+
+/// Four vectors' share of the sums.
+#[inline(always)]
+fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
+    s: S,
+    quad: &Quad<E>,
+    exp: &Exp<S>,
+    values: &Values<S>,
+    middle: S::F,
+    sums: &mut BlockSums<S::F>,
+) {
+    let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
+    let mut d = [s.splat(0.0); QUAD];
+    for (d, vector) in d.iter_mut().zip(quad) {
+        let x = E::load(s, vector);
+        let v = if UNIT { x } else { values.value(s, x) };
+        sums.top = s.max(sums.top, v);
+        *d = if UNIT { x } else { s.sub(v, values.shift) };
+    }
+    let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
+    let w = exp.w(s, f);
+    for ((scale, w), d) in scale.into_iter().zip(w).zip(d) {
+        scales = s.add(scales, scale);
+        mantissas = s.mul_add(w, scale, mantissas);
+        if D::ON {
+            let term = s.mul_add(w, scale, scale);
+            let distance = s.sub(exp.bounded(s, d), middle);
+            sums.about = s.mul_add(term, distance, sums.about);
+            sums.squares = s.mul_add(term, term, sums.squares);
+        }
+    }
+    let sum = s.add(sums.scales, scales);
+    // What the addition rounded away, exactly unless the quad outweighs the sum.
+    let lost = s.sub(scales, s.sub(sum, sums.scales));
+    sums.scales = sum;
+    sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
+}
+
+/// The largest value of a quad, NaN left out.
+#[inline(always)]
+fn top_of<S: Simd, E: Element>(s: S, quad: &Quad<E>, values: &Values<S>) -> f32 {
+    let mut top = s.splat(f32::NEG_INFINITY);
+    for vector in quad {
+        top = s.max(top, values.value(s, E::load(s, vector)));
+    }
+    largest(s, top)
+}
+
+/// The largest lane, NaN left out.
 #[inline(always)]
 fn largest<S: Simd>(s: S, a: S::F) -> f32 {
-    // `f32::max` prefers numbers to NaN.
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = s.to_array(a);
-    let (a, b, c, d) = (a.max(i), b.max(j), c.max(k), d.max(l));
-    let (e, f, g, h) = (e.max(m), f.max(n), g.max(o), h.max(p));
-    let top = (a.max(e).max(c.max(g))).max(b.max(f).max(d.max(h)));
+    let top = s.largest(a);
     if top.is_nan() { f32::NEG_INFINITY } else { top }
 }

@@ -6,8 +6,8 @@
 //!
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
 //! differs in that
-//! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the first block's maximum
-//!    (the row's own maximum is not needed), and a block that turns out more than 2^8 above it is
+//! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the maximum of the first
+//!    64 columns (the row's own maximum is not needed), and a block that turns out more than 2^8 above it is
 //!    done again with a better N, which rescales what came before by an exact power of two;
 //! 2. the target is left out of the sum and held apart, so 1 − p(target) = rest/Z never cancels: a
 //!    confident token keeps the relative accuracy of its small log-prob;
@@ -18,7 +18,9 @@
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) are folded relative to one
-//!    of their own logits instead of 0; the difference is exact wherever it matters.
+//!    of their own logits instead of 0; the difference is exact wherever it matters;
+//! 6. short rows are finished eight side by side where the level is wide: exponential, logarithm and
+//!    divisions of one row alone would cost more than 256 logits.
 
 mod block;
 mod finish;
@@ -30,8 +32,9 @@ mod stats;
 mod values;
 
 pub use block::BLOCK;
-pub(crate) use finish::Finished;
+pub(crate) use block::Copies;
 pub use finish::RowNorm;
+pub(crate) use finish::finish_rows;
 pub(crate) use moments::Extra;
 pub use moments::{Moments, RowDetails};
 #[cfg(feature = "c")]

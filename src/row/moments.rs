@@ -41,18 +41,11 @@ pub struct RowDetails {
 }
 
 /// One block's share of the moments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BlockMoments {
     pub(super) about: f64,
     pub(super) squares: f64,
     pub(super) total: f64,
-    /// The block's largest value.
-    pub(super) top: f32,
-}
-
-impl BlockMoments {
-    pub(super) const EMPTY: Self =
-        Self { about: 0.0, squares: 0.0, total: 0.0, top: f32::NEG_INFINITY };
 }
 
 /// What a fold collects beside the sum: nothing, or [`Moments`].
@@ -61,10 +54,12 @@ pub trait Extra: Copy {
     const ON: bool;
     /// Nothing yet.
     const NONE: Self;
-    /// Adds a block's share; whether its largest value leads the row.
-    fn add(&mut self, block: &BlockMoments) -> bool;
-    /// Says in which column the leading value stands.
-    fn lead(&mut self, column: u32);
+    /// Adds a block's share.
+    fn add(&mut self, block: &BlockMoments);
+    /// The largest value so far.
+    fn top(&self) -> f32;
+    /// A larger one, and its column.
+    fn lead(&mut self, top: f32, column: u32);
     /// Adds what another part of the row collected.
     fn merge(&mut self, other: &Self);
     /// Moves to a reference `ln` nats lower; `rest` is the sum before.
@@ -78,11 +73,14 @@ impl Extra for () {
     const NONE: Self = ();
 
     #[inline(always)]
-    fn add(&mut self, _: &BlockMoments) -> bool {
-        false
+    fn add(&mut self, _: &BlockMoments) {}
+
+    #[inline(always)]
+    fn top(&self) -> f32 {
+        f32::INFINITY
     }
 
-    fn lead(&mut self, _: u32) {}
+    fn lead(&mut self, _: f32, _: u32) {}
 
     fn merge(&mut self, (): &Self) {}
 
@@ -97,19 +95,19 @@ impl Extra for Moments {
         Self { about: 0.0, squares: 0.0, total: 0.0, top: f32::NEG_INFINITY, top_column: u32::MAX };
 
     #[inline(always)]
-    fn add(&mut self, block: &BlockMoments) -> bool {
+    fn add(&mut self, block: &BlockMoments) {
         self.about += block.about;
         self.squares += block.squares;
         self.total += block.total;
-        let leads = block.top > self.top;
-        if leads {
-            self.top = block.top;
-        }
-        leads
     }
 
-    fn lead(&mut self, column: u32) {
-        self.top_column = column;
+    #[inline(always)]
+    fn top(&self) -> f32 {
+        self.top
+    }
+
+    fn lead(&mut self, top: f32, column: u32) {
+        (self.top, self.top_column) = (top, column);
     }
 
     fn merge(&mut self, other: &Self) {

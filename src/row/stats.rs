@@ -1,9 +1,13 @@
 //! The statistics of a row: what they hold, how tiles are folded in, how parts merge.
 
+use super::block::Copies;
 use super::moments::Extra;
 use crate::simd::exp::{LN_2, MAX_EXPONENT};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Error, Transform};
+
+/// 1.5 · 2⁵²: what is added to it is rounded to an integer.
+const ROUND_F64: f64 = 6_755_399_441_055_744.0;
 
 /// Sums are kept relative to e^(k·shift) · 2^exponent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +20,8 @@ impl Reference {
     /// A reference at the value v, exact where the reduction allows it, at a shift elsewhere.
     #[inline(always)]
     pub(super) fn at(v: f32, factor: f64) -> Self {
-        let n = libm::rint(f64::from(v) * factor * core::f64::consts::LOG2_E);
+        // Rounded to an integer, as far as it is small enough to matter.
+        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND_F64) - ROUND_F64;
         if n.abs() <= f64::from(MAX_EXPONENT) {
             #[allow(clippy::cast_possible_truncation, reason = "|n| ≤ 1900")]
             Self { shift: 0.0, exponent: n as i32 }
@@ -165,6 +170,6 @@ impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.stats.fold_at(s, self.tile, self.first_column);
+        self.stats.fold_at(s, self.tile, self.first_column, &mut Copies::new());
     }
 }

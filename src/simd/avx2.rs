@@ -69,6 +69,8 @@ impl<const FUSED: bool> Avx2<FUSED> {
 
 impl<const FUSED: bool> Simd for Avx2<FUSED> {
     type F = (__m256, __m256);
+    const FUSED: bool = FUSED;
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -191,6 +193,21 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
         let low = op!(_mm256_slli_epi32::<23>(op!(_mm256_castps_si256(a.0))));
         let high = op!(_mm256_slli_epi32::<23>(op!(_mm256_castps_si256(a.1))));
         (op!(_mm256_castsi256_ps(low)), op!(_mm256_castsi256_ps(high)))
+    }
+
+    #[inline(always)]
+    fn bits_as_number(self, a: Self::F) -> Self::F {
+        let low = op!(_mm256_cvtepi32_ps(op!(_mm256_castps_si256(a.0))));
+        (low, op!(_mm256_cvtepi32_ps(op!(_mm256_castps_si256(a.1)))))
+    }
+
+    #[inline(always)]
+    fn largest(self, a: Self::F) -> f32 {
+        let eight = op!(_mm256_max_ps(a.0, a.1));
+        let four = op!(_mm256_extractf128_ps::<1>(eight));
+        let four = op!(_mm_max_ps(op!(_mm256_castps256_ps128(eight)), four));
+        let two = op!(_mm_max_ps(four, op!(_mm_movehl_ps(four, four))));
+        op!(_mm_cvtss_f32(op!(_mm_max_ss(two, op!(_mm_movehdup_ps(two))))))
     }
 
     #[inline(always)]

@@ -52,6 +52,8 @@ impl<const FUSED: bool> Avx512<FUSED> {
 
 impl<const FUSED: bool> Simd for Avx512<FUSED> {
     type F = __m512;
+    const FUSED: bool = FUSED;
+    const WIDE: bool = true;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -159,6 +161,21 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
     #[inline(always)]
     fn to_exponent(self, a: __m512) -> __m512 {
         op!(_mm512_castsi512_ps(op!(_mm512_slli_epi32::<23>(op!(_mm512_castps_si512(a))))))
+    }
+
+    #[inline(always)]
+    fn bits_as_number(self, a: __m512) -> __m512 {
+        op!(_mm512_cvtepi32_ps(op!(_mm512_castps_si512(a))))
+    }
+
+    #[inline(always)]
+    fn largest(self, a: __m512) -> f32 {
+        let eight = op!(_mm512_extractf32x8_ps::<1>(a));
+        let eight = op!(_mm256_max_ps(op!(_mm512_castps512_ps256(a)), eight));
+        let four = op!(_mm256_extractf128_ps::<1>(eight));
+        let four = op!(_mm_max_ps(op!(_mm256_castps256_ps128(eight)), four));
+        let two = op!(_mm_max_ps(four, op!(_mm_movehl_ps(four, four))));
+        op!(_mm_cvtss_f32(op!(_mm_max_ss(two, op!(_mm_movehdup_ps(two))))))
     }
 
     #[inline(always)]

@@ -15,6 +15,8 @@ fn widen(x: [u16; LANES]) -> u32x16 {
 
 impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type F = f32x16;
+    const FUSED: bool = FUSED;
+    const WIDE: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32x16 {
@@ -141,6 +143,21 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn to_exponent(self, a: f32x16) -> f32x16 {
         f32x16::from_bits(a.to_bits() << 23_u32)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_precision_loss, reason = "a conversion that rounds")]
+    fn bits_as_number(self, a: f32x16) -> f32x16 {
+        f32x16::new(a.to_array().map(|x| x.to_bits().cast_signed() as f32))
+    }
+
+    #[inline(always)]
+    fn largest(self, a: f32x16) -> f32 {
+        // In halves: sixteen dependent comparisons would cost a short row more than its logits.
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = a.to_array();
+        let (a, b, c, d) = (a.max(i), b.max(j), c.max(k), d.max(l));
+        let (e, f, g, h) = (e.max(m), f.max(n), g.max(o), h.max(p));
+        (a.max(e).max(c.max(g))).max(b.max(f).max(d.max(h)))
     }
 
     #[inline(always)]

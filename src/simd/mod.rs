@@ -18,6 +18,7 @@ mod dispatch;
 pub(crate) mod exp;
 mod fma;
 mod level;
+pub(crate) mod quad;
 pub(crate) mod tanh;
 
 use half::{bf16, f16};
@@ -41,6 +42,10 @@ pub(crate) trait Kernel {
 pub trait Simd: Copy {
     /// Sixteen f32.
     type F: Copy;
+    /// Whether [`Simd::mul_add`] rounds once.
+    const FUSED: bool;
+    /// Whether the level is worth more code and memory: several rows are finished side by side.
+    const WIDE: bool;
 
     fn splat(self, x: f32) -> Self::F;
     fn load_f32(self, x: &[f32; LANES]) -> Self::F;
@@ -71,6 +76,10 @@ pub trait Simd: Copy {
     fn any_gt(self, a: Self::F, b: Self::F) -> bool;
     /// The bits of `a` shifted into the exponent field: `a.to_bits() << 23`.
     fn to_exponent(self, a: Self::F) -> Self::F;
+    /// The largest lane. Of lanes that [`Simd::max`] made: a NaN among them may be ignored or kept.
+    fn largest(self, a: Self::F) -> f32;
+    /// The bits of `a` as a signed integer, converted.
+    fn bits_as_number(self, a: Self::F) -> Self::F;
     /// Σ (a + b) over the lanes in f64: per lane first, then halves 8, 4, 2, 1.
     fn sum_f64(self, a: Self::F, b: Self::F) -> f64;
 

@@ -55,7 +55,8 @@ pub(crate) fn tanh_slope<S: Simd>(s: S, u: S::F) -> S::F {
 
 #[inline(always)]
 fn exp_of_minus_twice<S: Simd>(s: S, a: S::F) -> S::F {
-    let exp = Exp::new(s, 1.0, 0);
-    let (scale, w) = exp.eval::<true>(s, s.mul(a, s.splat(-2.0)));
+    let exp = Exp::new::<false>(s, 1.0, 0);
+    let ([scale], f) = exp.split::<false, 1>(s, [s.mul(a, s.splat(-2.0))]);
+    let [w] = exp.w(s, f);
     s.mul_add(w, scale, scale)
 }

@@ -54,7 +54,18 @@ fn row(case: &Value) -> RowCase {
 /// A batch of pairs as TRL sees it: log-probs of every completion token, in float64.
 #[derive(Clone, Debug)]
 pub struct TrlCase {
+    /// TRL's names.
+    pub loss_types: Vec<String>,
+    /// One a name.
+    pub loss_weights: Vec<f64>,
     pub beta: f64,
+    pub label_smoothing: Option<f64>,
+    /// TRL's name and TRL's α.
+    pub divergence: Option<(String, f64)>,
+    pub ld_alpha: Option<f64>,
+    pub wpo: bool,
+    /// Whether TRL computed it in float32.
+    pub single: bool,
     pub pairs: Vec<TrlPair>,
     /// Mean over the pairs.
     pub loss: f64,
@@ -80,12 +91,23 @@ pub struct TrlAnswer {
     pub policy: Vec<f64>,
     pub reference: Vec<f64>,
     pub grad: Vec<f64>,
+    /// log Σp² of each token's row, where the case weighs by it.
+    pub log_sum_sq_probs: Vec<f64>,
 }
 
-/// Every case of `trl_sigmoid.json`: the plain DPO loss.
-pub fn trl_sigmoid() -> Vec<TrlCase> {
-    let file = parse(include_str!("../data/trl_sigmoid.json"));
+/// Every case of `trl_losses.json`: all losses of TRL's DPO trainer.
+pub fn trl_losses() -> Vec<TrlCase> {
+    let file = parse(include_str!("../data/trl_losses.json"));
     list(&file["cases"]).iter().map(trl_case).collect()
+}
+
+/// Those of the plain DPO loss.
+pub fn trl_sigmoid() -> Vec<TrlCase> {
+    let is_plain = |case: &TrlCase| {
+        let around = case.divergence.is_some() || case.ld_alpha.is_some() || case.wpo;
+        case.loss_types == ["sigmoid"] && !around
+    };
+    trl_losses().into_iter().filter(is_plain).collect()
 }
 
 fn trl_case(case: &Value) -> TrlCase {
@@ -96,6 +118,7 @@ fn trl_case(case: &Value) -> TrlCase {
             policy: tokens(&case["policy_token_logps"]),
             reference: tokens(&case["reference_token_logps"]),
             grad: tokens(&expected["grad_policy_token_logps"]),
+            log_sum_sq_probs: case.get("token_log_sum_sq_probs").map(tokens).unwrap_or_default(),
         };
         let length = index(&case["lengths"][role][pair]);
         let lengths = [&answer.policy, &answer.reference, &answer.grad].map(Vec::len);
@@ -103,8 +126,20 @@ fn trl_case(case: &Value) -> TrlCase {
         answer
     };
     let pairs = 0..index(&case["pairs"]);
+    let loss_types: Vec<String> =
+        list(&case["loss_types"]).iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let divergence = case
+        .get("f_divergence")
+        .map(|name| (name.as_str().unwrap().to_owned(), number(&case["alpha"])));
     TrlCase {
+        loss_weights: case.get("loss_weights").map_or(vec![1.0; loss_types.len()], numbers),
+        loss_types,
         beta: number(&case["beta"]),
+        label_smoothing: case.get("label_smoothing").map(number),
+        divergence,
+        ld_alpha: case.get("ld_alpha").map(number),
+        wpo: case.get("wpo").is_some_and(|wpo| wpo.as_bool().unwrap()),
+        single: case["dtype"] == "float32",
         pairs: pairs
             .map(|i| TrlPair { chosen: answer("chosen", i), rejected: answer("rejected", i) })
             .collect(),

@@ -12,6 +12,7 @@
 #![no_std]
 
 pub mod control;
+pub mod losses;
 pub mod stages;
 pub mod tables;
 

@@ -1,0 +1,131 @@
+//! exp and ln(1 + x) in f64 over arrays, in straight lines: where an array holds several rows, the
+//! compiler takes them side by side, and a row's bits do not depend on its company.
+//!
+//! The general functions of `libm` branch on their argument; here every row has another one, and a
+//! mispredicted branch costs more than the function.
+
+use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
+
+/// 1.5 · 2⁵²: adding it leaves the nearest integer in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+/// ln 2 in two words, the first of 32 bits: its products with exponents are exact.
+const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0x1f_ffff);
+const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+const MANTISSA: u64 = (1 << 52) - 1;
+/// √½: mantissas are taken from there to √2.
+const LEAST: u64 = (SQRT_2 / 2.0).to_bits();
+
+/// e^x, for |x| ≤ 700.
+///
+/// # Numerics
+/// Taylor to r¹³ on |r| ≤ ln 2 / 2: found within 2.3e-16 of `libm`'s, relative.
+#[inline(always)]
+pub(crate) fn exp<const B: usize>(x: [f64; B]) -> [f64; B] {
+    let mut y = x;
+    for y in &mut y {
+        let t = *y * LOG2_E + ROUND;
+        let n = t - ROUND;
+        let r = (*y - n * LN_2_HIGH) - n * LN_2_LOW;
+        let (r2, r4, r8) = (r * r, r * r * (r * r), (r * r * (r * r)) * (r * r * (r * r)));
+        let c2 = 1.0 / 2.0 + r * (1.0 / 6.0);
+        let c4 = 1.0 / 24.0 + r * (1.0 / 120.0);
+        let c6 = 1.0 / 720.0 + r * (1.0 / 5_040.0);
+        let c8 = 1.0 / 40_320.0 + r * (1.0 / 362_880.0);
+        let c10 = 1.0 / 3_628_800.0 + r * (1.0 / 39_916_800.0);
+        let c12 = 1.0 / 479_001_600.0 + r * (1.0 / 6_227_020_800.0);
+        let low = (c2 + r2 * c4) + r4 * (c6 + r2 * c8);
+        let w = r + r2 * (low + r8 * (c10 + r2 * c12));
+        let scale = f64::from_bits((t.to_bits().wrapping_add(1023)) << 52);
+        *y = scale + scale * w;
+    }
+    y
+}
+
+/// ln(1 + q), for q ≥ 0.
+///
+/// # Numerics
+/// u = 1 + q and what that addition rounded away; u = 2^k·(1 + f), and ln(1 + f) = 2 artanh s, s = f/(2 + f),
+/// by its series to s²¹. Found within 2.3e-16 of `libm`'s, relative, down to the smallest q.
+#[inline(always)]
+pub(crate) fn ln_1p<const B: usize>(q: [f64; B]) -> [f64; B] {
+    let mut y = q;
+    for y in &mut y {
+        let q = *y;
+        let u = 1.0 + q;
+        let (large, small) = if q > 1.0 { (q, 1.0) } else { (1.0, q) };
+        let lost = small - (u - large);
+        let bits = u.to_bits().wrapping_add(1.0_f64.to_bits() - LEAST);
+        // The exponent as a number: its bits under those of 2⁵².
+        let k = f64::from_bits((bits >> 52) | (1075 << 52)) - (4_503_599_627_370_496.0 + 1023.0);
+        let f = f64::from_bits((bits & MANTISSA) + LEAST) - 1.0;
+        let s = f / (2.0 + f);
+        let (z, z2, z4) = (s * s, s * s * (s * s), (s * s * (s * s)) * (s * s * (s * s)));
+        let c1 = 2.0 / 3.0 + z * (2.0 / 5.0);
+        let c3 = 2.0 / 7.0 + z * (2.0 / 9.0);
+        let c5 = 2.0 / 11.0 + z * (2.0 / 13.0);
+        let c7 = 2.0 / 15.0 + z * (2.0 / 17.0);
+        let c9 = 2.0 / 19.0 + z * (2.0 / 21.0);
+        let tail = z * ((c1 + z2 * c3) + z4 * ((c5 + z2 * c7) + z4 * c9));
+        // ln(1 + f) = f − (f²/2 − s·(f²/2 + tail)): f leads, and is exact.
+        let half_square = 0.5 * f * f;
+        let low = s * (half_square + tail) + (k * LN_2_LOW + lost / u);
+        *y = k * LN_2_HIGH - ((half_square - low) - f);
+    }
+    y
+}
+
+#[cfg(test)]
+mod tests {
+    /// The largest relative difference to `libm`'s function, itself within an ulp.
+    fn worst(
+        ours: impl Fn(f64) -> f64,
+        theirs: fn(f64) -> f64,
+        inputs: impl Iterator<Item = f64>,
+    ) -> f64 {
+        inputs.map(|x| ((ours(x) - theirs(x)) / theirs(x)).abs()).fold(0.0, f64::max)
+    }
+
+    fn exp(x: f64) -> f64 {
+        let [y] = super::exp([x]);
+        y
+    }
+
+    fn ln_1p(x: f64) -> f64 {
+        let [y] = super::ln_1p([x]);
+        y
+    }
+
+    /// Both ends, and hardly a round number between.
+    fn grid(from: f64, to: f64) -> impl Iterator<Item = f64> {
+        (0..100_000).map(move |i| from + (to - from) * (f64::from(i) / 99_999.0))
+    }
+
+    #[test]
+    fn exp_is_libms() {
+        let inputs = || grid(-699.9, 699.9).chain(grid(-2.0, 2.0));
+        let found = worst(exp, libm::exp, inputs());
+        assert!(found < 4.5e-16, "{found:e}");
+        assert!(exp(0.0).to_bits() == 1.0_f64.to_bits(), "e^0");
+        let wrong = worst(|x| exp(x) * (1.0 + 4.5e-16), libm::exp, inputs());
+        assert!(wrong > 4.5e-16, "a planted fault of two ulp is seen: {wrong:e}");
+    }
+
+    #[test]
+    fn ln_1p_is_libms() {
+        let powers = || grid(-690.0, 690.0).map(libm::exp);
+        let inputs = || powers().chain(grid(1e-9, 3.0)).chain(grid(0.999, 1001.0));
+        let found = worst(ln_1p, libm::log1p, inputs());
+        assert!(found < 4.5e-16, "{found:e}");
+        assert!(ln_1p(5e-324).to_bits() == 5e-324_f64.to_bits(), "the smallest");
+        let wrong = worst(|x| ln_1p(x) * (1.0 + 4.5e-16), libm::log1p, inputs());
+        assert!(wrong > 4.5e-16, "a planted fault of two ulp is seen: {wrong:e}");
+    }
+
+    #[test]
+    fn company_does_not_matter() {
+        let x = [-650.0, -1.5, 1e-7, 0.0, 0.7, 3.0, 99.0, 650.0];
+        assert_eq!(super::exp(x).map(f64::to_bits), x.map(exp).map(f64::to_bits));
+        let q = x.map(libm::exp);
+        assert_eq!(super::ln_1p(q).map(f64::to_bits), q.map(ln_1p).map(f64::to_bits));
+    }
+}

@@ -1,0 +1,27 @@
+//! Four vectors, the unit in which the kernels step through a row: enough of them in flight to hide
+//! the latency of one.
+
+use super::LANES;
+
+/// Vectors of a quad.
+pub(crate) const QUAD: usize = 4;
+
+/// Elements of a quad.
+pub(crate) const QUAD_LEN: usize = QUAD * LANES;
+
+/// Their elements.
+pub(crate) type Quad<E> = [[E; LANES]; QUAD];
+
+/// A row's quads, and what is left of it.
+#[inline(always)]
+pub(crate) fn quads<E>(row: &[E]) -> (&[Quad<E>], &[E]) {
+    let (whole, rest) = row.split_at(row.len() - row.len() % QUAD_LEN);
+    (whole.as_chunks().0.as_chunks().0, rest)
+}
+
+/// Likewise, to write.
+#[inline(always)]
+pub(crate) fn quads_mut<E>(row: &mut [E]) -> (&mut [Quad<E>], &mut [E]) {
+    let (whole, rest) = row.split_at_mut(row.len() - row.len() % QUAD_LEN);
+    (whole.as_chunks_mut().0.as_chunks_mut().0, rest)
+}

@@ -1,0 +1,122 @@
+//! Inputs that are no numbers, and inputs that are missing.
+
+use dpo_kernel::{
+    BatchLoss, Dpo, Error, Inputs, Loss, Mixture, MixtureTerm, Pair, PairBatch, PairLogProbs,
+    PairLoss, PairOut, PerPair, PreferenceLoss, Reference, SequenceLogProb, SimPo, preference_loss,
+};
+
+use crate::catalog::{Parameters, loss, names};
+
+const PAIR: PairLogProbs = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
+
+fn is_all_nan(found: &PairLoss) -> bool {
+    let PairLoss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected } = *found;
+    [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected].iter().all(|x| x.is_nan())
+}
+
+fn all() -> impl Iterator<Item = Loss> {
+    names().map(|name| loss(name, &Parameters::GOLDEN))
+}
+
+/// Any input that is read and is no number makes every field NaN, in every loss.
+#[test]
+fn what_is_not_finite_is_nan() {
+    type Set = fn(&mut PairLogProbs, f64);
+    let policy: [Set; 2] = [|p, x| p.policy_chosen = x, |p, x| p.policy_rejected = x];
+    let reference: [Set; 2] = [|p, x| p.reference_chosen = x, |p, x| p.reference_rejected = x];
+    for loss in all() {
+        assert!(!is_all_nan(&loss.evaluate(&PAIR)), "{loss:?}: the control");
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let with = |set: Set| {
+                let mut pair = PAIR;
+                set(&mut pair, bad);
+                is_all_nan(&loss.evaluate(&pair))
+            };
+            for set in policy {
+                assert!(with(set), "{loss:?}: a policy log-prob of {bad}");
+            }
+            for set in reference {
+                assert_eq!(with(set), loss.inputs().reference, "{loss:?}: a reference of {bad}");
+            }
+            assert!(with(|p, x| p.weight = x), "{loss:?}: a weight of {bad}");
+            assert!(with(|p, x| p.offset = x), "{loss:?}: an offset of {bad}");
+        }
+    }
+}
+
+/// Missing references, missing counts and offsets without a margin are never computed with.
+#[test]
+fn what_is_missing_is_nan() {
+    for loss in all() {
+        let Inputs { reference, tokens, offsets } = loss.inputs();
+        let free = PairLogProbs::reference_free(PAIR.policy_chosen, PAIR.policy_rejected);
+        assert_eq!(is_all_nan(&loss.evaluate(&free.with_tokens(10, 12))), reference, "{loss:?}");
+        for (m, n) in [(0, 0), (0, 12), (10, 0)] {
+            let pair = PAIR.with_tokens(m, n);
+            assert_eq!(is_all_nan(&loss.evaluate(&pair)), tokens, "{loss:?}: {m}, {n} tokens");
+            let at_zero = PairLogProbs::new(-3.0, -2.0, -3.0, -2.0).with_tokens(m, n);
+            assert_eq!(is_all_nan(&loss.evaluate(&at_zero)), tokens, "{loss:?}: at step 0");
+        }
+        let pair = PAIR.with_offset(0.25);
+        assert_eq!(is_all_nan(&loss.evaluate(&pair)), !offsets, "{loss:?}: an offset");
+    }
+}
+
+/// The same, for a batch: refused before anything is written.
+#[test]
+fn what_is_missing_or_unused_is_refused() {
+    use dpo_kernel::error::Buffer;
+    let pairs = [Pair::new(0, 1)];
+    let policy = [-20.5, -25.25].map(|sum| SequenceLogProb { sum, count: 10 });
+    let empty = [SequenceLogProb { sum: -20.5, count: 0 }, policy[1]];
+    let sums = Reference::Sums(&[-21.0, -24.5]);
+    let run = |loss: &Loss, policy: &[SequenceLogProb], reference, offsets: bool| {
+        let (mut losses, mut d) = ([PairLoss { loss: 7.5, ..PairLoss::default() }], [7.5; 2]);
+        let mut batch = PairBatch::new(&pairs, policy, reference, 1.0);
+        if offsets {
+            batch = batch.with_offsets(&[0.25]);
+        }
+        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let found = preference_loss(loss, &batch, out).map(|_| ());
+        let untouched = losses[0].loss == 7.5 && d == [7.5; 2];
+        assert_eq!(found.is_err(), untouched, "{loss:?}: written on {found:?}");
+        found
+    };
+    for loss in all() {
+        let Inputs { reference, tokens, offsets } = loss.inputs();
+        let (right, wrong) =
+            if reference { (sums, Reference::Free) } else { (Reference::Free, sums) };
+        let unused = |buffer| Err(Error::InputUnused { buffer });
+        assert_eq!(run(&loss, &policy, right, false), Ok(()), "{loss:?}");
+        let error =
+            if reference { Err(Error::ReferenceMissing) } else { unused(Buffer::Reference) };
+        assert_eq!(run(&loss, &policy, wrong, false), error, "{loss:?}");
+        let error = if offsets { Ok(()) } else { unused(Buffer::PairOffsets) };
+        assert_eq!(run(&loss, &policy, right, true), error, "{loss:?}");
+        let error = if tokens { Err(Error::NoScoredTokens { sequence: 0 }) } else { Ok(()) };
+        assert_eq!(run(&loss, &empty, right, false), error, "{loss:?}");
+    }
+}
+
+/// Several losses read what one of them reads, and take an offset only if all do.
+#[test]
+fn inputs_of_several() {
+    let (dpo, simpo) = (Dpo::new(0.1).unwrap(), SimPo::new(2.0, 0.5).unwrap());
+    let nca = dpo_kernel::Nca::new(0.1).unwrap();
+    let inputs = |reference, tokens, offsets| Inputs { reference, tokens, offsets };
+    let mix = |a: &dyn PreferenceLoss, b: &dyn PreferenceLoss| {
+        let terms = [a, b].map(|loss| MixtureTerm { weight: 0.5, loss });
+        Mixture::new(&terms).unwrap().inputs()
+    };
+    assert_eq!(mix(&dpo, &simpo), inputs(true, true, true));
+    assert_eq!(mix(&dpo, &nca), inputs(true, false, false));
+    assert_eq!(mix(&simpo, &simpo), inputs(false, true, true));
+    let p = Parameters::GOLDEN;
+    let two = [dpo_kernel::LossName::Sigmoid, dpo_kernel::LossName::SimPo].map(|n| loss(n, &p));
+    assert_eq!(BatchLoss::inputs(&PerPair::new(&two)), inputs(true, true, true));
+    assert_eq!(BatchLoss::inputs(&PerPair::new(&two[1..])), inputs(false, true, true));
+    assert_eq!(
+        inputs(true, false, true).and(inputs(false, true, false)),
+        inputs(true, true, false)
+    );
+}

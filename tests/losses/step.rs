@@ -1,0 +1,144 @@
+//! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
+
+use dpo_kernel::error::Buffer;
+use dpo_kernel::{
+    Aot, Bco, Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, LossName, Nll, NllPer, NllStep,
+    NllSummary, Pair, PairBatch, PairLoss, PairOut, PreferenceLoss, Reference, RowNorm,
+    SequenceLogProb, StepBatch, StepScratch, Targets, TokenOut, logit_grads_in_place, nll_loss,
+    preference_loss, preference_step, sequence_log_probs, token_log_probs,
+};
+
+use crate::around::{IDS, spans};
+use crate::catalog::{Parameters, loss};
+
+/// What a step needs of memory.
+struct Scratch {
+    logits: Vec<f32>,
+    log_probs: Vec<f32>,
+    norms: Vec<RowNorm>,
+    sequences: Vec<SequenceLogProb>,
+    d: Vec<f64>,
+    losses: Vec<PairLoss>,
+    d_nll: Vec<f64>,
+    nll: NllSummary,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        Self {
+            logits: (0..9 * 6).map(|i| (i * 7 % 13) as f32 * 0.4 - 2.0).collect(),
+            log_probs: vec![f32::NAN; 9],
+            norms: vec![RowNorm::default(); 9],
+            sequences: vec![SequenceLogProb::default(); 3],
+            d: vec![f64::NAN; 3],
+            losses: vec![PairLoss::default(); 2],
+            d_nll: vec![f64::NAN; 3],
+            nll: NllSummary::default(),
+        }
+    }
+
+    fn parts(&mut self, nll: Option<Nll>) -> (LogitsMut<'_, f32>, StepScratch<'_>) {
+        let Self { logits, log_probs, norms, sequences, d, losses, d_nll, nll: summary } = self;
+        let nll = nll.map(|term| NllStep { term, d_log_probs: d_nll, summary });
+        let scratch = StepScratch { log_probs, norms, sequences, d_log_probs: d, losses, nll };
+        (LogitsMut::new(logits, 9, 6).unwrap(), scratch)
+    }
+}
+
+/// The step is its stages, for every loss, for the whole-batch loss, with token weights and an NLL term.
+#[test]
+fn a_step_is_its_stages() {
+    let dispatch = Dispatch::new(Level::Baseline, dpo_kernel::Arithmetic::Portable).unwrap();
+    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
+    let sums = [-2.5, -3.0, -6.5];
+    let weights = [1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.25, 0.0];
+    let term = Nll::new(0.5, NllPer::Token, 6.0).unwrap();
+    for name in LossName::ALL {
+        let aot = match name {
+            LossName::Aot => Some(Aot::paired(0.1).unwrap()),
+            LossName::AotUnpaired => Some(Aot::unpaired(0.1).unwrap()),
+            LossName::Sft => continue,
+            _ => None,
+        };
+        let pairwise = aot.is_none().then(|| loss(name, &Parameters::GOLDEN));
+        let is_free = pairwise.is_some_and(|loss| !loss.inputs().reference);
+        let reference = if is_free { Reference::Free } else { Reference::Sums(&sums) };
+        let (mut one, mut order) = (Scratch::new(), [0; 4]);
+        let step =
+            StepBatch::new(targets, &spans, &pairs, reference, 2.0).with_token_weights(&weights);
+        let (logits, scratch) = one.parts(Some(term));
+        let summary = match (aot, pairwise) {
+            (Some(aot), _) => {
+                preference_step(dispatch, aot.over(&mut order), logits, &step, scratch)
+            }
+            (_, Some(loss)) => preference_step(dispatch, &loss, logits, &step, scratch),
+            _ => unreachable!(),
+        };
+        let summary = summary.unwrap();
+
+        let mut two = Scratch::new();
+        let (mut logits, scratch) = two.parts(None);
+        let out = TokenOut::new(scratch.log_probs).with_norms(scratch.norms);
+        token_log_probs(dispatch, logits.as_logits(), targets, &spans, out).unwrap();
+        let mut plain = [SequenceLogProb::default(); 3];
+        sequence_log_probs(scratch.log_probs, targets, &spans, None, &mut plain).unwrap();
+        let mut d_nll = [f64::NAN; 3];
+        let nll = nll_loss(&term, &pairs, &plain, &mut d_nll).unwrap();
+        sequence_log_probs(scratch.log_probs, targets, &spans, Some(&weights), scratch.sequences)
+            .unwrap();
+        let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
+        let out = PairOut { losses: scratch.losses, d_log_probs: scratch.d_log_probs };
+        let stages = match (aot, pairwise) {
+            (Some(aot), _) => preference_loss(aot.over(&mut order), &batch, out),
+            (_, Some(loss)) => preference_loss(&loss, &batch, out),
+            _ => unreachable!(),
+        };
+        let grads = GradBatch::new(targets, &spans, scratch.norms, scratch.d_log_probs)
+            .with_token_weights(&weights)
+            .with_nll(&d_nll);
+        logit_grads_in_place(dispatch, logits.reborrow(), &grads).unwrap();
+        assert_eq!(summary, stages.unwrap(), "{name:?}");
+        assert_eq!((one.nll, &one.d_nll[..]), (nll, &d_nll[..]), "{name:?}");
+        assert_eq!(
+            (&one.d, &one.losses, &one.logits),
+            (&two.d, &two.losses, &two.logits),
+            "{name:?}"
+        );
+        assert!(one.logits.iter().all(|x| x.is_finite()), "{name:?}");
+    }
+}
+
+/// What the loss and the batch disagree on is found before the step writes anything.
+#[test]
+fn a_step_refuses_before_it_writes() {
+    let dispatch = Dispatch::detect();
+    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
+    let sums = [-2.5, -3.0, -6.5];
+    let free = StepBatch::new(targets, &spans, &pairs, Reference::Free, 2.0);
+    let full = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&sums), 2.0);
+    let (dpo, bco) = (Dpo::new(0.1).unwrap(), Bco::new(0.1).unwrap());
+    let simpo = loss(LossName::SimPo, &Parameters::GOLDEN);
+    let offsets = [0.5_f32; 2];
+    let run = |loss: &dyn PreferenceLoss, step: &StepBatch<'_>, short: bool| {
+        let mut memory = Scratch::new();
+        let before = memory.logits.clone();
+        if short {
+            memory.d_nll.pop();
+        }
+        let (logits, scratch) = memory.parts(Some(Nll::new(1.0, NllPer::Token, 4.0).unwrap()));
+        let found = preference_step(dispatch, loss, logits, step, scratch).map(|_| ());
+        let untouched = memory.logits == before && memory.log_probs.iter().all(|x| x.is_nan());
+        assert_eq!(untouched, found.is_err(), "{found:?}");
+        found
+    };
+    let unused = |buffer| Err(Error::InputUnused { buffer });
+    assert_eq!(run(&dpo, &full, false), Ok(()));
+    assert_eq!(run(&dpo, &free, false), Err(Error::ReferenceMissing));
+    assert_eq!(run(&simpo, &full, false), unused(Buffer::Reference));
+    assert_eq!(run(&simpo, &free, false), Ok(()));
+    assert_eq!(run(&bco, &full.with_offsets(&offsets), false), unused(Buffer::PairOffsets));
+    let buffer = Buffer::NllGrads;
+    assert_eq!(run(&dpo, &full, true), Err(Error::Length { buffer, expected: 3, found: 2 }));
+}
