@@ -94,11 +94,20 @@
 //!
 //! # Features
 //!
-//! None by default. `verify` adds the reference of every stage. `rayon` adds `parallel`, the stages that touch
-//! logits with rows over threads: the same bits, but with `std`, allocation and rayon's panics. Levels
-//! above the build's baseline are found at run time without `std`.
+//! None by default. `verify` adds the reference of every stage, and comparison with it; `proptest` and
+//! `arbitrary` add cases to test other backends with, and allocate. `rayon` adds `parallel`, the stages that
+//! touch logits with rows over threads: the same bits, but with `std`, allocation and rayon's panics. `c`
+//! adds the C ABI. Levels above the build's baseline are found at run time without `std`.
 #![no_std]
 
+#[cfg(any(feature = "proptest", feature = "arbitrary"))]
+extern crate alloc;
+// A library on its own needs a panic handler, although nothing in it panics.
+#[cfg(feature = "capi")]
+extern crate std;
+
+#[cfg(feature = "c")]
+pub mod c;
 mod element;
 pub mod error;
 mod gradient;

@@ -8,6 +8,7 @@ use core::ops::AddAssign;
 
 /// What a rater said of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
 pub enum Label {
     /// Good: treated as a chosen answer.
     Desirable,
@@ -17,6 +18,7 @@ pub enum Label {
 
 /// A sequence with its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Labelled {
     /// Index of the sequence.
     pub sequence: usize,

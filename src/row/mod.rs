@@ -26,6 +26,8 @@ mod block;
 mod finish;
 mod fold;
 mod moments;
+#[cfg(feature = "c")]
+mod parts;
 mod stats;
 mod values;
 
@@ -35,5 +37,7 @@ pub use finish::RowNorm;
 pub(crate) use finish::finish_rows;
 pub(crate) use moments::Extra;
 pub use moments::{Moments, RowDetails};
+#[cfg(feature = "c")]
+pub(crate) use parts::RowParts;
 pub use stats::RowStats;
 pub(crate) use values::Values;

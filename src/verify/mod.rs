@@ -20,8 +20,18 @@
 //!
 //! Nothing here panics or allocates. Shapes are up to the caller: what a slice lacks is skipped, and
 //! a target that a row lacks has a log-prob of NaN.
+//!
+//! # For the suites of other backends
+//!
+//! [`compare`] and [`compare_all`] hold what a backend finds against the reference's figures, within a
+//! [`Tolerance`], and say what was put in, expected and found, and how many ulps apart. `cases` makes
+//! inputs, plain and adversarial: it allocates, and comes with the features `proptest` and `arbitrary`.
+//! `tests/foreign` shows both on a backend of thirty lines, with the faults that they find in it.
 
 mod batch;
+#[cfg(any(feature = "proptest", feature = "arbitrary"))]
+pub mod cases;
+mod compare;
 mod dual;
 mod losses;
 mod preference;
@@ -29,6 +39,7 @@ mod rows;
 mod sequence;
 
 pub use batch::Batch;
+pub use compare::{Figure, Mismatch, Tolerance, compare, compare_all};
 pub use dual::{Dual, batch_loss_derivative};
 pub use losses::{Curve, Divergence, Loss, pair_loss};
 pub use preference::{Dpo, PairLogProbs, PairResult, preference_loss, sigmoid, softplus};

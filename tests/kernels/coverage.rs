@@ -141,13 +141,14 @@ fn every_listed_test_exists() {
         let declared = format!("#[test]\nfn {test}()");
         assert!(text.contains(&declared), "{file} has no test {test}, listed for {function}");
         // Named in the test's file, or in the helpers that it runs.
-        let helpers =
-            ["case.rs", "run.rs", "rows.rs"].map(|h| &tests.iter().find(|t| t.0 == h).unwrap().1);
-        let common = fs::read_to_string(root().join("tests/common/levels.rs")).unwrap();
+        let helpers = ["run.rs", "rows.rs"].map(|h| &tests.iter().find(|t| t.0 == h).unwrap().1);
+        let common = ["levels.rs", "batch.rs"]
+            .map(|name| fs::read_to_string(root().join("tests/common").join(name)).unwrap());
         let named = |text: &str| {
             text.contains(&format!("{function}(")) || text.contains(&format!("{function}::<"))
         };
-        let anywhere = named(text) || helpers.iter().any(|t| named(t)) || named(&common);
+        let anywhere =
+            named(text) || helpers.iter().any(|t| named(t)) || common.iter().any(|t| named(t));
         assert!(anywhere, "{file} does not call {function}");
     }
 }

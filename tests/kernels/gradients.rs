@@ -6,21 +6,38 @@
 //! c/temperature beside it.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::verify::batch_loss_derivative;
+use dpo_kernel::verify::cases::strategy::{Hardness, batches};
+use dpo_kernel::verify::cases::{BatchCase, LayoutCase};
+use dpo_kernel::verify::{IGNORE_INDEX, batch_loss_derivative};
 use dpo_kernel::{
     Error, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, bf16, f16, logit_grads,
     token_log_probs, verify,
 };
+use proptest::strategy::Strategy;
 
 use crate::accuracy::probabilities::HALF_ULP;
-use crate::case::{Case, Found, cases, holds};
+use crate::common::batch::{Found, stages, step};
 use crate::common::levels::for_each_dispatch;
-use crate::rows::{Params, Store};
+use crate::common::property::{holds, on_every_level};
+use crate::rows::Store;
 
-fn tolerance(case: &Case) -> f64 {
-    let cap =
-        case.params.softcap.map_or(0.0, |c| f64::from(c) / f64::from(case.params.temperature));
-    (60.0 + 12.0 * cap) * HALF_ULP * case.largest_grad()
+fn cases(most_columns: usize) -> impl Strategy<Value = BatchCase> {
+    batches(most_columns, Hardness::Moderate)
+}
+
+fn tolerance(case: &BatchCase) -> f64 {
+    let cap = case.transform.softcap.map_or(0.0, |c| c / case.transform.temperature);
+    (60.0 + 12.0 * cap) * HALF_ULP * largest_grad(case)
+}
+
+/// An upper bound of all gradients.
+fn largest_grad(case: &BatchCase) -> f64 {
+    let pairs: f64 = match &case.weights {
+        Some(weights) => weights.iter().copied().map(f64::from).sum(),
+        None => case.pairs.len() as f64,
+    };
+    let slope = case.transform.scale / case.transform.temperature;
+    2.0 * pairs * case.dpo.beta * slope / case.divisor
 }
 
 /// Whether an error exceeds its bound; NaN does.
@@ -29,23 +46,25 @@ fn exceeds(error: f64, bound: f64) -> bool {
 }
 
 /// Rows that a pair scores.
-fn paired(case: &Case, row: usize) -> bool {
-    let sequence = case.spans.iter().position(|&(start, end)| (start..end).contains(&row));
-    case.scored(row) && case.pairs.iter().any(|&(c, r)| Some(c) == sequence || Some(r) == sequence)
+fn paired(case: &BatchCase, row: usize) -> bool {
+    let spans = &case.layout.spans;
+    let sequence = spans.iter().position(|&(start, end)| (start..end).contains(&row));
+    case.layout.is_scored(row)
+        && case.pairs.iter().any(|&(c, r)| Some(c) == sequence || Some(r) == sequence)
 }
 
 /// Every gradient and the loss against the textbook on dual numbers. `storage` is what one rounding to
 /// the gradients' type may add, relatively.
 pub fn equals_dual_numbers<E: Store>(
-    case: &Case,
+    case: &BatchCase,
     found: &Found,
     storage: f64,
 ) -> Result<(), String> {
     case.with_exact::<E, _>(|batch| {
         for row in 0..case.rows() {
-            for column in 0..case.vocab {
+            for column in 0..case.vocab() {
                 let grad = found.grads[row * case.stride + column];
-                if !case.scored(row) {
+                if !case.layout.is_scored(row) {
                     if !grad.is_nan() {
                         return Err(format!("row {row} was written: {grad}"));
                     }
@@ -54,7 +73,7 @@ pub fn equals_dual_numbers<E: Store>(
                 let exact = if paired(case, row) {
                     batch_loss_derivative(batch, row, column)
                 } else {
-                    verify::Dual::constant(batch.loss(&mut vec![0.0; case.vocab]))
+                    verify::Dual::constant(batch.loss(&mut vec![0.0; case.vocab()]))
                 };
                 let bound = tolerance(case) + storage * exact.derivative.abs();
                 if exceeds(grad - exact.derivative, bound) {
@@ -63,7 +82,7 @@ pub fn equals_dual_numbers<E: Store>(
                         "({row}, {column}): {grad:e} is not {exact:e} to {bound:e}"
                     ));
                 }
-                let loss = found.summary.loss_sum / case.divisor;
+                let loss = found.summary.as_ref().unwrap().loss_sum / case.divisor;
                 if exceeds(loss - exact.value, tolerance(case) * 8.0 + 1e-6 * exact.value.abs()) {
                     return Err(format!("the loss {loss} is not {}", exact.value));
                 }
@@ -75,13 +94,13 @@ pub fn equals_dual_numbers<E: Store>(
 
 /// Every gradient against differences of fourth order of the f64 loss: h⁴/30 of a fifth derivative
 /// below 60 times the largest gradient, and 4e-15 of the loss over h.
-fn equals_differences<E: Store>(case: &Case, found: &Found) -> Result<(), String> {
+fn equals_differences<E: Store>(case: &BatchCase, found: &Found) -> Result<(), String> {
     let h = 1.0 / 256.0;
     case.with_exact::<E, _>(|batch| {
         let mut moved = batch.logits.to_vec();
-        let mut scratch = vec![0.0; case.vocab];
+        let mut scratch = vec![0.0; case.vocab()];
         for row in (0..case.rows()).filter(|&row| paired(case, row)) {
-            for column in 0..case.vocab {
+            for column in 0..case.vocab() {
                 let i = row * case.stride + column;
                 let x = moved[i];
                 let mut at = |h: f64| {
@@ -93,7 +112,7 @@ fn equals_differences<E: Store>(case: &Case, found: &Found) -> Result<(), String
                 let slope = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
                 let size = at(0.0).abs().max(1.0);
                 let bound =
-                    tolerance(case) + 6e-15 * size / h + 2.0 * h.powi(4) * case.largest_grad();
+                    tolerance(case) + 6e-15 * size / h + 2.0 * h.powi(4) * largest_grad(case);
                 if exceeds(found.grads[i] - slope, bound) {
                     return Err(format!(
                         "logit {i}: {} is not {slope} to {bound:e}",
@@ -108,20 +127,11 @@ fn equals_differences<E: Store>(case: &Case, found: &Found) -> Result<(), String
 
 #[test]
 fn of_the_stages_equal_dual_numbers() {
+    fn equal<E: Store>(case: &BatchCase) -> Result<(), String> {
+        on_every_level(|dispatch| equals_dual_numbers::<E>(case, &stages::<E>(case, dispatch), 0.0))
+    }
     holds(256, cases(20), |case| {
-        let mut result = Ok(());
-        for_each_dispatch(|dispatch| {
-            let found = case.stages::<f32>(dispatch).unwrap();
-            let one = equals_dual_numbers::<f32>(case, &found, 0.0);
-            let found = case.stages::<bf16>(dispatch).unwrap();
-            let two = equals_dual_numbers::<bf16>(case, &found, 0.0);
-            let found = case.stages::<f16>(dispatch).unwrap();
-            let three = equals_dual_numbers::<f16>(case, &found, 0.0);
-            for found in [one, two, three] {
-                result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
-            }
-        });
-        result
+        equal::<f32>(case).and_then(|()| equal::<f16>(case)).and_then(|()| equal::<bf16>(case))
     });
 }
 
@@ -183,101 +193,76 @@ fn of_an_nll_term_ignore_token_weights() {
 
 #[test]
 fn of_a_step_equal_dual_numbers() {
+    fn equal<E: Store>(case: &BatchCase, storage: f64) -> Result<(), String> {
+        on_every_level(|dispatch| {
+            equals_dual_numbers::<E>(case, &step::<E>(case, dispatch), storage)
+        })
+    }
     holds(256, cases(20), |case| {
-        let mut result = Ok(());
-        for_each_dispatch(|dispatch| {
-            let found = case.step::<f32>(dispatch).unwrap();
-            let one = equals_dual_numbers::<f32>(case, &found, 0.0);
-            let found = case.step::<bf16>(dispatch).unwrap();
-            let two = equals_dual_numbers::<bf16>(case, &found, 1.0 / 256.0);
-            // f16 gradients below 2^-14 are subnormal: 2^-25 absolute.
-            let found = case.step::<f16>(dispatch).unwrap();
-            let subnormal = 3e-8 / tolerance(case) * HALF_ULP;
-            let three = equals_dual_numbers::<f16>(
-                &Case { divisor: case.divisor, ..case.clone() },
-                &found,
-                1.0 / 2048.0 + subnormal,
-            );
-            let three = if case.largest_grad() > 0.3 { three } else { Ok(()) };
-            for found in [one, two, three] {
-                result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
-            }
-        });
-        result
+        equal::<f32>(case, 0.0)?;
+        equal::<bf16>(case, 1.0 / 256.0)?;
+        // f16 gradients below 2^-14 are subnormal: 2^-25 absolute.
+        let subnormal = 3e-8 / tolerance(case) * HALF_ULP;
+        if largest_grad(case) > 0.3 { equal::<f16>(case, 1.0 / 2048.0 + subnormal) } else { Ok(()) }
     });
 }
 
 #[test]
 fn equal_differences_of_the_loss() {
     holds(128, cases(12), |case| {
-        let mut result = Ok(());
-        for_each_dispatch(|dispatch| {
-            let found = case.stages::<f32>(dispatch).unwrap();
-            let found = equals_differences::<f32>(case, &found);
-            result = result.clone().and(found.map_err(|why| format!("{dispatch:?}: {why}")));
-        });
-        result
+        on_every_level(|dispatch| equals_differences::<f32>(case, &stages::<f32>(case, dispatch)))
     });
 }
 
-/// The step is its stages: the same bits.
+/// The step is its stages: the same bits, and the same errors.
 #[test]
 fn of_a_step_are_those_of_its_stages() {
-    fn same<E: Store>(case: &Case) -> Result<(), String> {
-        let mut result = Ok(());
-        for_each_dispatch(|dispatch| {
-            let (step, stages) =
-                (case.step::<E>(dispatch).unwrap(), case.stages::<E>(dispatch).unwrap());
+    fn same<E: Store>(case: &BatchCase) -> Result<(), String> {
+        on_every_level(|dispatch| {
+            let (step, stages) = (step::<E>(case, dispatch), stages::<E>(case, dispatch));
             let rounded = |grads: &[f64]| -> Vec<u32> {
-                grads
-                    .iter()
-                    .map(|&g| E::from_f32(g as f32).bits() | u32::from(g.is_nan()))
-                    .collect()
+                let bits = |&g: &f64| E::from_f32(g as f32).bits() | u32::from(g.is_nan());
+                grads.iter().map(bits).collect()
             };
-            let bare = |found: &Found| Found {
-                grads: Vec::new(),
-                log_probs: found
-                    .log_probs
-                    .iter()
-                    .map(|&p| if p.is_nan() { 1.0 } else { p })
-                    .collect(),
-                ..found.clone()
-            };
-            if bare(&step) != bare(&stages) || rounded(&step.grads) != rounded(&stages.grads) {
-                result = Err(format!("{dispatch:?}, {}: {step:?} {stages:?}", E::NAME));
-            }
-        });
-        result
+            let bare = |found: &Found| Found { grads: Vec::new(), ..found.clone() };
+            let same = step.summary == stages.summary
+                && bare(&step).bits() == bare(&stages).bits()
+                && (step.summary.is_err() || rounded(&step.grads) == rounded(&stages.grads));
+            if same { Ok(()) } else { Err(format!("{}: {step:?} {stages:?}", E::NAME)) }
+        })
     }
-    holds(256, cases(40), |case| {
-        let case = case.clone();
-        same::<f32>(&case).and(same::<f16>(&case)).and(same::<bf16>(&case))
-    });
+    let all = |case: &BatchCase| {
+        same::<f32>(case).and_then(|()| same::<f16>(case)).and_then(|()| same::<bf16>(case))
+    };
+    holds(128, cases(40), all);
+    holds(128, batches(40, Hardness::Adversarial), all);
 }
 
 /// Wrong gradients that both checkers must reject.
 #[test]
 fn planted_faults_are_caught() {
-    let case = Case {
+    let case = BatchCase {
         logits: vec![0.5, -1.0, 2.0, 1.5, 0.25, -0.5, -2.0, 1.0, 0.0],
-        vocab: 3,
         stride: 3,
-        params: Params { scale: 1.25, softcap: Some(4.0), temperature: 0.75 },
-        targets: vec![2, 0, 1],
+        transform: verify::Transform { scale: 1.25, softcap: Some(4.0), temperature: 0.75 },
+        layout: LayoutCase {
+            vocab: 3,
+            targets: vec![2, 0, 1],
+            ignore: IGNORE_INDEX,
+            spans: vec![(0, 2), (2, 3)],
+        },
         token_weights: Some(vec![1.0, 0.5, 0.75]),
-        spans: vec![(0, 2), (2, 3)],
         pairs: vec![(0, 1)],
         reference: vec![-2.0, -1.0],
         weights: Some(vec![0.5]),
         offsets: Some(vec![0.25]),
-        beta: 0.5,
-        label_smoothing: 0.1,
+        dpo: verify::Dpo { beta: 0.5, label_smoothing: 0.1 },
         divisor: 2.0,
     };
-    let with = |change: fn(&mut Case)| {
+    let with = |change: fn(&mut BatchCase)| {
         let mut wrong = case.clone();
         change(&mut wrong);
-        wrong.stages::<f32>(dpo_kernel::Dispatch::detect()).unwrap()
+        stages::<f32>(&wrong, dpo_kernel::Dispatch::detect())
     };
     let right = with(|_| {});
     equals_dual_numbers::<f32>(&case, &right, 0.0).unwrap();
@@ -292,16 +277,16 @@ fn planted_faults_are_caught() {
         ("last column", edited(|grads| grads[8] = 0.0)),
         ("fifth digit", edited(|grads| grads[4] += 2e-5)),
         ("NaN", edited(|grads| grads[0] = f64::NAN)),
-        ("softcap", with(|case| case.params.softcap = None)),
-        ("scale", with(|case| case.params.scale = 1.0)),
-        ("temperature", with(|case| case.params.temperature = 1.0)),
+        ("softcap", with(|case| case.transform.softcap = None)),
+        ("scale", with(|case| case.transform.scale = 1.0)),
+        ("temperature", with(|case| case.transform.temperature = 1.0)),
         ("temperature's derivative", edited(|grads| grads.iter_mut().for_each(|g| *g *= 0.75))),
-        ("shift by one", with(|case| case.targets.rotate_left(1))),
+        ("shift by one", with(|case| case.layout.targets.rotate_left(1))),
         ("token weights", with(|case| case.token_weights = None)),
         ("pair weights", with(|case| case.weights = None)),
         ("offset", with(|case| case.offsets = None)),
-        ("label smoothing", with(|case| case.label_smoothing = 0.0)),
-        ("beta", with(|case| case.beta = 0.1)),
+        ("label smoothing", with(|case| case.dpo.label_smoothing = 0.0)),
+        ("beta", with(|case| case.dpo.beta = 0.1)),
         ("reference", with(|case| case.reference[1] = 0.0)),
         ("chosen and rejected", with(|case| case.pairs[0] = (1, 0))),
         ("divisor", with(|case| case.divisor = 1.0)),

@@ -28,7 +28,6 @@
 mod common;
 
 mod accuracy;
-mod case;
 mod coverage;
 mod golden;
 mod gradients;

@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::accuracy::probabilities::HALF_ULP;
-use crate::case::holds;
 use crate::common::levels::for_each_dispatch;
+use crate::common::property::holds;
 use crate::rows::{Params, Random, Store, normal_row, ulp, widen};
 use crate::run::{bits, forward, gradient_in_place};
 

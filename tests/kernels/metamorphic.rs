@@ -9,8 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::accuracy::probabilities::HALF_ULP;
-use crate::case::holds;
 use crate::common::levels::{for_each_dispatch, same_on_all_levels};
+use crate::common::property::holds;
 use crate::rows::{Params, Store, for_each_element, normal_row, stored, ulp, widen};
 use crate::run::{bits, forward, gradient, gradient_in_place, log_z};
 

@@ -1,38 +1,10 @@
 //! Rows to test with: seeded, the same on every machine, in every storage type.
 
-use dpo_kernel::{Element, bf16, f16, verify};
+use dpo_kernel::verify::Figure;
+pub use dpo_kernel::verify::cases::{stored, widened as widen};
+use dpo_kernel::{Element, verify};
 
-/// What the tests need of a storage type beside [`Element`].
-pub trait Store: Element + std::fmt::Debug + PartialEq + 'static {
-    const NAME: &'static str;
-    /// A NaN that nobody writes by accident.
-    const POISON: Self;
-    fn bits(self) -> u32;
-}
-
-impl Store for f32 {
-    const NAME: &'static str = "f32";
-    const POISON: Self = f32::from_bits(0x7fc5_5aa5);
-    fn bits(self) -> u32 {
-        self.to_bits()
-    }
-}
-
-impl Store for f16 {
-    const NAME: &'static str = "f16";
-    const POISON: Self = f16::from_bits(0x7e5a);
-    fn bits(self) -> u32 {
-        self.to_bits().into()
-    }
-}
-
-impl Store for bf16 {
-    const NAME: &'static str = "bf16";
-    const POISON: Self = bf16::from_bits(0x7fda);
-    fn bits(self) -> u32 {
-        self.to_bits().into()
-    }
-}
+pub use crate::common::store::Store;
 
 /// Runs one body, generic over the storage type, on all three.
 macro_rules! for_each_element {
@@ -81,16 +53,6 @@ pub fn normal_row<E: Element>(vocab: usize, sigma: f64, shift: f64, seed: u64) -
     (0..vocab).map(|_| E::from_f32((sigma * random.normal() + shift) as f32)).collect()
 }
 
-/// The same as another storage type would hold it.
-pub fn stored<E: Element>(row: &[f32]) -> Vec<E> {
-    row.iter().map(|&x| E::from_f32(x)).collect()
-}
-
-/// What is stored, exactly.
-pub fn widen<E: Element>(row: &[E]) -> Vec<f64> {
-    row.iter().map(|x| f64::from(x.to_f32())).collect()
-}
-
 /// The three parameters of a transform, for both sides.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Params {
@@ -134,7 +96,5 @@ impl Params {
 
 /// The distance of neighbouring f32 at the size of x.
 pub fn ulp(x: f64) -> f64 {
-    let x = (x.abs() as f32).max(f32::MIN_POSITIVE);
-    let exponent = (x.to_bits() >> 23) as i32 - 127 - 23;
-    libm::scalbn(1.0, exponent)
+    f32::ulp(x)
 }

@@ -16,11 +16,13 @@ pub mod losses;
 pub mod stages;
 pub mod tables;
 
+#[cfg(not(feature = "hosted"))]
 unsafe extern "C" {
     /// Defined nowhere.
     fn dpo_kernel_must_not_panic() -> !;
 }
 
+#[cfg(not(feature = "hosted"))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // SAFETY: no program is ever made of this library: the symbol is there to be missed.

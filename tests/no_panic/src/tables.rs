@@ -3,7 +3,7 @@
 use crate::{Entry, entries};
 use core::ops::AddAssign;
 use dpo_kernel::theory::AnswerSet;
-use dpo_kernel::verify::{Batch, Dual};
+use dpo_kernel::verify::{Batch, Dual, Figure, Tolerance};
 use dpo_kernel::{
     DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, best_worst_pairs, bf16, f16,
     identical_pairs, pair_gaps, update_reference,
@@ -103,4 +103,11 @@ pub static DPO_KERNEL_VERIFY: &[Entry] = entries![
     Dual::ln,
     Dual::tanh,
     verify::batch_loss_derivative,
+    verify::compare::<f32>,
+    verify::compare_all::<f32, fn(usize) -> Tolerance>,
+    <f32 as Figure>::ulp,
+    Tolerance::ulps,
+    Tolerance::and_relative,
+    Tolerance::and_absolute,
+    Tolerance::allowed::<f32>,
 ];

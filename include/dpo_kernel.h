@@ -1,0 +1,221 @@
+/* dpo-kernel: the numbers of Direct Preference Optimization, from logits to logit gradients.
+ *
+ *   logits -> row norms, token log-probs -> sequence log-probs -> preference loss
+ *     ^--------- gradients, in place <--------- d loss / d log pi <-----'
+ *
+ * A batch has R rows of logits over a vocabulary of V, N sequences (spans of rows) and P pairs.
+ * The host owns every buffer. Every step: dpo_preference_step, or the stages one by one; before
+ * it, once, the log-probs of the sequences under the frozen reference, by dpo_token_log_probs
+ * and dpo_sequence_log_probs.
+ *
+ * One contract serves all functions; each function's comment says what is particular to it.
+ *
+ * Ownership   The caller owns all memory. Nothing is allocated, no pointer is kept.
+ * Lengths     Counts are in elements, and say how much memory a pointer has. They must be true;
+ *             everything else (shapes, strides, spans, targets, indices, parameters) may be
+ *             anything and is checked.
+ * NULL        A buffer of no elements may be NULL, and so may what a comment calls optional.
+ *             Anything else that is NULL, misaligned, or longer than the address space is an
+ *             error, and so is a buffer that is written and overlaps another buffer of the call.
+ * Errors      On an error no output has changed, but for the three codes NON_FINITE, which name
+ *             the first row, pair or answer without a finite result and say how many there are:
+ *             all others are complete then. Any function may return the codes above 100. `error`
+ *             is optional in every function; on success it is filled with zeros.
+ * Threads     Every function is reentrant and keeps no state but the CPU features that it found.
+ *             Calls may run at the same time unless one writes what another uses.
+ * Unwinding   Nothing panics, throws, unwinds, or calls back.
+ * Numbers     Log-probs are natural logarithms. A row's result depends on its logits, its target
+ *             and the arithmetic, and on nothing else.
+ *
+ * C99 and C++11. Library: pkg-config dpo_kernel. */
+#ifndef DPO_KERNEL_H
+#define DPO_KERNEL_H
+
+#include "dpo_kernel_types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------- version, texts, instructions */
+
+/* The version of the library that is linked, like DPO_KERNEL_VERSION. Static, never NULL. */
+const char *dpo_version(void);
+
+/* What a status means, in a sentence, for any number. Static, never NULL. */
+const char *dpo_status_message(dpo_status status);
+
+/* The name of a DPO_BUFFER_ or DPO_PARAMETER_. Static; NULL if there is none of that number. */
+const char *dpo_buffer_name(int32_t subject);
+const char *dpo_parameter_name(int32_t subject);
+
+/* The fastest combination that this machine has. Hosts whose results must agree with those of
+ * machines without hardware multiply-add choose DPO_ARITHMETIC_PORTABLE instead. */
+dpo_dispatch dpo_detect(void);
+
+/* 1 if this machine has the combination, else 0. */
+int32_t dpo_is_available(dpo_dispatch dispatch);
+
+/* ---------------------------------------- spans */
+
+/* Spans of a rectangular batch: count sequences of rows_each rows, one after another. Codes:
+ * SHAPE_OVERFLOW. */
+dpo_status dpo_spans_of_batch(size_t rows_each, dpo_span *spans, size_t count, dpo_error *error);
+
+/* Spans of packed sequences from their cumulative offsets, one more than there are sequences:
+ * sequence i is [offsets[i], offsets[i + 1]). Codes: LENGTH, OFFSETS_NOT_ASCENDING. */
+dpo_status dpo_spans_of_offsets(const uint32_t *offsets, size_t offset_count, dpo_span *spans,
+                                size_t count, dpo_error *error);
+
+/* ---------------------------------------- stage 1: rows, tile by tile */
+
+/* Statistics of a row of which nothing was folded yet. flags: DPO_ROW_TARGET if the row has a
+ * target (which is 0 otherwise), DPO_ROW_DETAILS to collect entropy, argmax, mean and sum of p^2
+ * from the same sweep. Codes: PARAMETER, UNKNOWN_VALUE, FIELD_UNUSED. */
+dpo_status dpo_row_stats_new(const dpo_transform *transform, uint32_t flags, uint32_t target,
+                             dpo_row_stats *out, dpo_error *error);
+
+/* Folds the columns [first_column, first_column + len) of a row, each of which must come once.
+ * tile: len elements of DPO_TYPE_ type. NaN and +inf are no errors: the row's results become NaN.
+ * Codes: ROW_STATS, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE, UNKNOWN_VALUE, PARAMETER. */
+dpo_status dpo_row_stats_fold(dpo_dispatch dispatch, dpo_row_stats *stats, int32_t type, const
+                              void *tile, size_t len, uint32_t first_column, dpo_error *error);
+
+/* Adds what another part of the same row has learnt, on this machine or on another. Codes:
+ * MERGE_OF_DIFFERENT_ROWS, ROW_STATS, PARAMETER. */
+dpo_status dpo_row_stats_merge(dpo_row_stats *into, const dpo_row_stats *from, dpo_error *error);
+
+/* What the row says. Codes: ROW_STATS, PARAMETER. */
+dpo_status dpo_row_stats_finish(const dpo_row_stats *stats, dpo_row_result *out, dpo_error
+                                *error);
+
+/* ---------------------------------------- stages 2 and 3: log-probs */
+
+/* log p of the target of every scored row, R; with norms, R, optional, for the backward, and with
+ * details, R, optional, from the same sweep. Rows that are not scored are not written. Codes:
+ * shapes and spans (1 to 11), PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE; NON_FINITE_ROWS.
+ * */
+dpo_status dpo_token_log_probs(dpo_dispatch dispatch, const dpo_logits *logits, const
+                               dpo_sequences *sequences, float *log_probs, dpo_row_norm *norms,
+                               dpo_row_details *details, dpo_error *error);
+
+/* The sum of token_weights * log_probs over each sequence, N. token_weights: R, finite, optional
+ * (1 each). Policy and reference must be weighted alike. Codes: spans (7 to 11), INVALID_VALUE.
+ * */
+dpo_status dpo_sequence_log_probs(const float *log_probs, const dpo_sequences *sequences, const
+                                  float *token_weights, dpo_sequence_log_prob *out, dpo_error
+                                  *error);
+
+/* ---------------------------------------- stage 4: losses */
+
+/* The number of a loss (DPO_LOSS_) from a name that trainers give it: len characters, no
+ * terminator. Codes: UNKNOWN_LOSS. */
+dpo_status dpo_loss_parse(const char *name, size_t len, int32_t *out, dpo_error *error);
+
+/* Its name. Static; NULL if there is none of that number. */
+const char *dpo_loss_name(int32_t name);
+
+/* One pair by itself: NaN in every field where a result is not a finite number. Not for aot and
+ * sft. Codes: PARAMETER, PARAMETER_UNUSED, PARAMETER_MISSING, UNKNOWN_VALUE, FIELD_UNUSED. */
+dpo_status dpo_evaluate_pair(const dpo_loss *loss, const dpo_pair_log_probs *pair, dpo_pair_loss
+                             *out, dpo_error *error);
+
+/* Losses of all pairs, P, their sums, and d_log_probs, N: the gradient of (sum of losses /
+ * divisor) with respect to log pi of each sequence, 0 where no pair names it. policy: N =
+ * sequences. The summary is not written on NON_FINITE_PAIRS. Codes: those of dpo_evaluate_pair,
+ * LENGTH, SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, TOKEN_COUNT_MISMATCH, NO_SCORED_TOKENS,
+ * REFERENCE_MISSING, INPUT_UNUSED, INVALID_VALUE; NON_FINITE_PAIRS. */
+dpo_status dpo_preference_loss(const dpo_objective *objective, const dpo_pairs *pairs, const
+                               dpo_sequence_log_prob *policy, size_t sequences, dpo_pair_loss
+                               *losses, double *d_log_probs, dpo_summary *summary, dpo_error
+                               *error);
+
+/* The same for answers that are desirable or undesirable by themselves, M, under a loss of sides:
+ * kto, apo_zero, bco_pair, nca_pair, sppo_hard (others: UNKNOWN_VALUE). The summary is not
+ * written on NON_FINITE_LABELLED. Codes: those of dpo_preference_loss, LABELLED_OUT_OF_RANGE;
+ * NON_FINITE_LABELLED. */
+dpo_status dpo_unpaired_loss(const dpo_loss *loss, const dpo_answers *answers, const
+                             dpo_sequence_log_prob *policy, size_t sequences, dpo_labelled_loss
+                             *losses, double *d_log_probs, dpo_labelled_summary *summary,
+                             dpo_error *error);
+
+/* The NLL of the chosen answers: its gradient with respect to each token's log-prob, by sequence,
+ * N, and its sums. policy: N, summed without token weights. Codes: PARAMETER,
+ * SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, NO_SCORED_TOKENS, UNKNOWN_VALUE; NON_FINITE_PAIRS,
+ * on which the summary is not written. */
+dpo_status dpo_nll_loss(const dpo_nll *nll, const dpo_pair *pairs, size_t pair_count, const
+                        dpo_sequence_log_prob *policy, size_t sequences, double *d_nll,
+                        dpo_nll_summary *summary, dpo_error *error);
+
+/* ---------------------------------------- weights and offsets around a loss */
+
+/* Token weights of LD-DPO, R: 1 up to the length of a pair's shorter answer, alpha in [0, 1] past
+ * it; written in the rows of sequences that a pair names. Codes: spans (7 to 11), PARAMETER,
+ * SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, TOKEN_WEIGHTS_DIFFER. */
+dpo_status dpo_ld_token_weights(double alpha, const dpo_sequences *sequences, const dpo_pair
+                                *pairs, size_t pair_count, float *token_weights, dpo_error
+                                *error);
+
+/* Pair weights of WPO, P, from log_probs, R, and details, R, of one sweep. bound: DPO_WPO_.
+ * Codes: spans (7 to 11), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, UNKNOWN_VALUE;
+ * NON_FINITE_PAIRS. */
+dpo_status dpo_wpo_pair_weights(int32_t bound, const dpo_sequences *sequences, const dpo_pair
+                                *pairs, size_t pair_count, const float *log_probs, const
+                                dpo_row_details *details, float *weights, dpo_error *error);
+
+/* The margin offset of ODPO: alpha * ln(score_gap). Codes: PARAMETER. */
+dpo_status dpo_odpo_offset(double alpha, double score_gap, double *out, dpo_error *error);
+
+/* The margin offset of R-DPO: -alpha * (chosen_tokens - rejected_tokens). Codes: PARAMETER. */
+dpo_status dpo_length_offset(double alpha, size_t chosen_tokens, size_t rejected_tokens, double
+                             *out, dpo_error *error);
+
+/* ---------------------------------------- stage 5: gradients */
+
+/* Gradients of the scored rows into another buffer of the same rows and vocabulary, its own
+ * stride, and the logits' type or DPO_TYPE_F32. out->transform is DPO_TRANSFORM_NONE. Other rows
+ * and padding are not written. Codes: shapes and spans (1 to 11), INVALID_VALUE,
+ * TRANSFORM_OF_GRADIENTS, PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE, UNKNOWN_VALUE. */
+dpo_status dpo_logit_grads(dpo_dispatch dispatch, const dpo_logits *logits, const dpo_sequences
+                           *sequences, const dpo_grads *grads, const dpo_logits_mut *out,
+                           dpo_error *error);
+
+/* The same over the logits themselves. */
+dpo_status dpo_logit_grads_in_place(dpo_dispatch dispatch, const dpo_logits_mut *logits, const
+                                    dpo_sequences *sequences, const dpo_grads *grads, dpo_error
+                                    *error);
+
+/* The gradient of one tile of a row over the tile, for heads that make their logits block by
+ * block. Codes: INVALID_VALUE, PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE, UNKNOWN_VALUE. */
+dpo_status dpo_tile_grads_in_place(dpo_dispatch dispatch, const dpo_tile *tile, dpo_error *error);
+
+/* ---------------------------------------- all stages in one call */
+
+/* Policy logits to loss summary, with the logits of the scored rows replaced by their gradients.
+ * token_weights: R, optional. Codes: those of the stages. Rows and pairs that are not finite are
+ * found before the backward, and the logits are unchanged then, as on any error. */
+dpo_status dpo_preference_step(dpo_dispatch dispatch, const dpo_objective *objective, const
+                               dpo_logits_mut *logits, const dpo_sequences *sequences, const float
+                               *token_weights, const dpo_pairs *pairs, const dpo_scratch *scratch,
+                               dpo_summary *summary, dpo_error *error);
+
+/* ---------------------------------------- scalar functions */
+
+/* 1 / (1 + e^-x); ln of it; ln(1 + e^x); ln(1 - e^x), x <= 0; ln(e^a + e^b). NaN in, NaN out; the
+ * _f32 forms of one argument are correctly rounded on all inputs. */
+double dpo_sigmoid(double x);
+double dpo_log_sigmoid(double x);
+double dpo_softplus(double x);
+double dpo_log1mexp(double x);
+double dpo_logaddexp(double a, double b);
+float dpo_sigmoid_f32(float x);
+float dpo_log_sigmoid_f32(float x);
+float dpo_softplus_f32(float x);
+float dpo_log1mexp_f32(float x);
+float dpo_logaddexp_f32(float a, float b);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,310 @@
+//! The buffers and parameters that errors name, by number and by text.
+
+use core::ffi::{CStr, c_char};
+use core::ptr;
+
+use super::status::codes;
+#[cfg(doc)]
+use super::status::dpo_error;
+use crate::error::{Buffer, Parameter};
+
+codes! {
+    /// [`Buffer::Logits`]
+    DPO_BUFFER_LOGITS = 1;
+    /// [`Buffer::Targets`]
+    DPO_BUFFER_TARGETS = 2;
+    /// [`Buffer::TokenLogProbs`]
+    DPO_BUFFER_TOKEN_LOG_PROBS = 3;
+    /// [`Buffer::RowNorms`]
+    DPO_BUFFER_ROW_NORMS = 4;
+    /// [`Buffer::RowDetails`]
+    DPO_BUFFER_ROW_DETAILS = 5;
+    /// [`Buffer::TokenWeights`]
+    DPO_BUFFER_TOKEN_WEIGHTS = 6;
+    /// [`Buffer::Sequences`]
+    DPO_BUFFER_SEQUENCES = 7;
+    /// [`Buffer::Reference`]
+    DPO_BUFFER_REFERENCE = 8;
+    /// [`Buffer::SequenceGrads`]
+    DPO_BUFFER_SEQUENCE_GRADS = 9;
+    /// [`Buffer::PairLosses`]
+    DPO_BUFFER_PAIR_LOSSES = 10;
+    /// [`Buffer::PairWeights`]
+    DPO_BUFFER_PAIR_WEIGHTS = 11;
+    /// [`Buffer::PairOffsets`]
+    DPO_BUFFER_PAIR_OFFSETS = 12;
+    /// [`Buffer::PairLossKinds`]
+    DPO_BUFFER_PAIR_LOSS_KINDS = 13;
+    /// [`Buffer::PairOrder`]
+    DPO_BUFFER_PAIR_ORDER = 14;
+    /// [`Buffer::MixtureTerms`]
+    DPO_BUFFER_MIXTURE_TERMS = 15;
+    /// [`Buffer::LabelledLosses`]
+    DPO_BUFFER_LABELLED_LOSSES = 16;
+    /// [`Buffer::LabelledWeights`]
+    DPO_BUFFER_LABELLED_WEIGHTS = 17;
+    /// [`Buffer::NllGrads`]
+    DPO_BUFFER_NLL_GRADS = 18;
+    /// [`Buffer::Spans`]
+    DPO_BUFFER_SPANS = 19;
+    /// [`Buffer::Answers`]
+    DPO_BUFFER_ANSWERS = 20;
+    /// [`Buffer::Scores`]
+    DPO_BUFFER_SCORES = 21;
+    /// [`Buffer::PairFlags`]
+    DPO_BUFFER_PAIR_FLAGS = 22;
+    /// [`Buffer::Gaps`]
+    DPO_BUFFER_GAPS = 23;
+    /// [`Buffer::KeepWeights`]
+    DPO_BUFFER_KEEP_WEIGHTS = 24;
+    /// [`Buffer::ReferenceParameters`]
+    DPO_BUFFER_REFERENCE_PARAMETERS = 25;
+    /// Of C alone: a struct argument.
+    DPO_BUFFER_ARGUMENT = 101;
+    /// [`Buffer::Pairs`]
+    DPO_BUFFER_PAIRS = 102;
+    /// Of C alone: labelled answers.
+    DPO_BUFFER_LABELLED = 103;
+    /// Of C alone: cumulative offsets.
+    DPO_BUFFER_OFFSETS = 104;
+    /// Of C alone: tile.
+    DPO_BUFFER_TILE = 105;
+    /// Of C alone: losses of the objective.
+    DPO_BUFFER_LOSSES = 106;
+    /// Of C alone: the result.
+    DPO_BUFFER_OUT = 107;
+    /// Of C alone: name of a loss.
+    DPO_BUFFER_NAME = 108;
+    /// Of C alone: dispatch.
+    DPO_BUFFER_DISPATCH = 109;
+    /// Of C alone: element type.
+    DPO_BUFFER_TYPE = 110;
+    /// Of C alone: label.
+    DPO_BUFFER_LABEL = 111;
+    /// Of C alone: options of a loss.
+    DPO_BUFFER_OPTIONS = 112;
+    /// Of C alone: NLL term.
+    DPO_BUFFER_NLL = 113;
+    /// Of C alone: gradients of the logits.
+    DPO_BUFFER_GRADS = 114;
+    /// Of C alone: bound of the WPO weights.
+    DPO_BUFFER_WPO_BOUND = 115;
+    /// [`Parameter::Beta`]
+    DPO_PARAMETER_BETA = 1;
+    /// [`Parameter::LabelSmoothing`]
+    DPO_PARAMETER_LABEL_SMOOTHING = 2;
+    /// [`Parameter::RobustSmoothing`]
+    DPO_PARAMETER_ROBUST_SMOOTHING = 3;
+    /// [`Parameter::ExoSmoothing`]
+    DPO_PARAMETER_EXO_SMOOTHING = 4;
+    /// [`Parameter::TargetMargin`]
+    DPO_PARAMETER_TARGET_MARGIN = 5;
+    /// [`Parameter::TargetMarginRatio`]
+    DPO_PARAMETER_TARGET_MARGIN_RATIO = 6;
+    /// [`Parameter::RewardExponent`]
+    DPO_PARAMETER_REWARD_EXPONENT = 7;
+    /// [`Parameter::BlendTemperature`]
+    DPO_PARAMETER_BLEND_TEMPERATURE = 8;
+    /// [`Parameter::DivergenceAlpha`]
+    DPO_PARAMETER_DIVERGENCE_ALPHA = 9;
+    /// [`Parameter::RewardShift`]
+    DPO_PARAMETER_REWARD_SHIFT = 10;
+    /// [`Parameter::SlicMargin`]
+    DPO_PARAMETER_SLIC_MARGIN = 11;
+    /// [`Parameter::DropPenalty`]
+    DPO_PARAMETER_DROP_PENALTY = 12;
+    /// [`Parameter::OddsWeight`]
+    DPO_PARAMETER_ODDS_WEIGHT = 13;
+    /// [`Parameter::ReferenceKl`]
+    DPO_PARAMETER_REFERENCE_KL = 14;
+    /// [`Parameter::DesirableWeight`]
+    DPO_PARAMETER_DESIRABLE_WEIGHT = 15;
+    /// [`Parameter::UndesirableWeight`]
+    DPO_PARAMETER_UNDESIRABLE_WEIGHT = 16;
+    /// [`Parameter::RewardGap`]
+    DPO_PARAMETER_REWARD_GAP = 17;
+    /// [`Parameter::TermWeight`]
+    DPO_PARAMETER_TERM_WEIGHT = 18;
+    /// [`Parameter::NllWeight`]
+    DPO_PARAMETER_NLL_WEIGHT = 19;
+    /// [`Parameter::TailWeight`]
+    DPO_PARAMETER_TAIL_WEIGHT = 20;
+    /// [`Parameter::OffsetScale`]
+    DPO_PARAMETER_OFFSET_SCALE = 21;
+    /// [`Parameter::ScoreGap`]
+    DPO_PARAMETER_SCORE_GAP = 22;
+    /// [`Parameter::LengthPenalty`]
+    DPO_PARAMETER_LENGTH_PENALTY = 23;
+    /// [`Parameter::Divergence`]
+    DPO_PARAMETER_DIVERGENCE = 24;
+    /// [`Parameter::Divisor`]
+    DPO_PARAMETER_DIVISOR = 25;
+    /// [`Parameter::Scale`]
+    DPO_PARAMETER_SCALE = 26;
+    /// [`Parameter::Softcap`]
+    DPO_PARAMETER_SOFTCAP = 27;
+    /// [`Parameter::Temperature`]
+    DPO_PARAMETER_TEMPERATURE = 28;
+    /// [`Parameter::Transform`]
+    DPO_PARAMETER_TRANSFORM = 29;
+    /// [`Parameter::BetaGain`]
+    DPO_PARAMETER_BETA_GAIN = 30;
+    /// [`Parameter::Mixing`]
+    DPO_PARAMETER_MIXING = 31;
+}
+
+pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
+    match buffer {
+        Buffer::Logits => DPO_BUFFER_LOGITS,
+        Buffer::Targets => DPO_BUFFER_TARGETS,
+        Buffer::TokenLogProbs => DPO_BUFFER_TOKEN_LOG_PROBS,
+        Buffer::RowNorms => DPO_BUFFER_ROW_NORMS,
+        Buffer::RowDetails => DPO_BUFFER_ROW_DETAILS,
+        Buffer::TokenWeights => DPO_BUFFER_TOKEN_WEIGHTS,
+        Buffer::Sequences => DPO_BUFFER_SEQUENCES,
+        Buffer::Reference => DPO_BUFFER_REFERENCE,
+        Buffer::SequenceGrads => DPO_BUFFER_SEQUENCE_GRADS,
+        Buffer::PairLosses => DPO_BUFFER_PAIR_LOSSES,
+        Buffer::PairWeights => DPO_BUFFER_PAIR_WEIGHTS,
+        Buffer::PairOffsets => DPO_BUFFER_PAIR_OFFSETS,
+        Buffer::PairLossKinds => DPO_BUFFER_PAIR_LOSS_KINDS,
+        Buffer::PairOrder => DPO_BUFFER_PAIR_ORDER,
+        Buffer::MixtureTerms => DPO_BUFFER_MIXTURE_TERMS,
+        Buffer::LabelledLosses => DPO_BUFFER_LABELLED_LOSSES,
+        Buffer::LabelledWeights => DPO_BUFFER_LABELLED_WEIGHTS,
+        Buffer::NllGrads => DPO_BUFFER_NLL_GRADS,
+        Buffer::Spans => DPO_BUFFER_SPANS,
+        Buffer::Answers => DPO_BUFFER_ANSWERS,
+        Buffer::Scores => DPO_BUFFER_SCORES,
+        Buffer::PairFlags => DPO_BUFFER_PAIR_FLAGS,
+        Buffer::Gaps => DPO_BUFFER_GAPS,
+        Buffer::KeepWeights => DPO_BUFFER_KEEP_WEIGHTS,
+        Buffer::ReferenceParameters => DPO_BUFFER_REFERENCE_PARAMETERS,
+        Buffer::Pairs => DPO_BUFFER_PAIRS,
+    }
+}
+
+pub(super) const fn parameter_code(parameter: Parameter) -> i32 {
+    match parameter {
+        Parameter::Beta => DPO_PARAMETER_BETA,
+        Parameter::LabelSmoothing => DPO_PARAMETER_LABEL_SMOOTHING,
+        Parameter::RobustSmoothing => DPO_PARAMETER_ROBUST_SMOOTHING,
+        Parameter::ExoSmoothing => DPO_PARAMETER_EXO_SMOOTHING,
+        Parameter::TargetMargin => DPO_PARAMETER_TARGET_MARGIN,
+        Parameter::TargetMarginRatio => DPO_PARAMETER_TARGET_MARGIN_RATIO,
+        Parameter::RewardExponent => DPO_PARAMETER_REWARD_EXPONENT,
+        Parameter::BlendTemperature => DPO_PARAMETER_BLEND_TEMPERATURE,
+        Parameter::DivergenceAlpha => DPO_PARAMETER_DIVERGENCE_ALPHA,
+        Parameter::RewardShift => DPO_PARAMETER_REWARD_SHIFT,
+        Parameter::SlicMargin => DPO_PARAMETER_SLIC_MARGIN,
+        Parameter::DropPenalty => DPO_PARAMETER_DROP_PENALTY,
+        Parameter::OddsWeight => DPO_PARAMETER_ODDS_WEIGHT,
+        Parameter::ReferenceKl => DPO_PARAMETER_REFERENCE_KL,
+        Parameter::DesirableWeight => DPO_PARAMETER_DESIRABLE_WEIGHT,
+        Parameter::UndesirableWeight => DPO_PARAMETER_UNDESIRABLE_WEIGHT,
+        Parameter::RewardGap => DPO_PARAMETER_REWARD_GAP,
+        Parameter::TermWeight => DPO_PARAMETER_TERM_WEIGHT,
+        Parameter::NllWeight => DPO_PARAMETER_NLL_WEIGHT,
+        Parameter::TailWeight => DPO_PARAMETER_TAIL_WEIGHT,
+        Parameter::OffsetScale => DPO_PARAMETER_OFFSET_SCALE,
+        Parameter::ScoreGap => DPO_PARAMETER_SCORE_GAP,
+        Parameter::LengthPenalty => DPO_PARAMETER_LENGTH_PENALTY,
+        Parameter::Divergence => DPO_PARAMETER_DIVERGENCE,
+        Parameter::Divisor => DPO_PARAMETER_DIVISOR,
+        Parameter::Scale => DPO_PARAMETER_SCALE,
+        Parameter::Softcap => DPO_PARAMETER_SOFTCAP,
+        Parameter::Temperature => DPO_PARAMETER_TEMPERATURE,
+        Parameter::Transform => DPO_PARAMETER_TRANSFORM,
+        Parameter::BetaGain => DPO_PARAMETER_BETA_GAIN,
+        Parameter::Mixing => DPO_PARAMETER_MIXING,
+    }
+}
+
+/// The name of a buffer, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
+#[unsafe(no_mangle)]
+pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
+    let name: &CStr = match subject {
+        DPO_BUFFER_LOGITS => c"logits",
+        DPO_BUFFER_TARGETS => c"targets",
+        DPO_BUFFER_TOKEN_LOG_PROBS => c"token log-probs",
+        DPO_BUFFER_ROW_NORMS => c"row norms",
+        DPO_BUFFER_ROW_DETAILS => c"row details",
+        DPO_BUFFER_TOKEN_WEIGHTS => c"token weights",
+        DPO_BUFFER_SEQUENCES => c"sequence log-probs",
+        DPO_BUFFER_REFERENCE => c"reference log-probs",
+        DPO_BUFFER_SEQUENCE_GRADS => c"sequence gradients",
+        DPO_BUFFER_PAIR_LOSSES => c"pair losses",
+        DPO_BUFFER_PAIR_WEIGHTS => c"pair weights",
+        DPO_BUFFER_PAIR_OFFSETS => c"pair margin offsets",
+        DPO_BUFFER_PAIR_LOSS_KINDS => c"losses of the pairs",
+        DPO_BUFFER_PAIR_ORDER => c"order of the pairs",
+        DPO_BUFFER_MIXTURE_TERMS => c"terms of the mixture",
+        DPO_BUFFER_LABELLED_LOSSES => c"losses of labelled answers",
+        DPO_BUFFER_LABELLED_WEIGHTS => c"weights of labelled answers",
+        DPO_BUFFER_NLL_GRADS => c"NLL gradients",
+        DPO_BUFFER_SPANS => c"spans",
+        DPO_BUFFER_ANSWERS => c"answers",
+        DPO_BUFFER_SCORES => c"completion scores",
+        DPO_BUFFER_PAIR_FLAGS => c"pair flags",
+        DPO_BUFFER_GAPS => c"log-ratio gaps",
+        DPO_BUFFER_KEEP_WEIGHTS => c"keep weights",
+        DPO_BUFFER_REFERENCE_PARAMETERS => c"reference parameters",
+        DPO_BUFFER_ARGUMENT => c"a struct argument",
+        DPO_BUFFER_PAIRS => c"pairs",
+        DPO_BUFFER_LABELLED => c"labelled answers",
+        DPO_BUFFER_OFFSETS => c"cumulative offsets",
+        DPO_BUFFER_TILE => c"tile",
+        DPO_BUFFER_LOSSES => c"losses of the objective",
+        DPO_BUFFER_OUT => c"the result",
+        DPO_BUFFER_NAME => c"name of a loss",
+        DPO_BUFFER_DISPATCH => c"dispatch",
+        DPO_BUFFER_TYPE => c"element type",
+        DPO_BUFFER_LABEL => c"label",
+        DPO_BUFFER_OPTIONS => c"options of a loss",
+        DPO_BUFFER_NLL => c"NLL term",
+        DPO_BUFFER_GRADS => c"gradients of the logits",
+        DPO_BUFFER_WPO_BOUND => c"bound of the WPO weights",
+        _ => return ptr::null(),
+    };
+    name.as_ptr()
+}
+
+/// The name of a parameter, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
+#[unsafe(no_mangle)]
+pub extern "C" fn dpo_parameter_name(subject: i32) -> *const c_char {
+    let name: &CStr = match subject {
+        DPO_PARAMETER_BETA => c"beta",
+        DPO_PARAMETER_LABEL_SMOOTHING => c"label smoothing",
+        DPO_PARAMETER_ROBUST_SMOOTHING => c"label smoothing of the robust loss",
+        DPO_PARAMETER_EXO_SMOOTHING => c"label smoothing of EXO",
+        DPO_PARAMETER_TARGET_MARGIN => c"target margin",
+        DPO_PARAMETER_TARGET_MARGIN_RATIO => c"target margin over beta",
+        DPO_PARAMETER_REWARD_EXPONENT => c"alpha of AlphaPO",
+        DPO_PARAMETER_BLEND_TEMPERATURE => c"tau of DiscoPOP",
+        DPO_PARAMETER_DIVERGENCE_ALPHA => c"alpha of the divergence",
+        DPO_PARAMETER_REWARD_SHIFT => c"delta of BCO",
+        DPO_PARAMETER_SLIC_MARGIN => c"delta of SLiC",
+        DPO_PARAMETER_DROP_PENALTY => c"lambda of DPOP",
+        DPO_PARAMETER_ODDS_WEIGHT => c"lambda of ORPO",
+        DPO_PARAMETER_REFERENCE_KL => c"K of KTO",
+        DPO_PARAMETER_DESIRABLE_WEIGHT => c"weight of desirable answers",
+        DPO_PARAMETER_UNDESIRABLE_WEIGHT => c"weight of undesirable answers",
+        DPO_PARAMETER_REWARD_GAP => c"reward gap",
+        DPO_PARAMETER_TERM_WEIGHT => c"weight of a mixture's term",
+        DPO_PARAMETER_NLL_WEIGHT => c"weight of the NLL term",
+        DPO_PARAMETER_TAIL_WEIGHT => c"alpha of LD-DPO",
+        DPO_PARAMETER_OFFSET_SCALE => c"scale of the offset",
+        DPO_PARAMETER_SCORE_GAP => c"score gap",
+        DPO_PARAMETER_LENGTH_PENALTY => c"length penalty",
+        DPO_PARAMETER_DIVERGENCE => c"f-divergence",
+        DPO_PARAMETER_DIVISOR => c"divisor",
+        DPO_PARAMETER_SCALE => c"logit scale",
+        DPO_PARAMETER_SOFTCAP => c"softcap",
+        DPO_PARAMETER_TEMPERATURE => c"temperature",
+        DPO_PARAMETER_TRANSFORM => c"combined logit factor",
+        DPO_PARAMETER_BETA_GAIN => c"gain of beta-DPO",
+        DPO_PARAMETER_MIXING => c"alpha of the moving reference",
+        _ => return ptr::null(),
+    };
+    name.as_ptr()
+}

@@ -1,0 +1,230 @@
+//! One loss, one for each pair, or a mixture: what a batch of pairs is measured by.
+
+use super::memory::{Claim, Input, Memory, Output, plain};
+use super::names::*;
+use super::options::dpo_loss;
+use super::status::{DPO_ERROR_NULL, DPO_ERROR_TOO_LONG, Fault, codes};
+use crate::error::Buffer;
+use crate::{
+    AotOver, BatchLoss, Error, Inputs, Loss, Mixture, MixtureTerm, Objective, PairBatch,
+    PairLogProbs, PairLoss, PerPair, PreferenceLoss,
+};
+
+codes! {
+    /// One loss for all pairs.
+    DPO_OBJECTIVE_ONE = 0;
+    /// [`PerPair`]: as many losses as pairs.
+    DPO_OBJECTIVE_PER_PAIR = 1;
+    /// [`Mixture`]: a weighted sum of up to [`DPO_MOST_TERMS`] losses.
+    DPO_OBJECTIVE_MIXTURE = 2;
+}
+
+/// Most terms of a mixture.
+pub const DPO_MOST_TERMS: usize = 8;
+
+/// What a batch of pairs is measured by.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct dpo_objective {
+    /// The losses.
+    pub losses: *const dpo_loss,
+    /// How many.
+    pub count: usize,
+    /// `DPO_OBJECTIVE_…`
+    pub kind: i32,
+    /// The weights of a mixture, `count`; NULL otherwise.
+    pub term_weights: *const f64,
+    /// Memory to sort in, for `aot` and `aot_unpaired`; NULL otherwise.
+    pub order: *mut usize,
+    /// How many indices it holds: two a pair.
+    pub order_len: usize,
+}
+
+plain!(dpo_objective);
+
+/// The claimed buffers of a [`dpo_objective`].
+#[derive(Debug)]
+pub(super) struct Claimed {
+    losses: Input<dpo_loss>,
+    kind: i32,
+    term_weights: Option<Input<f64>>,
+    order: Option<Output<usize>>,
+}
+
+impl dpo_objective {
+    pub(super) fn claim(&self, claim: &mut Claim) -> Result<Claimed, Fault> {
+        Ok(Claimed {
+            losses: claim.input(self.losses, self.count, DPO_BUFFER_LOSSES)?,
+            kind: self.kind,
+            term_weights: claim.optional_input(
+                self.term_weights,
+                self.count,
+                DPO_BUFFER_MIXTURE_TERMS,
+            )?,
+            order: claim.optional_output(self.order, self.order_len, DPO_BUFFER_PAIR_ORDER)?,
+        })
+    }
+}
+
+impl Claimed {
+    /// The objective, every loss of which was built once, so that building it again cannot fail.
+    ///
+    /// # Safety
+    /// As [`Memory::slice`].
+    pub(super) unsafe fn get<'a>(self, memory: &Memory) -> Result<AnyObjective<'a>, Fault> {
+        let Self { losses, kind, term_weights, order } = self;
+        // SAFETY: the caller's word, passed on for all three.
+        let (losses, term_weights, order) = unsafe {
+            let order = order.map(|order| memory.slice_mut(order));
+            (memory.slice(losses), memory.optional(term_weights), order)
+        };
+        if term_weights.is_some() && kind != DPO_OBJECTIVE_MIXTURE {
+            return Err(Fault::unused(DPO_BUFFER_MIXTURE_TERMS));
+        }
+        let objective = match kind {
+            DPO_OBJECTIVE_ONE => one(losses, order)?,
+            _ if order.is_some() => return Err(Fault::unused(DPO_BUFFER_PAIR_ORDER)),
+            DPO_OBJECTIVE_PER_PAIR => {
+                losses.iter().try_for_each(|loss| pairs_loss(loss).map(|_| ()))?;
+                AnyObjective::PerPair(losses)
+            }
+            DPO_OBJECTIVE_MIXTURE => AnyObjective::Mixture(Terms::of(losses, term_weights)?),
+            other => return Err(Fault::unknown(DPO_BUFFER_LOSSES, other)),
+        };
+        Ok(objective)
+    }
+}
+
+fn one<'a>(losses: &[dpo_loss], order: Option<&'a mut [usize]>) -> Result<AnyObjective<'a>, Fault> {
+    let [loss] = losses else {
+        let (buffer, expected, found) = (Buffer::PairLossKinds, 1, losses.len());
+        return Err(Error::Length { buffer, expected, found }.into());
+    };
+    match (loss.build()?, order) {
+        (Objective::Pairs(_), Some(_)) => Err(Fault::unused(DPO_BUFFER_PAIR_ORDER)),
+        (Objective::Pairs(loss), None) => Ok(AnyObjective::One(loss)),
+        (Objective::Batch(aot), order) => {
+            Ok(AnyObjective::Batch(aot.over(order.unwrap_or_default())))
+        }
+        (Objective::Nll, _) => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
+    }
+}
+
+/// A loss of pairs; `aot` and `sft` are none.
+pub(super) fn pairs_loss(loss: &dpo_loss) -> Result<Loss, Fault> {
+    match loss.build()? {
+        Objective::Pairs(loss) => Ok(loss),
+        Objective::Batch(_) | Objective::Nll => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
+    }
+}
+
+/// The terms of a mixture, built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    terms: [Option<(f64, Loss)>; DPO_MOST_TERMS],
+}
+
+impl Terms {
+    fn of(losses: &[dpo_loss], weights: Option<&[f64]>) -> Result<Self, Fault> {
+        let Some(weights) = weights else {
+            return Err(Fault::C(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, 0));
+        };
+        if losses.len() > DPO_MOST_TERMS {
+            return Err(Fault::C(DPO_ERROR_TOO_LONG, DPO_BUFFER_MIXTURE_TERMS, losses.len()));
+        }
+        let mut terms = [None; DPO_MOST_TERMS];
+        for ((to, loss), &weight) in terms.iter_mut().zip(losses).zip(weights) {
+            *to = Some((weight, pairs_loss(loss)?));
+        }
+        // Weights out of their domain, and a mixture of nothing, are refused here.
+        let terms = Self { terms };
+        terms.with(|_| ())?;
+        Ok(terms)
+    }
+
+    /// Looks at the mixture, which borrows its terms.
+    fn with<T>(&self, look: impl FnOnce(&Mixture<'_>) -> T) -> Result<T, Error> {
+        let terms = || self.terms.iter().flatten();
+        let Some((_, first)) = terms().next() else {
+            return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });
+        };
+        let mut mixed = [MixtureTerm { weight: 0.0, loss: first }; DPO_MOST_TERMS];
+        for (to, (weight, loss)) in mixed.iter_mut().zip(terms()) {
+            *to = MixtureTerm { weight: *weight, loss };
+        }
+        let mixed = mixed.get(..terms().count()).unwrap_or_default();
+        Ok(look(&Mixture::new(mixed)?))
+    }
+}
+
+/// A loss that is built where it is evaluated: there is nowhere to keep one for each pair.
+impl PreferenceLoss for dpo_loss {
+    fn inputs(&self) -> Inputs {
+        pairs_loss(self).map_or(NO_INPUTS, |loss| loss.inputs())
+    }
+
+    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
+        pairs_loss(self).map_or(NO_NUMBERS, |loss| loss.evaluate(pair))
+    }
+}
+
+/// What a loss that cannot be built would say; entries refuse it before.
+const NO_NUMBERS: PairLoss = PairLoss {
+    loss: f64::NAN,
+    reward_chosen: f64::NAN,
+    reward_rejected: f64::NAN,
+    margin: f64::NAN,
+    d_chosen: f64::NAN,
+    d_rejected: f64::NAN,
+};
+const NO_INPUTS: Inputs = Inputs { reference: true, tokens: true, offsets: false };
+
+/// Any objective, as one loss of a batch.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, on the stack, and nowhere else to put it"
+)]
+pub(super) enum AnyObjective<'a> {
+    One(Loss),
+    Batch(AotOver<'a>),
+    PerPair(&'a [dpo_loss]),
+    Mixture(Terms),
+}
+
+impl BatchLoss for AnyObjective<'_> {
+    fn inputs(&self) -> Inputs {
+        match self {
+            Self::One(loss) => PreferenceLoss::inputs(loss),
+            Self::Batch(aot) => aot.inputs(),
+            Self::PerPair(losses) => PerPair::new(losses).inputs(),
+            Self::Mixture(terms) => {
+                terms.with(|mixture| PreferenceLoss::inputs(mixture)).unwrap_or(NO_INPUTS)
+            }
+        }
+    }
+
+    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error> {
+        match self {
+            Self::One(loss) => BatchLoss::check(&loss, pairs, has_weights),
+            Self::Batch(aot) => aot.check(pairs, has_weights),
+            Self::PerPair(losses) => PerPair::new(losses).check(pairs, has_weights),
+            Self::Mixture(terms) => {
+                terms.with(|mixture| BatchLoss::check(&mixture, pairs, has_weights))?
+            }
+        }
+    }
+
+    fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
+        match self {
+            Self::One(loss) => BatchLoss::evaluate_all(&loss, batch, losses),
+            Self::Batch(aot) => aot.evaluate_all(batch, losses),
+            Self::PerPair(each) => PerPair::new(each).evaluate_all(batch, losses),
+            Self::Mixture(terms) => {
+                if terms.with(|mixture| mixture.evaluate_all(batch, losses)).is_err() {
+                    losses.fill(NO_NUMBERS);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Stage 1: row statistics, tile by tile, in plain memory that the host may send to other machines.
+
+use core::ffi::c_void;
+
+use super::memory::{Claim, argument, plain};
+use super::names::*;
+use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status, report};
+use super::view::{Stored, Type, dpo_dispatch, dpo_transform, for_type};
+use crate::row::{Extra, RowParts};
+use crate::{Dispatch, Moments, RowDetails, RowNorm, RowStats};
+
+/// [`RowNorm`]
+pub type dpo_row_norm = RowNorm;
+
+/// [`RowDetails`]
+pub type dpo_row_details = RowDetails;
+
+/// The row has a target.
+pub const DPO_ROW_TARGET: u32 = 1;
+/// Details are collected too.
+pub const DPO_ROW_DETAILS: u32 = 2;
+/// The target's column was folded.
+pub const DPO_ROW_TARGET_SEEN: u32 = 4;
+/// A column above −inf was folded.
+pub const DPO_ROW_REFERENCE: u32 = 8;
+
+/// [`RowStats`]; but for `flags`, `target` and `transform`, numbers that only this library reads.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct dpo_row_stats {
+    /// What turns an element into a logit.
+    pub transform: dpo_transform,
+    /// `DPO_ROW_…`
+    pub flags: u32,
+    /// The target, if the row has one.
+    pub target: u32,
+    /// Its value, if it was seen.
+    pub target_value: f32,
+    /// Of the reference.
+    pub shift: f32,
+    /// Of the reference.
+    pub exponent: i32,
+    /// The largest value, of the details.
+    pub top: f32,
+    /// Its column.
+    pub top_column: u32,
+    /// Columns folded.
+    pub columns: u64,
+    /// The sum without the target.
+    pub rest: f64,
+    /// Of the details.
+    pub about: f64,
+    /// Of the details.
+    pub squares: f64,
+    /// Of the details.
+    pub total: f64,
+}
+
+/// What a row has to say.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct dpo_row_result {
+    /// [`RowStats::log_z`]
+    pub log_z: f64,
+    /// [`RowStats::log_prob`]; NaN where there is none.
+    pub log_prob: f64,
+    /// [`RowStats::target_logit`]; NaN where there is none.
+    pub target_logit: f64,
+    /// [`RowStats::columns`]
+    pub columns: u64,
+    /// [`RowStats::norm`]; one that the backward refuses where there is none.
+    pub norm: dpo_row_norm,
+    /// [`RowStats::details`]; NaN where they are not collected.
+    pub details: dpo_row_details,
+}
+
+plain!(dpo_row_stats, dpo_row_result);
+
+const NO_DETAILS: RowDetails =
+    RowDetails { entropy: f32::NAN, mean_logit: f32::NAN, log_sum_sq_probs: f32::NAN, argmax: 0 };
+
+/// What the numbers of a [`dpo_row_stats`] are.
+enum Stats {
+    Plain(RowStats<()>),
+    Detailed(RowStats<Moments>),
+}
+
+impl dpo_row_stats {
+    fn read(&self) -> Result<Stats, Fault> {
+        let has = |flag| self.flags & flag != 0;
+        let fault = Fault::C(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, 0);
+        let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_REFERENCE;
+        if self.flags & !known != 0 {
+            return Err(fault);
+        }
+        let transform = self.transform.check()?;
+        let target = has(DPO_ROW_TARGET).then_some(self.target);
+        let parts = RowParts {
+            target_value: has(DPO_ROW_TARGET_SEEN).then_some(self.target_value),
+            reference: has(DPO_ROW_REFERENCE).then_some((self.shift, self.exponent)),
+            rest: self.rest,
+            columns: self.columns,
+        };
+        let stats = if has(DPO_ROW_DETAILS) {
+            let (total, top) = (self.total, self.top);
+            let moments = Moments::of(self.about, self.squares, total, top, self.top_column);
+            RowStats::of_parts(transform, target, parts, moments).map(Stats::Detailed)
+        } else {
+            RowStats::of_parts(transform, target, parts, ()).map(Stats::Plain)
+        };
+        stats.ok_or(fault)
+    }
+
+    /// Takes over what was learnt; transform and target stay.
+    fn write(&mut self, stats: &Stats) {
+        let parts = match stats {
+            Stats::Plain(stats) => stats.parts(),
+            Stats::Detailed(stats) => {
+                let (about, squares, total, top, top_column) = stats.moments();
+                *self = Self { top, top_column, about, squares, total, ..*self };
+                stats.parts()
+            }
+        };
+        let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+        let (shift, exponent) = parts.reference.unwrap_or_default();
+        *self = Self {
+            flags: (self.flags & (DPO_ROW_TARGET | DPO_ROW_DETAILS))
+                | flag(parts.target_value.is_some(), DPO_ROW_TARGET_SEEN)
+                | flag(parts.reference.is_some(), DPO_ROW_REFERENCE),
+            target_value: parts.target_value.unwrap_or_default(),
+            shift,
+            exponent,
+            rest: parts.rest,
+            columns: parts.columns,
+            ..*self
+        };
+    }
+}
+
+/// [`RowStats::new`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_new(
+    transform: *const dpo_transform,
+    flags: u32,
+    target: u32,
+    out: *mut dpo_row_stats,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        // SAFETY: the caller's word for the struct.
+        let transform = unsafe { argument(transform)? };
+        if flags & !(DPO_ROW_TARGET | DPO_ROW_DETAILS) != 0 {
+            return Err(Fault::unknown(DPO_BUFFER_OPTIONS, flags.cast_signed()));
+        }
+        if flags & DPO_ROW_TARGET == 0 && target != 0 {
+            return Err(Fault::unused(DPO_BUFFER_TARGETS));
+        }
+        let target_of = (flags & DPO_ROW_TARGET != 0).then_some(target);
+        let kernel = transform.check()?;
+        let stats = if flags & DPO_ROW_DETAILS == 0 {
+            Stats::Plain(RowStats::new(kernel, target_of))
+        } else {
+            Stats::Detailed(RowStats::new(kernel, target_of))
+        };
+        let mut claim = Claim::new();
+        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = claim.settle()?;
+        // SAFETY: the caller's word for one element.
+        for to in unsafe { memory.slice_mut(out) } {
+            *to = dpo_row_stats {
+                transform,
+                flags,
+                target,
+                target_value: 0.0,
+                shift: 0.0,
+                exponent: 0,
+                top: 0.0,
+                top_column: 0,
+                columns: 0,
+                rest: 0.0,
+                about: 0.0,
+                squares: 0.0,
+                total: 0.0,
+            };
+            to.write(&stats);
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+/// [`RowStats::fold`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_fold(
+    dispatch: dpo_dispatch,
+    stats: *mut dpo_row_stats,
+    r#type: i32,
+    tile: *const c_void,
+    len: usize,
+    first_column: u32,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        let dispatch = dispatch.check()?;
+        for_type!(Type::of(r#type)?, E => {
+            // SAFETY: the caller's word, passed on.
+            unsafe { fold::<E>(dispatch, stats, tile.cast(), len, first_column) }
+        })
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+/// # Safety
+/// That of [`dpo_row_stats_fold`].
+unsafe fn fold<E: Stored>(
+    dispatch: Dispatch,
+    stats: *mut dpo_row_stats,
+    tile: *const E,
+    len: usize,
+    first_column: u32,
+) -> Result<(), Fault> {
+    let mut claim = Claim::new();
+    let tile = claim.input(tile, len, DPO_BUFFER_TILE)?;
+    let stats = claim.output(stats, 1, DPO_BUFFER_OUT)?;
+    let memory = claim.settle()?;
+    // SAFETY: the caller's word for both.
+    let (tile, stats) = unsafe { (memory.slice(tile), memory.slice_mut(stats)) };
+    for stats in stats {
+        let mut folded = stats.read()?;
+        match &mut folded {
+            Stats::Plain(stats) => stats.fold(dispatch, tile, first_column),
+            Stats::Detailed(stats) => stats.fold(dispatch, tile, first_column),
+        }
+        stats.write(&folded);
+    }
+    Ok(())
+}
+
+/// [`RowStats::merge`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_merge(
+    into: *mut dpo_row_stats,
+    from: *const dpo_row_stats,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        let mut claim = Claim::new();
+        let from = claim.input(from, 1, DPO_BUFFER_ARGUMENT)?;
+        let into = claim.output(into, 1, DPO_BUFFER_OUT)?;
+        let memory = claim.settle()?;
+        // SAFETY: the caller's word for both.
+        let (from, into) = unsafe { (memory.slice(from), memory.slice_mut(into)) };
+        for (into, from) in into.iter_mut().zip(from) {
+            let mut merged = into.read()?;
+            match (&mut merged, &from.read()?) {
+                (Stats::Plain(into), Stats::Plain(from)) => into.merge(from)?,
+                (Stats::Detailed(into), Stats::Detailed(from)) => into.merge(from)?,
+                _ => return Err(crate::Error::MergeOfDifferentRows.into()),
+            }
+            into.write(&merged);
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+/// What the row says: log Z, log-prob, norm, details.
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_finish(
+    stats: *const dpo_row_stats,
+    out: *mut dpo_row_result,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        let mut claim = Claim::new();
+        let stats = claim.input(stats, 1, DPO_BUFFER_ARGUMENT)?;
+        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = claim.settle()?;
+        // SAFETY: the caller's word for both.
+        let (stats, out) = unsafe { (memory.slice(stats), memory.slice_mut(out)) };
+        for (stats, out) in stats.iter().zip(out) {
+            *out = match stats.read()? {
+                Stats::Plain(stats) => result(&stats, NO_DETAILS),
+                Stats::Detailed(stats) => result(&stats, stats.details()),
+            };
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+fn result<D: Extra>(stats: &RowStats<D>, details: RowDetails) -> dpo_row_result {
+    dpo_row_result {
+        log_z: stats.log_z(),
+        log_prob: stats.log_prob().unwrap_or(f64::NAN),
+        target_logit: stats.target_logit().unwrap_or(f64::NAN),
+        columns: stats.columns(),
+        norm: stats.norm().unwrap_or(RowNorm::INVALID),
+        details,
+    }
+}

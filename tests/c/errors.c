@@ -1,0 +1,327 @@
+/* What C can get wrong, and what the library says of it: the code, the numbers, and no output changed.
+ * C99 and C++11. */
+#include <dpo_kernel.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROWS 4
+#define VOCAB 3
+#define SEQUENCES 2
+
+static int failures = 0;
+
+/* A step, each part of which a case may spoil. */
+typedef struct batch {
+    float logits[ROWS * VOCAB];
+    uint32_t targets[ROWS];
+    dpo_span spans[SEQUENCES];
+    dpo_pair pair;
+    double reference[SEQUENCES];
+    float token_weights[ROWS];
+    float log_probs[ROWS];
+    dpo_row_norm norms[ROWS];
+    dpo_sequence_log_prob sums[SEQUENCES];
+    double d[SEQUENCES];
+    dpo_pair_loss losses[1];
+    dpo_summary summary;
+    dpo_loss loss;
+    dpo_dispatch dispatch;
+    dpo_objective objective;
+    dpo_logits_mut view;
+    dpo_sequences sequences;
+    dpo_pairs pairs;
+    dpo_scratch scratch;
+    const float *weights;
+    dpo_summary *to;
+} batch;
+
+static void set_up(batch *b) {
+    static const float logits[ROWS * VOCAB] = {0.5f, 1.0f,  -1.0f, 2.0f, 0.0f,  -0.5f,
+                                               1.5f, -2.0f, 0.25f, 3.0f, 0.75f, 1.25f};
+    const dpo_span first = {0, 2}, second = {2, 4};
+    const dpo_transform none = DPO_TRANSFORM_NONE;
+    memset(b, 0, sizeof *b);
+    memcpy(b->logits, logits, sizeof logits);
+    b->targets[1] = 1;
+    b->targets[2] = 2;
+    b->spans[0] = first;
+    b->spans[1] = second;
+    b->pair.rejected = 1;
+    b->reference[0] = -1.0;
+    b->reference[1] = -2.0;
+    for (int i = 0; i < ROWS; i++) b->token_weights[i] = 1.0f;
+    b->dispatch.level = DPO_LEVEL_BASELINE;
+    b->dispatch.arithmetic = DPO_ARITHMETIC_PORTABLE;
+    b->objective.losses = &b->loss;
+    b->objective.count = 1;
+    b->view.data = b->logits;
+    b->view.len = ROWS * VOCAB;
+    b->view.rows = ROWS;
+    b->view.vocab = b->view.stride = VOCAB;
+    b->view.transform = none;
+    b->sequences.targets = b->targets;
+    b->sequences.rows = ROWS;
+    b->sequences.ignore = DPO_IGNORE_INDEX;
+    b->sequences.spans = b->spans;
+    b->sequences.count = SEQUENCES;
+    b->pairs.pairs = &b->pair;
+    b->pairs.count = 1;
+    b->pairs.reference.sums = b->reference;
+    b->pairs.divisor = 1.0;
+    b->scratch.log_probs = b->log_probs;
+    b->scratch.norms = b->norms;
+    b->scratch.sequences = b->sums;
+    b->scratch.d_log_probs = b->d;
+    b->scratch.losses = b->losses;
+    b->weights = b->token_weights;
+    b->to = &b->summary;
+}
+
+static dpo_status step(batch *b, dpo_error *error) {
+    return dpo_preference_step(b->dispatch, &b->objective, &b->view, &b->sequences, b->weights, &b->pairs,
+                               &b->scratch, b->to, error);
+}
+
+/* Spoils a batch in one place, and expects a code, a subject, and nothing written. */
+#define REFUSED(code, subject_, spoil)                                                              \
+    do {                                                                                            \
+        batch b, before;                                                                            \
+        dpo_error error;                                                                            \
+        set_up(&b);                                                                                 \
+        spoil;                                                                                      \
+        before = b;                                                                                 \
+        dpo_status status = step(&b, &error);                                                       \
+        if (status != (code) || error.status != status || error.subject != (subject_)) {            \
+            fprintf(stderr, "line %d: %s: status %d, subject %d\n", __LINE__, #spoil, (int)status,  \
+                    (int)error.subject);                                                            \
+            failures += 1;                                                                          \
+        }                                                                                           \
+        if (memcmp(&b, &before, sizeof b) != 0) {                                                   \
+            fprintf(stderr, "line %d: %s: something was written\n", __LINE__, #spoil);              \
+            failures += 1;                                                                          \
+        }                                                                                           \
+        if (step(&b, NULL) != status) {                                                             \
+            fprintf(stderr, "line %d: %s: another status without error\n", __LINE__, #spoil);       \
+            failures += 1;                                                                          \
+        }                                                                                           \
+    } while (0)
+
+#define CHECK(condition)                                             \
+    do {                                                             \
+        if (!(condition)) {                                          \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);  \
+            failures += 1;                                           \
+        }                                                            \
+    } while (0)
+
+/* One byte past alignment. */
+#define SKEW(type, pointer) ((type *)(void *)((char *)(void *)(pointer) + 1))
+
+static void pointers(void) {
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_LOGITS, b.view.data = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_TARGETS, b.sequences.targets = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SPANS, b.sequences.spans = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_PAIRS, b.pairs.pairs = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_REFERENCE, b.pairs.reference.sums = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_TOKEN_LOG_PROBS, b.scratch.log_probs = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_ROW_NORMS, b.scratch.norms = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SEQUENCES, b.scratch.sequences = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SEQUENCE_GRADS, b.scratch.d_log_probs = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_PAIR_LOSSES, b.scratch.losses = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_OUT, b.to = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_LOSSES, b.objective.losses = NULL);
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_LOGITS, b.view.data = (char *)b.view.data + 1);
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_TARGETS,
+            b.sequences.targets = SKEW(uint32_t, b.targets));
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_SPANS, b.sequences.spans = SKEW(dpo_span, b.spans));
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_TOKEN_WEIGHTS, b.weights = SKEW(float, b.token_weights));
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_OUT, b.to = SKEW(dpo_summary, &b.summary));
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_LOGITS, b.view.len = SIZE_MAX);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_LOGITS, b.view.len = SIZE_MAX / 8 + 1);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_PAIR_LOSSES, b.pairs.count = SIZE_MAX);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_TOKEN_LOG_PROBS, b.sequences.rows = SIZE_MAX / 4);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_SEQUENCES, b.sequences.count = SIZE_MAX / 2);
+    REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_LOGITS, b.scratch.log_probs = b.logits);
+    REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_LOGITS, b.weights = b.logits + 8);
+    REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_SEQUENCE_GRADS, b.scratch.d_log_probs = b.reference);
+    REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_TOKEN_LOG_PROBS, b.scratch.log_probs = b.token_weights);
+}
+
+static void numbers(void) {
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_DISPATCH, b.dispatch.level = 3);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_DISPATCH, b.dispatch.arithmetic = -1);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_TYPE, b.view.type = 3);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_NAME, b.loss.name = 1000);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_NAME, b.loss.name = DPO_LOSS_SFT);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_LOSSES, b.objective.kind = 9);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_REFERENCE, b.pairs.reference.kind = 7);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_OPTIONS, b.loss.given = UINT32_C(1) << 31);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_OPTIONS, b.loss.beta = 0.5);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_OPTIONS, b.loss.divergence = 1);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_REFERENCE, b.pairs.reference.sequences = b.sums);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_MIXTURE_TERMS, b.objective.term_weights = b.reference);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_NLL_GRADS, b.scratch.d_nll = b.reference);
+    REFUSED(DPO_ERROR_PARAMETER_UNUSED, DPO_PARAMETER_REFERENCE_KL,
+            b.loss.given = DPO_OPTION_REFERENCE_KL);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_BETA, b.loss.given = DPO_OPTION_BETA);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_DIVISOR, b.pairs.divisor = 0.0);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_SCALE, b.view.transform.scale = 0.0f);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_SOFTCAP, b.view.transform.softcap = -1.0f);
+    REFUSED(DPO_ERROR_PARAMETER_MISSING, DPO_PARAMETER_REFERENCE_KL, b.loss.name = DPO_LOSS_KTO);
+    REFUSED(DPO_ERROR_REFERENCE_MISSING, 0,
+            (b.pairs.reference.kind = DPO_REFERENCE_FREE, b.pairs.reference.sums = NULL));
+    REFUSED(DPO_ERROR_INPUT_UNUSED, DPO_BUFFER_REFERENCE, b.loss.name = DPO_LOSS_CPO);
+    REFUSED(DPO_ERROR_LENGTH, DPO_BUFFER_LOGITS, b.view.rows = ROWS + 1);
+    REFUSED(DPO_ERROR_LENGTH, DPO_BUFFER_TARGETS, (b.view.rows = ROWS - 1, b.view.len -= VOCAB, b.weights = NULL));
+    REFUSED(DPO_ERROR_LENGTH, DPO_BUFFER_PAIR_ORDER, b.loss.name = DPO_LOSS_AOT);
+    REFUSED(DPO_ERROR_SHAPE_OVERFLOW, 0, b.view.rows = SIZE_MAX);
+    REFUSED(DPO_ERROR_SHAPE_OVERFLOW, 0, b.view.stride = SIZE_MAX);
+    REFUSED(DPO_ERROR_EMPTY_VOCABULARY, 0, b.view.vocab = 0);
+    REFUSED(DPO_ERROR_STRIDE_BELOW_VOCABULARY, 0, b.view.stride = VOCAB - 1);
+    REFUSED(DPO_ERROR_TARGET_OUT_OF_RANGE, 0, b.targets[3] = VOCAB);
+    REFUSED(DPO_ERROR_SPAN_OUT_OF_RANGE, 0, b.spans[1].end = ROWS + 1);
+    REFUSED(DPO_ERROR_SPAN_OUT_OF_RANGE, 0, b.spans[1].start = SIZE_MAX);
+    REFUSED(DPO_ERROR_SPANS_OVERLAP, 0, b.spans[1].start = 1);
+    REFUSED(DPO_ERROR_NO_SCORED_TOKENS, 0, b.spans[1].end = 2);
+    REFUSED(DPO_ERROR_SEQUENCE_OUT_OF_RANGE, 0, b.pair.chosen = SIZE_MAX);
+    REFUSED(DPO_ERROR_PAIR_OF_ONE_SEQUENCE, 0, b.pair.chosen = 1);
+    REFUSED(DPO_ERROR_INVALID_VALUE, DPO_BUFFER_TOKEN_WEIGHTS, b.token_weights[2] = (float)NAN);
+}
+
+/* What is not finite is named after the rest is done. */
+static void not_finite(void) {
+    batch b;
+    dpo_error error;
+    set_up(&b);
+    b.logits[4] = INFINITY;
+    b.logits[10] = (float)NAN;
+    CHECK(step(&b, &error) == DPO_ERROR_NON_FINITE_ROWS);
+    CHECK(error.numbers[0] == 1 && error.numbers[1] == 2);
+    CHECK(b.log_probs[0] < 0.0f && b.logits[0] == 0.5f);
+    set_up(&b);
+    b.reference[1] = NAN;
+    CHECK(step(&b, &error) == DPO_ERROR_NON_FINITE_PAIRS && error.numbers[1] == 1);
+    set_up(&b);
+    b.spans[0].end = 3;
+    CHECK(step(&b, &error) == DPO_ERROR_SPANS_OVERLAP && error.numbers[0] == 0 && error.numbers[1] == 1);
+    set_up(&b);
+    CHECK(step(&b, &error) == DPO_OK);
+    CHECK(error.status == 0 && error.subject == 0 && error.numbers[0] == 0 && error.value == 0.0);
+}
+
+/* Nothing at all may be NULL. */
+static void nothing(void) {
+    const dpo_transform none = DPO_TRANSFORM_NONE;
+    const dpo_logits view = {NULL, 0, 0, 7, 7, DPO_TYPE_BF16, none};
+    const dpo_logits_mut in_place = {NULL, 0, 0, 7, 7, DPO_TYPE_F32, none};
+    const dpo_sequences no = {NULL, 0, DPO_IGNORE_INDEX, NULL, 0};
+    const dpo_pairs pairs = {NULL, 0, {DPO_REFERENCE_SUMS, NULL, NULL}, NULL, NULL, 1.0};
+    const dpo_scratch scratch = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+    const dpo_grads grads = {NULL, NULL, NULL, NULL};
+    const dpo_answers answers = {NULL, 0, {DPO_REFERENCE_SUMS, NULL, NULL}, NULL, 1.0};
+    const dpo_nll nll = {1.0, 1.0, DPO_NLL_PER_TOKEN};
+    const dpo_dispatch fastest = dpo_detect();
+    dpo_labelled_summary labelled;
+    dpo_nll_summary likelihood;
+    dpo_loss loss;
+    dpo_objective objective = {&loss, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
+    dpo_summary summary;
+    dpo_row_stats stats;
+    memset(&loss, 0, sizeof loss);
+    CHECK(dpo_token_log_probs(fastest, &view, &no, NULL, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_sequence_log_probs(NULL, &no, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_preference_loss(&objective, &pairs, NULL, 0, NULL, NULL, &summary, NULL) == DPO_OK);
+    CHECK(summary.pairs == 0 && summary.loss_sum == 0.0);
+    CHECK(dpo_logit_grads(fastest, &view, &no, &grads, &in_place, NULL) == DPO_OK);
+    CHECK(dpo_logit_grads_in_place(fastest, &in_place, &no, &grads, NULL) == DPO_OK);
+    CHECK(dpo_preference_step(fastest, &objective, &in_place, &no, NULL, &pairs, &scratch, &summary, NULL) ==
+          DPO_OK);
+    loss.name = DPO_LOSS_APO_ZERO;
+    CHECK(dpo_unpaired_loss(&loss, &answers, NULL, 0, NULL, NULL, &labelled, NULL) == DPO_OK);
+    CHECK(dpo_nll_loss(&nll, NULL, 0, NULL, 0, NULL, &likelihood, NULL) == DPO_OK);
+    CHECK(dpo_ld_token_weights(0.5, &no, NULL, 0, NULL, NULL) == DPO_OK);
+    CHECK(dpo_wpo_pair_weights(DPO_WPO_UNBOUNDED, &no, NULL, 0, NULL, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_spans_of_batch(3, NULL, 0, NULL) == DPO_OK);
+    CHECK(dpo_spans_of_batch(3, NULL, 1, NULL) == DPO_ERROR_NULL);
+    CHECK(dpo_spans_of_offsets(NULL, 0, NULL, 0, NULL) == DPO_ERROR_OFFSETS_NOT_ASCENDING);
+    CHECK(dpo_row_stats_new(&none, 0, 0, &stats, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_fold(fastest, &stats, DPO_TYPE_F16, NULL, 0, 9, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, NULL, &no, NULL, NULL, NULL, NULL) == DPO_ERROR_NULL);
+}
+
+/* Row statistics that another machine may have spoilt on the way. */
+static void statistics(void) {
+    const dpo_transform none = DPO_TRANSFORM_NONE;
+    const dpo_dispatch fastest = dpo_detect();
+    const float row[3] = {1.0f, 2.0f, 3.0f};
+    dpo_row_stats good, bad;
+    dpo_row_result result;
+    dpo_error error;
+    CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET, 1, &good, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET_SEEN, 0, &bad, NULL) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(dpo_row_stats_new(&none, 0, 1, &bad, NULL) == DPO_ERROR_FIELD_UNUSED);
+    CHECK(dpo_row_stats_fold(fastest, &good, DPO_TYPE_F32, row, 3, 0, NULL) == DPO_OK);
+    for (int i = 0; i < 6; i++) {
+        bad = good;
+        if (i == 0) bad.flags |= UINT32_C(1) << 30;
+        if (i == 1) bad.exponent = INT32_MIN;
+        if (i == 2) bad.shift = (float)NAN;
+        if (i == 3) bad.columns = UINT64_MAX;
+        if (i == 4) bad.flags &= ~DPO_ROW_TARGET;
+        if (i == 5) bad.exponent = 1901;
+        dpo_row_stats before = bad, other = good;
+        CHECK(dpo_row_stats_fold(fastest, &bad, DPO_TYPE_F32, row, 3, 3, &error) == DPO_ERROR_ROW_STATS);
+        CHECK(dpo_row_stats_merge(&bad, &other, NULL) == DPO_ERROR_ROW_STATS);
+        CHECK(dpo_row_stats_merge(&other, &bad, NULL) == DPO_ERROR_ROW_STATS);
+        CHECK(dpo_row_stats_finish(&bad, &result, NULL) == DPO_ERROR_ROW_STATS);
+        CHECK(memcmp(&bad, &before, sizeof bad) == 0 && memcmp(&other, &good, sizeof good) == 0);
+    }
+    bad = good;
+    CHECK(dpo_row_stats_merge(&bad, &good, NULL) == DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
+    CHECK(dpo_row_stats_merge(&bad, &bad, NULL) == DPO_ERROR_OVERLAP);
+    bad.flags |= DPO_ROW_DETAILS;
+    CHECK(dpo_row_stats_merge(&bad, &good, NULL) == DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
+}
+
+static void texts(void) {
+    for (int32_t status = -2; status < 200; status++) CHECK(strlen(dpo_status_message(status)) > 5);
+    CHECK(strcmp(dpo_status_message(99), dpo_status_message(-1)) == 0);
+    CHECK(strcmp(dpo_status_message(DPO_ERROR_NULL), dpo_status_message(99)) != 0);
+    CHECK(strcmp(dpo_buffer_name(DPO_BUFFER_LOGITS), "logits") == 0);
+    CHECK(strcmp(dpo_parameter_name(DPO_PARAMETER_BETA), "beta") == 0);
+    CHECK(dpo_buffer_name(0) == NULL && dpo_parameter_name(1000) == NULL && dpo_loss_name(-1) == NULL);
+    int32_t name = -7;
+    CHECK(dpo_loss_parse("dpop", 4, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS && name == -7);
+    CHECK(dpo_loss_parse("sigmoid!", 7, &name, NULL) == DPO_OK && name == DPO_LOSS_SIGMOID);
+    CHECK(dpo_loss_parse("\xff", 1, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS);
+    const dpo_labelled wrong = {0, 2};
+    const double reference = -1.0;
+    const dpo_answers answers = {&wrong, 1, {DPO_REFERENCE_SUMS, &reference, NULL}, NULL, 1.0};
+    const dpo_sequence_log_prob policy = {-1.5, 1};
+    dpo_labelled_loss found;
+    dpo_labelled_summary summary;
+    double d;
+    dpo_loss loss;
+    dpo_error error;
+    memset(&loss, 0, sizeof loss);
+    loss.name = DPO_LOSS_APO_ZERO;
+    CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_LABEL && error.numbers[0] == 2);
+    loss.name = DPO_LOSS_SIGMOID;
+    CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_NAME);
+}
+
+int main(void) {
+    pointers();
+    numbers();
+    not_finite();
+    nothing();
+    statistics();
+    texts();
+    return failures == 0 ? 0 : 1;
+}

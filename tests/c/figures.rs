@@ -1,0 +1,232 @@
+//! The figures of `figures.c` by the Rust functions: the same lines, to the bit.
+
+use std::fmt::Write as _;
+
+use dpo_kernel::*;
+
+use crate::programs::{WAYS, compile, root, run};
+
+/// Lines of "name bits".
+#[derive(Default)]
+struct Figures(String);
+
+impl Figures {
+    fn add(&mut self, name: &str, value: f64) {
+        // All NaN are one.
+        let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+        writeln!(self.0, "{name} {bits:016x}").unwrap();
+    }
+
+    fn all<T: Into<f64> + Copy>(&mut self, name: &str, values: &[T]) {
+        values.iter().for_each(|&value| self.add(name, value.into()));
+    }
+}
+
+const ROWS: usize = 6;
+const VOCAB: usize = 5;
+const STRIDE: usize = 7;
+const TARGETS: [u32; ROWS] = [1, 0, 4, 99, IGNORE_INDEX, 2];
+const SPANS: [Span; 3] = [Span::new(0, 2), Span::new(4, 6), Span::new(2, 3)];
+const PAIRS: [Pair; 2] = [Pair::new(0, 1), Pair::new(0, 2)];
+const REFERENCE: [f64; 3] = [-3.5, -1.25, -2.0];
+const TOKEN_WEIGHTS: [f32; ROWS] = [1.0, 0.5, 0.75, 1.0, 1.0, 2.0];
+const WEIGHTS: [f32; 2] = [1.0, 0.5];
+const OFFSETS: [f32; 2] = [0.0, 0.25];
+
+fn stages(figures: &mut Figures, dispatch: Dispatch) {
+    let mut logits: Vec<f32> = (0..ROWS * STRIDE)
+        .map(
+            |i| if i % STRIDE < VOCAB { ((i * 37 + 11) % 64) as f32 / 8.0 - 4.0 } else { f32::NAN },
+        )
+        .collect();
+    logits[2 * STRIDE + 1] = f32::NEG_INFINITY;
+    let transform = Transform::new(1.25, Some(6.0), 0.75).unwrap();
+    let view = Logits::with_stride(&logits, ROWS, VOCAB, STRIDE).unwrap().with_transform(transform);
+    let targets = Targets::new(&TARGETS);
+    let (mut log_probs, mut norms) = ([0.0; ROWS], [RowNorm::default(); ROWS]);
+    let mut details = [RowDetails::default(); ROWS];
+    let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
+    token_log_probs(dispatch, view, targets, &SPANS, out).unwrap();
+    let mut sums = [SequenceLogProb::default(); 3];
+    sequence_log_probs(&log_probs, targets, &SPANS, Some(&TOKEN_WEIGHTS), &mut sums).unwrap();
+    let loss = Dpo::new(0.5).unwrap().with_label_smoothing(0.125).unwrap();
+    let batch = PairBatch::new(&PAIRS, &sums, Reference::Sums(&REFERENCE), 2.0)
+        .with_weights(&WEIGHTS)
+        .with_offsets(&OFFSETS);
+    let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 3]);
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let summary = preference_loss(&loss, &batch, out).unwrap();
+    let batch = GradBatch::new(targets, &SPANS, &norms, &d).with_token_weights(&TOKEN_WEIGHTS);
+    let mut grads = [0.0_f32; ROWS * VOCAB];
+    let to = LogitsMut::new(&mut grads, ROWS, VOCAB).unwrap();
+    logit_grads(dispatch, view, &batch, to).unwrap();
+
+    for (log_prob, details) in log_probs.iter().zip(&details) {
+        figures.all("log_prob", &[*log_prob]);
+        figures.all("entropy", &[details.entropy]);
+        figures.all("argmax", &[details.argmax]);
+        figures.all("mean_logit", &[details.mean_logit]);
+        figures.all("log_sum_sq_probs", &[details.log_sum_sq_probs]);
+    }
+    for (sequence, d) in sums.iter().zip(d) {
+        figures.add("sum", sequence.sum);
+        figures.add("count", sequence.count as f64);
+        figures.add("d_log_prob", d);
+    }
+    for loss in &losses {
+        figures.add("loss", loss.loss);
+        figures.add("margin", loss.margin);
+        figures.add("d_chosen", loss.d_chosen);
+    }
+    figures.add("loss_sum", summary.loss_sum);
+    figures.add("correct", summary.correct as f64);
+    figures.all("grad", &grads);
+}
+
+fn storage<E: Element>(figures: &mut Figures, dispatch: Dispatch, bits: fn(E) -> u16) {
+    let mut data = [1.0, -2.0, 0.5, f32::NEG_INFINITY].map(E::from_f32);
+    let (ids, spans) = ([2], [Span::new(0, 1)]);
+    let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);
+    let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
+    let targets = Targets::new(&ids);
+    let view = Logits::new(&data, 1, 4).unwrap();
+    token_log_probs(dispatch, view, targets, &spans, out).unwrap();
+    let batch = GradBatch::new(targets, &spans, &norms, &[-0.75]);
+    logit_grads_in_place(dispatch, LogitsMut::new(&mut data, 1, 4).unwrap(), &batch).unwrap();
+    figures.all("log_prob16", &log_probs);
+    figures.all("bits16", &data.map(bits));
+}
+
+fn tiles(figures: &mut Figures, dispatch: Dispatch) {
+    let mut row = [1.0_f32, 2.0, 3.0, 4.0];
+    let mut left = RowStats::<Moments>::new(Transform::NONE, Some(3));
+    let mut right = left;
+    left.fold(dispatch, &row[..2], 0);
+    right.fold(dispatch, &row[2..], 2);
+    left.merge(&right).unwrap();
+    figures.add("log_z", left.log_z());
+    figures.all("entropy_of_tiles", &[left.details().entropy]);
+    let norm = left.norm().unwrap();
+    for (first, tile) in [0, 2].into_iter().zip(row.chunks_mut(2)) {
+        tile_grads_in_place(dispatch, tile, first, Transform::NONE, 3, norm, 1.0).unwrap();
+    }
+    figures.all("tile_grad", &row);
+}
+
+fn losses(figures: &mut Figures) {
+    let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
+    for name in LossName::ALL {
+        let is_rpo =
+            matches!(name, LossName::RpoForward | LossName::RpoBackward | LossName::RpoSquare);
+        let options = LossOptions {
+            reference_kl: (name == LossName::Kto).then_some(0.25),
+            reward_gap: is_rpo.then_some(0.5),
+            ..LossOptions::default()
+        };
+        if let Objective::Pairs(loss) = name.build(&options).unwrap() {
+            let found = loss.evaluate(&pair);
+            figures.add(name.name(), found.loss);
+            figures.add("d_chosen", found.d_chosen);
+            figures.add("d_rejected", found.d_rejected);
+        }
+    }
+}
+
+fn batches(figures: &mut Figures) {
+    let policy =
+        [(-3.0, 2), (-1.5, 1), (-2.5, 1)].map(|(sum, count)| SequenceLogProb { sum, count });
+    let reference = Reference::Sums(&REFERENCE);
+    let plain = PairBatch::new(&PAIRS, &policy, reference, 2.0);
+    let batch = plain.with_weights(&WEIGHTS).with_offsets(&OFFSETS);
+    let (dpo, hinge) = (Dpo::new(0.5).unwrap(), Hinge::new(0.25).unwrap());
+    let terms: [MixtureTerm<'_>; 2] =
+        [MixtureTerm { weight: 0.75, loss: &dpo }, MixtureTerm { weight: 0.25, loss: &hinge }];
+    let option = |beta| LossOptions { beta: Some(beta), ..LossOptions::default() };
+    let each = [(LossName::Sigmoid, 0.5), (LossName::Hinge, 0.25)].map(|(name, beta)| {
+        let Objective::Pairs(loss) = name.build(&option(beta)).unwrap() else { panic!("{name:?}") };
+        loss
+    });
+    let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 3]);
+    let mut sums = Vec::new();
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    sums.push((preference_loss(PerPair::new(&each), &batch, out).unwrap(), d));
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    sums.push((preference_loss(&Mixture::new(&terms).unwrap(), &batch, out).unwrap(), d));
+    for (summary, d) in sums {
+        figures.add("objective", summary.loss_sum);
+        figures.all("d_objective", &d);
+    }
+    let mut order = [0; 4];
+    let aot = Aot::paired(0.01).unwrap().over(&mut order);
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    figures.add("aot", preference_loss(aot, &plain, out).unwrap().loss_sum);
+
+    let labels = [Label::Desirable, Label::Undesirable, Label::Undesirable];
+    let answers = [0, 1, 2].map(|sequence| Labelled { sequence, label: labels[sequence] });
+    let answers = LabelledBatch::new(&answers, &policy, reference, 3.0);
+    let mut each = [LabelledLoss::default(); 3];
+    let out = LabelledOut { losses: &mut each, d_log_probs: &mut d };
+    let summary = unpaired_loss(&Kto::new(0.1, 0.0).unwrap(), &answers, out).unwrap();
+    figures.add("desirable", summary.desirable_loss_sum);
+    figures.add("undesirable", summary.undesirable_loss_sum);
+    let nll = Nll::new(1.0, NllPer::Sequence, 4.0).unwrap();
+    nll_loss(&nll, &PAIRS, &policy, &mut d).unwrap();
+    figures.all("d_nll", &d);
+}
+
+fn expected() -> String {
+    let mut figures = Figures::default();
+    for level in [Level::Baseline, Level::detect()] {
+        let dispatch = Dispatch::new(level, Arithmetic::Portable).unwrap();
+        stages(&mut figures, dispatch);
+        storage::<f16>(&mut figures, dispatch, f16::to_bits);
+        storage::<bf16>(&mut figures, dispatch, bf16::to_bits);
+        tiles(&mut figures, dispatch);
+    }
+    losses(&mut figures);
+    batches(&mut figures);
+    figures.add("sigmoid", math::sigmoid(0.3));
+    figures.add("softplus", math::softplus(-40.0));
+    figures.add("log1mexp", math::log1mexp(-0.7));
+    figures.add("logaddexp", math::logaddexp(1.0, 2.0));
+    figures.all("sigmoid_f32", &[math::f32::sigmoid(0.3)]);
+    figures.all("log_sigmoid_f32", &[math::f32::log_sigmoid(0.3)]);
+    figures.all("softplus_f32", &[math::f32::softplus(0.3)]);
+    figures.all("log1mexp_f32", &[math::f32::log1mexp(-0.3)]);
+    figures.all("logaddexp_f32", &[math::f32::logaddexp(0.3, 0.4)]);
+    figures.0
+}
+
+/// The first line that differs.
+fn objection(found: &str, expected: &str) -> Option<String> {
+    let (found, expected): (Vec<_>, Vec<_>) = (found.lines().collect(), expected.lines().collect());
+    if found.len() != expected.len() {
+        return Some(format!("{} figures, {} expected", found.len(), expected.len()));
+    }
+    let mut pairs = found.iter().zip(&expected).enumerate();
+    let (i, (found, expected)) = pairs.find(|(_, (found, expected))| found != expected)?;
+    Some(format!("figure {i} is {found}, expected {expected}"))
+}
+
+#[test]
+fn figures_are_those_of_rust() {
+    let source = root().join("tests/c/figures.c");
+    let expected = expected();
+    assert!(expected.lines().count() > 200, "the figures are there");
+    for (language, link) in WAYS {
+        if let Some(program) = compile(&source, language, link) {
+            assert_eq!(objection(&run(&program), &expected), None, "{language:?}, {link:?}");
+        }
+    }
+}
+
+#[test]
+fn planted_faults_are_caught() {
+    let right = expected();
+    assert_eq!(objection(&right, &right), None);
+    let flipped = right.replacen("entropy 3", "entropy 4", 1);
+    let (_, short) = right.split_once('\n').unwrap();
+    for wrong in [&flipped, short, ""] {
+        assert!(objection(wrong, &right).is_some(), "a wrong figure passed");
+    }
+}
