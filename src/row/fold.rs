@@ -45,7 +45,8 @@ impl<D: Extra> RowStats<D> {
             // A block whose maximum is far above the reference is done again relative to itself,
             // where nothing overflows; one without a number is left out.
             let known = if overflowed { None } else { self.reference };
-            let reference = if known.is_some() { known } else { self.start(s, &block, overflowed) };
+            let reference =
+                if known.is_some() { known } else { self.start(s, &block, overflowed || D::ON) };
             let Some(reference) = reference else {
                 // All masked, but perhaps for the target.
                 let alone = block.elements.len() == 1;
@@ -65,7 +66,8 @@ impl<D: Extra> RowStats<D> {
         self.columns += tile.len() as u64;
     }
 
-    /// Chooses the reference from a block, all of it if asked, else its first quad that is not masked:
+    /// Chooses the reference from a block: from all of it if it overflowed another, and with moments, whose
+    /// distances to it are rounded; else from its first quad that is not masked.
     /// `None` if there is none, or none of numbers (then the sum has become NaN, for good). The target is
     /// left out: however far it leads, the rest must not vanish beside it.
     #[inline(always)]
