@@ -45,8 +45,7 @@ impl<D: Extra> RowStats<D> {
             // A block whose maximum is far above the reference is done again relative to itself,
             // where nothing overflows; one without a number is left out.
             let known = if overflowed { None } else { self.reference };
-            let reference =
-                if known.is_some() { known } else { self.start(s, &block, overflowed || D::ON) };
+            let reference = if known.is_some() { known } else { self.start(s, &block) };
             let Some(reference) = reference else {
                 // All masked, but perhaps for the target.
                 let alone = block.elements.len() == 1;
@@ -66,30 +65,19 @@ impl<D: Extra> RowStats<D> {
         self.columns += tile.len() as u64;
     }
 
-    /// Chooses the reference from a block: from all of it if it overflowed another, and with moments, whose
-    /// distances to it are rounded; else from its first quad that is not masked.
-    /// `None` if there is none, or none of numbers (then the sum has become NaN, for good). The target is
-    /// left out: however far it leads, the rest must not vanish beside it.
+    /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
+    /// has become NaN, for good). The target is left out: however far it leads, the rest must not
+    /// vanish beside it.
     #[inline(always)]
-    fn start<S: Simd, E: Element>(
-        &mut self,
-        s: S,
-        block: &Block<'_, E>,
-        all: bool,
-    ) -> Option<Reference> {
+    fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
         let values = Values::new(s, self.transform, 0.0);
-        let mut top = match block.masked {
-            [[quad, ..], ..] | [_, [quad, ..], ..] if !all => top_of(s, quad, &values),
-            _ => f32::NEG_INFINITY,
-        };
-        if top == f32::NEG_INFINITY {
-            for quad in block.masked.into_iter().flatten() {
-                top = top.max(top_of(s, quad, &values));
-                if top > f32::NEG_INFINITY && !all {
-                    break;
-                }
+        let mut top = s.splat(f32::NEG_INFINITY);
+        for run in block.masked {
+            for vector in run.as_flattened() {
+                top = s.max(top, values.value(s, E::load(s, vector)));
             }
         }
+        let top = largest(s, top);
         if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
             self.rest = f64::NAN;
             return None;
@@ -257,19 +245,10 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
 }
 
-/// The largest value of a quad, NaN left out.
-#[inline(always)]
-fn top_of<S: Simd, E: Element>(s: S, quad: &Quad<E>, values: &Values<S>) -> f32 {
-    let mut top = s.splat(f32::NEG_INFINITY);
-    for vector in quad {
-        top = s.max(top, values.value(s, E::load(s, vector)));
-    }
-    largest(s, top)
-}
-
 /// The largest lane, NaN left out.
 #[inline(always)]
 fn largest<S: Simd>(s: S, a: S::F) -> f32 {
     let top = s.largest(a);
-    if top.is_nan() { f32::NEG_INFINITY } else { top }
+    // −0 and 0 are one maximum, of which levels keep either.
+    if top.is_nan() { f32::NEG_INFINITY } else { top + 0.0 }
 }

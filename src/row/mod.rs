@@ -6,8 +6,8 @@
 //!
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
 //! differs in that
-//! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the maximum of the first
-//!    64 columns (the row's own maximum is not needed), and a block that turns out more than 2^8 above it is
+//! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the first block's maximum
+//!    (the row's own maximum is not needed), and a block that turns out more than 2^8 above it is
 //!    done again with a better N, which rescales what came before by an exact power of two;
 //! 2. the target is left out of the sum and held apart, so 1 − p(target) = rest/Z never cancels: a
 //!    confident token keeps the relative accuracy of its small log-prob;
