@@ -20,6 +20,7 @@
 mod bodies;
 mod corpus;
 mod faults;
+mod findings;
 #[path = "../common/property.rs"]
 mod property;
 mod random;
