@@ -5,6 +5,11 @@
 //! could not hold is ever true, unless it exceeds every address space.
 
 #![allow(unsafe_code, reason = "this is the caller that the C ABI's contract speaks of")]
+#![allow(
+    clippy::borrow_as_ptr,
+    clippy::too_many_lines,
+    reason = "calls as C writes them, one an arm"
+)]
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
@@ -48,6 +53,10 @@ impl Host<'_> {
         self.choices.next().copied().unwrap_or(0).into()
     }
 
+    fn one_in(&mut self, n: usize) -> bool {
+        self.choice().is_multiple_of(n)
+    }
+
     /// Mostly a place of its own; else NULL, or anywhere in the first eighth.
     fn pointer<T>(&mut self) -> *mut T {
         let choice = self.choice();
@@ -64,7 +73,7 @@ impl Host<'_> {
     }
 
     fn optional<T>(&mut self) -> *mut T {
-        if self.choice() % 4 == 0 { self.pointer() } else { ptr::null_mut() }
+        if self.one_in(4) { self.pointer() } else { ptr::null_mut() }
     }
 
     /// Mostly small; else just right for nothing, or more than any memory.
@@ -105,7 +114,7 @@ impl Host<'_> {
     }
 
     fn transform(&mut self) -> dpo_transform {
-        if self.choice() % 4 != 0 {
+        if !self.one_in(4) {
             return dpo_transform { scale: 1.0, softcap: 0.0, temperature: 1.0 };
         }
         let mut float = || self.float() as f32;
@@ -114,9 +123,9 @@ impl Host<'_> {
 
     fn logits_mut(&mut self) -> dpo_logits_mut {
         let (rows, vocab) = (self.number(), self.number());
-        let stride = if self.choice() % 4 == 0 { self.number() } else { vocab };
+        let stride = if self.one_in(4) { self.number() } else { vocab };
         let fits = rows.checked_mul(stride).filter(|&len| len <= MOST);
-        let len = fits.filter(|_| self.choice() % 8 != 0).unwrap_or_else(|| self.count());
+        let len = fits.filter(|_| !self.one_in(8)).unwrap_or_else(|| self.count());
         let (r#type, transform) = (self.code(2), self.transform());
         let data = self.pointer::<c_void>();
         dpo_logits_mut { data, len, rows, vocab, stride, r#type, transform }
@@ -141,8 +150,8 @@ impl Host<'_> {
     fn reference(&mut self) -> dpo_reference {
         dpo_reference {
             kind: self.code(2),
-            sums: if self.choice() % 3 == 0 { ptr::null() } else { self.pointer() },
-            sequences: if self.choice() % 3 == 0 { self.pointer() } else { ptr::null() },
+            sums: if self.one_in(3) { ptr::null() } else { self.pointer() },
+            sequences: if self.one_in(3) { self.pointer() } else { ptr::null() },
         }
     }
 
@@ -159,7 +168,7 @@ impl Host<'_> {
 
     fn loss(&mut self) -> dpo_loss {
         let mut loss = dpo_loss { name: self.code(31), ..dpo_loss::default() };
-        if self.choice() % 2 == 0 {
+        if self.one_in(2) {
             loss.given = self.choice() as u32;
             (loss.beta, loss.reference_kl, loss.reward_gap) =
                 (self.float(), self.float(), self.float());
@@ -171,7 +180,7 @@ impl Host<'_> {
     fn objective(&mut self) -> dpo_objective {
         dpo_objective {
             losses: self.pointer(),
-            count: if self.choice() % 4 == 0 { self.count() } else { 1 },
+            count: if self.one_in(4) { self.count() } else { 1 },
             kind: self.code(3),
             term_weights: self.optional(),
             order: self.optional(),
@@ -233,7 +242,7 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             0 | 1 => {
                 let (objective, logits) = (host.objective(), host.logits_mut());
                 let mut sequences = host.sequences();
-                if host.choice() % 8 != 0 {
+                if !host.one_in(8) {
                     sequences.rows = logits.rows.min(MOST);
                 }
                 let (pairs, weights, summary) = (host.pairs(), host.optional(), host.pointer());
@@ -254,7 +263,7 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             }
             2 | 3 => {
                 let (logits, mut sequences) = (host.logits(), host.sequences());
-                if host.choice() % 8 != 0 {
+                if !host.one_in(8) {
                     sequences.rows = logits.rows.min(MOST);
                 }
                 let (log_probs, norms, details) =
@@ -296,11 +305,11 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             8 => {
                 let (logits, mut sequences, grads) =
                     (host.logits(), host.sequences(), host.grads());
-                if host.choice() % 8 != 0 {
+                if !host.one_in(8) {
                     sequences.rows = logits.rows.min(MOST);
                 }
                 let mut out = host.logits_mut();
-                if host.choice() % 4 != 0 {
+                if !host.one_in(4) {
                     let dpo_logits { len, rows, vocab, stride, r#type, .. } = logits;
                     out = dpo_logits_mut { len, rows, vocab, stride, r#type, ..out };
                 }
@@ -309,7 +318,7 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             9 => {
                 let (logits, mut sequences, grads) =
                     (host.logits_mut(), host.sequences(), host.grads());
-                if host.choice() % 8 != 0 {
+                if !host.one_in(8) {
                     sequences.rows = logits.rows.min(MOST);
                 }
                 dpo_logit_grads_in_place(dispatch, &logits, &sequences, &grads, error)
@@ -341,7 +350,7 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             14 => {
                 let (sequences, bound) = (host.sequences(), host.code(2));
                 let (pairs, p) = (host.pointer(), host.count());
-                if host.choice() % 2 == 0 {
+                if host.one_in(2) {
                     let alpha = host.float();
                     dpo_ld_token_weights(alpha, &sequences, pairs, p, host.pointer(), error)
                 } else {

@@ -153,8 +153,8 @@ pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
         pair.policy_rejected - pair.reference_rejected,
     );
     // Scores and slopes are what z and the gradient are made of: under other divergences they are powers.
-    let bend = |x: f64| divergence.slope(x).abs() + divergence.score(x).abs();
-    let bent = if divergence == Divergence::ReverseKl { 1.0 } else { 1.0 + bend(a) + bend(b) };
+    let score = |x: f64| divergence.slope(x).abs() + divergence.score(x).abs();
+    let bent = if divergence == Divergence::ReverseKl { 1.0 } else { 1.0 + score(a) + score(b) };
     let power = |x: f64, n: usize| libm::exp(-alpha * x / n as f64);
     let powers = power(pair.policy_chosen, pair.chosen_tokens)
         + power(pair.policy_rejected, pair.rejected_tokens);
