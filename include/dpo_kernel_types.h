@@ -310,8 +310,11 @@ typedef struct dpo_pair_loss {
 /* Sums over pairs; those of micro-batches and machines add up field by field. */
 typedef struct dpo_summary {
     uint64_t pairs;
-    uint64_t correct; /* margin > 0 */
-    uint64_t ties;    /* margin = 0 */
+    uint64_t correct;         /* margin > 0 */
+    uint64_t ties;            /* margin = 0 */
+    uint64_t displaced;       /* reward of the chosen answer < 0 */
+    uint64_t saturated;       /* margin >= 10 */
+    uint64_t saturated_wrong; /* margin <= -10 */
     double loss_sum;
     double reward_chosen_sum;
     double reward_rejected_sum;

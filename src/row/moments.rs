@@ -107,7 +107,8 @@ impl Extra for Moments {
     }
 
     fn lead(&mut self, top: f32, column: u32) {
-        (self.top, self.top_column) = (top, column);
+        // Levels differ in which of two zeros is the larger: −0 becomes 0.
+        (self.top, self.top_column) = (top + 0.0, column);
     }
 
     fn merge(&mut self, other: &Self) {

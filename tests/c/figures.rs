@@ -18,7 +18,9 @@ impl Figures {
     }
 
     fn all<T: Into<f64> + Copy>(&mut self, name: &str, values: &[T]) {
-        values.iter().for_each(|&value| self.add(name, value.into()));
+        for &value in values {
+            self.add(name, value.into());
+        }
     }
 }
 

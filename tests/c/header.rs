@@ -94,7 +94,7 @@ pub fn of_header(text: &str) -> Declared {
     declared
 }
 
-/// A number as the header writes it: 7, UINT32_C(7), (UINT32_C(1) << 7).
+/// A number as the header writes it: `7`, `UINT32_C(7)`, `(UINT32_C(1) << 7)`.
 fn c_number(text: &str) -> Option<i64> {
     let text = text.trim().replace("UINT32_C(1) << ", "1 << ");
     let text = text.trim_start_matches('(').trim_end_matches(')');

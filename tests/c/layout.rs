@@ -55,7 +55,7 @@ fn rust() -> Vec<Layout> {
         }
         dpo_pair_loss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected }
         dpo_summary {
-            pairs, correct, ties, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
+            pairs, correct, ties, displaced, saturated, saturated_wrong, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
         }
         dpo_labelled { sequence, label }
         dpo_answers { answers, count, reference, weights, divisor }

@@ -2,10 +2,10 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use dpo_kernel::verify::cases::strategy::{
-    Hardness, batches, hostile_layouts, layouts, losses, pair_cases, rows,
+    Hardness, any_losses, batches, hostile_layouts, layouts, losses, pair_cases, rows,
 };
 use dpo_kernel::verify::cases::{BatchCase, LayoutCase, PairCase, RowCase};
-use dpo_kernel::verify::{Dpo, Transform};
+use dpo_kernel::verify::{self, Dpo, Loss, PairLogProbs, Transform};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -227,6 +227,49 @@ fn layouts_are_hostile_often() {
     grown.at_least(0.01);
     unstructured::<LayoutCase>(6000, |layout| parsed.see(&traits_of_layout(layout)));
     parsed.at_least(0.01);
+}
+
+/// The derivative of a loss by differences of its value, or None next to a kink.
+fn slope(loss: &Loss, pair: &PairLogProbs, chosen: bool) -> Option<f64> {
+    let at = |h: f64| {
+        let mut moved = *pair;
+        *(if chosen { &mut moved.policy_chosen } else { &mut moved.policy_rejected }) += h;
+        verify::pair_loss(loss, &moved, (4.0, 6.0), 0.0).loss
+    };
+    let h = 1e-4;
+    let (wide, narrow) = ((at(h) - at(-h)) / (2.0 * h), (at(h / 2.0) - at(-h / 2.0)) / h);
+    // A kink between shows in one of both.
+    ((wide - narrow).abs() <= 1e-4 * (1.0 + narrow.abs())).then_some(narrow)
+}
+
+/// Every loss is a loss: finite on an ordinary pair, with the derivatives that it says.
+#[test]
+fn losses_have_their_derivatives() {
+    let pair = PairLogProbs {
+        policy_chosen: -7.25,
+        policy_rejected: -9.5,
+        reference_chosen: -8.0,
+        reference_rejected: -8.75,
+    };
+    let compared = std::cell::Cell::new([0_u32; 2]);
+    let check = |loss: &Loss| {
+        let found = verify::pair_loss(loss, &pair, (4.0, 6.0), 0.0);
+        assert!(found.loss.is_finite(), "{loss:?}: {found:?}");
+        for (d, chosen) in [(found.d_chosen, true), (found.d_rejected, false)] {
+            let [mut all, mut smooth] = compared.get();
+            all += 1;
+            if let Some(slope) = slope(loss, &pair, chosen) {
+                let size = 1e-4 * (1.0 + d.abs() + found.loss.abs() * 1e-4);
+                assert!((d - slope).abs() <= size, "{loss:?}: {d} is not {slope}");
+                smooth += 1;
+            }
+            compared.set([all, smooth]);
+        }
+    };
+    shrunk(&any_losses(), 1000, check);
+    unstructured(3000, check);
+    let [all, smooth] = compared.get();
+    assert!(smooth > all / 10 * 9, "{smooth} of {all} derivatives were compared");
 }
 
 /// What fails shrinks to something small.

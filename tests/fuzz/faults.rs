@@ -2,7 +2,7 @@
 
 use dpo_kernel::verify::cases::{BatchCase, LayoutCase, PairCase, RowCase};
 use dpo_kernel::verify::{self, Dpo, IGNORE_INDEX, PairLogProbs, Transform};
-use dpo_kernel::{Dispatch, Error, PairLoss, SequenceLogProb, f16, math};
+use dpo_kernel::{Dispatch, Error, LossName, PairLoss, SequenceLogProb, f16, math};
 
 use crate::bodies::batch::{Found, step};
 use crate::bodies::scalars::{Arguments, CRATE, Functions};
@@ -186,9 +186,10 @@ fn of_losses() {
         reference_chosen: -22.0,
         reference_rejected: -30.0,
     };
+    let dpo = Dpo { beta: 0.5, label_smoothing: 0.1 };
     let pair = PairCase { log_probs, weight: 0.5, offset: 0.25 };
-    let case = loss::Case { pair, dpo: Dpo { beta: 0.5, label_smoothing: 0.1 } };
-    let expected = verify::preference_loss(&case.dpo, &log_probs, 0.5, 0.25);
+    let case = loss::Case::of_dpo(pair, dpo);
+    let expected = verify::preference_loss(&dpo, &log_probs, 0.5, 0.25);
     let right = PairLoss {
         loss: expected.loss,
         reward_chosen: expected.reward_chosen,
@@ -202,8 +203,18 @@ fn of_losses() {
         change(&mut wrong);
         loss::accepts(&case, &wrong)
     };
+    let kto = loss::Case { name: LossName::Kto, ..case };
     let mut infinite = case;
     infinite.pair.log_probs.policy_chosen = f64::NEG_INFINITY;
+    let nan = f64::NAN;
+    let nan = PairLoss {
+        loss: nan,
+        reward_chosen: nan,
+        reward_rejected: nan,
+        margin: nan,
+        d_chosen: nan,
+        d_rejected: nan,
+    };
     assert_rejected(
         &loss::accepts(&case, &right),
         &[
@@ -216,6 +227,9 @@ fn of_losses() {
             ("the other gradient", with(|l| l.d_rejected = l.d_chosen)),
             ("β", with(|l| l.d_chosen *= 2.0)),
             ("a number for −inf", loss::accepts(&infinite, &right)),
+            ("half a number", loss::accepts(&infinite, &PairLoss { loss: 1.0, ..nan })),
+            ("another loss", loss::accepts(&kto, &right)),
+            ("NaN for numbers", loss::accepts(&kto, &nan)),
         ],
     );
 }

@@ -10,6 +10,7 @@
     clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::missing_assert_message,
     clippy::missing_panics_doc,
     clippy::missing_errors_doc,
@@ -20,6 +21,7 @@
 mod bodies;
 mod corpus;
 mod faults;
+mod findings;
 #[path = "../common/property.rs"]
 mod property;
 mod random;

@@ -1,12 +1,15 @@
 //! The bodies on cases from the strategies, which shrink what fails.
 
+use arbitrary::{Arbitrary, Unstructured};
 use dpo_kernel::verify::cases::strategy::{
     Hardness, batches, hostile_layouts, losses, pair_cases, rows,
 };
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
-use crate::bodies::{gradients, layout, loss, row, scalars, step, tokens};
+use crate::bodies::{TARGETS, c_abi, gradients, layout, loss, row, scalars, step, tokens};
 use crate::property::holds;
 
 fn cuts() -> impl Strategy<Value = row::Cut> {
@@ -44,7 +47,7 @@ fn steps() {
 #[test]
 fn losses_of_pairs() {
     let cases = (pair_cases(), losses(Hardness::Adversarial));
-    holds(4096, cases.prop_map(|(pair, dpo)| loss::Case { pair, dpo }), loss::check);
+    holds(4096, cases.prop_map(|(pair, dpo)| loss::Case::of_dpo(pair, dpo)), loss::check);
 }
 
 #[test]
@@ -59,4 +62,35 @@ fn layouts() {
         layout::Case { layout, offsets, rows_each }
     });
     holds(2048, cases, layout::check);
+}
+
+/// Any bytes at all, as a fuzzer begins.
+#[test]
+fn bytes() {
+    for &(name, body) in TARGETS {
+        let cases = if matches!(name, "scalars" | "loss" | "layout" | "c_abi" | "jsonl") {
+            4096
+        } else {
+            64
+        };
+        holds(cases, vec(any::<u8>(), 0..200), |bytes| {
+            body(bytes);
+            Ok(())
+        });
+    }
+}
+
+/// Hostile calls get far: many succeed, and most refusals come up.
+#[test]
+fn calls_meet_every_kind_of_answer() {
+    let mut seen = std::collections::BTreeMap::new();
+    let mut runner = TestRunner::deterministic();
+    let bytes = vec(any::<u8>(), 100..200);
+    for _ in 0..15_000 {
+        let bytes = bytes.new_tree(&mut runner).unwrap().current();
+        let call = c_abi::Call::arbitrary(&mut Unstructured::new(&bytes)).unwrap();
+        *seen.entry(c_abi::status_of(&call).unwrap()).or_insert(0) += 1;
+    }
+    println!("{seen:?}");
+    assert!(seen[&0] > 300 && seen.len() > 20, "{seen:?}");
 }

@@ -19,6 +19,7 @@
 
 mod batch;
 mod layout;
+mod loss;
 mod pair;
 mod row;
 #[cfg(feature = "proptest")]

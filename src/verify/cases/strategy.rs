@@ -11,8 +11,9 @@ use proptest::sample::select;
 use proptest::strategy::Union;
 
 use super::layout::Sequence;
+use super::loss::{KINDS, Parts, loss};
 use super::{BatchCase, LayoutCase, PairCase, Place, RowCase, Twist};
-use crate::verify::{Dpo, PairLogProbs, Transform};
+use crate::verify::{Dpo, Loss, PairLogProbs, Transform};
 
 /// How far cases go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +157,7 @@ pub fn pair_cases() -> impl Strategy<Value = PairCase> {
     })
 }
 
-/// Parameters of the loss: β over the sizes in use, label smoothing to its ends.
+/// Parameters of DPO: β over the sizes in use, label smoothing to its ends.
 pub fn losses(hardness: Hardness) -> impl Strategy<Value = Dpo> {
     let beta = match hardness {
         Hardness::Moderate => (0.05..1.0_f64).boxed(),
@@ -164,6 +165,15 @@ pub fn losses(hardness: Hardness) -> impl Strategy<Value = Dpo> {
     };
     let label_smoothing = prop_oneof![Just(0.0), 0.0..=0.5, Just(0.5)];
     (beta, label_smoothing).prop_map(|(beta, label_smoothing)| Dpo { beta, label_smoothing })
+}
+
+/// Any loss of a pair that the reference has, with parameters from anywhere in their domains.
+pub fn any_losses() -> impl Strategy<Value = Loss> {
+    let part = || prop_oneof![3 => 0.0..=1.0_f64, 1 => Just(0.0), 1 => Just(1.0)];
+    let alpha = prop_oneof![Just(0.0), 0.0..=1.0_f64];
+    (0..=KINDS, 0.0..=1.0_f64, part(), part(), alpha).prop_map(
+        |(kind, beta, first, second, alpha)| loss(kind, Parts { beta, first, second, alpha }),
+    )
 }
 
 /// As many as are needed out of a pool, again and again: so a batch shrinks with its layout.

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use arbitrary::{Arbitrary, Result, Unstructured};
 
 use super::layout::Sequence;
+use super::loss::{KINDS, Parts, loss};
 use super::{BatchCase, LayoutCase, PairCase, Place, RowCase, Twist};
-use crate::verify::{Dpo, PairLogProbs, Transform};
+use crate::verify::{Dpo, Loss, PairLogProbs, Transform};
 
 /// Vocabularies go to three blocks of a kernel and a bit.
 const MOST_COLUMNS: u16 = 1600;
@@ -187,6 +188,16 @@ impl<'a> Arbitrary<'a> for Dpo {
         let byte: u8 = u.arbitrary()?;
         let beta = libm::scalbn(1.0 + f64::from(byte & 7) / 8.0, i32::from(byte >> 3) - 16);
         Ok(Self { beta, label_smoothing: f64::from(u.int_in_range(0..=128_u8)?) / 256.0 })
+    }
+}
+
+impl<'a> Arbitrary<'a> for Loss {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let kind = u.int_in_range(0..=KINDS)?;
+        let [beta, first, second, alpha]: [u8; 4] = u.arbitrary()?;
+        let [beta, first, second, alpha] =
+            [beta, first, second, alpha].map(|byte| f64::from(byte) / 255.0);
+        Ok(loss(kind, Parts { beta, first, second, alpha }))
     }
 }
 

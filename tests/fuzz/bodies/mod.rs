@@ -13,6 +13,7 @@ pub mod levels;
 #[path = "../../common/store.rs"]
 pub mod store;
 
+pub mod c_abi;
 pub mod gradients;
 pub mod jsonl;
 pub mod layout;
@@ -39,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     ("loss", |data| run(data, loss::check)),
     ("step", |data| run(data, step::check)),
     ("layout", |data| run(data, layout::check)),
+    ("c_abi", |data| run(data, c_abi::check)),
     ("jsonl", jsonl::check),
 ];
 

@@ -113,7 +113,7 @@ fn accepts_losses(case: &BatchCase, found: &Found) -> Result<Result<(), Error>, 
         let entry = |x: &Option<Vec<f32>>, default| x.as_ref().map_or(default, |x| x[i]);
         let (weight, offset) = (entry(&case.weights, 1.0), entry(&case.offsets, 0.0));
         let pair = PairCase { log_probs, weight, offset };
-        loss::accepts(&loss::Case { pair, dpo: case.dpo }, loss)
+        loss::accepts(&loss::Case::of_dpo(pair, case.dpo), loss)
             .map_err(|why| format!("pair {i}: {why}"))?;
         if loss.loss.is_nan() {
             broken.push(i);

@@ -11,6 +11,7 @@
 //! `control` holds one planted fault of each kind, which must be found as soon as it is linked too.
 #![no_std]
 
+pub mod c_abi;
 pub mod control;
 pub mod losses;
 pub mod stages;
