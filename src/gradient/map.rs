@@ -1,5 +1,11 @@
 //! The loop: x ↦ −c · p(x) · dy/dx over a row, and the target's gradient after it.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
+)]
+
 use super::batch::Column;
 use crate::row::Values;
 use crate::simd::exp::Exp;
@@ -45,8 +51,8 @@ impl<S: Simd> Map<S> {
         vectors: &[[E; LANES]; M],
     ) -> [S::F; M] {
         let mut d = [s.splat(0.0); M];
-        for (d, vector) in d.iter_mut().zip(vectors) {
-            *d = E::load(s, vector);
+        for i in 0..M {
+            d[i] = E::load(s, &vectors[i]);
         }
         let x = d;
         if !UNIT {
@@ -60,27 +66,27 @@ impl<S: Simd> Map<S> {
         for p in &mut p {
             *p = s.mul_add(c6, *p, c5);
         }
-        for (p, &f) in p.iter_mut().zip(&f) {
-            *p = s.mul_add(*p, f, c4);
+        for i in 0..M {
+            p[i] = s.mul_add(p[i], f[i], c4);
         }
-        for (p, &f) in p.iter_mut().zip(&f) {
-            *p = s.mul_add(*p, f, c3);
+        for i in 0..M {
+            p[i] = s.mul_add(p[i], f[i], c3);
         }
-        for (p, &f) in p.iter_mut().zip(&f) {
-            *p = s.mul_add(*p, f, c2);
+        for i in 0..M {
+            p[i] = s.mul_add(p[i], f[i], c2);
         }
-        for (p, &f) in p.iter_mut().zip(&f) {
-            *p = s.mul_add(*p, f, c);
+        for i in 0..M {
+            p[i] = s.mul_add(p[i], f[i], c);
         }
-        for (p, &f) in p.iter_mut().zip(&f) {
-            *p = s.mul_add(*p, f, c);
+        for i in 0..M {
+            p[i] = s.mul_add(p[i], f[i], c);
         }
-        for ((p, scale), x) in p.iter_mut().zip(scale).zip(x) {
-            *p = s.mul(*p, scale);
+        for i in 0..M {
+            p[i] = s.mul(p[i], scale[i]);
             if let Some(inner) = self.values.inner
                 && !UNIT
             {
-                *p = s.mul(*p, tanh_slope(s, s.mul(x, inner)));
+                p[i] = s.mul(p[i], tanh_slope(s, s.mul(x[i], inner)));
             }
         }
         p
@@ -126,8 +132,8 @@ impl<S: Simd> Map<S> {
 
 #[inline(always)]
 fn store<S: Simd, O: Element>(s: S, ys: [S::F; QUAD], out: &mut Quad<O>) {
-    for (y, out) in ys.into_iter().zip(out) {
-        O::store(s, y, out);
+    for i in 0..QUAD {
+        O::store(s, ys[i], &mut out[i]);
     }
 }
 

@@ -1,5 +1,11 @@
 //! The loop: blocks of a tile, summed relative to a reference.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
+)]
+
 use super::block::{BLOCK, Block, Blocks, Copies, fill_up};
 use super::moments::{BlockMoments, Extra};
 use super::stats::{Reference, RowStats};
@@ -198,10 +204,10 @@ fn block_total<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
     let mut last = [[E::ZERO; LANES]; QUAD];
     fill_up(rest, &mut last, E::ZERO);
     for quad in whole.iter().chain(core::iter::once(&last)) {
-        for (total, vector) in totals.iter_mut().zip(quad) {
-            let x = E::load(s, vector);
+        for i in 0..QUAD {
+            let x = E::load(s, &quad[i]);
             let v = if UNIT { x } else { values.value(s, x) };
-            *total = s.add(*total, if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v });
+            totals[i] = s.add(totals[i], if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v });
         }
     }
     let [a, b, c, d] = totals;
@@ -220,15 +226,16 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
 ) {
     let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
     let mut d = [s.splat(0.0); QUAD];
-    for (d, vector) in d.iter_mut().zip(quad) {
-        let x = E::load(s, vector);
+    for i in 0..QUAD {
+        let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
         sums.top = s.max(sums.top, v);
-        *d = if UNIT { x } else { s.sub(v, values.shift) };
+        d[i] = if UNIT { x } else { s.sub(v, values.shift) };
     }
     let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
     let w = exp.w(s, f);
-    for ((scale, w), d) in scale.into_iter().zip(w).zip(d) {
+    for i in 0..QUAD {
+        let (scale, w, d) = (scale[i], w[i], d[i]);
         scales = s.add(scales, scale);
         mantissas = s.mul_add(w, scale, mantissas);
         if D::ON {

@@ -13,6 +13,12 @@ fn widen(x: [u16; LANES]) -> u32x16 {
     u32x16::new(x.map(u32::from))
 }
 
+/// Bits of a where the mask has them, else of b. `select` of `wide` is not always inlined.
+#[inline(always)]
+fn blend(mask: u32x16, a: u32x16, b: u32x16) -> u32x16 {
+    b ^ (mask & (a ^ b))
+}
+
 impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type F = f32x16;
     const FUSED: bool = FUSED;
@@ -63,13 +69,15 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         let half = u32x16::splat(0x3f00_0000);
         let sum = f32x16::from_bits(magnitude) + f32x16::from_bits(half);
         let small = magnitude.simd_lt(u32x16::splat(0x3880_0000));
-        let finite = small.select(sum.to_bits() - half, normal);
+        let finite = blend(small, sum.to_bits() - half, normal);
         let large = u32x16::splat(0x477f_ffff).simd_lt(magnitude);
-        let bounded = large.select(u32x16::splat(0x7c00), finite);
+        let bounded = blend(large, u32x16::splat(0x7c00), finite);
         let nan = u32x16::splat(0x7f80_0000).simd_lt(magnitude);
         let payload = ((magnitude >> 13_u32) & u32x16::splat(0x3ff)) | u32x16::splat(0x7e00);
-        let kept = nan.select(payload, bounded) | sign;
-        *out = kept.to_array().map(|b| f16::from_bits(low_half(b)));
+        let kept = blend(nan, payload, bounded) | sign;
+        for (to, b) in out.iter_mut().zip(kept.to_array()) {
+            *to = f16::from_bits(low_half(b));
+        }
     }
 
     #[inline(always)]
@@ -80,8 +88,10 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         let rounded = (bits + u32x16::splat(0x7fff) + odd) >> 16_u32;
         let quiet = (bits >> 16_u32) | u32x16::splat(0x40);
         let nan = u32x16::splat(0x7f80_0000).simd_lt(bits & u32x16::splat(0x7fff_ffff));
-        let kept = nan.select(quiet, rounded);
-        *out = kept.to_array().map(|b| bf16::from_bits(low_half(b)));
+        let kept = blend(nan, quiet, rounded);
+        for (to, b) in out.iter_mut().zip(kept.to_array()) {
+            *to = bf16::from_bits(low_half(b));
+        }
     }
 
     #[inline(always)]
@@ -132,7 +142,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn select_lt(self, a: f32x16, b: f32x16, x: f32x16, y: f32x16) -> f32x16 {
-        a.simd_lt(b).select(x, y)
+        f32x16::from_bits(blend(a.simd_lt(b).to_bits(), x.to_bits(), y.to_bits()))
     }
 
     #[inline(always)]
