@@ -26,19 +26,37 @@ impl<S: Simd> Values<S> {
     pub(crate) fn value(&self, s: S, x: S::F) -> S::F {
         match self.inner {
             None => x,
-            Some(inner) => {
-                let capped = tanh(s, s.mul(x, inner));
-                let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
-                s.select_lt(s.splat(f32::MAX), x, x, low)
-            }
+            Some(inner) => capped(s, x, inner),
         }
     }
+}
+
+/// tanh(inner·x), but for infinities. A function of its own where flash is scarce.
+#[cfg_attr(
+    any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    ),
+    inline(always)
+)]
+#[cfg_attr(
+    not(any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    )),
+    inline(never)
+)]
+fn capped<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
+    let capped = tanh(s, s.mul(x, inner));
+    let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
+    s.select_lt(s.splat(f32::MAX), x, x, low)
 }
 
 /// The value of one element, through the same lanes as its row.
 #[inline(always)]
 pub(super) fn value_of<S: Simd>(s: S, transform: Transform, x: f32) -> f32 {
     let values = Values::new(s, transform, 0.0);
-    let [v, ..] = s.to_array(values.value(s, s.splat(x)));
-    v
+    s.first(values.value(s, s.splat(x)))
 }

@@ -8,12 +8,20 @@ use wide::{f32x16, u32x16};
 #[derive(Clone, Copy)]
 pub(super) struct Baseline<const FUSED: bool>;
 
+impl<const FUSED: bool> Baseline<FUSED> {
+    pub(super) const fn new() -> Self {
+        Self
+    }
+}
+
 #[inline(always)]
 fn widen(x: [u16; LANES]) -> u32x16 {
     u32x16::new(x.map(u32::from))
 }
 
 impl<const FUSED: bool> Simd for Baseline<FUSED> {
+    all_at_once!();
+
     type F = f32x16;
     const FUSED: bool = FUSED;
     const WIDE: bool = false;
@@ -161,7 +169,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
-    fn sum_f64(self, a: f32x16, b: f32x16) -> f64 {
+    fn sum_f64(self, a: &f32x16, b: &f32x16) -> f64 {
         sum_tree(a.to_array(), b.to_array())
     }
 }

@@ -22,6 +22,7 @@ impl Dispatch {
     /// hosts whose results must agree with theirs (a reference stored elsewhere, say) choose
     /// [`Arithmetic::Portable`] with [`Dispatch::new`].
     #[must_use]
+    #[inline]
     pub fn detect() -> Self {
         let level = Level::detect();
         let arithmetic = if level.has_fma() { Arithmetic::Fused } else { Arithmetic::Portable };
@@ -41,6 +42,7 @@ impl Dispatch {
     /// assert_eq!(everywhere.level(), Level::Baseline);
     /// # Ok::<(), dpo_kernel::Error>(())
     /// ```
+    #[inline]
     pub fn new(level: Level, arithmetic: Arithmetic) -> Result<Self, Error> {
         if !level.is_present() {
             return Err(Error::LevelUnavailable { level });
@@ -100,5 +102,5 @@ impl Dispatch {
 /// A function of its own, so that its loops are compiled apart from those of the other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Baseline::<FUSED>)
+    kernel.run(Baseline::<FUSED>::new())
 }

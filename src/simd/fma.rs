@@ -4,8 +4,6 @@
 //! one instruction a lane, which `core` does not offer: `f32::mul_add` needs `std`, and `libm`'s takes
 //! hundreds of instructions.
 
-use wide::f32x16;
-
 /// Whether the baseline of this build has one.
 pub(super) const PRESENT: bool = cfg!(any(
     all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
@@ -29,64 +27,52 @@ mod lanes {
 
     use core::arch::asm;
 
-    use super::f32x16;
-
     pub(super) const CORTEX_M_FPU: bool = true;
 
-    /// Four lanes at a time through memory: the operand class of single registers is closed to FPUs
-    /// without f64, and sixteen lanes live in memory anyway.
-    macro_rules! each_lane {
+    /// Through the core's registers: the operand class of the FPU's is closed to FPUs without f64.
+    macro_rules! fused {
         ($instruction:literal, $a:ident, $b:ident, $c:ident) => {{
-            let (a, b, mut c) = ($a.to_array(), $b.to_array(), $c.to_array());
-            let quads = a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0);
-            for ((a, b), c) in quads.zip(c.as_chunks_mut::<4>().0) {
-                // SAFETY: the target has the instruction, or it would not have assembled. The pointers
-                // are those of four f32 each, and the registers written are named.
-                unsafe {
-                    asm!(
-                        "vldmia {a}, {{s0-s3}}",
-                        "vldmia {b}, {{s4-s7}}",
-                        "vldmia {c}, {{s8-s11}}",
-                        concat!($instruction, " s8, s0, s4"),
-                        concat!($instruction, " s9, s1, s5"),
-                        concat!($instruction, " s10, s2, s6"),
-                        concat!($instruction, " s11, s3, s7"),
-                        "vstmia {c}, {{s8-s11}}",
-                        a = in(reg) a.as_ptr(),
-                        b = in(reg) b.as_ptr(),
-                        c = in(reg) c.as_mut_ptr(),
-                        out("s0") _, out("s1") _, out("s2") _, out("s3") _,
-                        out("s4") _, out("s5") _, out("s6") _, out("s7") _,
-                        out("s8") _, out("s9") _, out("s10") _, out("s11") _,
-                        options(nostack, preserves_flags),
-                    );
-                }
+            let mut c = $c;
+            // SAFETY: the target has the instruction, or it would not have assembled; the registers
+            // written are named.
+            unsafe {
+                asm!(
+                    "vmov s0, {a}",
+                    "vmov s1, {b}",
+                    "vmov s2, {c}",
+                    concat!($instruction, " s2, s0, s1"),
+                    "vmov {c}, s2",
+                    a = in(reg) $a,
+                    b = in(reg) $b,
+                    c = inout(reg) c,
+                    out("s0") _, out("s1") _, out("s2") _,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
             }
-            f32x16::new(c)
+            c
         }};
     }
 
     /// a · b + c
     #[inline(always)]
-    pub(in crate::simd) fn mul_add(a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        each_lane!("vfma.f32", a, b, c)
+    pub(in crate::simd) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        fused!("vfma.f32", a, b, c)
     }
 
     /// c − a · b
     #[inline(always)]
-    pub(in crate::simd) fn neg_mul_add(a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        each_lane!("vfms.f32", a, b, c)
+    pub(in crate::simd) fn neg_mul_add(a: f32, b: f32, c: f32) -> f32 {
+        fused!("vfms.f32", a, b, c)
     }
 }
 
-#[cfg(not(all(
-    target_arch = "arm",
-    target_os = "none",
-    target_abi = "eabihf",
-    not(target_has_atomic = "64"),
-)))]
+#[cfg(any(
+    target_feature = "sse2",
+    target_feature = "simd128",
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
 mod lanes {
-    use super::f32x16;
+    use wide::f32x16;
 
     pub(super) const CORTEX_M_FPU: bool = false;
 
@@ -100,5 +86,34 @@ mod lanes {
     #[inline(always)]
     pub(in crate::simd) fn neg_mul_add(a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
         a.mul_neg_add(b, c)
+    }
+}
+
+#[cfg(not(any(
+    any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    ),
+    all(
+        target_arch = "arm",
+        target_os = "none",
+        target_abi = "eabihf",
+        not(target_has_atomic = "64"),
+    )
+)))]
+mod lanes {
+    pub(super) const CORTEX_M_FPU: bool = false;
+
+    /// a · b + c
+    #[inline(always)]
+    pub(in crate::simd) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        libm::fmaf(a, b, c)
+    }
+
+    /// c − a · b
+    #[inline(always)]
+    pub(in crate::simd) fn neg_mul_add(a: f32, b: f32, c: f32) -> f32 {
+        libm::fmaf(-a, b, c)
     }
 }

@@ -45,8 +45,23 @@ pub(crate) fn tanh<S: Simd>(s: S, u: S::F) -> S::F {
     s.select_lt(a, s.splat(SMALL), small, signed)
 }
 
-/// 1 − tanh² of each lane.
-#[inline(always)]
+/// 1 − tanh² of each lane. A function of its own where flash is scarce.
+#[cfg_attr(
+    any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    ),
+    inline(always)
+)]
+#[cfg_attr(
+    not(any(
+        target_feature = "sse2",
+        target_feature = "simd128",
+        all(target_arch = "aarch64", target_feature = "neon")
+    )),
+    inline(never)
+)]
 pub(crate) fn tanh_slope<S: Simd>(s: S, u: S::F) -> S::F {
     let e = exp_of_minus_twice(s, s.abs(u));
     let d = s.add(s.splat(1.0), e);
