@@ -74,6 +74,7 @@ impl<'a> TokenOut<'a> {
 /// assert!((log_probs[1] / -2.061153622438558e-9 - 1.0).abs() < 1e-6);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
+#[inline(always)]
 pub fn token_log_probs<E: Element>(
     dispatch: Dispatch,
     logits: Logits<'_, E>,
@@ -81,13 +82,16 @@ pub fn token_log_probs<E: Element>(
     spans: &[Span],
     out: TokenOut<'_>,
 ) -> Result<(), Error> {
-    let tokens = Tokens::new(logits, targets, spans, out)?;
-    let bad = if tokens.out.details.is_some() {
-        dispatch.run(tokens.collecting(Moments::NONE))
+    // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
+    if out.details.is_some() {
+        score(dispatch, Tokens::new(logits, targets, spans, out)?.collecting(Moments::NONE))
     } else {
-        dispatch.run(tokens)
-    };
-    bad.result()
+        score(dispatch, Tokens::new(logits, targets, spans, out)?)
+    }
+}
+
+fn score<E: Element, D: Extra>(dispatch: Dispatch, tokens: Tokens<'_, E, D>) -> Result<(), Error> {
+    dispatch.run(tokens).result()
 }
 
 /// Rows without a finite log Z: the lowest and how many.
@@ -165,7 +169,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
         let mut bad = NonFinite::NONE;
         let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
-        let mut copies = Copies::new();
+        let mut copies = Copies::NEW;
         let (mut folded, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
             for (row, target) in self.targets.scored_rows(span.within(self.rows)) {

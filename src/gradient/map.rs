@@ -97,12 +97,16 @@ impl<S: Simd> Map<S> {
     fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E]) {
         let (quads, rest) = quads_mut(row);
         for quad in quads {
-            store(s, self.apply::<UNIT, E, QUAD>(s, quad), quad);
+            for s in s.parts() {
+                store(s, self.apply::<UNIT, E, QUAD>(s, quad), quad);
+            }
         }
         if !rest.is_empty() {
             let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, tail.as_flattened_mut());
-            store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
+            for s in s.parts() {
+                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
+            }
             copy(tail.as_flattened(), rest);
         }
     }
@@ -118,13 +122,17 @@ impl<S: Simd> Map<S> {
         let (quads, rest) = quads(from);
         let (quads_out, rest_out) = quads_mut(to);
         for (quad, out) in quads.iter().zip(quads_out) {
-            store(s, self.apply::<UNIT, E, QUAD>(s, quad), out);
+            for s in s.parts() {
+                store(s, self.apply::<UNIT, E, QUAD>(s, quad), out);
+            }
         }
         if !rest.is_empty() {
             let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, tail.as_flattened_mut());
             let mut tail_out = [[O::ZERO; LANES]; QUAD];
-            store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail_out);
+            for s in s.parts() {
+                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail_out);
+            }
             copy(tail_out.as_flattened(), rest_out);
         }
     }
@@ -168,8 +176,7 @@ impl Column {
             None => 1.0,
             Some(inner) => {
                 let u = s.mul(s.splat(x.to_f32()), s.splat(inner));
-                let [slope, ..] = s.to_array(tanh_slope(s, u));
-                f64::from(slope)
+                f64::from(s.first(tanh_slope(s, u)))
             }
         };
         (self.coefficient * f64::from(self.norm.rest) * transform.slope() * bend) as f32

@@ -29,10 +29,8 @@ pub(super) struct Blocks<'a, E> {
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {
-    #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self([[[E::ZERO; LANES]; QUAD]; 2])
-    }
+    /// A constant, not a function: what that returns would lie in memory twice.
+    pub(crate) const NEW: Self = Self([[[E::ZERO; LANES]; QUAD]; 2]);
 }
 
 /// Up to [`BLOCK`] columns.
@@ -86,7 +84,7 @@ impl<'a, E: Element> Blocks<'a, E> {
 /// Less than a quad, filled up.
 #[inline(always)]
 pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
-    *to = [[fill; LANES]; QUAD];
+    to.as_flattened_mut().fill(fill);
     for (to, &from) in to.as_flattened_mut().iter_mut().zip(rest) {
         *to = from;
     }
@@ -106,9 +104,10 @@ impl<E: Element> Block<'_, E> {
         let mut column = 0;
         for run in self.masked {
             for vector in run.as_flattened() {
-                let lanes = s.to_array(values.value(s, E::load(s, vector)));
-                if let Some(lane) = lanes.iter().position(|&v| v >= top) {
-                    return column + lane;
+                for s in s.parts() {
+                    if let Some(lane) = s.position(values.value(s, E::load(s, vector)), top) {
+                        return column + lane;
+                    }
                 }
                 column += LANES;
             }

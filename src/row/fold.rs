@@ -33,6 +33,33 @@ impl<D: Extra> RowStats<D> {
         first_column: u32,
         copies: &mut Copies<E>,
     ) {
+        if S::SMALL {
+            self.fold_apart(s, tile, first_column, copies);
+        } else {
+            self.fold_blocks(s, tile, first_column, copies);
+        }
+    }
+
+    /// A function of its own, whose sums are gone from the stack before the row is finished.
+    #[inline(never)]
+    fn fold_apart<S: Simd, E: Element>(
+        &mut self,
+        s: S,
+        tile: &[E],
+        first_column: u32,
+        copies: &mut Copies<E>,
+    ) {
+        self.fold_blocks(s, tile, first_column, copies);
+    }
+
+    #[inline(always)]
+    fn fold_blocks<S: Simd, E: Element>(
+        &mut self,
+        s: S,
+        tile: &[E],
+        first_column: u32,
+        copies: &mut Copies<E>,
+    ) {
         let hole = self
             .target
             .and_then(|target| target.checked_sub(first_column))
@@ -77,13 +104,16 @@ impl<D: Extra> RowStats<D> {
     #[inline(always)]
     fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
         let values = Values::new(s, self.transform, 0.0);
-        let mut top = s.splat(f32::NEG_INFINITY);
-        for run in block.masked {
-            for vector in run.as_flattened() {
-                top = s.max(top, values.value(s, E::load(s, vector)));
+        let mut top = f32::NEG_INFINITY;
+        for s in s.parts() {
+            let mut part = s.splat(f32::NEG_INFINITY);
+            for run in block.masked {
+                for vector in run.as_flattened() {
+                    part = s.max(part, values.value(s, E::load(s, vector)));
+                }
             }
+            top = top.max(largest(s, part));
         }
-        let top = largest(s, top);
         if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
             self.rest = f64::NAN;
             return None;
@@ -114,30 +144,44 @@ impl<D: Extra> RowStats<D> {
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(reference.exponent);
         // From the distance to `middle` to the distance to the reference.
         let correction = factor * f64::from(middle) - f64::from(reference.exponent) * LN_2;
+        let (mut sums, mut more) = (BlockSums::new(s), MoreSums::new(s));
         while let Some(block) = blocks.block() {
-            let sums = sum_block::<S, E, D, UNIT>(s, &block, &exp, &values, s.splat(middle));
-            if s.any_gt(sums.top, ceiling) {
+            sums.clear(s);
+            more.clear(s);
+            for quad in block.masked.into_iter().flatten() {
+                for s in s.parts() {
+                    let middle = s.splat(middle);
+                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, middle, &mut sums, &mut more);
+                }
+            }
+            if sums.exceed(s, ceiling) {
                 return true;
             }
-            let mantissas = Exp::<S>::restored::<UNIT>(s, sums.scales, sums.mantissas);
-            let rest = s.sum_f64(sums.scales, mantissas) * drift;
+            for s in s.parts() {
+                let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
+                s.put(&mut sums.mantissas, Exp::<S>::restored::<UNIT>(s, scales, mantissas));
+            }
+            let rest = s.sum_f64(&sums.scales, &sums.mantissas) * drift;
             self.rest += rest;
             if D::ON {
-                let zero = s.splat(0.0);
+                let zero = s.lanes(0.0);
                 let mut total =
-                    s.sum_f64(block_total::<S, E, UNIT, false>(s, &block, &values), zero);
+                    s.sum_f64(&block_total::<S, E, UNIT, false>(s, &block, &values), &zero);
                 if !total.is_finite() {
-                    total = s.sum_f64(block_total::<S, E, UNIT, true>(s, &block, &values), zero);
+                    total = s.sum_f64(&block_total::<S, E, UNIT, true>(s, &block, &values), &zero);
                     total /= f64::from(TOTAL_SCALE);
                 }
-                let leads = s.any_gt(sums.top, s.splat(self.moments.top()));
+                let leads = sums.exceed(s, s.splat(self.moments.top()));
                 self.moments.add(&BlockMoments {
-                    about: factor * s.sum_f64(sums.about, zero) * drift + correction * rest,
-                    squares: s.sum_f64(sums.squares, zero) * drift * drift,
+                    about: factor * s.sum_f64(&more.about, &zero) * drift + correction * rest,
+                    squares: s.sum_f64(&more.squares, &zero) * drift * drift,
                     total,
                 });
                 if leads {
-                    let top = largest(s, sums.top);
+                    let mut top = f32::NEG_INFINITY;
+                    for s in s.parts() {
+                        top = top.max(largest(s, s.get(&sums.top)));
+                    }
                     let column = low_u32(block.position(s, &values, top));
                     let column = low_u32(blocks.at).saturating_add(column);
                     self.moments.lead(top, first_column.saturating_add(column));
@@ -155,40 +199,64 @@ fn low_u32(x: usize) -> u32 {
 }
 
 /// One block's sums per lane, relative to a reference.
-struct BlockSums<F> {
-    scales: F,
-    mantissas: F,
+struct BlockSums<L> {
+    scales: L,
+    mantissas: L,
     /// The largest value, the target's left out.
-    top: F,
-    /// Σ term · (d − middle)
-    about: F,
-    /// Σ term²
-    squares: F,
+    top: L,
 }
 
-/// The loop.
-#[inline(always)]
-fn sum_block<S: Simd, E: Element, D: Extra, const UNIT: bool>(
-    s: S,
-    block: &Block<'_, E>,
-    exp: &Exp<S>,
-    values: &Values<S>,
-    middle: S::F,
-) -> BlockSums<S::F> {
-    let zero = s.splat(0.0);
-    let mut sums = BlockSums {
-        scales: zero,
-        mantissas: zero,
-        top: s.splat(f32::NEG_INFINITY),
-        about: zero,
-        squares: zero,
-    };
-    for run in block.masked {
-        for quad in run {
-            sum_quad::<S, E, D, UNIT>(s, quad, exp, values, middle, &mut sums);
+impl<L: Copy> BlockSums<L> {
+    #[inline(always)]
+    fn new<S: Simd<Lanes = L>>(s: S) -> Self {
+        let none = s.lanes(0.0);
+        Self { scales: none, mantissas: none, top: none }
+    }
+
+    /// In place: a copy would take as much memory again.
+    #[inline(always)]
+    fn clear<S: Simd<Lanes = L>>(&mut self, s: S) {
+        for s in s.parts() {
+            s.put(&mut self.scales, s.splat(0.0));
+            s.put(&mut self.mantissas, s.splat(0.0));
+            s.put(&mut self.top, s.splat(f32::NEG_INFINITY));
         }
     }
-    sums
+
+    /// Whether the largest value exceeds a bound.
+    #[inline(always)]
+    fn exceed<S: Simd<Lanes = L>>(&self, s: S, bound: S::F) -> bool {
+        for s in s.parts() {
+            if s.any_gt(s.get(&self.top), bound) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// What moments want beside. Apart, so that it takes no memory where they are not wanted.
+struct MoreSums<L> {
+    /// Σ term · (d − middle)
+    about: L,
+    /// Σ term²
+    squares: L,
+}
+
+impl<L: Copy> MoreSums<L> {
+    #[inline(always)]
+    fn new<S: Simd<Lanes = L>>(s: S) -> Self {
+        let none = s.lanes(0.0);
+        Self { about: none, squares: none }
+    }
+
+    #[inline(always)]
+    fn clear<S: Simd<Lanes = L>>(&mut self, s: S) {
+        for s in s.parts() {
+            s.put(&mut self.about, s.splat(0.0));
+            s.put(&mut self.squares, s.splat(0.0));
+        }
+    }
 }
 
 /// Σ v of all columns, the target's too; times `TOTAL_SCALE` if `SCALED`.
@@ -197,24 +265,29 @@ fn block_total<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
     s: S,
     block: &Block<'_, E>,
     values: &Values<S>,
-) -> S::F {
-    // Four sums, because one would wait for itself.
-    let mut totals = [s.splat(0.0); QUAD];
+) -> S::Lanes {
+    let mut lanes = s.lanes(0.0);
     let (whole, rest) = quads(block.elements);
     let mut last = [[E::ZERO; LANES]; QUAD];
     fill_up(rest, &mut last, E::ZERO);
-    for quad in whole.iter().chain(core::iter::once(&last)) {
-        for i in 0..QUAD {
-            let x = E::load(s, &quad[i]);
-            let v = if UNIT { x } else { values.value(s, x) };
-            totals[i] = s.add(totals[i], if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v });
+    for s in s.parts() {
+        // Four sums, because one would wait for itself.
+        let mut totals = [s.splat(0.0); QUAD];
+        for quad in whole.iter().chain(core::iter::once(&last)) {
+            for i in 0..QUAD {
+                let x = E::load(s, &quad[i]);
+                let v = if UNIT { x } else { values.value(s, x) };
+                let v = if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v };
+                totals[i] = s.add(totals[i], v);
+            }
         }
+        let [a, b, c, d] = totals;
+        s.put(&mut lanes, s.add(s.add(a, b), s.add(c, d)));
     }
-    let [a, b, c, d] = totals;
-    s.add(s.add(a, b), s.add(c, d))
+    lanes
 }
 
-/// Four vectors' share of the sums.
+/// The loop: the share of four vectors, or of a part of each.
 #[inline(always)]
 fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     s: S,
@@ -222,16 +295,19 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     exp: &Exp<S>,
     values: &Values<S>,
     middle: S::F,
-    sums: &mut BlockSums<S::F>,
+    sums: &mut BlockSums<S::Lanes>,
+    more: &mut MoreSums<S::Lanes>,
 ) {
     let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
+    let mut top = s.get(&sums.top);
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
-        sums.top = s.max(sums.top, v);
+        top = s.max(top, v);
         d[i] = if UNIT { x } else { s.sub(v, values.shift) };
     }
+    s.put(&mut sums.top, top);
     let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
     let w = exp.w(s, f);
     for i in 0..QUAD {
@@ -241,15 +317,19 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
         if D::ON {
             let term = s.mul_add(w, scale, scale);
             let distance = s.sub(exp.bounded(s, d), middle);
-            sums.about = s.mul_add(term, distance, sums.about);
-            sums.squares = s.mul_add(term, term, sums.squares);
+            let about = s.mul_add(term, distance, s.get(&more.about));
+            s.put(&mut more.about, about);
+            let squares = s.mul_add(term, term, s.get(&more.squares));
+            s.put(&mut more.squares, squares);
         }
     }
-    let sum = s.add(sums.scales, scales);
+    let before = s.get(&sums.scales);
+    let sum = s.add(before, scales);
     // What the addition rounded away, exactly unless the quad outweighs the sum.
-    let lost = s.sub(scales, s.sub(sum, sums.scales));
-    sums.scales = sum;
-    sums.mantissas = s.add(sums.mantissas, s.add(mantissas, lost));
+    let lost = s.sub(scales, s.sub(sum, before));
+    s.put(&mut sums.scales, sum);
+    let mantissas = s.add(s.get(&sums.mantissas), s.add(mantissas, lost));
+    s.put(&mut sums.mantissas, mantissas);
 }
 
 /// The largest lane, NaN left out.

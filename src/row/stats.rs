@@ -170,6 +170,7 @@ impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.stats.fold_at(s, self.tile, self.first_column, &mut Copies::new());
+        let mut copies = Copies::NEW;
+        self.stats.fold_at(s, self.tile, self.first_column, &mut copies);
     }
 }

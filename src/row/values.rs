@@ -21,24 +21,34 @@ impl<S: Simd> Values<S> {
         values
     }
 
-    /// tanh(inner·x) or x; infinities stay what they are under a softcap too.
+    /// tanh(inner·x) or x.
     #[inline(always)]
     pub(crate) fn value(&self, s: S, x: S::F) -> S::F {
         match self.inner {
             None => x,
-            Some(inner) => {
-                let capped = tanh(s, s.mul(x, inner));
-                let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
-                s.select_lt(s.splat(f32::MAX), x, x, low)
-            }
+            Some(inner) if S::SMALL => capped_apart(s, x, inner),
+            Some(inner) => capped(s, x, inner),
         }
     }
+}
+
+/// `capped`, as a function of its own.
+#[inline(never)]
+fn capped_apart<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
+    capped(s, x, inner)
+}
+
+/// tanh(inner·x); infinities stay what they are.
+#[inline(always)]
+fn capped<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
+    let capped = tanh(s, s.mul(x, inner));
+    let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
+    s.select_lt(s.splat(f32::MAX), x, x, low)
 }
 
 /// The value of one element, through the same lanes as its row.
 #[inline(always)]
 pub(super) fn value_of<S: Simd>(s: S, transform: Transform, x: f32) -> f32 {
     let values = Values::new(s, transform, 0.0);
-    let [v, ..] = s.to_array(values.value(s, s.splat(x)));
-    v
+    s.first(values.value(s, s.splat(x)))
 }

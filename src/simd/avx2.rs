@@ -68,9 +68,12 @@ impl<const FUSED: bool> Avx2<FUSED> {
 }
 
 impl<const FUSED: bool> Simd for Avx2<FUSED> {
+    all_at_once!();
+
     type F = (__m256, __m256);
     const FUSED: bool = FUSED;
     const WIDE: bool = true;
+    const SMALL: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -211,7 +214,7 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
     }
 
     #[inline(always)]
-    fn sum_f64(self, a: Self::F, b: Self::F) -> f64 {
+    fn sum_f64(self, &a: &Self::F, &b: &Self::F) -> f64 {
         let d0 = op!(_mm256_add_pd(self.lower(a.0), self.lower(b.0)));
         let d4 = op!(_mm256_add_pd(self.upper(a.0), self.upper(b.0)));
         let d8 = op!(_mm256_add_pd(self.lower(a.1), self.lower(b.1)));

@@ -51,9 +51,12 @@ impl<const FUSED: bool> Avx512<FUSED> {
 }
 
 impl<const FUSED: bool> Simd for Avx512<FUSED> {
+    all_at_once!();
+
     type F = __m512;
     const FUSED: bool = FUSED;
     const WIDE: bool = true;
+    const SMALL: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -179,7 +182,7 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
     }
 
     #[inline(always)]
-    fn sum_f64(self, a: __m512, b: __m512) -> f64 {
+    fn sum_f64(self, &a: &__m512, &b: &__m512) -> f64 {
         let d0 = op!(_mm512_add_pd(self.lower(a), self.lower(b)));
         let d8 = op!(_mm512_add_pd(self.upper(a), self.upper(b)));
         let e = op!(_mm512_add_pd(d0, d8));

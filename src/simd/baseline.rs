@@ -1,12 +1,24 @@
 //! The baseline of every target: `wide` lanes, compiled for what the build allows.
 
-use super::{LANES, Simd, fma, sum_tree};
+use super::{LANES, Simd};
 use half::{bf16, f16};
 use wide::{f32x16, u32x16};
 
-/// Lanes of the build's baseline; `FUSED` only where [`fma::PRESENT`].
+/// Whether this build has a multiply-add with one rounding.
+pub(super) const HAS_FMA: bool = cfg!(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
+    all(target_arch = "aarch64", target_feature = "neon"),
+));
+
+/// Lanes of the build's baseline; `FUSED` only where [`HAS_FMA`].
 #[derive(Clone, Copy)]
 pub(super) struct Baseline<const FUSED: bool>;
+
+impl<const FUSED: bool> Baseline<FUSED> {
+    pub(super) const fn new() -> Self {
+        Self
+    }
+}
 
 #[inline(always)]
 fn widen(x: [u16; LANES]) -> u32x16 {
@@ -20,9 +32,12 @@ fn blend(mask: u32x16, a: u32x16, b: u32x16) -> u32x16 {
 }
 
 impl<const FUSED: bool> Simd for Baseline<FUSED> {
+    all_at_once!();
+
     type F = f32x16;
     const FUSED: bool = FUSED;
     const WIDE: bool = false;
+    const SMALL: bool = false;
 
     #[inline(always)]
     fn splat(self, x: f32) -> f32x16 {
@@ -121,12 +136,12 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { fma::mul_add(a, b, c) } else { a * b + c }
+        if FUSED { a.mul_add(b, c) } else { a * b + c }
     }
 
     #[inline(always)]
     fn neg_mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { fma::neg_mul_add(a, b, c) } else { c - a * b }
+        if FUSED { a.mul_neg_add(b, c) } else { c - a * b }
     }
 
     #[inline(always)]
@@ -171,7 +186,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
-    fn sum_f64(self, a: f32x16, b: f32x16) -> f64 {
+    fn sum_f64(self, a: &f32x16, b: &f32x16) -> f64 {
         sum_tree(a.to_array(), b.to_array())
     }
 }
@@ -180,4 +195,18 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 #[allow(clippy::cast_possible_truncation, reason = "keeps the low sixteen bits by intent")]
 fn low_half(b: u32) -> u16 {
     b as u16
+}
+
+/// The fixed tree of [`Simd::sum_f64`], for levels that reduce in scalar code.
+#[inline(always)]
+fn sum_tree(a: [f32; LANES], b: [f32; LANES]) -> f64 {
+    let mut d = [0.0_f64; LANES];
+    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
+        *d = f64::from(a) + f64::from(b);
+    }
+    let [d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15] = d;
+    let (e0, e1, e2, e3) = (d0 + d8, d1 + d9, d2 + d10, d3 + d11);
+    let (e4, e5, e6, e7) = (d4 + d12, d5 + d13, d6 + d14, d7 + d15);
+    let (f0, f1, f2, f3) = (e0 + e4, e1 + e5, e2 + e6, e3 + e7);
+    (f0 + f2) + (f1 + f3)
 }

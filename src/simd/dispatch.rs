@@ -1,7 +1,7 @@
 //! The explicit choice of level and arithmetic that every kernel takes.
 
-use super::baseline::Baseline;
-use super::{Arithmetic, Kernel, Level, fma};
+use super::baseline::{self, Baseline};
+use super::{Arithmetic, Kernel, Level};
 use crate::Error;
 
 /// On which instructions, and with which roundings, a kernel runs.
@@ -22,6 +22,7 @@ impl Dispatch {
     /// hosts whose results must agree with theirs (a reference stored elsewhere, say) choose
     /// [`Arithmetic::Portable`] with [`Dispatch::new`].
     #[must_use]
+    #[inline]
     pub fn detect() -> Self {
         let level = Level::detect();
         let arithmetic = if level.has_fma() { Arithmetic::Fused } else { Arithmetic::Portable };
@@ -41,6 +42,7 @@ impl Dispatch {
     /// assert_eq!(everywhere.level(), Level::Baseline);
     /// # Ok::<(), dpo_kernel::Error>(())
     /// ```
+    #[inline]
     pub fn new(level: Level, arithmetic: Arithmetic) -> Result<Self, Error> {
         if !level.is_present() {
             return Err(Error::LevelUnavailable { level });
@@ -91,7 +93,7 @@ impl Dispatch {
             #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
             // SAFETY: as above.
             (Level::Avx2, Arithmetic::Portable) => unsafe { super::avx2::run::<false, K>(kernel) },
-            (_, Arithmetic::Fused) if fma::PRESENT => run_baseline::<true, K>(kernel),
+            (_, Arithmetic::Fused) if baseline::HAS_FMA => run_baseline::<true, K>(kernel),
             _ => run_baseline::<false, K>(kernel),
         }
     }
@@ -100,5 +102,5 @@ impl Dispatch {
 /// A function of its own, so that its loops are compiled apart from those of the other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Baseline::<FUSED>)
+    kernel.run(Baseline::<FUSED>::new())
 }

@@ -27,6 +27,7 @@ impl Level {
 
     /// The highest level that this machine has.
     #[must_use]
+    #[inline]
     pub fn detect() -> Self {
         if Self::Avx512.is_present() {
             Self::Avx512
@@ -39,6 +40,7 @@ impl Level {
 
     /// Whether this machine, its operating system and this build have the level.
     #[must_use]
+    #[inline]
     pub fn is_present(self) -> bool {
         match self {
             Self::Baseline => true,
@@ -48,9 +50,10 @@ impl Level {
     }
 
     /// Whether the level multiplies and adds with one rounding in hardware.
+    #[inline]
     pub(super) const fn has_fma(self) -> bool {
         match self {
-            Self::Baseline => super::fma::PRESENT,
+            Self::Baseline => super::baseline::HAS_FMA,
             Self::Avx2 | Self::Avx512 => true,
         }
     }

@@ -7,16 +7,71 @@
 //!
 //! Whatever the level, a vector is sixteen *virtual* lanes: one AVX-512 register, two AVX2 registers,
 //! four SSE2/NEON/simd128 registers, or an array. Sums are formed per lane and reduced by one fixed
-//! tree, so the width of the machine never shows in a result.
+//! tree, so the width of the machine never shows in a result. Where there are no vector registers, a level
+//! works on one lane at a time, held in registers: a *part* of the vector.
+
+/// What a level answers that works on all lanes at once.
+#[allow(unused_macros, reason = "where every level works on one")]
+macro_rules! all_at_once {
+    () => {
+        type Lanes = Self::F;
+
+        #[inline(always)]
+        fn parts(self) -> impl Iterator<Item = Self> {
+            core::iter::once(self)
+        }
+
+        #[inline(always)]
+        fn lanes(self, x: f32) -> Self::F {
+            self.splat(x)
+        }
+
+        #[inline(always)]
+        fn get(self, lanes: &Self::F) -> Self::F {
+            *lanes
+        }
+
+        #[inline(always)]
+        fn put(self, lanes: &mut Self::F, a: Self::F) {
+            *lanes = a;
+        }
+
+        #[inline(always)]
+        fn first(self, a: Self::F) -> f32 {
+            let mut out = [0.0; LANES];
+            self.store_f32(a, &mut out);
+            let [first, ..] = out;
+            first
+        }
+
+        #[inline(always)]
+        fn position(self, a: Self::F, bound: f32) -> Option<usize> {
+            let mut out = [0.0; LANES];
+            self.store_f32(a, &mut out);
+            out.iter().position(|&x| x >= bound)
+        }
+    };
+}
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
+#[cfg(any(
+    target_feature = "sse2",
+    target_feature = "simd128",
+    all(target_arch = "aarch64", target_feature = "neon")
+))]
+mod baseline;
+#[cfg(not(any(
+    target_feature = "sse2",
+    target_feature = "simd128",
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+#[path = "scalar/mod.rs"]
 mod baseline;
 mod dispatch;
 pub(crate) mod exp;
-mod fma;
 mod level;
 pub(crate) mod quad;
 pub(crate) mod tanh;
@@ -39,13 +94,35 @@ pub(crate) trait Kernel {
 }
 
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
+///
+/// A kernel does for each of [`Simd::parts`] what it does to a vector: once where a part is all sixteen
+/// lanes, sixteen times where it is one. What must survive from one part to the next rests in
+/// [`Simd::Lanes`]; what is the same in every lane is the same for every part.
 pub trait Simd: Copy {
-    /// Sixteen f32.
+    /// The f32 of a part.
     type F: Copy;
+    /// The f32 of all parts.
+    type Lanes: Copy;
     /// Whether [`Simd::mul_add`] rounds once.
     const FUSED: bool;
     /// Whether the level is worth more code and memory: several rows are finished side by side.
     const WIDE: bool;
+    /// Whether code and stack are scarce: what has several callers, or is done with its memory before a
+    /// caller is, is a function of its own.
+    const SMALL: bool;
+
+    /// Every part, whichever `self` is.
+    fn parts(self) -> impl Iterator<Item = Self>;
+    /// `x` in every lane.
+    fn lanes(self, x: f32) -> Self::Lanes;
+    /// This part of the lanes.
+    fn get(self, lanes: &Self::Lanes) -> Self::F;
+    /// Replaces this part of the lanes.
+    fn put(self, lanes: &mut Self::Lanes, a: Self::F);
+    /// The first lane of a part.
+    fn first(self, a: Self::F) -> f32;
+    /// The first of the sixteen lanes that is at least `bound`, among those of this part.
+    fn position(self, a: Self::F, bound: f32) -> Option<usize>;
 
     fn splat(self, x: f32) -> Self::F;
     fn load_f32(self, x: &[f32; LANES]) -> Self::F;
@@ -72,35 +149,14 @@ pub trait Simd: Copy {
     fn max(self, acc: Self::F, x: Self::F) -> Self::F;
     /// a < b ? x : y, per lane; y where either is NaN.
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
-    /// Whether a > b in any lane.
+    /// Whether a > b in any lane of a part.
     fn any_gt(self, a: Self::F, b: Self::F) -> bool;
     /// The bits of `a` shifted into the exponent field: `a.to_bits() << 23`.
     fn to_exponent(self, a: Self::F) -> Self::F;
-    /// The largest lane. Of lanes that [`Simd::max`] made: a NaN among them may be ignored or kept.
+    /// The largest lane of a part. Of lanes that [`Simd::max`] made: a NaN among them may be ignored or kept.
     fn largest(self, a: Self::F) -> f32;
     /// The bits of `a` as a signed integer, converted.
     fn bits_as_number(self, a: Self::F) -> Self::F;
     /// Σ (a + b) over the lanes in f64: per lane first, then halves 8, 4, 2, 1.
-    fn sum_f64(self, a: Self::F, b: Self::F) -> f64;
-
-    #[inline(always)]
-    fn to_array(self, a: Self::F) -> [f32; LANES] {
-        let mut out = [0.0; LANES];
-        self.store_f32(a, &mut out);
-        out
-    }
-}
-
-/// The fixed tree of [`Simd::sum_f64`], for levels that reduce in scalar code.
-#[inline(always)]
-fn sum_tree(a: [f32; LANES], b: [f32; LANES]) -> f64 {
-    let mut d = [0.0_f64; LANES];
-    for ((d, a), b) in d.iter_mut().zip(a).zip(b) {
-        *d = f64::from(a) + f64::from(b);
-    }
-    let [d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, d10, d11, d12, d13, d14, d15] = d;
-    let (e0, e1, e2, e3) = (d0 + d8, d1 + d9, d2 + d10, d3 + d11);
-    let (e4, e5, e6, e7) = (d4 + d12, d5 + d13, d6 + d14, d7 + d15);
-    let (f0, f1, f2, f3) = (e0 + e4, e1 + e5, e2 + e6, e3 + e7);
-    (f0 + f2) + (f1 + f3)
+    fn sum_f64(self, a: &Self::Lanes, b: &Self::Lanes) -> f64;
 }
