@@ -1,4 +1,4 @@
-//! The C ABI without an operating system: `libdpo_kernel_bare.a`, for include/dpo_kernel.h.
+//! The C ABI without an operating system: `libdpo_kernel_bare.a`, for `include/dpo_kernel.h`.
 //!
 //! ```sh
 //! cargo build --release --manifest-path bare/Cargo.toml --target thumbv7em-none-eabihf

@@ -26,7 +26,7 @@
 //! [`compare()`] and [`compare_all`] hold what a backend finds against the reference's figures, within a
 //! [`Tolerance`], and say what was put in, expected and found, and how many ulps apart. `cases` makes
 //! inputs, plain and adversarial: it allocates, and comes with the features `proptest` and `arbitrary`.
-//! `tests/foreign` shows both on a backend of thirty lines, with the faults that they find in it.
+//! `tests/foreign` shows both on a backend of plain loops, with the faults that they find in it.
 
 mod batch;
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]
