@@ -8,12 +8,15 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::levels::for_each_dispatch;
 
-/// Runs a property on so many random cases and panics with the smallest that fails.
+/// Runs a property on so many random cases and panics with the smallest that fails. `PROPTEST_CASES` asks
+/// for fewer, where machines are emulated.
 pub fn holds<S: Strategy>(
     cases: u32,
     strategy: S,
     check: impl Fn(&S::Value) -> Result<(), String>,
 ) {
+    let fewer = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let cases = fewer.map_or(cases, |fewer: u32| cases.min(fewer));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result =
         TestRunner::new(config).run(&strategy, |case| check(&case).map_err(TestCaseError::fail));
