@@ -148,10 +148,12 @@ impl<D: Extra> RowStats<D> {
         while let Some(block) = blocks.block() {
             sums.clear(s);
             more.clear(s);
-            for quad in block.masked.into_iter().flatten() {
-                for s in s.parts() {
-                    let middle = s.splat(middle);
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, middle, &mut sums, &mut more);
+            for run in block.masked {
+                for quad in run {
+                    for s in s.parts() {
+                        let m = s.splat(middle);
+                        sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
+                    }
                 }
             }
             if sums.exceed(s, ceiling) {
@@ -298,7 +300,6 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     sums: &mut BlockSums<S::Lanes>,
     more: &mut MoreSums<S::Lanes>,
 ) {
-    let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
     let mut top = s.get(&sums.top);
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
@@ -310,10 +311,13 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     s.put(&mut sums.top, top);
     let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
     let w = exp.w(s, f);
+    let (mut scales, mut mantissas) = (scale[0], s.mul(w[0], scale[0]));
+    for i in 1..QUAD {
+        scales = s.add(scales, scale[i]);
+        mantissas = s.mul_add(w[i], scale[i], mantissas);
+    }
     for i in 0..QUAD {
         let (scale, w, d) = (scale[i], w[i], d[i]);
-        scales = s.add(scales, scale);
-        mantissas = s.mul_add(w, scale, mantissas);
         if D::ON {
             let term = s.mul_add(w, scale, scale);
             let distance = s.sub(exp.bounded(s, d), middle);
