@@ -106,13 +106,17 @@ impl<D: Extra> RowStats<D> {
         let values = Values::new(s, self.transform, 0.0);
         let mut top = f32::NEG_INFINITY;
         for s in s.parts() {
-            let mut part = s.splat(f32::NEG_INFINITY);
+            // Four maxima, because one would wait for itself.
+            let mut tops = [s.splat(f32::NEG_INFINITY); QUAD];
             for run in block.masked {
-                for vector in run.as_flattened() {
-                    part = s.max(part, values.value(s, E::load(s, vector)));
+                for quad in run {
+                    for i in 0..QUAD {
+                        tops[i] = s.max(tops[i], values.value(s, E::load(s, &quad[i])));
+                    }
                 }
             }
-            top = top.max(largest(s, part));
+            let [a, b, c, d] = tops;
+            top = top.max(largest(s, s.max(s.max(a, b), s.max(c, d))));
         }
         if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
             self.rest = f64::NAN;
