@@ -26,7 +26,9 @@ pub struct Moments {
 /// All NaN, argmax 0, for a row without a finite log Z.
 ///
 /// # Numerics
-/// Beyond the rounding to f32, entropy is found within 2.5e-7 and log Σp² within 1.9e-7 of PyTorch's f64.
+/// Beyond the rounding to f32, entropy is found within 2.8e-7 (V = 32,000, σ = 40) and log Σp² within 1.7e-7
+/// (V = 511, σ = 8) on random rows, 2.5e-7 and 1.9e-7 of PyTorch's f64; the mean within 0.23·2⁻²⁴ of the
+/// mean |y|.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct RowDetails {

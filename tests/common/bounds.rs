@@ -51,6 +51,15 @@ bounds! {
     "entropy of PyTorch rows, beyond its rounding":
         Fused 3.1e-7 (2.5121e-7, "row 43");
         Portable 3.1e-7 (2.5121e-7, "row 43");
+    "entropy of bf16 rows, beyond its rounding":
+        Fused 8.5e-8 (7.1055e-8, "V = 32000, sigma = 40, shift = -20");
+        Portable 3.0e-7 (2.5065e-7, "V = 1000, sigma = 8, shift = 20");
+    "entropy of f16 rows, beyond its rounding":
+        Fused 2.9e-7 (2.4391e-7, "V = 32000, sigma = 8, shift = 0");
+        Portable 2.1e-7 (1.7845e-7, "V = 1000, sigma = 8, shift = 0");
+    "entropy of f32 rows, beyond its rounding":
+        Fused 2.7e-7 (2.2487e-7, "V = 32000, sigma = 8, shift = 0");
+        Portable 3.3e-7 (2.7532e-7, "V = 32000, sigma = 40, shift = -20");
     "gradient of capped rows, part of (4 + 2c/T + 2|u| + |ln p|) 2^-24":
         Fused 1.2e0 (9.2510e-1, "5 tanh(2x/5)/1.3, V = 513, sigma = 40, shift = 20");
         Portable 1.2e0 (9.2510e-1, "5 tanh(2x/5)/1.3, V = 513, sigma = 40, shift = 20");
@@ -99,9 +108,27 @@ bounds! {
     "log of the sum of p^2 of PyTorch rows, beyond its rounding":
         Fused 2.4e-7 (1.9387e-7, "row 83");
         Portable 2.4e-7 (1.9387e-7, "row 83");
+    "log of the sum of p^2 of bf16 rows, beyond its rounding":
+        Fused 1.6e-7 (1.3152e-7, "V = 15, sigma = 40, shift = 0");
+        Portable 1.5e-7 (1.2816e-7, "V = 513, sigma = 40, shift = -20");
+    "log of the sum of p^2 of f16 rows, beyond its rounding":
+        Fused 1.6e-7 (1.3576e-7, "V = 511, sigma = 8, shift = 0");
+        Portable 1.6e-7 (1.3319e-7, "V = 65, sigma = 8, shift = 0");
+    "log of the sum of p^2 of f32 rows, beyond its rounding":
+        Fused 1.9e-7 (1.6134e-7, "V = 511, sigma = 8, shift = 0");
+        Portable 1.6e-7 (1.3153e-7, "V = 511, sigma = 8, shift = 0");
     "log-prob of huge logits, beyond its rounding":
         Fused 0e0 (0.0000e0, "1x/1, V = 1, sigma = 0.5, shift = 1500");
         Portable 0e0 (0.0000e0, "1x/1, V = 1, sigma = 0.5, shift = 1500");
+    "mean logit of bf16 rows, beyond its rounding, in 2^-24 of the mean size":
+        Fused 0.0e0 (0.0000e0, "V = 1, sigma = 0.5, shift = 0");
+        Portable 0.0e0 (0.0000e0, "V = 1, sigma = 0.5, shift = 0");
+    "mean logit of f16 rows, beyond its rounding, in 2^-24 of the mean size":
+        Fused 1.0e-2 (8.5458e-3, "V = 513, sigma = 0.5, shift = 0");
+        Portable 1.0e-2 (8.5458e-3, "V = 513, sigma = 0.5, shift = 0");
+    "mean logit of f32 rows, beyond its rounding, in 2^-24 of the mean size":
+        Fused 2.7e-1 (2.2352e-1, "V = 64, sigma = 1, shift = 20");
+        Portable 2.7e-1 (2.2352e-1, "V = 64, sigma = 1, shift = 20");
     "p of random bf16 rows, part of (4 + |ln p|) 2^-24":
         Fused 6.1e-1 (5.0865e-1, "V = 64, sigma = 40, shift = 20");
         Portable 4.2e-1 (3.4783e-1, "V = 64, sigma = 8, shift = 1000");

@@ -34,6 +34,7 @@ mod gradients;
 mod levels;
 mod merge;
 mod metamorphic;
+mod readme;
 mod refusals;
 mod rows;
 mod run;

@@ -139,8 +139,7 @@ fn masks_are_exact() {
     exact::<dpo_kernel::bf16>();
 }
 
-/// A large number is a logit like others. The mean is summed in f32 lanes, 32 of a block in each, so
-/// it overflows beyond 1e37; nothing else does.
+/// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does not.
 #[test]
 fn huge_logits_have_a_mean() {
     for_each_dispatch(|dispatch| {
@@ -148,16 +147,12 @@ fn huge_logits_have_a_mean() {
             for vocab in [1, 3, 40, 700] {
                 let found = forward(dispatch, &vec![x; vocab], 0, Transform::NONE).unwrap();
                 let mean = found.details.mean_logit;
-                let exact = (mean / x - 1.0).abs() < 1e-6;
-                assert!(
-                    exact || x.abs() > 1e37 && mean == x * f32::MAX,
-                    "{dispatch:?} {x}: {mean}"
-                );
+                assert!((mean / x - 1.0).abs() < 1e-6, "{dispatch:?} {x}: {mean}");
                 let uniform = libm::log(vocab as f64);
                 let log_prob = f64::from(found.log_prob);
                 let entropy = f64::from(found.details.entropy);
                 assert!((log_prob + uniform).abs() < 1e-6, "{dispatch:?} {x}: {log_prob}");
-                assert!((entropy - uniform).abs() < 1e-5, "{dispatch:?} {x}: {entropy}");
+                assert!((entropy - uniform).abs() < 1e-6, "{dispatch:?} {x}: {entropy}");
             }
         }
     });

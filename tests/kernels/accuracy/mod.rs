@@ -2,5 +2,6 @@
 
 mod log_z;
 pub mod probabilities;
+mod statistics;
 mod tokens;
 mod transforms;
