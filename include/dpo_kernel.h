@@ -13,14 +13,15 @@
  * Ownership   The caller owns all memory. Nothing is allocated, no pointer is kept.
  * Lengths     Counts are in elements, and say how much memory a pointer has. They must be true;
  *             everything else (shapes, strides, spans, targets, indices, parameters) may be
- *             anything and is checked.
+ *             anything and is checked. Memory that is written must be initialised, to anything.
  * NULL        A buffer of no elements may be NULL, and so may what a comment calls optional.
  *             Anything else that is NULL, misaligned, or longer than the address space is an
  *             error, and so is a buffer that is written and overlaps another buffer of the call.
  * Errors      On an error no output has changed, but for the three codes NON_FINITE, which name
  *             the first row, pair or answer without a finite result and say how many there are:
- *             all others are complete then. Any function may return the codes above 100. `error`
- *             is optional in every function; on success it is filled with zeros.
+ *             all others are complete then; and for what dpo_preference_step says. Any function
+ *             may return the codes above 100. `error` is optional in every function; on success
+ *             it is filled with zeros.
  * Threads     Every function is reentrant and keeps no state but the CPU features that it found.
  *             Calls may run at the same time unless one writes what another uses.
  * Unwinding   Nothing panics, throws, unwinds, or calls back.
@@ -192,8 +193,10 @@ dpo_status dpo_tile_grads_in_place(dpo_dispatch dispatch, const dpo_tile *tile, 
 /* ---------------------------------------- all stages in one call */
 
 /* Policy logits to loss summary, with the logits of the scored rows replaced by their gradients.
- * token_weights: R, optional. Codes: those of the stages. Rows and pairs that are not finite are
- * found before the backward, and the logits are unchanged then, as on any error. */
+ * token_weights: R, optional. Codes: those of the stages. Shapes, spans, targets, counts and
+ * parameters are checked before anything is written. Rows and pairs that are not finite, and
+ * coefficients beyond f32 (INVALID_VALUE), are found before the backward, with the scratch written:
+ * the logits are unchanged then, as on any error. */
 dpo_status dpo_preference_step(dpo_dispatch dispatch, const dpo_objective *objective, const
                                dpo_logits_mut *logits, const dpo_sequences *sequences, const float
                                *token_weights, const dpo_pairs *pairs, const dpo_scratch *scratch,

@@ -17,7 +17,7 @@ extern "C" {
 enum {
     DPO_LEVEL_BASELINE = 0, /* what the library was compiled for */
     DPO_LEVEL_AVX2 = 1,     /* x86 with AVX2, FMA, F16C */
-    DPO_LEVEL_AVX512 = 2    /* x86 with AVX-512 F, BW, DQ, VL */
+    DPO_LEVEL_AVX512 = 2    /* the same with AVX-512 F, BW, DQ, VL */
 };
 
 /* Which roundings. Each arithmetic has one result. */

@@ -10,6 +10,42 @@ use core::fmt;
 
 pub use parameter::Parameter;
 
+/// Results that are not finite: the lowest index, and how many.
+#[derive(Clone, Copy)]
+pub(crate) struct NonFinite {
+    first: usize,
+    count: usize,
+}
+
+impl NonFinite {
+    pub(crate) const NONE: Self = Self { first: usize::MAX, count: 0 };
+
+    pub(crate) fn see(&mut self, index: usize) {
+        *self = self.and(Self { first: index, count: 1 });
+    }
+
+    /// Of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), count: self.count + other.count }
+    }
+
+    pub(crate) fn rows(self) -> Result<(), Error> {
+        self.result(|first, count| Error::NonFiniteRows { first, count })
+    }
+
+    pub(crate) fn pairs(self) -> Result<(), Error> {
+        self.result(|first, count| Error::NonFinitePairs { first, count })
+    }
+
+    pub(crate) fn labelled(self) -> Result<(), Error> {
+        self.result(|first, count| Error::NonFiniteLabelled { first, count })
+    }
+
+    fn result(self, error: fn(usize, usize) -> Error) -> Result<(), Error> {
+        if self.count == 0 { Ok(()) } else { Err(error(self.first, self.count)) }
+    }
+}
+
 /// A length whose expected value the caller got wrong, named in [`Error::Length`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,6 +102,10 @@ pub enum Buffer {
     KeepWeights,
     /// The parameters of the moving reference, one a parameter of the policy.
     ReferenceParameters,
+    /// The sums over a batch's differences of log-ratios: the sum, that of squares.
+    GapSums,
+    /// Their running averages: the mean, the deviation.
+    GapAverages,
 }
 
 impl Buffer {
@@ -97,6 +137,8 @@ impl Buffer {
             Self::Gaps => "log-ratio gaps",
             Self::KeepWeights => "keep weights",
             Self::ReferenceParameters => "reference parameters",
+            Self::GapSums => "sums of log-ratio gaps",
+            Self::GapAverages => "averages of log-ratio gaps",
         }
     }
 }
@@ -250,7 +292,7 @@ pub enum Error {
         sequence: usize,
     },
     /// A weight, offset, coefficient or saved statistic outside its domain, found before anything was
-    /// written.
+    /// written; in a step, where coefficients are made on the way, before the logits were.
     InvalidValue {
         /// Which slice.
         buffer: Buffer,

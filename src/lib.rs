@@ -95,9 +95,10 @@
 //! # Features
 //!
 //! None by default. `verify` adds the reference of every stage, and comparison with it; `proptest` and
-//! `arbitrary` add cases to test other backends with, and allocate. `rayon` adds `parallel`, the stages that
-//! touch logits with rows over threads: the same bits, but with `std`, allocation and rayon's panics. `c`
-//! adds the C ABI. Levels above the build's baseline are found at run time without `std`.
+//! `arbitrary` add cases to test other backends with, and allocate (`arbitrary` with `std`). `rayon` adds
+//! `parallel`, the stages that touch logits with rows over threads: the same bits, but with `std`, allocation
+//! and rayon's panics. `c` adds the C ABI, `capi` the same as a library of its own with the panic handler of
+//! `std`. Levels above the build's baseline are found at run time without `std`.
 #![no_std]
 
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]

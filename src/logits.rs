@@ -73,6 +73,9 @@ impl<'a, E: Element> Logits<'a, E> {
     /// # Errors
     /// [`Error::EmptyVocabulary`], [`Error::VocabularyTooLarge`], [`Error::ShapeOverflow`],
     /// [`Error::Length`].
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(data: &'a [E], rows: usize, vocab: usize) -> Result<Self, Error> {
         Self::with_stride(data, rows, vocab, vocab)
     }
@@ -83,6 +86,9 @@ impl<'a, E: Element> Logits<'a, E> {
     ///
     /// # Errors
     /// As [`Logits::new`], and [`Error::StrideBelowVocabulary`].
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_stride(
         data: &'a [E],
         rows: usize,
@@ -129,6 +135,9 @@ impl<'a, E: Element> LogitsMut<'a, E> {
     ///
     /// # Errors
     /// As [`Logits::new`].
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(data: &'a mut [E], rows: usize, vocab: usize) -> Result<Self, Error> {
         Self::with_stride(data, rows, vocab, vocab)
     }
@@ -137,6 +146,9 @@ impl<'a, E: Element> LogitsMut<'a, E> {
     ///
     /// # Errors
     /// As [`Logits::with_stride`].
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_stride(
         data: &'a mut [E],
         rows: usize,

@@ -14,11 +14,12 @@
 //! This module needs `std`, as rayon does. Rayon allocates, and panics if the system refuses its threads;
 //! the promises of the rest of the crate about both end here.
 
+use crate::error::NonFinite;
 use crate::gradient::{Apart, InPlace};
 use crate::row::{Extra, Moments, RowDetails, RowNorm};
 use crate::simd::{Dispatch, Kernel};
 use crate::span::{Span, Targets};
-use crate::token::{NonFinite, TokenOut, Tokens};
+use crate::token::{TokenOut, Tokens};
 use crate::{Element, Error, GradBatch, Logits, LogitsMut};
 
 /// Logits that are worth a thread's attention: some microseconds.
@@ -59,7 +60,7 @@ pub fn token_log_probs<E: Element>(
     } else {
         run(dispatch, tokens)
     };
-    bad.result()
+    bad.rows()
 }
 
 /// [`logit_grads`](crate::logit_grads), with rows over threads.
@@ -110,19 +111,19 @@ trait Rows: Kernel<Output: Send> + Send {
 fn run<K: Rows>(dispatch: Dispatch, kernel: K) -> K::Output {
     let (rows, vocab) = kernel.shape();
     let parts = PARTS.saturating_mul(rayon::current_num_threads());
-    let least = (PART / vocab.max(1)).max(rows.end / parts).max(1);
-    halve(dispatch, kernel, least)
+    let most = (PART / vocab.max(1)).max(rows.end / parts).max(1);
+    halve(dispatch, kernel, most)
 }
 
-/// Runs a kernel in parts of at most `least` rows.
-fn halve<K: Rows>(dispatch: Dispatch, kernel: K, least: usize) -> K::Output {
+/// Runs a kernel in parts of at most `most` rows.
+fn halve<K: Rows>(dispatch: Dispatch, kernel: K, most: usize) -> K::Output {
     let (Span { start, end }, _) = kernel.shape();
-    if end - start <= least {
+    if end - start <= most {
         return dispatch.run(kernel);
     }
     let (above, below) = kernel.split_at((end - start) / 2);
     let (above, below) =
-        rayon::join(|| halve(dispatch, above, least), || halve(dispatch, below, least));
+        rayon::join(|| halve(dispatch, above, most), || halve(dispatch, below, most));
     K::join(above, below)
 }
 

@@ -32,7 +32,7 @@ impl SequenceLogProb {
 /// count is of tokens all the same.
 ///
 /// # Numerics
-/// f64 sums in row order; f32 inputs make them exact to about 1e-16 of the largest partial sum.
+/// f64 sums in row order: within count · 2⁻⁵³ of Σ |w·log p|.
 /// NaN and −inf log-probs pass into the sum, where [`preference_loss`](crate::preference_loss) names
 /// the pair.
 ///

@@ -6,7 +6,7 @@
 //!
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
-use crate::error::{Buffer, check_length};
+use crate::error::{Buffer, NonFinite, check_length};
 use crate::row::{Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::span::{self, Span, Targets};
@@ -91,30 +91,7 @@ pub fn token_log_probs<E: Element>(
 }
 
 fn score<E: Element, D: Extra>(dispatch: Dispatch, tokens: Tokens<'_, E, D>) -> Result<(), Error> {
-    dispatch.run(tokens).result()
-}
-
-/// Rows without a finite log Z: the lowest and how many.
-#[derive(Clone, Copy)]
-pub(crate) struct NonFinite {
-    first: usize,
-    count: usize,
-}
-
-impl NonFinite {
-    const NONE: Self = Self { first: usize::MAX, count: 0 };
-
-    /// Of both.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), count: self.count + other.count }
-    }
-
-    pub(crate) fn result(self) -> Result<(), Error> {
-        match self {
-            Self { count: 0, .. } => Ok(()),
-            Self { first, count } => Err(Error::NonFiniteRows { first, count }),
-        }
-    }
+    dispatch.run(tokens).rows()
 }
 
 /// The kernel, on the scored rows among `rows`, whose results `out` has room for.
@@ -207,7 +184,7 @@ impl TokenOut<'_> {
         let finished = finish_rows::<D, B>(folded);
         for ((stats, finished), &row) in folded.iter().zip(finished).zip(at) {
             if !finished.norm.is_valid() {
-                bad = bad.and(NonFinite { first: row, count: 1 });
+                bad.see(row);
             }
             let row = row - first;
             if let Some(to) = self.log_probs.get_mut(row) {

@@ -34,6 +34,9 @@ impl Transform {
     /// [`Error::Parameter`] if one of them is not finite and positive, or if one of their quotients lies
     /// outside [1e-30, 1e30].
     ///
+    /// # Panics
+    /// Never.
+    ///
     /// # Example
     /// ```
     /// use dpo_kernel::Transform;

@@ -13,7 +13,7 @@
 //! # Safety
 //!
 //! One contract serves all functions: a pointer that is not NULL points to as many elements as its length
-//! says, initialised where they are read, and nobody else writes there during the call. NULL,
+//! says, initialised to anything, and nobody else writes there during the call. NULL,
 //! misalignment, lengths beyond the address space, and buffers that overlap although one of them is
 //! written are found and refused, and so is every number in the structs that is out of its domain.
 

@@ -59,6 +59,10 @@ codes! {
     DPO_BUFFER_KEEP_WEIGHTS = 24;
     /// [`Buffer::ReferenceParameters`]
     DPO_BUFFER_REFERENCE_PARAMETERS = 25;
+    /// [`Buffer::GapSums`]
+    DPO_BUFFER_GAP_SUMS = 26;
+    /// [`Buffer::GapAverages`]
+    DPO_BUFFER_GAP_AVERAGES = 27;
     /// Of C alone: a struct argument.
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
@@ -180,6 +184,8 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::Gaps => DPO_BUFFER_GAPS,
         Buffer::KeepWeights => DPO_BUFFER_KEEP_WEIGHTS,
         Buffer::ReferenceParameters => DPO_BUFFER_REFERENCE_PARAMETERS,
+        Buffer::GapSums => DPO_BUFFER_GAP_SUMS,
+        Buffer::GapAverages => DPO_BUFFER_GAP_AVERAGES,
         Buffer::Pairs => DPO_BUFFER_PAIRS,
     }
 }
@@ -249,6 +255,8 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_GAPS => c"log-ratio gaps",
         DPO_BUFFER_KEEP_WEIGHTS => c"keep weights",
         DPO_BUFFER_REFERENCE_PARAMETERS => c"reference parameters",
+        DPO_BUFFER_GAP_SUMS => c"sums of log-ratio gaps",
+        DPO_BUFFER_GAP_AVERAGES => c"averages of log-ratio gaps",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
         DPO_BUFFER_LABELLED => c"labelled answers",

@@ -97,8 +97,8 @@ impl Parameter {
             Self::ScoreGap => ("score gap", "must be finite and > 0"),
             Self::LengthPenalty => ("length penalty", "must be finite"),
             Self::Divergence => ("f-divergence", "must be reverse KL for this loss"),
-            Self::BetaGain => ("gain of beta", "must be finite and >= 0"),
-            Self::Mixing => ("mixing factor", "must lie in [0, 1]"),
+            Self::BetaGain => ("gain of beta-DPO", "must be finite and >= 0"),
+            Self::Mixing => ("alpha of the moving reference", "must lie in [0, 1]"),
             Self::Divisor => ("divisor", "must be finite and > 0"),
             Self::Scale => ("logit scale", "must be finite and > 0"),
             Self::Softcap => ("softcap", "must be finite and > 0"),
@@ -110,6 +110,13 @@ impl Parameter {
     /// The value, if it lies in the domain.
     pub(crate) fn check(self, value: f64, is_valid: bool) -> Result<f64, Error> {
         if is_valid { Ok(value) } else { Err(Error::Parameter { parameter: self, value }) }
+    }
+
+    /// 1/(2x) of a value that is finite and > 0, if it is finite too: values below 2.8e-309 have none.
+    pub(crate) fn half_inverse(self, value: f64) -> Result<f64, Error> {
+        let inverse = 0.5 / value;
+        self.check(value, value > 0.0 && value.is_finite() && inverse.is_finite())?;
+        Ok(inverse)
     }
 
     /// The value, if it is finite and > 0.

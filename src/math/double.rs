@@ -119,3 +119,13 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
     let larger = if a < b { b } else { a };
     larger + log1p(exp(-distance))
 }
+
+/// σ(p) − σ(q) as a product, by the exponential that is ≤ 1, and antisymmetric to the bit under the swap of
+/// signs; `distance` is p − q, which the caller may know better than by subtraction.
+pub(crate) fn sigmoid_difference(p: f64, q: f64, distance: f64) -> f64 {
+    if distance < 0.0 {
+        sigmoid(q) * sigmoid(-p) * libm::expm1(distance)
+    } else {
+        -(sigmoid(p) * sigmoid(-q) * libm::expm1(-distance))
+    }
+}

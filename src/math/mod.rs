@@ -20,4 +20,5 @@ mod double_double;
 pub mod f32;
 pub(crate) mod settle;
 
+pub(crate) use double::sigmoid_difference;
 pub use double::{log_sigmoid, log1mexp, logaddexp, sigmoid, softplus};

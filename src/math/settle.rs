@@ -7,7 +7,7 @@
 use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
 
 /// 1.5 · 2⁵²: adding it leaves the nearest integer in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0;
+pub(crate) const ROUND: f64 = 6_755_399_441_055_744.0;
 /// ln 2 in two words, the first of 32 bits: its products with exponents are exact.
 const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0x1f_ffff);
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;

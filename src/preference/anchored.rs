@@ -48,6 +48,9 @@ impl DpopInside {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and λ is finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, lambda: f64) -> Result<Self, Error> {
         let beta = Parameter::Beta.positive(beta)?;
         Ok(Self { beta, lambda: Parameter::DropPenalty.not_negative(lambda)? })
@@ -59,6 +62,9 @@ impl DpopOutside {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and λ is finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, lambda: f64) -> Result<Self, Error> {
         let beta = Parameter::Beta.positive(beta)?;
         Ok(Self { beta, lambda: Parameter::DropPenalty.not_negative(lambda)? })
@@ -69,15 +75,17 @@ impl CalDpo {
     /// Cal-DPO.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0.
+    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        let beta = Parameter::Beta.positive(beta)?;
-        Ok(Self { beta, target: 0.5 / beta })
+        Ok(Self { beta, target: Parameter::Beta.half_inverse(beta)? })
     }
 }
 
 /// λ·max(0, −a) and minus its slope.
-fn drop(lambda: f64, a: f64) -> (f64, f64) {
+fn drop_penalty(lambda: f64, a: f64) -> (f64, f64) {
     if a < 0.0 { (lambda * -a, lambda) } else { (0.0, 0.0) }
 }
 
@@ -88,7 +96,7 @@ impl PreferenceLoss for DpopInside {
 
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
         let (a, b) = pair.log_ratios();
-        let (penalty, steepness) = drop(self.lambda, a);
+        let (penalty, steepness) = drop_penalty(self.lambda, a);
         let z = self.beta * ((a - b) - penalty) - pair.offset;
         let d_rejected = self.beta * sigmoid(-z);
         let d = (-(d_rejected * (1.0 + steepness)), d_rejected);
@@ -103,7 +111,7 @@ impl PreferenceLoss for DpopOutside {
 
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
         let (a, b) = pair.log_ratios();
-        let (penalty, steepness) = drop(self.lambda, a);
+        let (penalty, steepness) = drop_penalty(self.lambda, a);
         let z = self.beta * (a - b) - pair.offset;
         let d_rejected = self.beta * sigmoid(-z);
         let d = (-d_rejected - steepness, d_rejected);

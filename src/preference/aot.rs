@@ -40,6 +40,9 @@ impl Aot {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn paired(beta: f64) -> Result<Self, Error> {
         Ok(Self { loss: Dpo::new(beta)?, sorting: Sorting::Paired })
     }
@@ -48,6 +51,9 @@ impl Aot {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn unpaired(beta: f64) -> Result<Self, Error> {
         Ok(Self { loss: Dpo::new(beta)?, sorting: Sorting::Unpaired })
     }
@@ -56,6 +62,9 @@ impl Aot {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ ε ≤ ½.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_label_smoothing(self, label_smoothing: f64) -> Result<Self, Error> {
         Ok(Self { loss: self.loss.with_label_smoothing(label_smoothing)?, ..self })
     }

@@ -1,7 +1,7 @@
 //! A batch of pairs: its inputs, its checks, and the one entry that all losses of pairs go through.
 
 use super::{BatchLoss, Inputs, Pair, PairLogProbs, PairLoss, Reference, Summary};
-use crate::error::{Buffer, Parameter, check_length};
+use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::{Error, SequenceLogProb};
 
 /// A batch of pairs over N sequences.
@@ -141,14 +141,13 @@ pub fn preference_loss<L: BatchLoss>(
     loss.evaluate_all(batch, out.losses);
     out.d_log_probs.fill(0.0);
     let mut summary = Summary::default();
-    let (mut first, mut count) = (0, 0);
+    let mut bad = NonFinite::NONE;
     for (i, (&Pair { chosen, rejected }, found)) in pairs.iter().zip(out.losses).enumerate() {
         let [d_chosen, d_rejected] = [found.d_chosen, found.d_rejected].map(|d| d / divisor);
         if found.is_finite() && d_chosen.is_finite() && d_rejected.is_finite() {
             summary += &*found;
         } else {
-            first = if count == 0 { i } else { first };
-            count += 1;
+            bad.see(i);
             *found = PairLoss::NAN;
         }
         for (sequence, d) in [(chosen, found.d_chosen), (rejected, found.d_rejected)] {
@@ -157,7 +156,7 @@ pub fn preference_loss<L: BatchLoss>(
             }
         }
     }
-    if count == 0 { Ok(summary) } else { Err(Error::NonFinitePairs { first, count }) }
+    bad.pairs().map(|()| summary)
 }
 
 /// Every check of a batch that needs neither log-probs nor the loss.
@@ -175,7 +174,7 @@ pub(crate) fn check_pairs(
 }
 
 pub(super) fn check_divisor(divisor: f64) -> Result<(), Error> {
-    Parameter::Divisor.check(divisor, divisor.is_normal() && divisor > 0.0).map(|_| ())
+    Parameter::Divisor.positive(divisor).map(|_| ())
 }
 
 /// Two different sequences a pair, among those there are.

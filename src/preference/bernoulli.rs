@@ -13,7 +13,7 @@ use super::square::SquareCurve;
 use super::{Curve, MarginLoss, Tangent};
 use crate::Error;
 use crate::error::Parameter;
-use crate::math::{log_sigmoid, sigmoid};
+use crate::math::{log_sigmoid, sigmoid, sigmoid_difference};
 
 /// KL(σ(z) ‖ σ(Δ)); see [`Exo`] and [`RpoForward`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,16 +49,6 @@ impl Curve for BackwardGapCurve {
 impl Curve for SquareGapCurve {
     fn tangent(&self, z: f64) -> Tangent {
         self.0.tangent(z)
-    }
-}
-
-/// σ(p) − σ(q) as a product, by the exponential that is ≤ 1; `distance` is p − q, which the caller may know
-/// better than by subtraction.
-pub(super) fn sigmoid_difference(p: f64, q: f64, distance: f64) -> f64 {
-    if distance < 0.0 {
-        sigmoid(q) * sigmoid(-p) * libm::expm1(distance)
-    } else {
-        -(sigmoid(p) * sigmoid(-q) * libm::expm1(-distance))
     }
 }
 
@@ -121,6 +111,9 @@ impl Exo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and 0 < ε < 1.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, label_smoothing: f64) -> Result<Self, Error> {
         let is_valid = label_smoothing > 0.0 && label_smoothing < 1.0;
         let epsilon = Parameter::ExoSmoothing.check(label_smoothing, is_valid)?;
@@ -134,6 +127,9 @@ impl RpoForward {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and Δ is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn of_gap(beta: f64, gap: f64) -> Result<Self, Error> {
         let gap = Parameter::RewardGap.finite(gap)?;
         Self::scaled(beta, ForwardGapCurve { gap }, LogRatio::default())
@@ -145,6 +141,9 @@ impl RpoBackward {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and Δ is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn of_gap(beta: f64, gap: f64) -> Result<Self, Error> {
         let gap = Parameter::RewardGap.finite(gap)?;
         Self::scaled(beta, BackwardGapCurve { gap }, LogRatio::default())
@@ -156,6 +155,9 @@ impl RpoSquare {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and Δ is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn of_gap(beta: f64, gap: f64) -> Result<Self, Error> {
         let gap = Parameter::RewardGap.finite(gap)?;
         Self::scaled(beta, SquareGapCurve(SquareCurve { target: gap }), LogRatio::default())

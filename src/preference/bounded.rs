@@ -10,11 +10,10 @@
 //! tails are flat: a hopeless pair pulls as little as a learnt one, which makes these losses robust to
 //! wrong labels.
 
-use super::bernoulli::sigmoid_difference;
 use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss, SideLoss, Tangent};
 use crate::Error;
 use crate::error::Parameter;
-use crate::math::sigmoid;
+use crate::math::{sigmoid, sigmoid_difference};
 
 /// σ(βx) and its slope.
 fn bounded(beta: f64, x: f64) -> Tangent {
@@ -80,6 +79,9 @@ impl Kto {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and K is finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, reference_kl: f64) -> Result<Self, Error> {
         let beta = Parameter::Beta.positive(beta)?;
         let reference_kl = Parameter::ReferenceKl.not_negative(reference_kl)?;
@@ -90,6 +92,9 @@ impl Kto {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_weights(self, desirable: f64, undesirable: f64) -> Result<Self, Error> {
         let desirable = Parameter::DesirableWeight.not_negative(desirable)?;
         let undesirable = Parameter::UndesirableWeight.not_negative(undesirable)?;
@@ -102,6 +107,9 @@ impl ApoZero {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Ok(Self { beta: Parameter::Beta.positive(beta)? })
     }
@@ -112,6 +120,9 @@ impl ApoDown {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Ok(Self { beta: Parameter::Beta.positive(beta)? })
     }

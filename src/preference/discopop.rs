@@ -53,6 +53,9 @@ impl DiscoPop {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β and τ are finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, tau: f64) -> Result<Self, Error> {
         let tau = Parameter::BlendTemperature.positive(tau)?;
         Self::scaled(beta, BlendCurve { tau }, LogRatio::default())

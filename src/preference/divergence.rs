@@ -70,6 +70,9 @@ impl AlphaDivergence {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless α is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_paper_alpha(alpha: f64) -> Result<Self, Error> {
         Ok(Self { alpha: Parameter::DivergenceAlpha.finite(alpha)? })
     }
@@ -79,6 +82,9 @@ impl AlphaDivergence {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless α is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_trl_alpha(alpha: f64) -> Result<Self, Error> {
         Ok(Self { alpha: 1.0 - Parameter::DivergenceAlpha.finite(alpha)? })
     }

@@ -54,6 +54,9 @@ impl Hinge {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Self::scaled(beta, HingeCurve { delta: 1.0 }, LogRatio::default())
     }
@@ -64,6 +67,9 @@ impl Slic {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless δ is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(delta: f64) -> Result<Self, Error> {
         let delta = Parameter::SlicMargin.positive(delta)?;
         Self::scaled(1.0, HingeCurve { delta }, LogProb)
@@ -75,6 +81,9 @@ impl CpoHinge {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn of_rewards(beta: f64) -> Result<Self, Error> {
         Self::scaled(beta, HingeCurve { delta: 1.0 }, LogProb)
     }

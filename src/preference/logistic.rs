@@ -103,6 +103,9 @@ impl Dpo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0: at β = 0 the loss would be ln 2 for good.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Self::scaled(beta, LogisticCurve::default(), LogRatio::default())
     }
@@ -113,6 +116,9 @@ impl SigmoidNorm {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Self::scaled(beta, LogisticCurve::default(), MeanLogRatio::default())
     }
@@ -123,6 +129,9 @@ impl<S: Score> MarginLoss<LogisticCurve, S> {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless 0 ≤ ε ≤ ½.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_label_smoothing(self, label_smoothing: f64) -> Result<Self, Error> {
         let is_valid = (0.0..=0.5).contains(&label_smoothing);
         let label_smoothing = Parameter::LabelSmoothing.check(label_smoothing, is_valid)?;
@@ -141,6 +150,9 @@ impl Robust {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and 0 ≤ ε < ½.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, label_smoothing: f64) -> Result<Self, Error> {
         let is_valid = (0.0..0.5).contains(&label_smoothing);
         let label_smoothing = Parameter::RobustSmoothing.check(label_smoothing, is_valid)?;

@@ -94,6 +94,9 @@ impl<C: Curve> MarginLoss<C, LogRatio> {
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
     ///
+    /// # Panics
+    /// Never.
+    ///
     /// # Example
     /// ```
     /// use dpo_kernel::{MarginLoss, PairLogProbs, PreferenceLoss, Tangent};

@@ -47,6 +47,9 @@ impl<'a> Mixture<'a> {
     ///
     /// # Errors
     /// [`Error::Length`] without a term, [`Error::Parameter`] for a weight that is not finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(terms: &'a [MixtureTerm<'a>]) -> Result<Self, Error> {
         if terms.is_empty() {
             return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });

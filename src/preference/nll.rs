@@ -11,7 +11,7 @@
 
 use super::Pair;
 use super::batch::{check_divisor, check_indices};
-use crate::error::{Buffer, Parameter, check_length};
+use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::{Error, SequenceLogProb};
 use core::ops::AddAssign;
 
@@ -70,6 +70,9 @@ impl Nll {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless the weight is finite and ≥ 0 and the divisor finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(weight: f64, per: NllPer, divisor: f64) -> Result<Self, Error> {
         let weight = Parameter::NllWeight.not_negative(weight)?;
         check_divisor(divisor)?;
@@ -118,7 +121,7 @@ pub fn nll_loss(
 
     d_log_probs.fill(0.0);
     let mut summary = NllSummary::default();
-    let (mut first, mut count) = (0, 0);
+    let mut bad = NonFinite::NONE;
     for (i, &Pair { chosen, .. }) in pairs.iter().enumerate() {
         let missing = SequenceLogProb { sum: f64::NAN, count: 0 };
         let sequence = policy.get(chosen).copied().unwrap_or(missing);
@@ -133,13 +136,12 @@ pub fn nll_loss(
             let tokens = u64::try_from(sequence.count).unwrap_or(u64::MAX);
             summary += NllSummary { sequences: 1, tokens, loss_sum: loss };
         } else {
-            first = if count == 0 { i } else { first };
-            count += 1;
+            bad.see(i);
             d = f64::NAN;
         }
         if let Some(to) = d_log_probs.get_mut(chosen) {
             *to += d;
         }
     }
-    if count == 0 { Ok(summary) } else { Err(Error::NonFinitePairs { first, count }) }
+    bad.pairs().map(|()| summary)
 }

@@ -16,9 +16,10 @@ use crate::error::Parameter;
 /// others stand at their fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossOptions {
-    /// β, of all but `orpo` and `slic`.
+    /// β, of all but `orpo`, `slic` and `sft`.
     pub beta: Option<f64>,
-    /// ε of `sigmoid`, `sigmoid_norm`, `aot`, `simpo`, `cpo`, `alphapo` (0), `robust` (0.1), `exo_pair` (1e-3).
+    /// ε of `sigmoid`, `sigmoid_norm`, `aot`, `aot_unpaired`, `simpo`, `cpo`, `alphapo` (0), `robust` (0.1),
+    /// `exo_pair` (1e-3).
     pub label_smoothing: Option<f64>,
     /// γ of `simpo` and `alphapo` (0.5), not together with the ratio.
     pub target_margin: Option<f64>,
@@ -69,6 +70,9 @@ impl LossName {
     /// # Errors
     /// [`Error::Parameter`] for a value outside its domain, [`Error::ParameterUnused`] for an option that
     /// this loss does not have, [`Error::ParameterMissing`] for K and Δ, which have no default.
+    ///
+    /// # Panics
+    /// Never.
     pub fn build(self, options: &LossOptions) -> Result<Objective, Error> {
         let mut given = Given(*options);
         let objective = match self {

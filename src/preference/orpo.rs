@@ -34,6 +34,9 @@ impl Orpo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless λ is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(lambda: f64) -> Result<Self, Error> {
         Ok(Self { lambda: Parameter::OddsWeight.positive(lambda)? })
     }

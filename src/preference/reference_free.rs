@@ -40,6 +40,9 @@ impl Cpo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Self::scaled(beta, LogisticCurve::default(), LogProb)
     }
@@ -50,6 +53,9 @@ impl SimPo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and γ is finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, target_margin: f64) -> Result<Self, Error> {
         let gamma = Parameter::TargetMargin.not_negative(target_margin)?;
         Ok(Self::scaled(beta, LogisticCurve::default(), MeanLogProb)?.with_target_margin(gamma))
@@ -59,6 +65,9 @@ impl SimPo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0, γ/β is finite and ≥ 0, and γ is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_ratio(beta: f64, ratio: f64) -> Result<Self, Error> {
         let ratio = Parameter::TargetMarginRatio.not_negative(ratio)?;
         Self::new(beta, Parameter::Beta.positive(beta)? * ratio)
@@ -70,6 +79,9 @@ impl AlphaPo {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0, γ is finite and ≥ 0, and α is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64, target_margin: f64, alpha: f64) -> Result<Self, Error> {
         let gamma = Parameter::TargetMargin.not_negative(target_margin)?;
         let alpha = Parameter::RewardExponent.finite(alpha)?;

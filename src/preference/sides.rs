@@ -94,6 +94,9 @@ impl Nca {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Ok(Self { beta: Parameter::Beta.positive(beta)? })
     }
@@ -104,6 +107,9 @@ impl Bco {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
         Ok(Self { beta: Parameter::Beta.positive(beta)?, shift: 0.0 })
     }
@@ -112,6 +118,9 @@ impl Bco {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless δ is finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn with_shift(self, shift: f64) -> Result<Self, Error> {
         Ok(Self { shift: Parameter::RewardShift.finite(shift)?, ..self })
     }
@@ -121,10 +130,12 @@ impl SppoHard {
     /// SPPO with hard labels.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0.
+    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        let beta = Parameter::Beta.positive(beta)?;
-        Ok(Self { beta, target: 0.5 / beta })
+        Ok(Self { beta, target: Parameter::Beta.half_inverse(beta)? })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::score::{LogRatio, MeanLogProb, MeanLogRatio};
 use super::{Curve, MarginLoss, Tangent};
 use crate::Error;
+use crate::error::Parameter;
 
 /// (z − target)².
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,18 +38,23 @@ pub type IpoSum = MarginLoss<SquareCurve, LogRatio>;
 /// IPO on mean log-probs without a reference: `ipo` in TRL's CPO trainer.
 pub type CpoIpo = MarginLoss<SquareCurve, MeanLogProb>;
 
-/// 1/(2β)
-const fn target(beta: f64) -> SquareCurve {
-    SquareCurve { target: 0.5 / beta }
+impl SquareCurve {
+    /// At 1/(2β).
+    fn of_beta(beta: f64) -> Result<Self, Error> {
+        Ok(Self { target: Parameter::Beta.half_inverse(beta)? })
+    }
 }
 
 impl Ipo {
     /// IPO on means.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0.
+    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        Self::unscaled(beta, target(beta), MeanLogRatio::default())
+        Self::unscaled(beta, SquareCurve::of_beta(beta)?, MeanLogRatio::default())
     }
 }
 
@@ -56,9 +62,12 @@ impl IpoSum {
     /// IPO on sums.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0.
+    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        Self::unscaled(beta, target(beta), LogRatio::default())
+        Self::unscaled(beta, SquareCurve::of_beta(beta)?, LogRatio::default())
     }
 }
 
@@ -66,8 +75,11 @@ impl CpoIpo {
     /// IPO on means without a reference.
     ///
     /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0.
+    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(beta: f64) -> Result<Self, Error> {
-        Self::unscaled(beta, target(beta), MeanLogProb)
+        Self::unscaled(beta, SquareCurve::of_beta(beta)?, MeanLogProb)
     }
 }

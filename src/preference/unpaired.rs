@@ -2,7 +2,7 @@
 
 use super::batch::{check_divisor, check_values};
 use super::{Reference, SideLoss, Tangent};
-use crate::error::{Buffer, check_length};
+use crate::error::{Buffer, NonFinite, check_length};
 use crate::{Error, SequenceLogProb};
 use core::ops::AddAssign;
 
@@ -103,7 +103,7 @@ pub struct LabelledSummary {
 }
 
 impl LabelledSummary {
-    /// Σ loss over all answers; NaN of an empty summary.
+    /// Σ loss / answers; NaN of an empty summary.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean_loss(&self) -> f64 {
@@ -178,7 +178,7 @@ pub fn unpaired_loss<L: SideLoss + ?Sized>(
 
     out.d_log_probs.fill(0.0);
     let mut summary = LabelledSummary::default();
-    let (mut first, mut count) = (0, 0);
+    let mut bad = NonFinite::NONE;
     for (i, (answer, to)) in answers.iter().zip(out.losses).enumerate() {
         let weight = weights.and_then(|w| w.get(i)).map_or(1.0, |&w| f64::from(w));
         let policy = policy.get(answer.sequence).map_or(f64::NAN, |s| s.sum);
@@ -188,8 +188,7 @@ pub fn unpaired_loss<L: SideLoss + ?Sized>(
         if [found.loss, found.reward, d].into_iter().all(f64::is_finite) {
             summary += found.summary(answer.label);
         } else {
-            first = if count == 0 { i } else { first };
-            count += 1;
+            bad.see(i);
             (found, d) = (LabelledLoss::NAN, f64::NAN);
         }
         if let Some(to) = out.d_log_probs.get_mut(answer.sequence) {
@@ -197,7 +196,7 @@ pub fn unpaired_loss<L: SideLoss + ?Sized>(
         }
         *to = found;
     }
-    if count == 0 { Ok(summary) } else { Err(Error::NonFiniteLabelled { first, count }) }
+    bad.labelled().map(|()| summary)
 }
 
 fn evaluate<L: SideLoss + ?Sized>(

@@ -5,7 +5,7 @@
 
 use super::Pair;
 use super::batch::check_indices;
-use crate::error::{Buffer, Parameter, check_length};
+use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::span;
 use crate::{Error, RowDetails, Span, Targets};
 
@@ -154,7 +154,7 @@ pub fn wpo_pair_weights(
         }
         sum / count as f64
     };
-    let (mut first, mut count) = (0, 0);
+    let mut bad = NonFinite::NONE;
     for (i, (pair, to)) in pairs.iter().zip(weights).enumerate() {
         let exponent = mean(pair.chosen) + mean(pair.rejected);
         #[allow(clippy::cast_possible_truncation, reason = "weights are f32")]
@@ -166,12 +166,11 @@ pub fn wpo_pair_weights(
                 WpoBound::Unbounded => weight,
             };
         } else {
-            first = if count == 0 { i } else { first };
-            count += 1;
+            bad.see(i);
             *to = f32::NAN;
         }
     }
-    if count == 0 { Ok(()) } else { Err(Error::NonFinitePairs { first, count }) }
+    bad.pairs()
 }
 
 /// The margin offset of ODPO (Amini et al. 2024, arXiv 2402.10571): `α·ln(s_w − s_l)` of two scores, to be
@@ -182,6 +181,9 @@ pub fn wpo_pair_weights(
 ///
 /// # Errors
 /// [`Error::Parameter`] unless α is finite and ≥ 0 and the gap finite and > 0.
+///
+/// # Panics
+/// Never.
 pub fn odpo_offset(alpha: f64, score_gap: f64) -> Result<f64, Error> {
     let alpha = Parameter::OffsetScale.not_negative(alpha)?;
     Ok(alpha * libm::log(Parameter::ScoreGap.positive(score_gap)?))
@@ -200,6 +202,9 @@ pub fn odpo_offset(alpha: f64, score_gap: f64) -> Result<f64, Error> {
 ///
 /// # Errors
 /// [`Error::Parameter`] unless α is finite.
+///
+/// # Panics
+/// Never.
 ///
 /// # Example
 /// ```

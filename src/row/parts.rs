@@ -24,7 +24,9 @@ impl RowParts {
                 && exponent.unsigned_abs() <= MAX_EXPONENT.unsigned_abs()
                 && (exponent == 0 || shift.to_bits() == 0)
         };
-        self.reference.is_none_or(is_reference) && self.columns < 1 << 53
+        // NaN is what a row with NaN or +inf leaves.
+        let is_sum = self.rest >= 0.0 || self.rest.is_nan();
+        self.reference.is_none_or(is_reference) && is_sum && self.columns < 1 << 53
     }
 }
 

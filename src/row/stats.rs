@@ -2,12 +2,10 @@
 
 use super::block::Copies;
 use super::moments::Extra;
+use crate::math::settle::ROUND;
 use crate::simd::exp::{LN_2, MAX_EXPONENT};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Error, Transform};
-
-/// 1.5 · 2⁵²: what is added to it is rounded to an integer.
-const ROUND_F64: f64 = 6_755_399_441_055_744.0;
 
 /// Sums are kept relative to e^(k·shift) · 2^exponent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +19,7 @@ impl Reference {
     #[inline(always)]
     pub(super) fn at(v: f32, factor: f64) -> Self {
         // Rounded to an integer, as far as it is small enough to matter.
-        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND_F64) - ROUND_F64;
+        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND) - ROUND;
         if n.abs() <= f64::from(MAX_EXPONENT) {
             #[allow(clippy::cast_possible_truncation, reason = "|n| ≤ 1900")]
             Self { shift: 0.0, exponent: n as i32 }
@@ -119,6 +117,9 @@ impl<D: Extra> RowStats<D> {
     /// # Errors
     /// [`Error::MergeOfDifferentRows`] if transform or target differ or both saw the target; nothing
     /// has changed then.
+    ///
+    /// # Panics
+    /// Never.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         let target_twice = self.target_value.is_some() && other.target_value.is_some();
         if self.transform != other.transform || self.target != other.target || target_twice {

@@ -1,4 +1,4 @@
-//! The baseline of every target: `wide` lanes, compiled for what the build allows.
+//! The baseline of targets with vector registers: `wide` lanes, compiled for what the build allows.
 
 use super::{LANES, Simd};
 use half::{bf16, f16};

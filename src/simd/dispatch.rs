@@ -35,6 +35,9 @@ impl Dispatch {
     /// [`Error::LevelUnavailable`] if the machine or the build lacks the level,
     /// [`Error::FusedUnavailable`] if the level has no hardware FMA.
     ///
+    /// # Panics
+    /// Never.
+    ///
     /// # Example
     /// ```
     /// use dpo_kernel::{Arithmetic, Dispatch, Level};

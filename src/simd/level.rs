@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {
-    /// What the build was compiled for: SSE2, NEON, simd128 or scalar code, through `wide`.
+    /// What the build was compiled for: SSE2, NEON or simd128 through `wide`, or scalar code.
     Baseline,
     /// x86 with AVX2, FMA and F16C.
     Avx2,

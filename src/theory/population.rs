@@ -16,7 +16,7 @@
 
 use super::answers::{AnswerSet, Sum, check_length, check_values, invalid};
 use crate::error::{Error, Parameter};
-use crate::math::{log_sigmoid, sigmoid, softplus};
+use crate::math::{log_sigmoid, sigmoid, sigmoid_difference, softplus};
 
 /// The log of the probability that the first answer is preferred to the second.
 ///
@@ -176,7 +176,7 @@ impl AnswerSet<'_> {
             for second in self.compared(log_probs, weights) {
                 let z = self.beta * (first.log_ratio - second.log_ratio);
                 let delta = first.reward - second.reward;
-                pull.add(first.weight * second.weight * sigmoid_difference(z, delta));
+                pull.add(first.weight * second.weight * sigmoid_difference(z, delta, z - delta));
             }
             *d = self.beta * (pull.value() / divisor);
         }
@@ -222,13 +222,4 @@ struct Compared {
     log_ratio: f64,
     reward: f64,
     weight: f64,
-}
-
-/// `σ(x) − σ(y)` without cancellation, and antisymmetric to the bit under the swap of signs.
-fn sigmoid_difference(x: f64, y: f64) -> f64 {
-    if x >= y {
-        -(sigmoid(x) * sigmoid(-y)) * libm::expm1(y - x)
-    } else {
-        sigmoid(y) * sigmoid(-x) * libm::expm1(x - y)
-    }
 }

@@ -14,7 +14,7 @@
 
 use core::ops::AddAssign;
 
-use crate::error::{Buffer, Parameter, check_length};
+use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::preference::check_indices;
 use crate::{Error, Pair, Reference, SequenceLogProb};
 
@@ -104,7 +104,7 @@ pub fn pair_gaps(
     let log_ratio =
         |i: usize| policy.get(i).map_or(f64::NAN, |sequence| sequence.sum - reference.sum(i));
     let mut sums = GapSums::default();
-    let (mut first, mut count) = (0, 0);
+    let mut bad = NonFinite::NONE;
     for (index, (pair, to)) in pairs.iter().zip(out).enumerate() {
         let gap = log_ratio(pair.chosen) - log_ratio(pair.rejected);
         if gap.is_finite() {
@@ -112,11 +112,10 @@ pub fn pair_gaps(
             sums.add(gap);
         } else {
             *to = f64::NAN;
-            first = if count == 0 { index } else { first };
-            count += 1;
+            bad.see(index);
         }
     }
-    if count == 0 { Ok(sums) } else { Err(Error::NonFinitePairs { first, count }) }
+    bad.pairs().map(|()| sums)
 }
 
 /// Running averages of β-DPO, the state that a run keeps. Both start at 0 without correction, as the
@@ -137,14 +136,15 @@ impl GapAverages {
     /// An empty batch moves nothing.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if the sums are not finite; nothing has moved then.
+    /// [`Error::InvalidValue`] if the sums (0 the sum, 1 that of squares) are not finite; nothing has moved
+    /// then.
     ///
     /// # Panics
     /// Never.
     pub fn update(&mut self, batch: &GapSums) -> Result<(), Error> {
         for (index, value) in [batch.sum, batch.square_sum].into_iter().enumerate() {
             if !value.is_finite() {
-                return Err(Error::InvalidValue { buffer: Buffer::Gaps, index, value });
+                return Err(Error::InvalidValue { buffer: Buffer::GapSums, index, value });
             }
         }
         let moved = |from: f64, to: f64| KEPT * from + (1.0 - KEPT) * to;
@@ -168,8 +168,8 @@ impl GapAverages {
     /// has moved, every weight is 1.
     ///
     /// # Errors
-    /// Before anything is written: [`Error::Length`], [`Error::InvalidValue`] for a gap that is not
-    /// finite.
+    /// Before anything is written: [`Error::Length`], [`Error::InvalidValue`] for a gap that is not finite,
+    /// or not a finite number of deviations from the average, and for averages that are not finite (0 M0, 1 σ).
     ///
     /// # Panics
     /// Never.
@@ -178,11 +178,21 @@ impl GapAverages {
         if let Some((index, &value)) = gaps.iter().enumerate().find(|(_, gap)| !gap.is_finite()) {
             return Err(Error::InvalidValue { buffer: Buffer::Gaps, index, value });
         }
+        for (index, value) in [self.mean, self.deviation].into_iter().enumerate() {
+            if !value.is_finite() {
+                return Err(Error::InvalidValue { buffer: Buffer::GapAverages, index, value });
+            }
+        }
         if self.deviation <= 0.0 {
             out.fill(1.0);
             return Ok(());
         }
         let distance = |&gap: &f64| ((gap - self.mean) / self.deviation).abs();
+        if let Some((index, &value)) =
+            gaps.iter().enumerate().find(|(_, gap)| !distance(gap).is_finite())
+        {
+            return Err(Error::InvalidValue { buffer: Buffer::Gaps, index, value });
+        }
         let least = gaps.iter().map(distance).fold(f64::INFINITY, f64::min);
         for (gap, to) in gaps.iter().zip(out) {
             let d = distance(gap);
@@ -207,6 +217,9 @@ impl DynamicBeta {
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β0 is finite and > 0 and a is finite and ≥ 0.
+    ///
+    /// # Panics
+    /// Never.
     pub fn new(base: f64, gain: f64) -> Result<Self, Error> {
         let base = Parameter::Beta.positive(base)?;
         let gain = Parameter::BetaGain.not_negative(gain)?;

@@ -263,7 +263,7 @@ static void statistics(void) {
     CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET_SEEN, 0, &bad, NULL) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(dpo_row_stats_new(&none, 0, 1, &bad, NULL) == DPO_ERROR_FIELD_UNUSED);
     CHECK(dpo_row_stats_fold(fastest, &good, DPO_TYPE_F32, row, 3, 0, NULL) == DPO_OK);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         bad = good;
         if (i == 0) bad.flags |= UINT32_C(1) << 30;
         if (i == 1) bad.exponent = INT32_MIN;
@@ -271,6 +271,7 @@ static void statistics(void) {
         if (i == 3) bad.columns = UINT64_MAX;
         if (i == 4) bad.flags &= ~DPO_ROW_TARGET;
         if (i == 5) bad.exponent = 1901;
+        if (i == 6) bad.rest = -0.5;
         dpo_row_stats before = bad, other = good;
         CHECK(dpo_row_stats_fold(fastest, &bad, DPO_TYPE_F32, row, 3, 3, &error) == DPO_ERROR_ROW_STATS);
         CHECK(dpo_row_stats_merge(&bad, &other, NULL) == DPO_ERROR_ROW_STATS);

@@ -23,6 +23,9 @@ macro_rules! of {
 fn domains() -> Vec<Domain> {
     const POSITIVE: &[f64] = &[5e-324, 1e-4, 0.1, 1e3, f64::MAX];
     const NOT_POSITIVE: &[f64] = &[0.0, -0.0, -0.1];
+    // Losses with the target 1/(2β).
+    const INVERTIBLE: &[f64] = &[2.8e-309, 1e-4, 0.1, 1e3, f64::MAX];
+    const NOT_INVERTIBLE: &[f64] = &[0.0, -0.0, -0.1, 5e-324, 2.7e-309];
     const NOT_NEGATIVE: &[f64] = &[0.0, 1e-4, 1e3];
     const NEGATIVE: &[f64] = &[-5e-324, -1.0];
     const ANY: &[f64] = &[-1e3, -0.5, 0.0, 0.5, 1e3];
@@ -32,9 +35,9 @@ fn domains() -> Vec<Domain> {
         (P::Beta, of!(|x| SigmoidNorm::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Hinge::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| CpoHinge::of_rewards(x)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| Ipo::new(x)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| IpoSum::new(x)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| CpoIpo::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| Ipo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
+        (P::Beta, of!(|x| IpoSum::new(x)), INVERTIBLE, NOT_INVERTIBLE),
+        (P::Beta, of!(|x| CpoIpo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| Exo::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| RpoForward::of_gap(x, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| RpoBackward::of_gap(x, 0.1)), POSITIVE, NOT_POSITIVE),
@@ -46,11 +49,11 @@ fn domains() -> Vec<Domain> {
         (P::Beta, of!(|x| AlphaPo::new(x, 0.5, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Nca::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Bco::new(x)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| SppoHard::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| SppoHard::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| ApoZero::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| ApoDown::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Kto::new(x, 0.0)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| CalDpo::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| CalDpo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| DpopInside::new(x, 1.0)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| DpopOutside::new(x, 1.0)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Aot::paired(x)), POSITIVE, NOT_POSITIVE),
@@ -109,7 +112,7 @@ fn domains() -> Vec<Domain> {
         (P::RewardGap, of!(|x| RpoBackward::of_gap(0.1, x)), ANY, &[]),
         (P::RewardGap, of!(|x| RpoSquare::of_gap(0.1, x)), ANY, &[]),
         (P::NllWeight, of!(|x| Nll::new(x, NllPer::Token, 1.0)), NOT_NEGATIVE, NEGATIVE),
-        (P::Divisor, of!(|x| Nll::new(1.0, NllPer::Sequence, x)), &[1e-4, 3.0], NOT_POSITIVE),
+        (P::Divisor, of!(|x| Nll::new(1.0, NllPer::Sequence, x)), POSITIVE, NOT_POSITIVE),
         (P::OffsetScale, of!(|x| odpo_offset(x, 1.0)), NOT_NEGATIVE, NEGATIVE),
         (P::ScoreGap, of!(|x| odpo_offset(1.0, x)), POSITIVE, NOT_POSITIVE),
         (P::LengthPenalty, of!(|x| length_offset(x, 1, 2)), ANY, &[]),

@@ -142,3 +142,21 @@ fn a_step_refuses_before_it_writes() {
     let buffer = Buffer::NllGrads;
     assert_eq!(run(&dpo, &full, true), Err(Error::Length { buffer, expected: 3, found: 2 }));
 }
+
+/// A coefficient beyond f32 is found when the scratch is written, and before the logits are.
+#[test]
+fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
+    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
+    let sums = [-2.5, -3.0, -6.5];
+    let step = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&sums), 1e-300);
+    let mut memory = Scratch::new();
+    let before = memory.logits.clone();
+    let (logits, scratch) = memory.parts(None);
+    let dpo = Dpo::new(0.1).unwrap();
+    let error = preference_step(Dispatch::detect(), &dpo, logits, &step, scratch).unwrap_err();
+    let value = memory.d[0];
+    assert!(value.is_finite() && value.abs() > f64::from(f32::MAX), "{value}");
+    assert_eq!(error, Error::InvalidValue { buffer: Buffer::SequenceGrads, index: 0, value });
+    assert_eq!(memory.logits, before);
+}

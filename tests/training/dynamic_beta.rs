@@ -294,6 +294,23 @@ fn bad_input_is_refused_and_changes_nothing() {
     let mut weights = [12.5; 2];
     let error = averages.keep_weights(&[0.5, f64::NAN], &mut weights).unwrap_err();
     assert!(matches!(error, Error::InvalidValue { buffer: Buffer::Gaps, index: 1, .. }), "{error}");
+    // Distances beyond f64 have no difference.
+    for (gap, deviation) in [(1e308, 0.5), (40.0, 1e-307)] {
+        let averages = GapAverages { mean: 0.0, deviation };
+        let found = averages.keep_weights(&[0.0, gap], &mut weights);
+        assert_eq!(found, Err(Error::InvalidValue { buffer: Buffer::Gaps, index: 1, value: gap }));
+    }
+    for (index, averages) in [
+        GapAverages { mean: f64::INFINITY, deviation: 1.0 },
+        GapAverages { mean: 0.0, deviation: f64::INFINITY },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = averages.keep_weights(&[0.5, 1.0], &mut weights);
+        let (buffer, value) = (Buffer::GapAverages, f64::INFINITY);
+        assert_eq!(found, Err(Error::InvalidValue { buffer, index, value }));
+    }
     let expected = Error::Length { buffer: Buffer::KeepWeights, expected: 1, found: 2 };
     assert_eq!(averages.keep_weights(&[0.5], &mut weights), Err(expected));
     assert_eq!(weights, [12.5; 2]);
