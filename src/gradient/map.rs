@@ -92,9 +92,9 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row in place. The last quad, filled up with masked columns, goes through `tail`, which holds those.
+    /// A row in place. The last quad, filled up with masked columns, goes through a copy.
     #[inline(always)]
-    fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E], tail: &mut Quad<E>) {
+    fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E]) {
         let (quads, rest) = quads_mut(row);
         for quad in quads {
             for s in s.parts() {
@@ -102,9 +102,10 @@ impl<S: Simd> Map<S> {
             }
         }
         if !rest.is_empty() {
+            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, tail.as_flattened_mut());
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, tail), tail);
+                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
             }
             copy(tail.as_flattened(), rest);
         }
@@ -195,12 +196,10 @@ pub(super) fn in_place<S: Simd, E: Element>(
     }
     let target = column.target_grad(s, transform, row);
     let map = Map::new(s, transform, column);
-    // One for both: each would have stack of its own.
-    let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
     if map.short {
-        map.update::<true, E>(s, row, &mut tail);
+        map.update::<true, E>(s, row);
     } else {
-        map.update::<false, E>(s, row, &mut tail);
+        map.update::<false, E>(s, row);
     }
     write_target(row, column.target, target);
 }

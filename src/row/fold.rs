@@ -106,17 +106,13 @@ impl<D: Extra> RowStats<D> {
         let values = Values::new(s, self.transform, 0.0);
         let mut top = f32::NEG_INFINITY;
         for s in s.parts() {
-            // Four maxima, because one would wait for itself.
-            let mut tops = [s.splat(f32::NEG_INFINITY); QUAD];
+            let mut part = s.splat(f32::NEG_INFINITY);
             for run in block.masked {
-                for quad in run {
-                    for i in 0..QUAD {
-                        tops[i] = s.max(tops[i], values.value(s, E::load(s, &quad[i])));
-                    }
+                for vector in run.as_flattened() {
+                    part = s.max(part, values.value(s, E::load(s, vector)));
                 }
             }
-            let [a, b, c, d] = tops;
-            top = top.max(largest(s, s.max(s.max(a, b), s.max(c, d))));
+            top = top.max(largest(s, part));
         }
         if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
             self.rest = f64::NAN;
