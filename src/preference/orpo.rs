@@ -48,6 +48,9 @@ impl Orpo {
     }
 }
 
+/// 2⁻⁹⁰⁰. Smaller shares of other answers are scaled by its inverse, which leaves them exact.
+const CERTAIN: f64 = f64::from_bits((1023 - 900) << 52);
+
 impl PreferenceLoss for Orpo {
     fn inputs(&self) -> Inputs {
         Inputs { reference: false, tokens: true, offsets: false }
@@ -60,22 +63,24 @@ impl PreferenceLoss for Orpo {
         let (chosen, rejected) = mean_sides(pair);
         let (p, q) = (chosen.reward, rejected.reward);
         let odds = (p - q) - (log1mexp(p) - log1mexp(q));
-        // 1 − P and 1 − Q; U by the quotient of P and Q that is ≤ 1.
+        // 1 − P and 1 − Q; U by the quotient of P and Q that is ≤ 1. Where both answers are certain to
+        // 270 digits, U alone would overflow, although λ·U/n need not.
         let (miss_p, miss_q) = (-libm::expm1(p), -libm::expm1(q));
+        let scale = if miss_p.max(miss_q) < CERTAIN { 1.0 / CERTAIN } else { 1.0 };
+        let (miss_p, miss_q) = (scale * miss_p, scale * miss_q);
         let quotient = libm::exp(-(p - q).abs());
         let u = if p < q {
             1.0 / (miss_p + quotient * miss_q)
         } else {
             quotient / (quotient * miss_p + miss_q)
         };
-        let step = self.lambda * u;
         PairLoss {
             loss: self.lambda * softplus(-odds),
             reward_chosen: self.lambda * p,
             reward_rejected: self.lambda * q,
             margin: self.lambda * (p - q),
-            d_chosen: -(step / chosen.tokens),
-            d_rejected: step * (miss_p / miss_q) / rejected.tokens,
+            d_chosen: -(self.lambda * u / chosen.tokens * scale),
+            d_rejected: self.lambda * (miss_p * u) / (rejected.tokens * miss_q) * scale,
         }
         .of(pair)
     }

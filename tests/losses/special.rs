@@ -1,7 +1,7 @@
 //! Inputs that are no numbers, and inputs that are missing.
 
 use dpo_kernel::{
-    BatchLoss, Dpo, Error, Inputs, Loss, Mixture, MixtureTerm, Pair, PairBatch, PairLogProbs,
+    BatchLoss, Dpo, Error, Inputs, Loss, Mixture, MixtureTerm, Orpo, Pair, PairBatch, PairLogProbs,
     PairLoss, PairOut, PerPair, PreferenceLoss, Reference, SequenceLogProb, SimPo, preference_loss,
 };
 
@@ -119,4 +119,25 @@ fn inputs_of_several() {
         inputs(true, false, true).and(inputs(false, true, false)),
         inputs(true, true, false)
     );
+}
+
+/// Answers as good as certain: odds whose slopes overflow before λ and the tokens divide them.
+#[test]
+fn odds_of_certain_answers_are_finite() {
+    let (lambda, n) = (1e-4, 65_413.0);
+    let orpo = Orpo::new(lambda).unwrap();
+    let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
+    // Near 0, 1 − e^x is −x: U = 1/(|p| + |q|), and U·(1 − P)/(1 − Q) = U·p/q.
+    let (p, q) = (-3e-306, -6e-306);
+    let pair = PairLogProbs::new(p, q, 0.0, 0.0).with_tokens(65_413, 65_413);
+    let found = orpo.evaluate(&pair);
+    assert!(near(found.loss, lambda * libm::log(1.5)), "{found:?}");
+    assert!(near(found.d_chosen, lambda / (p + q)), "{found:?}");
+    assert!(near(found.d_rejected, -lambda / (p + q) * (p / q)), "{found:?}");
+    // The rejected answer alone: the odds are those of a chosen answer that is none.
+    let pair = PairLogProbs::new(-95.5 * n, q, 0.0, 0.0).with_tokens(65_413, 65_413);
+    let found = orpo.evaluate(&pair);
+    assert!(near(found.loss, lambda * (95.5 - libm::log(-q / n))), "{found:?}");
+    assert!(near(found.d_chosen, -lambda / n), "{found:?}");
+    assert!(near(found.d_rejected, lambda / -q), "{found:?}");
 }
