@@ -77,6 +77,9 @@ pub struct ApoDown {
 impl Kto {
     /// KTO with the reference point K and weights of 1.
     ///
+    /// K is of *mismatched* prompts and answers, scored apart: [`LogRatioSums::kto_k`](crate::LogRatioSums::kto_k).
+    /// Over the batch's own answers it would be another number, and no error.
+    ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and K is finite and ≥ 0.
     ///

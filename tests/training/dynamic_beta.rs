@@ -199,7 +199,7 @@ fn small_batches_move_what_they_can() {
     assert!(matches!(averages.update(&broken), Err(Error::InvalidValue { index: 0, .. })));
     let broken = GapSums { pairs: 2, sum: 1.0, square_sum: f64::INFINITY };
     let value = f64::INFINITY;
-    let expected = Error::InvalidValue { buffer: Buffer::Gaps, index: 1, value };
+    let expected = Error::InvalidValue { buffer: Buffer::GapSums, index: 1, value };
     assert_eq!(averages.update(&broken), Err(expected));
     assert_eq!(averages, before);
 }
