@@ -71,7 +71,8 @@ impl Manifest {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path);
         let parsed = text.map_err(|error| error.to_string()).and_then(|text| {
-            let value = serde_json::from_str(&text).map_err(|error| format!("no manifest: {error}"))?;
+            let value =
+                serde_json::from_str(&text).map_err(|error| format!("no manifest: {error}"))?;
             Self::parse(&Field::root(&value), path.parent().unwrap_or(Path::new("")))
         });
         parsed.map_err(|message| format!("{}: {message}", path.display()))
