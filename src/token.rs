@@ -8,7 +8,6 @@
 
 use crate::error::{Buffer, NonFinite, check_length};
 use crate::row::{Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
-use crate::simd::quad::Aligned;
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::span::{self, Span, Targets};
 use crate::{Element, Error, Logits};
@@ -147,7 +146,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
         let mut bad = NonFinite::NONE;
         let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
-        let mut copies = Aligned(Copies::NEW);
+        let mut copies = Copies::NEW;
         let (mut folded, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
             for (row, target) in self.targets.scored_rows(span.within(self.rows)) {
@@ -155,7 +154,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                     *at = row;
                     *stats =
                         RowStats::with_moments(self.logits.transform(), Some(target), self.moments);
-                    stats.fold_at(s, self.logits.row(row), 0, &mut copies.0);
+                    stats.fold_at(s, self.logits.row(row), 0, &mut copies);
                     count += 1;
                 }
                 if count == B {

@@ -9,7 +9,7 @@
 use super::batch::Column;
 use crate::row::Values;
 use crate::simd::exp::Exp;
-use crate::simd::quad::{Aligned, QUAD, Quad, quads, quads_mut};
+use crate::simd::quad::{QUAD, Quad, quads, quads_mut};
 use crate::simd::tanh::tanh_slope;
 use crate::simd::{LANES, Simd};
 use crate::{Element, Transform};
@@ -102,10 +102,10 @@ impl<S: Simd> Map<S> {
             }
         }
         if !rest.is_empty() {
-            let Aligned(tail) = &mut Aligned([[E::NEG_INFINITY; LANES]; QUAD]);
+            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, tail.as_flattened_mut());
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, tail), tail);
+                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
             }
             copy(tail.as_flattened(), rest);
         }
@@ -127,11 +127,11 @@ impl<S: Simd> Map<S> {
             }
         }
         if !rest.is_empty() {
-            let Aligned(tail) = &mut Aligned([[E::NEG_INFINITY; LANES]; QUAD]);
+            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, tail.as_flattened_mut());
             let mut tail_out = [[O::ZERO; LANES]; QUAD];
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, tail), &mut tail_out);
+                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail_out);
             }
             copy(tail_out.as_flattened(), rest_out);
         }

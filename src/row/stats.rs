@@ -4,7 +4,6 @@ use super::block::Copies;
 use super::moments::Extra;
 use crate::math::settle::ROUND;
 use crate::simd::exp::{LN_2, MAX_EXPONENT};
-use crate::simd::quad::Aligned;
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Error, Transform};
 
@@ -172,7 +171,7 @@ impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut copies = Aligned(Copies::NEW);
-        self.stats.fold_at(s, self.tile, self.first_column, &mut copies.0);
+        let mut copies = Copies::NEW;
+        self.stats.fold_at(s, self.tile, self.first_column, &mut copies);
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Avx2<const FUSED: bool>(());
 /// The machine has AVX2, FMA and F16C (see `Level::is_present`).
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    core::hint::black_box(&mut super::OnLine([0; 64]));
     kernel.run(Avx2::<FUSED>(()))
 }
 

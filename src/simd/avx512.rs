@@ -24,6 +24,7 @@ pub(super) struct Avx512<const FUSED: bool>(());
 /// The machine has AVX-512 F, BW, DQ and VL, FMA and F16C (see `Level::is_present`).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    core::hint::black_box(&mut super::OnLine([0; 64]));
     kernel.run(Avx512::<FUSED>(()))
 }
 

@@ -93,6 +93,15 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// A local on the boundary of a cache line, which aligns the frame of the entry that holds it.
+///
+/// The compiler does not align a frame for the vector registers that it spills there, and where one of them
+/// straddles a line, and worse a page, a loop takes up to twice as long: at some addresses of the stack.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[repr(align(64))]
+#[allow(dead_code, reason = "it is there for its alignment")]
+struct OnLine([u8; 64]);
+
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
 /// A kernel does for each of [`Simd::parts`] what it does to a vector: once where a part is all sixteen

@@ -12,13 +12,6 @@ pub(crate) const QUAD_LEN: usize = QUAD * LANES;
 /// Their elements.
 pub(crate) type Quad<E> = [[E; LANES]; QUAD];
 
-/// A kernel's local on the boundary of a cache line, which aligns the frame around it.
-///
-/// The compiler does not align a frame for the vector registers that it spills there, and where one of them
-/// straddles a line, and worse a page, a loop takes up to twice as long: at some addresses of the stack.
-#[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
-pub(crate) struct Aligned<T>(pub(crate) T);
-
 /// A row's quads, and what is left of it.
 #[inline(always)]
 pub(crate) fn quads<E>(row: &[E]) -> (&[Quad<E>], &[E]) {
