@@ -2,11 +2,11 @@
 //!
 //! A kernel is a struct of borrowed operands with one generic `run` ([`Kernel`]), written once over
 //! [`Simd`]; [`Dispatch`] is the value that says on which instructions and with which roundings it
-//! runs. Only this room holds instruction sets, and only it holds `unsafe`: loads of exactly sixteen
-//! elements, and the calls that enter a level after its detection.
+//! runs. Only this room holds instruction sets, and `unsafe` for them (that of the C ABI is in its own room): loads
+//! of exactly sixteen elements, and the calls that enter a level after its detection.
 //!
 //! Whatever the level, a vector is sixteen *virtual* lanes: one AVX-512 register, two AVX2 registers,
-//! four SSE2/NEON/simd128 registers, or an array. Sums are formed per lane and reduced by one fixed
+//! four SSE2/NEON/simd128 registers, or single lanes in turn. Sums are formed per lane and reduced by one fixed
 //! tree, so the width of the machine never shows in a result. Where there are no vector registers, a level
 //! works on one lane at a time, held in registers: a *part* of the vector.
 
