@@ -13,7 +13,9 @@ use Hardness::{Adversarial, Moderate};
 
 fn runner() -> TestRunner {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    TestRunner::new_with_rng(Config::default(), rng)
+    // Fewer cases, as `PROPTEST_CASES` may ask for, would also mean fewer steps on the way to a small one.
+    let config = Config { cases: 256, max_shrink_iters: 1024, ..Config::default() };
+    TestRunner::new_with_rng(config, rng)
 }
 
 /// Values of a strategy, and what they shrink to on a way that mixes failing and passing.
