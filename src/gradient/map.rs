@@ -11,7 +11,7 @@ use crate::row::Values;
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, Quad, quads, quads_mut};
 use crate::simd::tanh::tanh_slope;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, fetch_ahead};
 use crate::{Element, Transform};
 
 /// x ↦ −c · p(x) · dy/dx, for one row.
@@ -97,6 +97,7 @@ impl<S: Simd> Map<S> {
     fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E]) {
         let (quads, rest) = quads_mut(row);
         for quad in quads {
+            fetch_ahead(quad);
             for s in s.parts() {
                 store(s, self.apply::<UNIT, E, QUAD>(s, quad), quad);
             }
@@ -122,6 +123,7 @@ impl<S: Simd> Map<S> {
         let (quads, rest) = quads(from);
         let (quads_out, rest_out) = quads_mut(to);
         for (quad, out) in quads.iter().zip(quads_out) {
+            fetch_ahead(quad);
             for s in s.parts() {
                 store(s, self.apply::<UNIT, E, QUAD>(s, quad), out);
             }

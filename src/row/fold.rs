@@ -13,7 +13,7 @@ use super::values::{Values, value_of};
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad, quads};
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, fetch_ahead};
 
 /// How far, in powers of two, a block's maximum may exceed the reference before it is done again.
 /// More would cost the entropy: its terms are distances to the reference, rounded in f32.
@@ -150,6 +150,7 @@ impl<D: Extra> RowStats<D> {
             more.clear(s);
             for run in block.masked {
                 for quad in run {
+                    fetch_ahead(quad);
                     for s in s.parts() {
                         let m = s.splat(middle);
                         sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);

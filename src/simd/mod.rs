@@ -53,6 +53,7 @@ macro_rules! all_at_once {
     };
 }
 
+mod ahead;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -78,6 +79,7 @@ pub(crate) mod tanh;
 
 use half::{bf16, f16};
 
+pub(crate) use ahead::fetch_ahead;
 pub use dispatch::Dispatch;
 pub use level::{Arithmetic, Level};
 
