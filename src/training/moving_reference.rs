@@ -95,7 +95,9 @@ impl<E: Element> Kernel for Mix<'_, E> {
 
 #[inline(always)]
 fn mix<S: Simd, E: Element>(s: S, alpha: S::F, t: &[E; LANES], r: &mut [E; LANES]) {
-    let from = E::load(s, r);
-    let step = s.sub(from, E::load(s, t));
-    E::store(s, s.neg_mul_add(alpha, step, from), r);
+    for s in s.parts() {
+        let from = E::load(s, r);
+        let step = s.sub(from, E::load(s, t));
+        E::store(s, s.neg_mul_add(alpha, step, from), r);
+    }
 }

@@ -6,7 +6,7 @@ use dpo_kernel::{
     PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, RowDetails, RowNorm,
     SequenceLogProb, Span, StepBatch, StepScratch, Targets, TokenOut, Transform,
     logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, spans_of_offsets,
-    token_log_probs,
+    token_log_probs, update_reference,
 };
 
 use super::Plan;
@@ -79,6 +79,21 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     digest.add(preference_step(dispatch, &loss, view, &step, scratch).unwrap());
     digest.add_all(&losses);
     digest.add_all(data);
+    digest
+}
+
+/// A reference that moves towards a policy, over lengths around whole vectors.
+pub fn moved<E: Element + Bits>(dispatch: Dispatch, buffer: &mut [E]) -> Digest {
+    let mut digest = Digest::new();
+    for (seed, count) in [1, 15, 16, 17, 50, 80].into_iter().enumerate() {
+        for alpha in [1e-4, 0.6, 0.999] {
+            let data = &mut buffer[..2 * count];
+            fill(seed as u32, 0, data);
+            let (policy, reference) = data.split_at_mut(count);
+            update_reference(dispatch, policy, alpha, reference).unwrap();
+            digest.add_all(reference);
+        }
+    }
     digest
 }
 
