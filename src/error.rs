@@ -25,6 +25,7 @@ impl NonFinite {
     }
 
     /// Of both.
+    #[inline]
     pub(crate) fn and(self, other: Self) -> Self {
         Self { first: self.first.min(other.first), count: self.count + other.count }
     }

@@ -34,12 +34,14 @@ impl<'a> Targets<'a> {
     }
 
     /// The id of a row, or `None` where it is not scored or does not exist.
+    #[inline]
     #[must_use]
     pub fn scored(&self, row: usize) -> Option<u32> {
         self.ids.get(row).copied().filter(|&id| id != self.ignore)
     }
 
     /// The scored rows of a span with their ids, in order.
+    #[inline]
     pub(crate) fn scored_rows(self, span: Span) -> impl Iterator<Item = (usize, u32)> {
         (span.start..span.end).filter_map(move |row| Some((row, self.scored(row)?)))
     }

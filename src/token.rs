@@ -147,26 +147,45 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         let mut bad = NonFinite::NONE;
         let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
         let mut copies = Copies::NEW;
-        let (mut folded, mut at, mut count) = ([empty; B], [0; B], 0);
+        let (mut group, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
             for (row, target) in self.targets.scored_rows(span.within(self.rows)) {
-                if let (Some(stats), Some(at)) = (folded.get_mut(count), at.get_mut(count)) {
+                if let (Some(stats), Some(at)) = (group.get_mut(count), at.get_mut(count)) {
                     *at = row;
                     *stats =
                         RowStats::with_moments(self.logits.transform(), Some(target), self.moments);
-                    stats.fold_at(s, self.logits.row(row), 0, &mut copies);
                     count += 1;
                 }
                 if count == B {
-                    bad = bad.and(self.out.write(&folded, &at, self.rows.start));
+                    bad = bad.and(self.group(s, &mut group, &at, &mut copies));
                     count = 0;
                 }
             }
         }
-        if let Some(folded) = folded.get(..count) {
-            bad = bad.and(self.out.write::<D, B>(folded, &at, self.rows.start));
+        if let Some(group) = group.get_mut(..count) {
+            bad = bad.and(self.group(s, group, &at, &mut copies));
         }
         bad
+    }
+
+    /// Up to B rows, `at` saying which: each step on all of them before the next.
+    #[inline(always)]
+    fn group<S: Simd, const B: usize>(
+        &mut self,
+        s: S,
+        group: &mut [RowStats<D>],
+        at: &[usize; B],
+        copies: &mut Copies<E>,
+    ) -> NonFinite {
+        if B > 1 {
+            for (stats, &row) in group.iter_mut().zip(at) {
+                stats.begin(s, self.logits.row(row), copies);
+            }
+        }
+        for (stats, &row) in group.iter_mut().zip(at) {
+            stats.fold_at(s, self.logits.row(row), 0, copies);
+        }
+        self.out.write(group, at, self.rows.start)
     }
 }
 

@@ -1,18 +1,24 @@
 //! A row cut into blocks at fixed positions, and blocks into quads of vectors.
 //!
 //! The quad that holds the target, and the last one, are copies: the first with the target's column
-//! masked, the second filled up. So the loops over a block's quads hold no condition that depends on where
-//! the target is.
+//! masked, the second filled up. So the loops over a block's quads hold no branch that depends on where the
+//! target is, and take as many steps wherever it is.
+
+use core::hint::select_unpredictable;
 
 use super::values::Values;
 use crate::Element;
-use crate::simd::quad::{QUAD, QUAD_LEN, Quad, quads};
+use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
 use crate::simd::{LANES, Simd};
 
 /// Columns that are summed in f32 before they are added up in f64.
 ///
 /// Tiles that begin at multiples of it give the same bits as the whole row.
 pub const BLOCK: usize = 512;
+
+/// The lanes' own numbers.
+const NUMBERS: [f32; LANES] =
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
 
 /// A tile's blocks, one at a time, and where its target is.
 pub(super) struct Blocks<'a, E> {
@@ -26,6 +32,7 @@ pub(super) struct Blocks<'a, E> {
 }
 
 /// Room for the quads of a block that are copied: the target's, and the last. One serves many rows.
+#[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {
@@ -37,9 +44,12 @@ impl<E: Element> Copies<E> {
 pub(super) struct Block<'a, E> {
     /// As they are.
     pub(super) elements: &'a [E],
-    /// In quads and in order, the target's masked: those before it, its own, those after it, the last.
-    /// Slices to loop over, because a choice at every quad costs a sixth of the speed.
-    pub(super) masked: [&'a [Quad<E>]; 4],
+    whole: &'a [Quad<E>],
+    copies: &'a Copies<E>,
+    /// The quad that holds the target.
+    target: usize,
+    /// Quads, the last filled up.
+    pub(super) len: usize,
 }
 
 impl<'a, E: Element> Blocks<'a, E> {
@@ -50,34 +60,24 @@ impl<'a, E: Element> Blocks<'a, E> {
 
     /// The block at hand; `None` past the end.
     #[inline(always)]
-    pub(super) fn block(&mut self) -> Option<Block<'_, E>> {
+    pub(super) fn block<S: Simd>(&mut self, s: S) -> Option<Block<'_, E>> {
         let rest = self.tile.get(self.at..).filter(|rest| !rest.is_empty())?;
         let elements = rest.get(..BLOCK).unwrap_or(rest);
         let (whole, rest) = quads(elements);
         let hole = self.hole.and_then(|hole| hole.checked_sub(self.at)).unwrap_or(usize::MAX);
         let (target, column) = (hole / QUAD_LEN, hole % QUAD_LEN);
-        let is_new = self.copied != Some(self.at);
-        self.copied = Some(self.at);
-        let Copies([around_target, end]) = &mut *self.copies;
-        let mut masked = [whole, &[], &[], &[]];
-        if let Some((before, [quad, after @ ..])) = whole.split_at_checked(target) {
-            if is_new {
-                *around_target = *quad;
-                mask(around_target, column);
-            }
-            masked = [before, core::slice::from_ref(around_target), after, &[]];
-        }
-        if !rest.is_empty() {
-            if is_new {
+        if self.copied != Some(self.at) {
+            self.copied = Some(self.at);
+            let Copies([around_target, end]) = &mut *self.copies;
+            if !rest.is_empty() {
                 fill_up(rest, end, E::NEG_INFINITY);
-                if target == whole.len() {
-                    mask(end, column);
-                }
             }
-            let [.., last] = &mut masked;
-            *last = core::slice::from_ref(end);
+            if let Some(quad) = whole.get(target).or((target == whole.len()).then_some(&*end)) {
+                mask(s, quad, column, around_target);
+            }
         }
-        Some(Block { elements, masked })
+        let len = whole.len() + usize::from(!rest.is_empty());
+        Some(Block { elements, whole, copies: self.copies, target, len })
     }
 }
 
@@ -90,20 +90,43 @@ pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     }
 }
 
+/// A copy of the quad with one column masked: the column's vector is stored whole, because who loads it soon
+/// would have to wait until a smaller store has left the core.
 #[inline(always)]
-fn mask<E: Element>(quad: &mut Quad<E>, column: usize) {
-    if let Some(x) = quad.as_flattened_mut().get_mut(column) {
-        *x = E::NEG_INFINITY;
+fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<E>) {
+    *to = *quad;
+    let (vector, lane) = (column / LANES, column % LANES);
+    if let (Some(from), Some(to), Some(&lane_number)) =
+        (quad.get(vector), to.get_mut(vector), NUMBERS.get(lane))
+    {
+        if S::SMALL {
+            if let Some(x) = to.get_mut(lane) {
+                *x = E::NEG_INFINITY;
+            }
+        } else {
+            let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
+            let masked = s.splat(f32::NEG_INFINITY);
+            E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
+        }
     }
 }
 
 impl<E: Element> Block<'_, E> {
+    /// The i-th of its quads, the target's masked. Chosen without a branch: where the target is, is
+    /// different in every row.
+    #[inline(always)]
+    pub(super) fn quad(&self, i: usize) -> &Quad<E> {
+        let Copies([around_target, end]) = self.copies;
+        let quad = self.whole.get(i).unwrap_or(end);
+        opaque(select_unpredictable(i == self.target, around_target, quad))
+    }
+
     /// The first column whose value is at least `top`, the target's left out.
     #[inline(always)]
     pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, top: f32) -> usize {
         let mut column = 0;
-        for run in self.masked {
-            for vector in run.as_flattened() {
+        for i in 0..self.len {
+            for vector in self.quad(i) {
                 for s in s.parts() {
                     if let Some(lane) = s.position(values.value(s, E::load(s, vector)), top) {
                         return column + lane;

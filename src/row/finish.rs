@@ -28,6 +28,7 @@ impl RowNorm {
         Self { shift: f32::NAN, exponent: 0, inverse: f32::NAN, rest: f32::NAN };
 
     /// Whether the backward can use it.
+    #[inline]
     pub(crate) fn is_valid(&self) -> bool {
         self.shift.is_finite()
             && self.inverse > 0.25

@@ -60,11 +60,7 @@ impl<D: Extra> RowStats<D> {
         first_column: u32,
         copies: &mut Copies<E>,
     ) {
-        let hole = self
-            .target
-            .and_then(|target| target.checked_sub(first_column))
-            .and_then(|hole| usize::try_from(hole).ok())
-            .filter(|&hole| hole < tile.len());
+        let hole = self.hole(first_column, tile.len());
         if let Some(x) = hole.and_then(|hole| tile.get(hole)) {
             if self.target_value.is_some() {
                 // The same columns again: no row has two targets.
@@ -74,7 +70,7 @@ impl<D: Extra> RowStats<D> {
         }
         let mut blocks = Blocks::new(tile, hole, copies);
         let mut overflowed = false;
-        while let Some(block) = blocks.block() {
+        while let Some(block) = blocks.block(s) {
             // A block whose maximum is far above the reference is done again relative to itself,
             // where nothing overflows; one without a number is left out.
             let known = if overflowed { None } else { self.reference };
@@ -98,6 +94,27 @@ impl<D: Extra> RowStats<D> {
         self.columns += tile.len() as u64;
     }
 
+    /// Chooses the reference of a row from its first block, as the fold would.
+    ///
+    /// Of several rows before any is folded: a maximum, its logarithm and what follows from it wait for each
+    /// other, those of different rows do not.
+    #[inline(always)]
+    pub(crate) fn begin<S: Simd, E: Element>(&mut self, s: S, row: &[E], copies: &mut Copies<E>) {
+        let hole = self.hole(0, row.len());
+        if let Some(block) = Blocks::new(row, hole, copies).block(s) {
+            self.start(s, &block);
+        }
+    }
+
+    /// Where the target lies in a tile.
+    #[inline(always)]
+    fn hole(&self, first_column: u32, columns: usize) -> Option<usize> {
+        self.target
+            .and_then(|target| target.checked_sub(first_column))
+            .and_then(|hole| usize::try_from(hole).ok())
+            .filter(|&hole| hole < columns)
+    }
+
     /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
     /// has become NaN, for good). The target is left out: however far it leads, the rest must not
     /// vanish beside it.
@@ -107,8 +124,8 @@ impl<D: Extra> RowStats<D> {
         let mut top = f32::NEG_INFINITY;
         for s in s.parts() {
             let mut part = s.splat(f32::NEG_INFINITY);
-            for run in block.masked {
-                for vector in run.as_flattened() {
+            for i in 0..block.len {
+                for vector in block.quad(i) {
                     part = s.max(part, values.value(s, E::load(s, vector)));
                 }
             }
@@ -145,16 +162,15 @@ impl<D: Extra> RowStats<D> {
         // From the distance to `middle` to the distance to the reference.
         let correction = factor * f64::from(middle) - f64::from(reference.exponent) * LN_2;
         let (mut sums, mut more) = (BlockSums::new(s), MoreSums::new(s));
-        while let Some(block) = blocks.block() {
+        while let Some(block) = blocks.block(s) {
             sums.clear(s);
             more.clear(s);
-            for run in block.masked {
-                for quad in run {
-                    fetch_ahead(quad);
-                    for s in s.parts() {
-                        let m = s.splat(middle);
-                        sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
-                    }
+            for i in 0..block.len {
+                let quad = block.quad(i);
+                fetch_ahead(quad);
+                for s in s.parts() {
+                    let m = s.splat(middle);
+                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
                 }
             }
             if sums.exceed(s, ceiling) {

@@ -19,8 +19,9 @@
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) are folded relative to one
 //!    of their own logits instead of 0; the difference is exact wherever it matters;
-//! 6. short rows are finished eight side by side where the level is wide: exponential, logarithm and
-//!    divisions of one row alone would cost more than 256 logits.
+//! 6. rows are begun (first reference) and finished eight side by side where the level is wide: the
+//!    exponential, logarithm and divisions of one short row alone would cost more than its logits;
+//! 7. the memory is asked for what lies two pages ahead (`simd::ahead`).
 
 mod block;
 mod finish;
