@@ -172,14 +172,6 @@ impl<D: Extra> RowStats<D> {
                     sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
                 }
             }
-            if D::ON {
-                // Exponents grow with values: the largest of one is the largest of the other.
-                for s in s.parts() {
-                    let top = s.get(&more.top);
-                    let top = if UNIT { top } else { s.sub(top, values.shift) };
-                    s.put(&mut sums.steps, exp.step_of(s, top));
-                }
-            }
             if exceed(s, &sums.steps, ceiling) {
                 return true;
             }
@@ -340,9 +332,7 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     let (mut scale, f) = exp.split::<UNIT, QUAD>(s, d);
     let mut steps = s.get(&sums.steps);
     for t in &mut scale {
-        if !D::ON {
-            steps = s.max_positive(steps, *t);
-        }
+        steps = s.max_positive(steps, *t);
         *t = s.to_exponent(*t);
     }
     s.put(&mut sums.steps, steps);

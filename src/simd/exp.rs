@@ -125,12 +125,6 @@ impl<S: Simd> Exp<S> {
         (t, f)
     }
 
-    /// The t of d, as `split` finds it.
-    #[inline(always)]
-    pub(crate) fn step_of(&self, s: S, d: S::F) -> S::F {
-        s.mul_add(s.at_least(self.floor, d), self.log2e, self.magic)
-    }
-
     /// The t of which n − N = `steps`.
     #[inline(always)]
     #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
