@@ -17,7 +17,7 @@ use crate::simd::{LANES, Simd, fetch_ahead};
 
 /// How far, in powers of two, a block's maximum may exceed the reference before it is done again.
 /// More would cost the entropy: its terms are distances to the reference, rounded in f32.
-const HEADROOM: i16 = 8;
+const HEADROOM: i32 = 8;
 
 /// Keeps the sum of 32 values of any size below f32's largest, where the plain sum is not; exact above
 /// 2^−120.
@@ -155,7 +155,8 @@ impl<D: Extra> RowStats<D> {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
         let exp = Exp::new::<UNIT>(s, factor, reference.exponent);
         let values = Values::new(s, self.transform, reference.shift);
-        let ceiling = s.splat(Exp::<S>::step(HEADROOM));
+        let ceiling = f64::from(reference.exponent + HEADROOM) * LN_2 / factor;
+        let ceiling = s.splat((f64::from(reference.shift) + ceiling) as f32);
         let middle = (f64::from(reference.exponent) * LN_2 / factor) as f32;
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(reference.exponent);
         // From the distance to `middle` to the distance to the reference.
@@ -172,7 +173,7 @@ impl<D: Extra> RowStats<D> {
                     sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
                 }
             }
-            if exceed(s, &sums.steps, ceiling) {
+            if sums.exceed(s, ceiling) {
                 return true;
             }
             for s in s.parts() {
@@ -189,7 +190,7 @@ impl<D: Extra> RowStats<D> {
                     total = s.sum_f64(&block_total::<S, E, UNIT, true>(s, &block, &values), &zero);
                     total /= f64::from(TOTAL_SCALE);
                 }
-                let leads = exceed(s, &more.top, s.splat(self.moments.top()));
+                let leads = sums.exceed(s, s.splat(self.moments.top()));
                 self.moments.add(&BlockMoments {
                     about: factor * s.sum_f64(&more.about, &zero) * drift + correction * rest,
                     squares: s.sum_f64(&more.squares, &zero) * drift * drift,
@@ -198,7 +199,7 @@ impl<D: Extra> RowStats<D> {
                 if leads {
                     let mut top = f32::NEG_INFINITY;
                     for s in s.parts() {
-                        top = top.max(largest(s, s.get(&more.top)));
+                        top = top.max(largest(s, s.get(&sums.top)));
                     }
                     let column = low_u32(block.position(s, &values, top));
                     let column = low_u32(blocks.at).saturating_add(column);
@@ -216,30 +217,19 @@ fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 
-/// Whether any lane exceeds a bound.
-#[inline(always)]
-fn exceed<S: Simd>(s: S, lanes: &S::Lanes, bound: S::F) -> bool {
-    for s in s.parts() {
-        if s.any_gt(s.get(lanes), bound) {
-            return true;
-        }
-    }
-    false
-}
-
 /// One block's sums per lane, relative to a reference.
 struct BlockSums<L> {
     scales: L,
     mantissas: L,
-    /// The largest exponent, as [`Exp::step`] counts them, the target's left out.
-    steps: L,
+    /// The largest value, the target's left out.
+    top: L,
 }
 
 impl<L: Copy> BlockSums<L> {
     #[inline(always)]
     fn new<S: Simd<Lanes = L>>(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { scales: none, mantissas: none, steps: none }
+        Self { scales: none, mantissas: none, top: none }
     }
 
     /// In place: a copy would take as much memory again.
@@ -248,8 +238,19 @@ impl<L: Copy> BlockSums<L> {
         for s in s.parts() {
             s.put(&mut self.scales, s.splat(0.0));
             s.put(&mut self.mantissas, s.splat(0.0));
-            s.put(&mut self.steps, s.splat(0.0));
+            s.put(&mut self.top, s.splat(f32::NEG_INFINITY));
         }
+    }
+
+    /// Whether the largest value exceeds a bound.
+    #[inline(always)]
+    fn exceed<S: Simd<Lanes = L>>(&self, s: S, bound: S::F) -> bool {
+        for s in s.parts() {
+            if s.any_gt(s.get(&self.top), bound) {
+                return true;
+            }
+        }
+        false
     }
 }
 
@@ -259,15 +260,13 @@ struct MoreSums<L> {
     about: L,
     /// Σ term²
     squares: L,
-    /// The largest value, the target's left out.
-    top: L,
 }
 
 impl<L: Copy> MoreSums<L> {
     #[inline(always)]
     fn new<S: Simd<Lanes = L>>(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { about: none, squares: none, top: none }
+        Self { about: none, squares: none }
     }
 
     #[inline(always)]
@@ -275,7 +274,6 @@ impl<L: Copy> MoreSums<L> {
         for s in s.parts() {
             s.put(&mut self.about, s.splat(0.0));
             s.put(&mut self.squares, s.splat(0.0));
-            s.put(&mut self.top, s.splat(f32::NEG_INFINITY));
         }
     }
 }
@@ -319,23 +317,16 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     sums: &mut BlockSums<S::Lanes>,
     more: &mut MoreSums<S::Lanes>,
 ) {
+    let mut top = s.get(&sums.top);
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
-        if D::ON {
-            let top = s.max(s.get(&more.top), v);
-            s.put(&mut more.top, top);
-        }
+        top = s.max(top, v);
         d[i] = if UNIT { x } else { s.sub(v, values.shift) };
     }
-    let (mut scale, f) = exp.split::<UNIT, QUAD>(s, d);
-    let mut steps = s.get(&sums.steps);
-    for t in &mut scale {
-        steps = s.max_positive(steps, *t);
-        *t = s.to_exponent(*t);
-    }
-    s.put(&mut sums.steps, steps);
+    s.put(&mut sums.top, top);
+    let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
     let w = exp.w(s, f);
     let (mut scales, mut mantissas) = (scale[0], s.mul(w[0], scale[0]));
     for i in 1..QUAD {

@@ -96,8 +96,7 @@ impl<S: Simd> Exp<S> {
         }
     }
 
-    /// (t, f) of M vectors; `UNIT` where k = 1. [`Simd::to_exponent`] makes 2^(n−N) of a t; t grows with n, and
-    /// [`Exp::step`] says how.
+    /// (2^(n−N), f) of M vectors; `UNIT` where k = 1.
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -121,15 +120,9 @@ impl<S: Simd> Exp<S> {
             if !UNIT {
                 f[i] = s.mul(f[i], self.factor);
             }
+            t[i] = s.to_exponent(t[i]);
         }
         (t, f)
-    }
-
-    /// The t of which n − N = `steps`.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
-    pub(crate) const fn step(steps: i16) -> f32 {
-        (ROUND + BIAS + steps as i32) as f32
     }
 
     /// w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))

@@ -158,9 +158,6 @@ pub trait Simd: Copy {
     fn at_least(self, bound: Self::F, x: Self::F) -> Self::F;
     /// Running maximum. A NaN in `x` may be ignored or kept: callers learn of NaN from their sums.
     fn max(self, acc: Self::F, x: Self::F) -> Self::F;
-    /// The same of positive numbers, whose bits are in their order: where integers have ports of their own, these
-    /// do it.
-    fn max_positive(self, acc: Self::F, x: Self::F) -> Self::F;
     /// a < b ? x : y, per lane; y where either is NaN.
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
     /// Whether a > b in any lane of a part.
