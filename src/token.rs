@@ -7,7 +7,7 @@
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
 use crate::error::{Buffer, NonFinite, check_length};
-use crate::row::{Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
+use crate::row::{BLOCK, Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::span::{self, Span, Targets};
 use crate::{Element, Error, Logits};
@@ -168,7 +168,8 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         bad
     }
 
-    /// Up to B rows, `at` saying which: each step on all of them before the next.
+    /// Up to B rows, `at` saying which. Rows of one block are all begun before any is folded; longer ones would
+    /// wait there for memory that the fold of the row before has not asked for yet.
     #[inline(always)]
     fn group<S: Simd, const B: usize>(
         &mut self,
@@ -177,7 +178,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         at: &[usize; B],
         copies: &mut Copies<E>,
     ) -> NonFinite {
-        if B > 1 {
+        if B > 1 && self.logits.vocab() <= BLOCK {
             for (stats, &row) in group.iter_mut().zip(at) {
                 stats.begin(s, self.logits.row(row), copies);
             }

@@ -16,7 +16,7 @@ use crate::simd::{LANES, Simd};
 /// Tiles that begin at multiples of it give the same bits as the whole row.
 pub const BLOCK: usize = 512;
 
-/// The lanes' own numbers.
+/// The number of each lane.
 const NUMBERS: [f32; LANES] =
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
 
@@ -32,7 +32,6 @@ pub(super) struct Blocks<'a, E> {
 }
 
 /// Room for the quads of a block that are copied: the target's, and the last. One serves many rows.
-#[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {

@@ -19,8 +19,8 @@
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) are folded relative to one
 //!    of their own logits instead of 0; the difference is exact wherever it matters;
-//! 6. rows are begun (first reference) and finished eight side by side where the level is wide: the
-//!    exponential, logarithm and divisions of one short row alone would cost more than its logits;
+//! 6. rows are finished eight side by side where the level is wide, and those of one block begun (their first
+//!    reference): what one short row alone waits for would cost more than its logits;
 //! 7. the memory is asked for what lies two pages ahead (`simd::ahead`).
 
 mod block;

@@ -2,19 +2,21 @@
 //!
 //! A vector of the fold takes some twenty instructions, so the out-of-order window of a core looks only a
 //! few hundred bytes of logits ahead, and the prefetchers of the hardware start anew at every page. The
-//! hint asks for what lies [`AHEAD`] bytes further on; at the end of a row that is the next row.
+//! hint asks for what lies two pages further on: near the end of a row, the next row where rows lie one
+//! behind the other.
 
 #![cfg_attr(
     all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse"),
     allow(unsafe_code, reason = "the intrinsic takes a pointer")
 )]
 
-/// How far ahead, in bytes: two pages. On a Zen 5 core half of it leaves a tenth of the speed, a sixth
-/// already a quarter; twice or four times as far costs a twentieth.
+/// How far ahead, in bytes. Token log-probs of f32 out of cache, AVX-512 on a Zen 5 core, took 0.128 ns a
+/// logit without the hint, and 0.118 at 2 KiB, 0.109 at 4, 0.095 at 8, 0.094 at 12, 0.096 at 16, 0.100 at 32;
+/// reading alone took 0.091. In cache the hint costs a fiftieth.
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse"))]
 const AHEAD: usize = 8192;
 
-/// Asks for the lines [`AHEAD`] bytes behind those of `at`.
+/// Asks for the lines that lie [`AHEAD`] bytes after those of `at`.
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse"))]
 #[inline(always)]
 pub(crate) fn fetch_ahead<T>(at: &T) {
