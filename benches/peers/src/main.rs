@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use work::{Peer, Work};
 
-/// Vocabularies, and rows that make 33 MB of each: more than caches hold.
-const SHAPES: [(usize, usize); 2] = [(32_000, 256), (131_072, 64)];
+/// Vocabularies, and rows that make 67 MB of each: more than caches hold.
+const SHAPES: [(usize, usize); 2] = [(32_000, 512), (131_072, 128)];
 
 /// How many times faster dpo-kernel must be: part of the peer's name, forward, forward and backward.
 const BARS: [(&str, Option<f64>, Option<f64>); 3] = [
