@@ -157,21 +157,23 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                     count += 1;
                 }
                 if count == B {
-                    bad = bad.and(self.group(s, &mut group, &at, &mut copies));
+                    bad = bad.and(self.fold_and_write(s, &mut group, &at, &mut copies));
                     count = 0;
                 }
             }
         }
         if let Some(group) = group.get_mut(..count) {
-            bad = bad.and(self.group(s, group, &at, &mut copies));
+            bad = bad.and(self.fold_and_write(s, group, &at, &mut copies));
         }
         bad
     }
 
-    /// Up to B rows, `at` saying which. Rows of one block are all begun before any is folded; longer ones would
-    /// wait there for memory that the fold of the row before has not asked for yet.
+    /// Folds up to B rows, `at` saying which, and writes their results; which are not finite.
+    ///
+    /// Where there are several, those of one block are all begun before any is folded; longer ones would wait
+    /// there for memory that the fold of the row before has not asked for yet.
     #[inline(always)]
-    fn group<S: Simd, const B: usize>(
+    fn fold_and_write<S: Simd, const B: usize>(
         &mut self,
         s: S,
         group: &mut [RowStats<D>],

@@ -1,8 +1,8 @@
 //! A row cut into blocks at fixed positions, and blocks into quads of vectors.
 //!
 //! The quad that holds the target, and the last one, are copies: the first with the target's column
-//! masked, the second filled up. So the loops over a block's quads hold no branch that depends on where the
-//! target is, and take as many steps wherever it is.
+//! masked, the second filled up. So the loops over a block's quads take as many steps wherever the target is,
+//! and the compiler is asked for no branch that depends on it.
 
 use core::hint::select_unpredictable;
 
@@ -43,10 +43,12 @@ impl<E: Element> Copies<E> {
 pub(super) struct Block<'a, E> {
     /// As they are.
     pub(super) elements: &'a [E],
+    /// The quads that they fill.
     whole: &'a [Quad<E>],
+    /// What stands for the target's quad, and for what is left of the elements.
     copies: &'a Copies<E>,
-    /// The quad that holds the target.
-    target: usize,
+    /// The quad that holds the target; past the end where none does.
+    target_quad: usize,
     /// Quads, the last filled up.
     pub(super) len: usize,
 }
@@ -64,19 +66,21 @@ impl<'a, E: Element> Blocks<'a, E> {
         let elements = rest.get(..BLOCK).unwrap_or(rest);
         let (whole, rest) = quads(elements);
         let hole = self.hole.and_then(|hole| hole.checked_sub(self.at)).unwrap_or(usize::MAX);
-        let (target, column) = (hole / QUAD_LEN, hole % QUAD_LEN);
+        let (target_quad, column) = (hole / QUAD_LEN, hole % QUAD_LEN);
         if self.copied != Some(self.at) {
             self.copied = Some(self.at);
             let Copies([around_target, end]) = &mut *self.copies;
             if !rest.is_empty() {
                 fill_up(rest, end, E::NEG_INFINITY);
             }
-            if let Some(quad) = whole.get(target).or((target == whole.len()).then_some(&*end)) {
+            if let Some(quad) = whole.get(target_quad) {
                 mask(s, quad, column, around_target);
+            } else if !rest.is_empty() && target_quad == whole.len() {
+                mask(s, end, column, around_target);
             }
         }
         let len = whole.len() + usize::from(!rest.is_empty());
-        Some(Block { elements, whole, copies: self.copies, target, len })
+        Some(Block { elements, whole, copies: self.copies, target_quad, len })
     }
 }
 
@@ -89,8 +93,8 @@ pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     }
 }
 
-/// A copy of the quad with one column masked: the column's vector is stored whole, because who loads it soon
-/// would have to wait until a smaller store has left the core.
+/// A copy of the quad with one column masked: where vectors are loaded whole, the column's is stored whole,
+/// because who loads it soon would have to wait until a smaller store has left the core.
 #[inline(always)]
 fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<E>) {
     *to = *quad;
@@ -103,6 +107,7 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
                 *x = E::NEG_INFINITY;
             }
         } else {
+            // Every level but the small ones holds all lanes in one part.
             let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
             let masked = s.splat(f32::NEG_INFINITY);
             E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
@@ -111,13 +116,13 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
 }
 
 impl<E: Element> Block<'_, E> {
-    /// The i-th of its quads, the target's masked. Chosen without a branch: where the target is, is
-    /// different in every row.
+    /// The i-th of its quads, the target's masked. Chosen by address, not by a branch: every row has its target
+    /// elsewhere.
     #[inline(always)]
     pub(super) fn quad(&self, i: usize) -> &Quad<E> {
         let Copies([around_target, end]) = self.copies;
         let quad = self.whole.get(i).unwrap_or(end);
-        opaque(select_unpredictable(i == self.target, around_target, quad))
+        opaque(select_unpredictable(i == self.target_quad, around_target, quad))
     }
 
     /// The first column whose value is at least `top`, the target's left out.

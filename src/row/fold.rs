@@ -9,6 +9,7 @@
 use super::block::{BLOCK, Block, Blocks, Copies, fill_up};
 use super::moments::{BlockMoments, Extra};
 use super::stats::{Reference, RowStats};
+use super::sums::{BlockSums, MoreSums};
 use super::values::{Values, value_of};
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
@@ -167,6 +168,7 @@ impl<D: Extra> RowStats<D> {
             more.clear(s);
             for i in 0..block.len {
                 let quad = block.quad(i);
+                // Of a copy, one or two a row, it asks for something else.
                 fetch_ahead(quad);
                 for s in s.parts() {
                     let m = s.splat(middle);
@@ -215,67 +217,6 @@ impl<D: Extra> RowStats<D> {
 /// Columns are counted in u32, as target ids are.
 fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
-}
-
-/// One block's sums per lane, relative to a reference.
-struct BlockSums<L> {
-    scales: L,
-    mantissas: L,
-    /// The largest value, the target's left out.
-    top: L,
-}
-
-impl<L: Copy> BlockSums<L> {
-    #[inline(always)]
-    fn new<S: Simd<Lanes = L>>(s: S) -> Self {
-        let none = s.lanes(0.0);
-        Self { scales: none, mantissas: none, top: none }
-    }
-
-    /// In place: a copy would take as much memory again.
-    #[inline(always)]
-    fn clear<S: Simd<Lanes = L>>(&mut self, s: S) {
-        for s in s.parts() {
-            s.put(&mut self.scales, s.splat(0.0));
-            s.put(&mut self.mantissas, s.splat(0.0));
-            s.put(&mut self.top, s.splat(f32::NEG_INFINITY));
-        }
-    }
-
-    /// Whether the largest value exceeds a bound.
-    #[inline(always)]
-    fn exceed<S: Simd<Lanes = L>>(&self, s: S, bound: S::F) -> bool {
-        for s in s.parts() {
-            if s.any_gt(s.get(&self.top), bound) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// What moments want beside. Apart, so that it takes no memory where they are not wanted.
-struct MoreSums<L> {
-    /// Σ term · (d − middle)
-    about: L,
-    /// Σ term²
-    squares: L,
-}
-
-impl<L: Copy> MoreSums<L> {
-    #[inline(always)]
-    fn new<S: Simd<Lanes = L>>(s: S) -> Self {
-        let none = s.lanes(0.0);
-        Self { about: none, squares: none }
-    }
-
-    #[inline(always)]
-    fn clear<S: Simd<Lanes = L>>(&mut self, s: S) {
-        for s in s.parts() {
-            s.put(&mut self.about, s.splat(0.0));
-            s.put(&mut self.squares, s.splat(0.0));
-        }
-    }
 }
 
 /// Σ v of all columns, the target's too; times `TOTAL_SCALE` if `SCALED`.

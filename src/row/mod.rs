@@ -21,7 +21,7 @@
 //!    of their own logits instead of 0; the difference is exact wherever it matters;
 //! 6. rows are finished eight side by side where the level is wide, and those of one block begun (their first
 //!    reference): what one short row alone waits for would cost more than its logits;
-//! 7. the memory is asked for what lies two pages ahead (`simd::ahead`).
+//! 7. the memory is asked for what lies two pages ahead (`simd::ahead`), where the build has SSE.
 
 mod block;
 mod finish;
@@ -30,6 +30,7 @@ mod moments;
 #[cfg(feature = "c")]
 mod parts;
 mod stats;
+mod sums;
 mod values;
 
 pub use block::BLOCK;
