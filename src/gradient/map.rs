@@ -60,7 +60,7 @@ impl<S: Simd> Map<S> {
                 *d = s.sub(self.values.value(s, *d), self.values.shift);
             }
         }
-        let (scale, f) = self.exp.split::<UNIT, M>(s, d);
+        let (t, f) = self.exp.split::<UNIT, M>(s, d);
         let [c, c2, c3, c4, c5, c6] = self.powers;
         let mut p = f;
         for p in &mut p {
@@ -82,7 +82,7 @@ impl<S: Simd> Map<S> {
             p[i] = s.mul_add(p[i], f[i], c);
         }
         for i in 0..M {
-            p[i] = s.mul(p[i], scale[i]);
+            p[i] = s.mul(p[i], s.to_exponent(t[i]));
             if let Some(inner) = self.values.inner
                 && !UNIT
             {

@@ -125,21 +125,27 @@ impl<E: Element> Block<'_, E> {
         opaque(select_unpredictable(i == self.target_quad, around_target, quad))
     }
 
-    /// The first column whose value is at least `top`, the target's left out.
+    /// The first column whose value is at least `top`, the target's left out; 0 if there is none.
     #[inline(always)]
     pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, top: f32) -> usize {
         let mut column = 0;
+        // Looked for lane by lane only where it may be. That is asked loosely: a host may have its machine take
+        // subnormal numbers for 0.
+        let below = s.splat((top - f32::MIN_POSITIVE).next_down());
         for i in 0..self.len {
             for vector in self.quad(i) {
                 for s in s.parts() {
-                    if let Some(lane) = s.position(values.value(s, E::load(s, vector)), top) {
+                    let v = values.value(s, E::load(s, vector));
+                    if s.any_gt(v, below)
+                        && let Some(lane) = s.position(v, top)
+                    {
                         return column + lane;
                     }
                 }
                 column += LANES;
             }
         }
-        usize::MAX
+        0
     }
 
     /// Asked only of blocks without a number.

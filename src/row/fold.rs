@@ -6,23 +6,27 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use super::block::{BLOCK, Block, Blocks, Copies, fill_up};
+use super::block::{BLOCK, Block, Blocks, Copies};
 use super::moments::{BlockMoments, Extra};
 use super::stats::{Reference, RowStats};
-use super::sums::{BlockSums, MoreSums};
+use super::sums::{BlockSums, MoreSums, exceed};
+use super::total::block_total;
 use super::values::{Values, value_of};
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
-use crate::simd::quad::{QUAD, Quad, quads};
-use crate::simd::{LANES, Simd, fetch_ahead};
+use crate::simd::quad::{QUAD, Quad};
+use crate::simd::{Simd, fetch_ahead};
 
-/// How far, in powers of two, a block's maximum may exceed the reference before it is done again.
+/// How many powers of two a block's largest scale may exceed the reference's before it is done again.
 /// More would cost the entropy: its terms are distances to the reference, rounded in f32.
-const HEADROOM: i32 = 8;
+const HEADROOM: i16 = 7;
 
-/// Keeps the sum of 32 values of any size below f32's largest, where the plain sum is not; exact above
-/// 2^−120.
-const TOTAL_SCALE: f32 = 1.0 / 64.0;
+/// The largest value of a tile so far, the target's left out.
+struct Leader {
+    top: f32,
+    /// Where its block begins.
+    at: usize,
+}
 
 impl<D: Extra> RowStats<D> {
     /// The fold inside a level: the kernel's body.
@@ -71,6 +75,7 @@ impl<D: Extra> RowStats<D> {
         }
         let mut blocks = Blocks::new(tile, hole, copies);
         let mut overflowed = false;
+        let mut leader = Leader { top: f32::NEG_INFINITY, at: 0 };
         while let Some(block) = blocks.block(s) {
             // A block whose maximum is far above the reference is done again relative to itself,
             // where nothing overflows; one without a number is left out.
@@ -87,12 +92,32 @@ impl<D: Extra> RowStats<D> {
                 continue;
             };
             overflowed = if self.transform.is_none() && reference.shift.to_bits() == 0 {
-                self.sum_blocks::<S, E, true>(s, &mut blocks, first_column, reference)
+                self.sum_blocks::<S, E, true>(s, &mut blocks, &mut leader, reference)
             } else {
-                self.sum_blocks::<S, E, false>(s, &mut blocks, first_column, reference)
+                self.sum_blocks::<S, E, false>(s, &mut blocks, &mut leader, reference)
             };
         }
+        if D::ON && leader.top > f32::NEG_INFINITY && leader.top >= self.moments.top() {
+            self.find_top(s, blocks, &leader, first_column);
+        }
         self.columns += tile.len() as u64;
+    }
+
+    /// Finds the column of a tile's largest value, and has it compared with those of other tiles.
+    #[inline(always)]
+    fn find_top<S: Simd, E: Element>(
+        &mut self,
+        s: S,
+        mut blocks: Blocks<'_, E>,
+        leader: &Leader,
+        first_column: u32,
+    ) {
+        blocks.at = leader.at;
+        if let Some(block) = blocks.block(s) {
+            let values = Values::new(s, self.transform, 0.0);
+            let column = leader.at.saturating_add(block.position(s, &values, leader.top));
+            self.moments.see(leader.top, first_column.saturating_add(low_u32(column)));
+        }
     }
 
     /// Chooses the reference of a row from its first block, as the fold would.
@@ -150,14 +175,13 @@ impl<D: Extra> RowStats<D> {
         &mut self,
         s: S,
         blocks: &mut Blocks<'_, E>,
-        first_column: u32,
+        leader: &mut Leader,
         reference: Reference,
     ) -> bool {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
         let exp = Exp::new::<UNIT>(s, factor, reference.exponent);
         let values = Values::new(s, self.transform, reference.shift);
-        let ceiling = f64::from(reference.exponent + HEADROOM) * LN_2 / factor;
-        let ceiling = s.splat((f64::from(reference.shift) + ceiling) as f32);
+        let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
         let middle = (f64::from(reference.exponent) * LN_2 / factor) as f32;
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(reference.exponent);
         // From the distance to `middle` to the distance to the reference.
@@ -175,7 +199,15 @@ impl<D: Extra> RowStats<D> {
                     sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
                 }
             }
-            if sums.exceed(s, ceiling) {
+            if D::ON {
+                // Exponents grow with values: the largest of one is the largest of the other.
+                for s in s.parts() {
+                    let top = s.get(&more.top);
+                    let top = if UNIT { top } else { s.sub(top, values.shift) };
+                    s.put(&mut sums.largest_t, exp.t_of(s, top));
+                }
+            }
+            if exceed(s, &sums.largest_t, ceiling) {
                 return true;
             }
             for s in s.parts() {
@@ -186,13 +218,8 @@ impl<D: Extra> RowStats<D> {
             self.rest += rest;
             if D::ON {
                 let zero = s.lanes(0.0);
-                let mut total =
-                    s.sum_f64(&block_total::<S, E, UNIT, false>(s, &block, &values), &zero);
-                if !total.is_finite() {
-                    total = s.sum_f64(&block_total::<S, E, UNIT, true>(s, &block, &values), &zero);
-                    total /= f64::from(TOTAL_SCALE);
-                }
-                let leads = sums.exceed(s, s.splat(self.moments.top()));
+                let total = block_total::<S, E, UNIT>(s, &block, &values);
+                let leads = exceed(s, &more.top, s.splat(leader.top));
                 self.moments.add(&BlockMoments {
                     about: factor * s.sum_f64(&more.about, &zero) * drift + correction * rest,
                     squares: s.sum_f64(&more.squares, &zero) * drift * drift,
@@ -201,11 +228,10 @@ impl<D: Extra> RowStats<D> {
                 if leads {
                     let mut top = f32::NEG_INFINITY;
                     for s in s.parts() {
-                        top = top.max(largest(s, s.get(&sums.top)));
+                        top = top.max(largest(s, s.get(&more.top)));
                     }
-                    let column = low_u32(block.position(s, &values, top));
-                    let column = low_u32(blocks.at).saturating_add(column);
-                    self.moments.lead(top, first_column.saturating_add(column));
+                    // Its column is looked for once a tile: of n blocks in no order, some ln n lead.
+                    *leader = Leader { top, at: blocks.at };
                 }
             }
             blocks.at += BLOCK;
@@ -219,34 +245,6 @@ fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 
-/// Σ v of all columns, the target's too; times `TOTAL_SCALE` if `SCALED`.
-#[inline(always)]
-fn block_total<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
-    s: S,
-    block: &Block<'_, E>,
-    values: &Values<S>,
-) -> S::Lanes {
-    let mut lanes = s.lanes(0.0);
-    let (whole, rest) = quads(block.elements);
-    let mut last = [[E::ZERO; LANES]; QUAD];
-    fill_up(rest, &mut last, E::ZERO);
-    for s in s.parts() {
-        // Four sums, because one would wait for itself.
-        let mut totals = [s.splat(0.0); QUAD];
-        for quad in whole.iter().chain(core::iter::once(&last)) {
-            for i in 0..QUAD {
-                let x = E::load(s, &quad[i]);
-                let v = if UNIT { x } else { values.value(s, x) };
-                let v = if SCALED { s.mul(v, s.splat(TOTAL_SCALE)) } else { v };
-                totals[i] = s.add(totals[i], v);
-            }
-        }
-        let [a, b, c, d] = totals;
-        s.put(&mut lanes, s.add(s.add(a, b), s.add(c, d)));
-    }
-    lanes
-}
-
 /// The loop: the share of four vectors, or of a part of each.
 #[inline(always)]
 fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
@@ -258,16 +256,25 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     sums: &mut BlockSums<S::Lanes>,
     more: &mut MoreSums<S::Lanes>,
 ) {
-    let mut top = s.get(&sums.top);
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
-        top = s.max(top, v);
+        if D::ON {
+            let top = s.max(s.get(&more.top), v);
+            s.put(&mut more.top, top);
+        }
         d[i] = if UNIT { x } else { s.sub(v, values.shift) };
     }
-    s.put(&mut sums.top, top);
-    let (scale, f) = exp.split::<UNIT, QUAD>(s, d);
+    let (t, f) = exp.split::<UNIT, QUAD>(s, d);
+    let (mut largest_t, mut scale) = (s.get(&sums.largest_t), t);
+    for i in 0..QUAD {
+        if !D::ON {
+            largest_t = s.max_positive(largest_t, t[i]);
+        }
+        scale[i] = s.to_exponent(t[i]);
+    }
+    s.put(&mut sums.largest_t, largest_t);
     let w = exp.w(s, f);
     let (mut scales, mut mantissas) = (scale[0], s.mul(w[0], scale[0]));
     for i in 1..QUAD {

@@ -7,7 +7,7 @@
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
 //! differs in that
 //! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the first block's maximum
-//!    (the row's own maximum is not needed), and a block that turns out more than 2^8 above it is
+//!    (the row's own maximum is not needed), and a block that turns out more than 2^7.5 above it is
 //!    done again with a better N, which rescales what came before by an exact power of two;
 //! 2. the target is left out of the sum and held apart, so 1 − p(target) = rest/Z never cancels: a
 //!    confident token keeps the relative accuracy of its small log-prob;
@@ -31,6 +31,7 @@ mod moments;
 mod parts;
 mod stats;
 mod sums;
+mod total;
 mod values;
 
 pub use block::BLOCK;

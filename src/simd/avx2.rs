@@ -177,6 +177,13 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
     }
 
     #[inline(always)]
+    fn max_positive(self, acc: Self::F, x: Self::F) -> Self::F {
+        let (acc, x) = (both!(_mm256_castps_si256, acc), both!(_mm256_castps_si256, x));
+        let top = both!(_mm256_max_epi32, acc, x);
+        both!(_mm256_castsi256_ps, top)
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F {
         let m = (
             op!(_mm256_cmp_ps::<{ arch::_CMP_LT_OQ }>(a.0, b.0)),

@@ -152,6 +152,12 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
     }
 
     #[inline(always)]
+    fn max_positive(self, acc: __m512, x: __m512) -> __m512 {
+        let (acc, x) = (op!(_mm512_castps_si512(acc)), op!(_mm512_castps_si512(x)));
+        op!(_mm512_castsi512_ps(op!(_mm512_max_epi32(acc, x))))
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
         let m = op!(_mm512_cmp_ps_mask::<{ arch::_CMP_LT_OQ }>(a, b));
         op!(_mm512_mask_blend_ps(m, y, x))

@@ -156,6 +156,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
+    fn max_positive(self, acc: f32x16, x: f32x16) -> f32x16 {
+        self.max(acc, x)
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: f32x16, b: f32x16, x: f32x16, y: f32x16) -> f32x16 {
         f32x16::from_bits(blend(a.simd_lt(b).to_bits(), x.to_bits(), y.to_bits()))
     }

@@ -96,7 +96,8 @@ impl<S: Simd> Exp<S> {
         }
     }
 
-    /// (2^(n−N), f) of M vectors; `UNIT` where k = 1.
+    /// (t, f) of M vectors; `UNIT` where k = 1. [`Simd::to_exponent`] makes 2^(n−N) of a t; t grows with n, as
+    /// [`Exp::t_at`] says.
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -120,9 +121,21 @@ impl<S: Simd> Exp<S> {
             if !UNIT {
                 f[i] = s.mul(f[i], self.factor);
             }
-            t[i] = s.to_exponent(t[i]);
         }
         (t, f)
+    }
+
+    /// The t of d, as `split` finds it.
+    #[inline(always)]
+    pub(crate) fn t_of(&self, s: S, d: S::F) -> S::F {
+        s.mul_add(self.bounded(s, d), self.log2e, self.magic)
+    }
+
+    /// The t of which n − N = `above`.
+    #[inline(always)]
+    #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
+    pub(crate) const fn t_at(above: i16) -> f32 {
+        (ROUND + BIAS + above as i32) as f32
     }
 
     /// w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))

@@ -140,9 +140,9 @@ pub trait Simd: Copy {
     fn load_f16(self, x: &[f16; LANES]) -> Self::F;
     fn load_bf16(self, x: &[bf16; LANES]) -> Self::F;
     fn store_f32(self, a: Self::F, out: &mut [f32; LANES]);
-    /// Rounds to nearest, ties to even.
+    /// Rounds to nearest, ties to even; NaN stays a NaN, not always the same.
     fn store_f16(self, a: Self::F, out: &mut [f16; LANES]);
-    /// Rounds to nearest, ties to even; NaN stays NaN.
+    /// Rounds to nearest, ties to even; NaN stays a NaN.
     fn store_bf16(self, a: Self::F, out: &mut [bf16; LANES]);
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
@@ -158,6 +158,9 @@ pub trait Simd: Copy {
     fn at_least(self, bound: Self::F, x: Self::F) -> Self::F;
     /// Running maximum. A NaN in `x` may be ignored or kept: callers learn of NaN from their sums.
     fn max(self, acc: Self::F, x: Self::F) -> Self::F;
+    /// The same of positive numbers, whose bits are in their order: where integers have ports of their own, these
+    /// do it. Whether a NaN is kept may depend on its sign.
+    fn max_positive(self, acc: Self::F, x: Self::F) -> Self::F;
     /// a < b ? x : y, per lane; y where either is NaN.
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
     /// Whether a > b in any lane of a part.

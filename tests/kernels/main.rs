@@ -28,6 +28,7 @@
 mod common;
 
 mod accuracy;
+mod argmax;
 mod coverage;
 mod golden;
 mod gradients;

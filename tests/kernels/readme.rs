@@ -19,7 +19,7 @@ const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("p in the gradient", "p of random", None, 0.51),
     ("p in the gradient", "gradient of scaled rows", None, 0.56),
     ("1 − p of the target", "1 - p of", Some(2.1), 1.73),
-    ("entropy, log Σp²", "entropy of", Some(3.3e-7), 2.8e-7),
+    ("entropy, log Σp²", "entropy of", Some(3.1e-7), 2.52e-7),
     ("entropy, log Σp²", "log of the sum of p^2 of", Some(2.4e-7), 1.94e-7),
 ];
 

@@ -154,6 +154,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
+    fn max_positive(self, acc: f32, x: f32) -> f32 {
+        self.max(acc, x)
+    }
+
+    #[inline(always)]
     fn select_lt(self, a: f32, b: f32, x: f32, y: f32) -> f32 {
         if a < b { x } else { y }
     }

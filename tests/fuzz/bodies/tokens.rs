@@ -116,7 +116,7 @@ fn accepts_row(
     compare("log p", target, expected, log_prob, rounding).map_err(failed)?;
 
     let entropy = verify::entropy(y);
-    // Σ p·|y − reference|, whose terms err by some 2⁻²⁴; the reference is within 2⁸ of the row's top.
+    // Σ p·|y − reference|, whose terms err by some 2⁻²⁴; the reference is within 2^7.5 of the row's top.
     let spread = 16.0 * HALF_ULP * (entropy.abs() + 10.0);
     let tolerance = Tolerance::ulps(0.5).and_absolute(spread + 2.0 * sizes.log_z().absolute);
     compare("entropy", target, entropy, details.entropy, tolerance).map_err(failed)?;
