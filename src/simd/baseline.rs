@@ -50,14 +50,16 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     /// Moves exponent and mantissa into f32's fields and corrects the bias by an exact product,
-    /// which also normalises subnormals; infinities and NaN get the full exponent.
+    /// which also normalises subnormals; infinities and NaN get the full exponent. With a
+    /// zero-extended number LLVM would unpack the sign and the rest apart, the first upon an undefined register
+    /// whose last value every load would wait for.
     #[inline(always)]
     fn load_f16(self, x: &[f16; LANES]) -> f32x16 {
-        let h = widen(x.map(f16::to_bits));
-        let magnitude = (h & u32x16::splat(0x7fff)) << 13_u32;
-        let sign = (h & u32x16::splat(0x8000)) << 16_u32;
-        let scaled = f32x16::from_bits(magnitude) * f32x16::splat(f32::from_bits(0x7780_0000));
-        let infinite = u32x16::splat(0x0f80_0000 - 1).simd_lt(magnitude);
+        let extended = u32x16::new(x.map(|x| i32::from(x.to_bits().cast_signed()).cast_unsigned()));
+        let sign = extended & u32x16::splat(0x8000_0000);
+        let scaled = f32x16::from_bits((extended << 13_u32) & u32x16::splat(0x0fff_e000));
+        let scaled = scaled * f32x16::splat(f32::from_bits(0x7780_0000));
+        let infinite = scaled.simd_ge(f32x16::splat(65_536.0)).to_bits();
         let exponent = infinite & u32x16::splat(0x7f80_0000);
         f32x16::from_bits(scaled.to_bits() | exponent | sign)
     }
@@ -74,22 +76,18 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn store_f16(self, a: f32x16, out: &mut [f16; LANES]) {
-        let bits = a.to_bits();
-        let magnitude = bits & u32x16::splat(0x7fff_ffff);
-        let sign = (bits >> 16_u32) & u32x16::splat(0x8000);
-        // Normal results: rebias the exponent and round as for bf16, thirteen bits down.
-        let odd = (magnitude >> 13_u32) & u32x16::splat(1);
-        let normal = (magnitude + u32x16::splat(0xc800_0fff) + odd) >> 13_u32;
-        // Subnormal results: adding ½ leaves multiples of 2^-24 in the low bits, rounded by the adder.
-        let half = u32x16::splat(0x3f00_0000);
-        let sum = f32x16::from_bits(magnitude) + f32x16::from_bits(half);
-        let small = magnitude.simd_lt(u32x16::splat(0x3880_0000));
-        let finite = blend(small, sum.to_bits() - half, normal);
-        let large = u32x16::splat(0x477f_ffff).simd_lt(magnitude);
-        let bounded = blend(large, u32x16::splat(0x7c00), finite);
-        let nan = u32x16::splat(0x7f80_0000).simd_lt(magnitude);
-        let payload = ((magnitude >> 13_u32) & u32x16::splat(0x3ff)) | u32x16::splat(0x7e00);
-        let kept = blend(nan, payload, bounded) | sign;
+        // 2^16 and more become what comes after f16's largest: infinity.
+        let size = a.abs().fast_min(f32x16::splat(65_536.0));
+        // 2^E, and 2^-14 for all subnormals. The adder rounds the size to r, f16's eleven bits with the leading one:
+        //   sum = 2^(E+13) + (15·1024 + r)·2^(E-10)
+        // f16's bits are r + (E + 14)·1024. Those of 2^E, shifted, are (E + 127)·1024, and 15 + 127 ≡ 14 modulo 32.
+        let power = f32x16::from_bits(size.to_bits() & u32x16::splat(0x7f80_0000));
+        let power = power.fast_max(f32x16::splat(f32::from_bits(0x3880_0000))).to_bits();
+        let sum = size + f32x16::from_bits(power + u32x16::splat((13 << 23) + 15 * 1024));
+        let rounded = (sum.to_bits() + (power >> 13_u32)) & u32x16::splat(0x7fff);
+        let nan = a.simd_ne(a).to_bits() & u32x16::splat(0x7e00);
+        let sign = (a.to_bits() >> 16_u32) & u32x16::splat(0x8000);
+        let kept = rounded | nan | sign;
         for (to, b) in out.iter_mut().zip(kept.to_array()) {
             *to = f16::from_bits(low_half(b));
         }
@@ -100,12 +98,12 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         // Half of the dropped bits' range, plus one where the kept part is odd: nearest, ties to even.
         let bits = a.to_bits();
         let odd = (bits >> 16_u32) & u32x16::splat(1);
-        let rounded = (bits + u32x16::splat(0x7fff) + odd) >> 16_u32;
-        let quiet = (bits >> 16_u32) | u32x16::splat(0x40);
-        let nan = u32x16::splat(0x7f80_0000).simd_lt(bits & u32x16::splat(0x7fff_ffff));
+        let rounded = bits + u32x16::splat(0x7fff) + odd;
+        let quiet = bits | u32x16::splat(0x40_0000);
+        let nan = a.simd_ne(a).to_bits();
         let kept = blend(nan, quiet, rounded);
         for (to, b) in out.iter_mut().zip(kept.to_array()) {
-            *to = bf16::from_bits(low_half(b));
+            *to = bf16::from_bits(high_half(b));
         }
     }
 
@@ -200,6 +198,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 #[allow(clippy::cast_possible_truncation, reason = "keeps the low sixteen bits by intent")]
 fn low_half(b: u32) -> u16 {
     b as u16
+}
+
+#[inline(always)]
+const fn high_half(b: u32) -> u16 {
+    (b >> 16) as u16
 }
 
 /// The fixed tree of [`Simd::sum_f64`], for levels that reduce in scalar code.

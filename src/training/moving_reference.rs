@@ -23,7 +23,7 @@ use crate::{Dispatch, Element, Error};
 /// f32 arithmetic, r − α·(r − t), rounded to storage once. α = 1 copies the bits, α = 0 leaves them, and
 /// where t = r the result is r to the bit, whatever α: a reference that has arrived stays, and after a hard update
 /// the loss is exactly its value at step 0. NaN or ∞ in either buffer gives NaN or ∞ there, and so does a
-/// difference beyond the range of f32. The same bits on every level.
+/// difference beyond the range of f32. The same bits on every level (which NaN is not said).
 ///
 /// **16-bit references stand still under a small α.** A step of less than half the distance to the next
 /// number rounds away, and the next step is the same: bf16 keeps 8 bits, so r stops at the latest where

@@ -1,6 +1,9 @@
 //! 16-bit storage: every value through every load, and every store against `half`.
 
-use dpo_kernel::{Dispatch, Moments, RowStats, Transform, bf16, f16, verify};
+use dpo_kernel::{
+    Dispatch, GradBatch, Logits, LogitsMut, Moments, RowNorm, RowStats, Span, Targets, TokenOut,
+    Transform, bf16, f16, logit_grads, token_log_probs, verify,
+};
 
 use crate::common::levels::for_each_dispatch;
 use crate::rows::{Random, Store, normal_row, stored, ulp, widen};
@@ -71,24 +74,49 @@ fn stores_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
             }
         }
     });
-    // Ties and their neighbours: p = 1/2 exactly, so the gradient is −c/2 for any f32 c.
-    let transform = Transform::NONE;
+    ties_round_as_half_does(from_bits);
+}
+
+/// All midpoints of neighbours, with their neighbours in f32; also of the largest and what would follow it.
+fn ties_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
+    let largest = (0..0x7fff).rfind(|&bits| from_bits(bits).to_f32().is_finite()).unwrap();
+    let mut values = Vec::new();
+    for bits in 0..=largest {
+        let low = from_bits(bits).to_f32();
+        let high = if bits < largest {
+            from_bits(bits + 1).to_f32()
+        } else {
+            low + (low - from_bits(bits - 1).to_f32())
+        };
+        let middle = low / 2.0 + high / 2.0;
+        values.extend([middle.next_down(), middle, middle.next_up()]);
+    }
+    values.extend([65_535.0, 65_536.0, 65_537.0, 1e5, 1e30]);
+    // A gradient below f32's normal numbers may vanish, and c has to be within 2^127.
+    values.retain(|x| (f32::MIN_POSITIVE * 4.0..f32::MAX / 4.0).contains(x));
+    // Rows of two equal logits: p = 1/2 exactly, so the gradients are ±c/2 for any c.
+    let rows = values.len();
+    let (logits, targets) = (vec![0.0_f32; 2 * rows], vec![0; rows]);
+    let spans: Vec<Span> = (0..rows).map(|row| Span::new(row, row + 1)).collect();
+    let c: Vec<f64> = values.iter().map(|&x| -2.0 * f64::from(x)).collect();
+    let expected: Vec<u32> =
+        values.iter().flat_map(|&x| [E::from_f32(-x).bits(), E::from_f32(x).bits()]).collect();
     for_each_dispatch(|dispatch| {
-        for bits in (0..=0x7fff_u16).step_by(37) {
-            let (low, high) = (from_bits(bits).to_f32(), from_bits(bits + 1).to_f32());
-            // c is twice the gradient and has to fit in f32 itself.
-            if !(f32::MIN_POSITIVE * 4.0..f32::MAX / 4.0).contains(&high) {
-                continue;
-            }
-            let middle = low / 2.0 + high / 2.0;
-            for value in [middle.next_down(), middle, middle.next_up()] {
-                let c = -2.0 * f64::from(value);
-                let wide = gradient::<f32, f32>(dispatch, &[0.0, 0.0], 0, transform, c)[1];
-                assert_eq!(wide, value, "{dispatch:?}: half of c");
-                let narrow = gradient::<f32, E>(dispatch, &[0.0, 0.0], 0, transform, c);
-                let exact = [E::from_f32(-wide).bits(), E::from_f32(wide).bits()];
-                assert_eq!(narrow.map_bits(), exact, "{dispatch:?}, {}: {value:e}", E::NAME);
-            }
+        let logits = Logits::new(&logits, rows, 2).unwrap();
+        let (mut log_probs, mut norms) = (vec![0.0; rows], vec![RowNorm::default(); rows]);
+        let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
+        token_log_probs(dispatch, logits, Targets::new(&targets), &spans, out).unwrap();
+        let batch = GradBatch::new(Targets::new(&targets), &spans, &norms, &c);
+        let mut found = vec![E::POISON; 2 * rows];
+        logit_grads(dispatch, logits, &batch, LogitsMut::new(&mut found, rows, 2).unwrap())
+            .unwrap();
+        let mut wide = vec![0.0_f32; 2 * rows];
+        logit_grads(dispatch, logits, &batch, LogitsMut::new(&mut wide, rows, 2).unwrap()).unwrap();
+        for (row, &value) in values.iter().enumerate() {
+            let at = 2 * row..2 * row + 2;
+            assert_eq!(wide[at.clone()], [-value, value], "{dispatch:?}: half of c");
+            let (found, expected) = (found[at.clone()].to_vec().map_bits(), &expected[at]);
+            assert_eq!(found, expected, "{dispatch:?}, {}: {value:e}", E::NAME);
         }
     });
 }

@@ -201,6 +201,43 @@ fn the_ends_move_bits() {
     });
 }
 
+/// NaN of either sign stays NaN, infinities and zeros stay what they are, on every level and in every lane.
+#[test]
+fn what_is_special_is_stored_as_it_is() {
+    fn check<E: Store>() {
+        let kinds = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1.5];
+        for_each_dispatch(|dispatch| {
+            for turn in 0..kinds.len() {
+                let policy: Vec<E> =
+                    (0..37).map(|i| E::from_f32(kinds[(i + turn) % kinds.len()])).collect();
+                let mut moved = vec![E::from_f32(1.0); policy.len()];
+                update_reference(dispatch, &policy, 0.25, &mut moved).unwrap();
+                for (i, (&to, &found)) in policy.iter().zip(&moved).enumerate() {
+                    let place = format!("{}, {dispatch:?}: 1 towards {to:?} at {i}", E::NAME);
+                    let (to, found) = (to.to_f32(), found.to_f32());
+                    if to.is_nan() {
+                        assert!(found.is_nan(), "{place} became {found}");
+                    } else {
+                        assert_eq!(found, to.mul_add(0.25, 0.75), "{place}");
+                    }
+                }
+                // Nothing moves, and ∞ − ∞ is NaN.
+                let mut kept = policy.clone();
+                update_reference(dispatch, &policy, 0.25, &mut kept).unwrap();
+                for (&to, &found) in policy.iter().zip(&kept) {
+                    let same = to.bits() == found.bits();
+                    let place = format!("{}, {dispatch:?}: {to:?} towards itself", E::NAME);
+                    let expected = same || (!to.to_f32().is_finite() && found.to_f32().is_nan());
+                    assert!(expected, "{place} became {found:?}");
+                }
+            }
+        });
+    }
+    check::<f32>();
+    check::<f16>();
+    check::<bf16>();
+}
+
 /// From 1 towards 1.5 by a thousandth of the way, ten thousand times: the figures of the docs.
 #[test]
 fn sixteen_bits_stand_still_under_a_small_alpha() {
