@@ -6,7 +6,9 @@
 //! ```
 //!
 //! The functions have the names, arguments, results and errors of those at the root: a host changes its
-//! `use`. They run on the current rayon pool: the one that they are called in, or the global one.
+//! `use`. They run on the current rayon pool: the one that they are called in, or the global one. A call from
+//! a thread outside the pool wakes it and waits for it, which took 10 to 30 microseconds on a virtual machine: a
+//! loop over small batches belongs in `ThreadPool::install`.
 //! Cutting is by rows, so spans may come in any order and length, and every part owns its rows of the
 //! outputs. A row's result does not depend on its neighbours, so **no bit depends on the number of
 //! threads**; checks come first, on the whole, and broken rows are counted over all parts.

@@ -15,41 +15,7 @@ use dpo_kernel::{
 use dpo_kernel::parallel;
 
 use crate::machine;
-
-/// What a lap does.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Work {
-    /// The limit of reading: a maximum.
-    Read,
-    /// The limit of reading and writing: an addition in place.
-    Update,
-    /// Token log-probs and what the backward needs.
-    Tokens(Dispatch),
-    /// Also entropy, argmax, mean logit and log Σp².
-    Details(Dispatch),
-    /// Gradients in place.
-    Grads(Dispatch),
-    /// Token log-probs on rayon's threads.
-    #[cfg(feature = "rayon")]
-    ThreadedTokens(Dispatch),
-    /// Gradients in place on rayon's threads.
-    #[cfg(feature = "rayon")]
-    ThreadedGrads(Dispatch),
-}
-
-impl Work {
-    /// Whether logits are overwritten by something else.
-    const fn destroys(self) -> bool {
-        match self {
-            Self::Read | Self::Update | Self::Tokens(_) | Self::Details(_) => false,
-            Self::Grads(_) => true,
-            #[cfg(feature = "rayon")]
-            Self::ThreadedTokens(_) => false,
-            #[cfg(feature = "rayon")]
-            Self::ThreadedGrads(_) => true,
-        }
-    }
-}
+use crate::work::Work;
 
 /// An element type, and how exactly its gradients are compared.
 pub trait Storage: Element {
@@ -126,6 +92,8 @@ pub struct Arena<E> {
     log_probs: Vec<f32>,
     details: Vec<RowDetails>,
     next: usize,
+    /// Whether each lap of a gradient follows one of its forward.
+    step: bool,
 }
 
 /// Parts of `rows · vocab` logits, `calls` of them a lap.
@@ -153,7 +121,25 @@ impl<E: Storage> Arena<E> {
         let logits = Lines::new(original.get(0..len).iter().copied(), offset);
         let shape = Shape { rows: 0, vocab: 0, parts: 0, calls: 0 };
         let (targets, norms, log_probs, details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { logits, original, len, shape, targets, norms, log_probs, details, next: 0 }
+        Self {
+            logits,
+            original,
+            len,
+            shape,
+            targets,
+            norms,
+            log_probs,
+            details,
+            next: 0,
+            step: false,
+        }
+    }
+
+    /// From now on each lap of a gradient follows one of its forward, which is not timed: as in a step of
+    /// training, where threads that have just finished the one are awake for the other.
+    #[cfg(feature = "rayon")]
+    pub fn in_steps(&mut self) {
+        self.step = true;
     }
 
     /// Cuts the buffer into parts of `rows` rows of `vocab` logits.
@@ -265,6 +251,11 @@ impl<E: Storage> Arena<E> {
         let Shape { rows, vocab, parts, calls } = self.shape;
         let first = self.next;
         self.next = (first + calls) % parts;
+        if let Some(forward) = work.forward().filter(|_| self.step) {
+            for part in first..first + calls {
+                self.run(forward, part % parts);
+            }
+        }
         let start = Instant::now();
         for part in first..first + calls {
             self.run(work, part % parts);

@@ -14,6 +14,9 @@ pub enum Bar {
     /// At least so many times faster than another figure of the race.
     #[cfg(feature = "rayon")]
     Faster(f64, &'static str),
+    /// None: how many times as fast as another figure of the race.
+    #[cfg(feature = "rayon")]
+    Told(&'static str),
 }
 
 /// The machine that the bars in nanoseconds are for; others are measured by their own limit.
@@ -109,6 +112,8 @@ pub fn print(title: &str, limit_name: &str, f32_read: f64, lines: &[Line], score
                 let times = line.ns / line.base;
                 (format!("{times:.2} <= {most:.1} x {base}"), Some(times <= most))
             }
+            #[cfg(feature = "rayon")]
+            Some(Bar::Told(base)) => (format!("{:.2} x {base}", line.base / line.ns), None),
             #[cfg(feature = "rayon")]
             Some(Bar::Faster(least, base)) => {
                 let times = line.base / line.ns;

@@ -3,7 +3,8 @@
 
 use dpo_kernel::Dispatch;
 
-use crate::arena::{Arena, COEFFICIENT, Inspection, Storage, Work};
+use crate::arena::{Arena, COEFFICIENT, Inspection, Storage};
+use crate::work::Work;
 
 /// Stops the bench unless every kernel on every level is right about both rows of a ragged vocabulary
 /// and of a small one.

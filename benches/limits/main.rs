@@ -17,9 +17,11 @@
 //! | `grads/TYPE/memory` | gradients in place, the same |
 //! | `tokens/f32/cache` | V = 32,000 in cache, 4 rows; V = 256, 500 rows |
 //! | `grads/f32/cache` | the same in place |
-//! | `threads/f32/cache` | one thread and two, 64 rows of V = 32,000; with `--features rayon` |
+//! | `threads/f32/cache` | one thread and two of a pool, 64 rows of V = 32,000, backward after forward, with `--features rayon` |
 //! | `tokens/f32/sweep-v`, `grads/f32/sweep-v` | V = 1,000 to 262,144, out of cache |
 //! | `tokens/f32/sweep-t`, `grads/f32/sweep-t` | T = 1 to 4,096 rows a call, V = 16,384, out of cache |
+//!
+//! The race of threads also tells what two do where each call comes from outside and wakes the pool.
 //!
 //! `--only` takes parts of these names, separated by commas; `--seconds` is the time of one race;
 //! `--offset` moves the logits so many elements past a cache line. Without `--bench`, which Cargo
@@ -42,6 +44,7 @@ mod race;
 mod races;
 mod svg;
 mod sweep;
+mod work;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -107,7 +110,7 @@ fn main() -> ExitCode {
         }
     };
     #[cfg(feature = "rayon")]
-    if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(2).build_global() {
+    if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(races::THREADS).build_global() {
         eprintln!("limits: {error}");
         return ExitCode::FAILURE;
     }

@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::arena::{Laps, Work};
+use crate::arena::Laps;
+use crate::work::Work;
 
 /// Rounds at the very least.
 const ROUNDS: usize = 5;

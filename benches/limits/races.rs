@@ -3,9 +3,12 @@
 use dpo_kernel::{Arithmetic, Dispatch};
 
 use crate::Options;
-use crate::arena::{Arena, Laps, Storage, Work};
+use crate::arena::{Arena, Laps, Storage};
+#[cfg(feature = "rayon")]
+use crate::bars::Bar;
 use crate::bars::{self, Case, Line, Score};
 use crate::race::race;
+use crate::work::Work;
 
 /// The batch: T rows of V logits, and the rows of one lap.
 pub const T: usize = 512;
@@ -117,6 +120,10 @@ pub fn cache(kernel: &'static str, f32s: &mut Arena<f32>, options: &Options, sco
     bars::print(&format!("{name}, 128,000 logits"), limit_name, found.f32_read, &lines, score);
 }
 
+/// Threads of that race, and of rayon's own pool.
+#[cfg(feature = "rayon")]
+pub const THREADS: usize = 2;
+
 /// Both kernels in cache, T = 64, V = 32,000, on one thread and on two.
 #[cfg(feature = "rayon")]
 pub fn threads(f32s: &mut Arena<f32>, options: &Options, score: &mut Score) {
@@ -133,21 +140,33 @@ pub fn threads(f32s: &mut Arena<f32>, options: &Options, score: &mut Score) {
         (Work::Tokens(dispatch), Work::ThreadedTokens(dispatch)),
         (Work::Grads(dispatch), Work::ThreadedGrads(dispatch)),
     ];
-    let mut race = Race::new(1, Work::Read);
-    for (alone, threaded) in kernels {
-        race.enter(1, alone);
-        race.enter(1, threaded);
-    }
-    let found = race.run(&mut [f32s, &mut batch], options);
+    let entered = || {
+        let mut race = Race::new(1, Work::Read);
+        for (alone, threaded) in kernels {
+            race.enter(1, alone);
+            race.enter(1, threaded);
+        }
+        race
+    };
+    // From a thread outside the pool, which wakes it with each call, ...
+    let outside = entered().run(&mut [f32s, &mut batch], options);
+    // ... and from one of its own, backward after forward.
+    batch.in_steps();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build();
+    let pool = pool.expect("the machine lends two threads");
+    let inside = pool.install(|| entered().run(&mut [f32s, &mut batch], options));
     let mut lines = Vec::new();
     for (alone, threaded) in kernels {
-        lines.push(found.line("one thread", 1, alone, dispatch));
-        let mut line = found.line("two threads", 1, threaded, dispatch);
-        (line.bar, line.base) = (Some(bars::THREADS), found.of(1, alone));
+        lines.push(inside.line("one thread", 1, alone, dispatch));
+        let mut line = inside.line("two threads", 1, threaded, dispatch);
+        (line.bar, line.base) = (Some(bars::THREADS), inside.of(1, alone));
+        lines.push(line);
+        let mut line = outside.line("from outside", 1, threaded, dispatch);
+        (line.bar, line.base) = (Some(Bar::Told("one thread")), outside.of(1, alone));
         lines.push(line);
     }
     let title = format!("{NAME}, T = {rows}, V = {vocab}");
-    bars::print(&title, "read", found.f32_read, &lines, score);
+    bars::print(&title, "read", inside.f32_read, &lines, score);
 }
 
 /// Who runs. The first two are the limits: reading f32 out of cache, and the kernel's own.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use dpo_kernel::Dispatch;
 
-use crate::arena::{Arena, Laps, Work};
+use crate::arena::{Arena, Laps};
 use crate::race::race;
+use crate::work::Work;
 
 /// Vocabularies of small and large models, and round ones.
 pub const VOCABS: [usize; 11] =
