@@ -55,7 +55,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     /// whose last value every load would wait for.
     #[inline(always)]
     fn load_f16(self, x: &[f16; LANES]) -> f32x16 {
-        let extended = u32x16::new(x.map(|x| i32::from(x.to_bits().cast_signed()).cast_unsigned()));
+        let mut extended = [0; LANES];
+        for (to, x) in extended.iter_mut().zip(x) {
+            *to = i32::from(x.to_bits().cast_signed()).cast_unsigned();
+        }
+        let extended = u32x16::new(extended);
         let sign = extended & u32x16::splat(0x8000_0000);
         let scaled = f32x16::from_bits((extended << 13_u32) & u32x16::splat(0x0fff_e000));
         let scaled = scaled * f32x16::splat(f32::from_bits(0x7780_0000));
@@ -77,7 +81,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn store_f16(self, a: f32x16, out: &mut [f16; LANES]) {
         // 2^16 and more become what comes after f16's largest: infinity.
-        let size = a.abs().fast_min(f32x16::splat(65_536.0));
+        let size = self.abs(a).fast_min(f32x16::splat(65_536.0));
         // 2^E, and 2^-14 for all subnormals. The adder rounds the size to r, f16's eleven bits with the leading one:
         //   sum = 2^(E+13) + (15·1024 + r)·2^(E-10)
         // f16's bits are r + (E + 14)·1024. Those of 2^E, shifted, are (E + 127)·1024, and 15 + 127 ≡ 14 modulo 32.
@@ -129,7 +133,8 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn abs(self, a: f32x16) -> f32x16 {
-        a.abs()
+        // `abs` of `wide` is not always inlined.
+        f32x16::from_bits(a.to_bits() & u32x16::splat(0x7fff_ffff))
     }
 
     #[inline(always)]
