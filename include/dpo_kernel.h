@@ -131,13 +131,13 @@ dpo_status dpo_preference_loss(const dpo_objective *objective, const dpo_pairs *
                                *losses, double *d_log_probs, dpo_summary *summary, dpo_error
                                *error);
 
-/* The same for answers that are desirable or undesirable by themselves, M, under a loss of sides:
+/* The same for answers that are desirable or undesirable by themselves, M, under a unpaired loss:
  * kto, apo_zero, bco_pair, nca_pair, sppo_hard (others: UNKNOWN_VALUE). The summary is not
- * written on NON_FINITE_LABELLED. Codes: those of dpo_preference_loss, LABELLED_OUT_OF_RANGE;
- * NON_FINITE_LABELLED. */
-dpo_status dpo_unpaired_loss(const dpo_loss *loss, const dpo_answers *answers, const
-                             dpo_sequence_log_prob *policy, size_t sequences, dpo_labelled_loss
-                             *losses, double *d_log_probs, dpo_labelled_summary *summary,
+ * written on NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE;
+ * NON_FINITE_ANSWERS. */
+dpo_status dpo_unpaired_loss(const dpo_loss *loss, const dpo_unpaired_batch *answers, const
+                             dpo_sequence_log_prob *policy, size_t sequences, dpo_answer_loss
+                             *losses, double *d_log_probs, dpo_unpaired_summary *summary,
                              dpo_error *error);
 
 /* The NLL of the chosen answers: its gradient with respect to each token's log-prob, by sequence,

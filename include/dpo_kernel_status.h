@@ -43,12 +43,12 @@ enum {
     DPO_ERROR_REFERENCE_MISSING = 18,
     DPO_ERROR_INPUT_UNUSED = 19,               /* subject: buffer */
     DPO_ERROR_UNKNOWN_LOSS = 20,
-    DPO_ERROR_LABELLED_OUT_OF_RANGE = 21,      /* answer, sequence, sequences */
+    DPO_ERROR_ANSWER_OUT_OF_RANGE = 21,      /* answer, sequence, sequences */
     DPO_ERROR_TOKEN_WEIGHTS_DIFFER = 22,       /* pair, sequence */
     DPO_ERROR_INVALID_VALUE = 23,              /* subject: buffer; index; value */
     DPO_ERROR_NON_FINITE_ROWS = 24,            /* first, count; all others are written */
     DPO_ERROR_NON_FINITE_PAIRS = 25,           /* first, count; all others are written */
-    DPO_ERROR_NON_FINITE_LABELLED = 26,        /* first, count; all others are written */
+    DPO_ERROR_NON_FINITE_ANSWERS = 26,        /* first, count; all others are written */
     DPO_ERROR_TRANSFORM_OF_GRADIENTS = 27,
     DPO_ERROR_MERGE_OF_DIFFERENT_ROWS = 28,
     DPO_ERROR_LEVEL_UNAVAILABLE = 29,          /* subject: level */
@@ -87,8 +87,8 @@ enum {
     DPO_BUFFER_PAIR_LOSS_KINDS = 13,
     DPO_BUFFER_PAIR_ORDER = 14,
     DPO_BUFFER_MIXTURE_TERMS = 15,
-    DPO_BUFFER_LABELLED_LOSSES = 16,
-    DPO_BUFFER_LABELLED_WEIGHTS = 17,
+    DPO_BUFFER_ANSWER_LOSSES = 16,
+    DPO_BUFFER_ANSWER_WEIGHTS = 17,
     DPO_BUFFER_NLL_GRADS = 18,
     DPO_BUFFER_SPANS = 19,
     DPO_BUFFER_ANSWERS = 20,
@@ -101,7 +101,7 @@ enum {
     DPO_BUFFER_GAP_AVERAGES = 27,
     DPO_BUFFER_ARGUMENT = 101,
     DPO_BUFFER_PAIRS = 102,
-    DPO_BUFFER_LABELLED = 103,
+    DPO_BUFFER_UNPAIRED_ANSWERS = 103,
     DPO_BUFFER_OFFSETS = 104,
     DPO_BUFFER_TILE = 105,
     DPO_BUFFER_LOSSES = 106,

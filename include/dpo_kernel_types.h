@@ -324,34 +324,34 @@ typedef struct dpo_summary {
 enum { DPO_DESIRABLE = 0, DPO_UNDESIRABLE = 1 };
 
 /* An answer without a partner. */
-typedef struct dpo_labelled {
+typedef struct dpo_answer {
     size_t sequence;
     int32_t label; /* DPO_DESIRABLE or DPO_UNDESIRABLE */
-} dpo_labelled;
+} dpo_answer;
 
 /* A batch of them. */
-typedef struct dpo_answers {
-    const dpo_labelled *answers; /* M */
+typedef struct dpo_unpaired_batch {
+    const dpo_answer *answers; /* M */
     size_t count;                /* M */
     dpo_reference reference;
     const float *weights; /* M, finite and >= 0, or NULL: 1 each */
     double divisor;       /* > 0, divides gradients alone */
-} dpo_answers;
+} dpo_unpaired_batch;
 
-typedef struct dpo_labelled_loss {
+typedef struct dpo_answer_loss {
     double loss;
     double reward;
     double d_log_prob;
-} dpo_labelled_loss;
+} dpo_answer_loss;
 
-typedef struct dpo_labelled_summary {
+typedef struct dpo_unpaired_summary {
     uint64_t desirable;
     uint64_t undesirable;
     double desirable_loss_sum;
     double undesirable_loss_sum;
     double desirable_reward_sum;
     double undesirable_reward_sum;
-} dpo_labelled_summary;
+} dpo_unpaired_summary;
 
 /* What one unit of an NLL term is: a token, or a whole answer. */
 enum { DPO_NLL_PER_TOKEN = 0, DPO_NLL_PER_SEQUENCE = 1 };

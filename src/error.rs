@@ -38,8 +38,8 @@ impl NonFinite {
         self.result(|first, count| Error::NonFinitePairs { first, count })
     }
 
-    pub(crate) fn labelled(self) -> Result<(), Error> {
-        self.result(|first, count| Error::NonFiniteLabelled { first, count })
+    pub(crate) fn answers(self) -> Result<(), Error> {
+        self.result(|first, count| Error::NonFiniteAnswers { first, count })
     }
 
     fn result(self, error: fn(usize, usize) -> Error) -> Result<(), Error> {
@@ -75,16 +75,16 @@ pub enum Buffer {
     PairWeights,
     /// The per-pair margin offsets, one a pair.
     PairOffsets,
-    /// The losses of a [`PerPair`](crate::PerPair), one a pair.
+    /// The losses of a [`PerPair`](crate::loss::PerPair), one a pair.
     PairLossKinds,
     /// The order that a loss of the whole batch sorts in, two indices a pair.
     PairOrder,
     /// The terms of a mixture of losses, at least one.
     MixtureTerms,
-    /// The losses of labelled answers, one each.
-    LabelledLosses,
-    /// The weights of labelled answers, one each.
-    LabelledWeights,
+    /// The losses of unpaired answers, one each.
+    AnswerLosses,
+    /// The weights of unpaired answers, one each.
+    AnswerWeights,
     /// The gradients of an NLL term with respect to the sequence log-probs, one a span.
     NllGrads,
     /// The spans, one a sequence.
@@ -127,8 +127,8 @@ impl Buffer {
             Self::PairLossKinds => "losses of the pairs",
             Self::PairOrder => "order of the pairs",
             Self::MixtureTerms => "terms of the mixture",
-            Self::LabelledLosses => "losses of labelled answers",
-            Self::LabelledWeights => "weights of labelled answers",
+            Self::AnswerLosses => "losses of unpaired answers",
+            Self::AnswerWeights => "weights of unpaired answers",
             Self::NllGrads => "NLL gradients",
             Self::Spans => "spans",
             Self::Answers => "answers",
@@ -276,9 +276,9 @@ pub enum Error {
     },
     /// A name that no loss has.
     UnknownLoss,
-    /// A labelled answer that names a sequence that does not exist.
-    LabelledOutOfRange {
-        /// Which labelled answer.
+    /// A unpaired answer that names a sequence that does not exist.
+    AnswerOutOfRange {
+        /// Which unpaired answer.
         answer: usize,
         /// The sequence it names.
         sequence: usize,
@@ -318,9 +318,9 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// Labelled answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
+    /// UnpairedAnswer answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
     /// complete.
-    NonFiniteLabelled {
+    NonFiniteAnswers {
         /// The first such answer.
         first: usize,
         /// How many there are.
@@ -405,8 +405,8 @@ impl fmt::Display for Error {
                 write!(f, "{} are given, but the loss would not read them", buffer.name())
             }
             Self::UnknownLoss => f.write_str("no loss has this name"),
-            Self::LabelledOutOfRange { answer, sequence, sequences } => {
-                write!(f, "labelled answer {answer} names sequence {sequence} of {sequences}")
+            Self::AnswerOutOfRange { answer, sequence, sequences } => {
+                write!(f, "unpaired answer {answer} names sequence {sequence} of {sequences}")
             }
             Self::TokenWeightsDiffer { pair, sequence } => {
                 write!(f, "pair {pair} wants other token weights for sequence {sequence}")
@@ -423,8 +423,8 @@ impl fmt::Display for Error {
             Self::NonFinitePairs { first, count } => {
                 write!(f, "pair {first} has no finite loss; pairs of that kind: {count}")
             }
-            Self::NonFiniteLabelled { first, count } => {
-                write!(f, "labelled answer {first} has no finite loss; of that kind: {count}")
+            Self::NonFiniteAnswers { first, count } => {
+                write!(f, "unpaired answer {first} has no finite loss; of that kind: {count}")
             }
             Self::TransformOfGradients => {
                 f.write_str("the gradients' view carries a transform, which belongs to the logits")

@@ -22,7 +22,7 @@
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
 //! | 4 | … or any [`MarginLoss`] | L = ℓ(z), z = β(difference of scores) − γ − offset |
-//! | 4 | … or any [`SideLoss`]; [`unpaired_loss`] | L = ℓ₁(a) + ℓ₂(b) |
+//! | 4 | … or any [`UnpairedLoss`]; [`unpaired_loss`] | L = ℓ₁(a) + ℓ₂(b) |
 //! | 4 | … or [`Aot`], [`Orpo`], [`Mixture`], [`PerPair`], … | `docs/losses.md` has them all |
 //! | 4 | [`nll_loss`] | L = −w/N Σ log p of chosen answers |
 //! | 4 | [`Loss`], [`LossName`], [`LossOptions`] | any of them, chosen at run time |
@@ -113,7 +113,9 @@ mod element;
 pub mod error;
 mod gradient;
 mod logits;
+pub mod loss;
 pub mod math;
+mod pair;
 #[cfg(feature = "rayon")]
 pub mod parallel;
 mod preference;
@@ -124,8 +126,9 @@ mod span;
 mod step;
 pub mod theory;
 mod token;
-mod training;
+pub mod training;
 mod transform;
+pub mod unpaired;
 #[cfg(feature = "verify")]
 pub mod verify;
 
@@ -134,29 +137,15 @@ pub use error::Error;
 pub use gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place};
 pub use half::{bf16, f16};
 pub use logits::{Logits, LogitsMut};
-pub use preference::{
-    AlphaDivergence, AlphaPo, AnyDivergence, Aot, AotOver, ApoDown, ApoZero, BackwardGapCurve,
-    BatchLoss, Bco, BlendCurve, CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, Dpo,
-    DpopInside, DpopOutside, Exo, ForwardGapCurve, ForwardKl, Hinge, HingeCurve, Inputs, Ipo,
-    IpoSum, JensenShannon, Kto, Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut,
-    LabelledSummary, LogProb, LogRatio, LogisticCurve, Loss, LossName, LossOptions, MarginLoss,
-    MeanLogProb, MeanLogRatio, Mixture, MixtureTerm, Nca, Nll, NllPer, NllSummary, Objective, Orpo,
-    Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PerPair, PowerLogProb, PreferenceLoss,
-    Reference, ReverseKl, Robust, RobustCurve, RpoBackward, RpoForward, RpoSquare, Score, SideLoss,
-    SigmoidNorm, SimPo, Slic, SppoHard, SquareCurve, SquareGapCurve, Summary, Tangent, WpoBound,
-    ld_token_weights, length_offset, nll_loss, odpo_offset, preference_loss, unpaired_loss,
-    wpo_pair_weights,
-};
+pub use loss::Dpo;
+pub use pair::{Pair, PairBatch, PairLoss, Reference};
+pub use preference::{PairOut, Summary, preference_loss};
 pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::{Arithmetic, Dispatch, Level};
 pub use span::{IGNORE_INDEX, Span, Targets, spans_of_batch, spans_of_offsets};
 pub use step::{NllStep, StepBatch, StepScratch, preference_step};
 pub use token::{TokenOut, token_log_probs};
-pub use training::{
-    DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, Selection, best_worst_pairs,
-    identical_pairs, pair_gaps, update_reference,
-};
 pub use transform::Transform;
 
 /// The README's example, as a test.

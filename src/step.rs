@@ -1,10 +1,9 @@
 //! The whole step in one call, for the common case: it only composes the stages.
 
 use crate::error::{Buffer, check_length};
-use crate::preference::{
-    BatchLoss, Nll, NllSummary, PairBatch, PairLoss, PairOut, Reference, check_loss, check_pairs,
-    nll_loss, preference_loss,
-};
+use crate::loss::{BatchLoss, Nll, NllSummary, nll_loss};
+use crate::pair::{PairBatch, PairLoss, Reference, check_pairs};
+use crate::preference::{PairOut, check_loss, preference_loss};
 use crate::sequence::check_token_weights;
 use crate::span;
 use crate::{
@@ -114,7 +113,7 @@ pub struct NllStep<'a> {
 ///
 /// `loss` is whatever [`preference_loss`] takes: a reference to a loss of pairs, one for each pair, or one
 /// of the whole batch. An NLL term beside it is of the tokens as they are, without `token_weights`. Losses
-/// of unpaired answers take the stages, with [`unpaired_loss`](crate::unpaired_loss) as the third.
+/// of unpaired answers take the stages, with [`unpaired_loss`](crate::unpaired::unpaired_loss) as the third.
 ///
 /// # Errors
 /// Those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
@@ -128,7 +127,7 @@ pub struct NllStep<'a> {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::*;
+/// use dpo_kernel::{loss::*, *};
 /// // Two answers of one token each, vocabulary 3; the reference is the policy: step 0.
 /// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
 /// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);

@@ -12,7 +12,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
-use dpo_kernel::{Dispatch, LossName, SequenceLogProb};
+use dpo_kernel::loss::LossName;
+use dpo_kernel::{Dispatch, SequenceLogProb};
 
 use finetune::args::{self, Options, Request};
 use finetune::jsonl::{self, Pair, Problem};

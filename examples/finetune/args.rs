@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use dpo_kernel::LossName;
+use dpo_kernel::loss::LossName;
 
 pub const USAGE: &str = "\
 Fine-tunes a small byte-level language model by DPO with a LoRA adapter.

@@ -7,7 +7,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use dpo_kernel::{Dispatch, LossName};
+use dpo_kernel::Dispatch;
+use dpo_kernel::loss::LossName;
 
 use super::args::Options;
 use super::model::Model;

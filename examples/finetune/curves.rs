@@ -1,6 +1,7 @@
 //! What a run leaves to look at: the progress of loss, rewards and accuracy, and the picture of it.
 
-use dpo_kernel::{LossName, Summary};
+use dpo_kernel::Summary;
+use dpo_kernel::loss::LossName;
 
 use super::svg::{Curve, Panel, Stroke, draw};
 use super::train::Score;

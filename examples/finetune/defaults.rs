@@ -5,7 +5,7 @@
 //! models with long answers asks for hundreds of nats. Losses of means have a β that is as many times
 //! larger as an answer has bytes, about. Everything else is as published.
 
-use dpo_kernel::{LossName, LossOptions};
+use dpo_kernel::loss::{LossName, LossOptions};
 
 /// What a loss starts from.
 #[derive(Clone, Copy, Debug, Default)]

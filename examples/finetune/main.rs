@@ -58,7 +58,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use dpo_kernel::{Dispatch, LossName};
+use dpo_kernel::Dispatch;
+use dpo_kernel::loss::LossName;
 
 use args::{Options, Request, USAGE};
 use curves::Curves;

@@ -8,11 +8,15 @@
 //! of tokens     nll_loss                              sft; and beside CPO, ORPO, SLiC
 //! ```
 
+use dpo_kernel::loss::{
+    Loss, LossName, LossOptions, Nll, NllPer, Objective as Built, PreferenceLoss, nll_loss,
+};
+use dpo_kernel::training::{LengthSums, LogRatioSums};
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
+};
 use dpo_kernel::{
-    Dpo, Error, Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut, LengthSums,
-    LogRatioSums, Loss, LossName, LossOptions, Nll, NllPer, Objective as Built, PairBatch,
-    PairLoss, PairOut, PreferenceLoss, Reference, SequenceLogProb, Summary, nll_loss,
-    preference_loss, unpaired_loss,
+    Dpo, Error, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
 };
 
 use super::batch::pairs;
@@ -150,20 +154,20 @@ impl Objective {
 
 /// The mean loss of answers that are good or bad on their own.
 fn of_answers(
-    kto: &dpo_kernel::Kto,
+    kto: &dpo_kernel::loss::Kto,
     policy: &[SequenceLogProb],
     reference: Reference<'_>,
     d_log_probs: &mut [f64],
 ) -> Result<f64, Error> {
     let labels = [Label::Desirable, Label::Undesirable].into_iter().cycle();
-    let answers: Vec<Labelled> = (0..policy.len())
+    let answers: Vec<UnpairedAnswer> = (0..policy.len())
         .zip(labels)
-        .map(|(sequence, label)| Labelled { sequence, label })
+        .map(|(sequence, label)| UnpairedAnswer { sequence, label })
         .collect();
     let divisor = answers.len().max(1) as f64;
-    let batch = LabelledBatch::new(&answers, policy, reference, divisor);
-    let mut losses = vec![LabelledLoss::default(); answers.len()];
-    let out = LabelledOut { losses: &mut losses, d_log_probs };
+    let batch = UnpairedBatch::new(&answers, policy, reference, divisor);
+    let mut losses = vec![AnswerLoss::default(); answers.len()];
+    let out = UnpairedOut { losses: &mut losses, d_log_probs };
     Ok(unpaired_loss(kto, &batch, out)?.mean_loss())
 }
 

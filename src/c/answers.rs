@@ -1,4 +1,4 @@
-//! Stage 4 without pairs: labelled answers, and the likelihood of the chosen ones.
+//! Stage 4 without pairs: unpaired answers, and the likelihood of the chosen ones.
 
 use super::loss::{dpo_pair, dpo_reference};
 use super::memory::{Claim, argument, plain};
@@ -7,16 +7,16 @@ use super::objective::pairs_loss;
 use super::options::dpo_loss;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
 use super::token::dpo_sequence_log_prob;
-use crate::{
-    Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut, LabelledSummary, Nll, NllPer,
-    NllSummary, nll_loss, unpaired_loss,
+use crate::loss::{Nll, NllPer, NllSummary, nll_loss};
+use crate::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
 };
 
-/// [`LabelledLoss`]
-pub type dpo_labelled_loss = LabelledLoss;
+/// [`AnswerLoss`]
+pub type dpo_answer_loss = AnswerLoss;
 
-/// [`LabelledSummary`]
-pub type dpo_labelled_summary = LabelledSummary;
+/// [`UnpairedSummary`]
+pub type dpo_unpaired_summary = UnpairedSummary;
 
 /// [`NllSummary`]
 pub type dpo_nll_summary = NllSummary;
@@ -32,22 +32,22 @@ codes! {
     DPO_NLL_PER_SEQUENCE = 1;
 }
 
-/// [`Labelled`], before its label was looked at.
+/// [`UnpairedAnswer`], before its label was looked at.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct dpo_labelled {
+pub struct dpo_answer {
     /// Index of the sequence.
     pub sequence: usize,
     /// [`DPO_DESIRABLE`] or [`DPO_UNDESIRABLE`].
     pub label: i32,
 }
 
-/// [`LabelledBatch`] without the policy.
+/// [`UnpairedBatch`] without the policy.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct dpo_answers {
+pub struct dpo_unpaired_batch {
     /// The answers.
-    pub answers: *const dpo_labelled,
+    pub answers: *const dpo_answer,
     /// M
     pub count: usize,
     /// Log-probs under the reference.
@@ -70,25 +70,25 @@ pub struct dpo_nll {
     pub per: i32,
 }
 
-plain!(dpo_labelled, dpo_answers, dpo_nll);
+plain!(dpo_answer, dpo_unpaired_batch, dpo_nll);
 
 // Labels are looked at before answers are taken for the crate's own.
 const _: () = assert!(
-    size_of::<dpo_labelled>() == size_of::<Labelled>()
-        && align_of::<dpo_labelled>() == align_of::<Labelled>()
-        && core::mem::offset_of!(Labelled, label) == core::mem::offset_of!(dpo_labelled, label)
+    size_of::<dpo_answer>() == size_of::<UnpairedAnswer>()
+        && align_of::<dpo_answer>() == align_of::<UnpairedAnswer>()
+        && core::mem::offset_of!(UnpairedAnswer, label) == core::mem::offset_of!(dpo_answer, label)
         && Label::Desirable as i32 == DPO_DESIRABLE
         && Label::Undesirable as i32 == DPO_UNDESIRABLE,
     "the two layouts differ"
 );
 
 /// The answers, if every label is one.
-fn labelled(answers: &[dpo_labelled]) -> Result<&[Labelled], Fault> {
-    let is_none = |answer: &&dpo_labelled| !matches!(answer.label, DPO_DESIRABLE | DPO_UNDESIRABLE);
+fn with_labels(answers: &[dpo_answer]) -> Result<&[UnpairedAnswer], Fault> {
+    let is_none = |answer: &&dpo_answer| !matches!(answer.label, DPO_DESIRABLE | DPO_UNDESIRABLE);
     if let Some(wrong) = answers.iter().find(is_none) {
         return Err(Fault::unknown(DPO_BUFFER_LABEL, wrong.label));
     }
-    let data = answers.as_ptr().cast::<Labelled>();
+    let data = answers.as_ptr().cast::<UnpairedAnswer>();
     // SAFETY: both are `repr(C)` of an index and 32 bits (asserted above), and every label was found
     // to be one that `Label` has.
     Ok(unsafe { core::slice::from_raw_parts(data, answers.len()) })
@@ -112,12 +112,12 @@ impl dpo_nll {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dpo_unpaired_loss(
     loss: *const dpo_loss,
-    answers: *const dpo_answers,
+    answers: *const dpo_unpaired_batch,
     policy: *const dpo_sequence_log_prob,
     sequences: usize,
-    losses: *mut dpo_labelled_loss,
+    losses: *mut dpo_answer_loss,
     d_log_probs: *mut f64,
-    summary: *mut dpo_labelled_summary,
+    summary: *mut dpo_unpaired_summary,
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
@@ -125,25 +125,25 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
         let (loss, answers) = unsafe { (argument(loss)?, argument(answers)?) };
         let built = pairs_loss(&loss)?;
         let unknown = Fault::unknown(DPO_BUFFER_NAME, loss.name);
-        let loss = built.as_side().ok_or(unknown)?;
+        let loss = built.as_unpaired().ok_or(unknown)?;
         let (count, divisor) = (answers.count, answers.divisor);
         let mut claim = Claim::new();
-        let losses = claim.output(losses, count, DPO_BUFFER_LABELLED_LOSSES)?;
+        let losses = claim.output(losses, count, DPO_BUFFER_ANSWER_LOSSES)?;
         let d_log_probs = claim.output(d_log_probs, sequences, DPO_BUFFER_SEQUENCE_GRADS)?;
         let summary = claim.output(summary, 1, DPO_BUFFER_OUT)?;
         let policy = claim.input(policy, sequences, DPO_BUFFER_SEQUENCES)?;
         let reference = answers.reference.claim(&mut claim, sequences)?;
-        let weights = claim.optional_input(answers.weights, count, DPO_BUFFER_LABELLED_WEIGHTS)?;
-        let answers = claim.input(answers.answers, count, DPO_BUFFER_LABELLED)?;
+        let weights = claim.optional_input(answers.weights, count, DPO_BUFFER_ANSWER_WEIGHTS)?;
+        let answers = claim.input(answers.answers, count, DPO_BUFFER_UNPAIRED_ANSWERS)?;
         let memory = claim.settle()?;
         // SAFETY: the caller's word for every buffer of the call.
         let (batch, out, summary) = unsafe {
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
             let (policy, reference) = (memory.slice(policy), reference.get(&memory));
-            let answers = labelled(memory.slice(answers))?;
-            let mut batch = LabelledBatch::new(answers, policy, reference, divisor);
+            let answers = with_labels(memory.slice(answers))?;
+            let mut batch = UnpairedBatch::new(answers, policy, reference, divisor);
             batch.weights = memory.optional(weights);
-            (batch, LabelledOut { losses, d_log_probs }, memory.slice_mut(summary))
+            (batch, UnpairedOut { losses, d_log_probs }, memory.slice_mut(summary))
         };
         summary.fill(unpaired_loss(loss, &batch, out)?);
         Ok(())

@@ -6,9 +6,9 @@ use super::objective::{dpo_objective, pairs_loss};
 use super::options::dpo_loss;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
 use super::token::dpo_sequence_log_prob;
+use crate::loss::{PairLogProbs, PreferenceLoss};
 use crate::{
-    Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, SequenceLogProb,
-    Summary, preference_loss,
+    Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
 };
 
 /// [`Pair`]

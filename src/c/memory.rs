@@ -12,10 +12,9 @@ use super::names::DPO_BUFFER_ARGUMENT;
 use super::status::{
     DPO_ERROR_MISALIGNED, DPO_ERROR_NULL, DPO_ERROR_OVERLAP, DPO_ERROR_TOO_LONG, Fault,
 };
-use crate::{
-    LabelledLoss, LabelledSummary, NllSummary, Pair, PairLoss, RowDetails, RowNorm,
-    SequenceLogProb, Span, Summary, bf16, f16,
-};
+use crate::loss::NllSummary;
+use crate::unpaired::{AnswerLoss, UnpairedSummary};
+use crate::{Pair, PairLoss, RowDetails, RowNorm, SequenceLogProb, Span, Summary, bf16, f16};
 
 /// Types whose every bit pattern is a value, so that any initialised memory holds some.
 ///
@@ -44,10 +43,10 @@ plain!(
     RowDetails,
     SequenceLogProb,
     PairLoss,
-    LabelledLoss,
+    AnswerLoss,
     Summary,
     NllSummary,
-    LabelledSummary,
+    UnpairedSummary,
 );
 pub(super) use plain;
 

@@ -44,14 +44,14 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_REFERENCE_MISSING => c"the loss needs reference log-probs",
         DPO_ERROR_INPUT_UNUSED => c"an input is given that the loss would not read",
         DPO_ERROR_UNKNOWN_LOSS => c"no loss has this name",
-        DPO_ERROR_LABELLED_OUT_OF_RANGE => c"an answer names a sequence that does not exist",
+        DPO_ERROR_ANSWER_OUT_OF_RANGE => c"an answer names a sequence that does not exist",
         DPO_ERROR_TOKEN_WEIGHTS_DIFFER => {
             c"a sequence stands in two pairs that want different token weights"
         }
         DPO_ERROR_INVALID_VALUE => c"an element of a buffer lies outside its domain",
         DPO_ERROR_NON_FINITE_ROWS => c"rows hold NaN, +inf, or nothing but -inf",
         DPO_ERROR_NON_FINITE_PAIRS => c"pairs have no finite loss",
-        DPO_ERROR_NON_FINITE_LABELLED => c"labelled answers have no finite loss",
+        DPO_ERROR_NON_FINITE_ANSWERS => c"unpaired answers have no finite loss",
         DPO_ERROR_TRANSFORM_OF_GRADIENTS => {
             c"the gradients carry a transform, which belongs to the logits"
         }

@@ -42,9 +42,9 @@ mod view;
 mod weights;
 
 pub use answers::{
-    DPO_DESIRABLE, DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN, DPO_UNDESIRABLE, dpo_answers,
-    dpo_labelled, dpo_labelled_loss, dpo_labelled_summary, dpo_nll, dpo_nll_loss, dpo_nll_summary,
-    dpo_unpaired_loss,
+    DPO_DESIRABLE, DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN, DPO_UNDESIRABLE, dpo_answer,
+    dpo_answer_loss, dpo_nll, dpo_nll_loss, dpo_nll_summary, dpo_unpaired_batch, dpo_unpaired_loss,
+    dpo_unpaired_summary,
 };
 pub use gradient::{
     dpo_grads, dpo_logit_grads, dpo_logit_grads_in_place, dpo_tile, dpo_tile_grads_in_place,

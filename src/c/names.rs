@@ -39,10 +39,10 @@ codes! {
     DPO_BUFFER_PAIR_ORDER = 14;
     /// [`Buffer::MixtureTerms`]
     DPO_BUFFER_MIXTURE_TERMS = 15;
-    /// [`Buffer::LabelledLosses`]
-    DPO_BUFFER_LABELLED_LOSSES = 16;
-    /// [`Buffer::LabelledWeights`]
-    DPO_BUFFER_LABELLED_WEIGHTS = 17;
+    /// [`Buffer::AnswerLosses`]
+    DPO_BUFFER_ANSWER_LOSSES = 16;
+    /// [`Buffer::AnswerWeights`]
+    DPO_BUFFER_ANSWER_WEIGHTS = 17;
     /// [`Buffer::NllGrads`]
     DPO_BUFFER_NLL_GRADS = 18;
     /// [`Buffer::Spans`]
@@ -67,8 +67,8 @@ codes! {
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
     DPO_BUFFER_PAIRS = 102;
-    /// Of C alone: labelled answers.
-    DPO_BUFFER_LABELLED = 103;
+    /// Of C alone: unpaired answers.
+    DPO_BUFFER_UNPAIRED_ANSWERS = 103;
     /// Of C alone: cumulative offsets.
     DPO_BUFFER_OFFSETS = 104;
     /// Of C alone: tile.
@@ -174,8 +174,8 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::PairLossKinds => DPO_BUFFER_PAIR_LOSS_KINDS,
         Buffer::PairOrder => DPO_BUFFER_PAIR_ORDER,
         Buffer::MixtureTerms => DPO_BUFFER_MIXTURE_TERMS,
-        Buffer::LabelledLosses => DPO_BUFFER_LABELLED_LOSSES,
-        Buffer::LabelledWeights => DPO_BUFFER_LABELLED_WEIGHTS,
+        Buffer::AnswerLosses => DPO_BUFFER_ANSWER_LOSSES,
+        Buffer::AnswerWeights => DPO_BUFFER_ANSWER_WEIGHTS,
         Buffer::NllGrads => DPO_BUFFER_NLL_GRADS,
         Buffer::Spans => DPO_BUFFER_SPANS,
         Buffer::Answers => DPO_BUFFER_ANSWERS,
@@ -245,8 +245,8 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_PAIR_LOSS_KINDS => c"losses of the pairs",
         DPO_BUFFER_PAIR_ORDER => c"order of the pairs",
         DPO_BUFFER_MIXTURE_TERMS => c"terms of the mixture",
-        DPO_BUFFER_LABELLED_LOSSES => c"losses of labelled answers",
-        DPO_BUFFER_LABELLED_WEIGHTS => c"weights of labelled answers",
+        DPO_BUFFER_ANSWER_LOSSES => c"losses of unpaired answers",
+        DPO_BUFFER_ANSWER_WEIGHTS => c"weights of unpaired answers",
         DPO_BUFFER_NLL_GRADS => c"NLL gradients",
         DPO_BUFFER_SPANS => c"spans",
         DPO_BUFFER_ANSWERS => c"answers",
@@ -259,7 +259,7 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_GAP_AVERAGES => c"averages of log-ratio gaps",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
-        DPO_BUFFER_LABELLED => c"labelled answers",
+        DPO_BUFFER_UNPAIRED_ANSWERS => c"unpaired answers",
         DPO_BUFFER_OFFSETS => c"cumulative offsets",
         DPO_BUFFER_TILE => c"tile",
         DPO_BUFFER_LOSSES => c"losses of the objective",

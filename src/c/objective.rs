@@ -5,10 +5,11 @@ use super::names::*;
 use super::options::dpo_loss;
 use super::status::{DPO_ERROR_NULL, DPO_ERROR_TOO_LONG, Fault, codes};
 use crate::error::Buffer;
-use crate::{
-    AotOver, BatchLoss, Error, Inputs, Loss, Mixture, MixtureTerm, Objective, PairBatch,
-    PairLogProbs, PairLoss, PerPair, PreferenceLoss,
+use crate::loss::{
+    AotOver, BatchLoss, Inputs, Loss, Mixture, MixtureTerm, Objective, PairLogProbs, PerPair,
+    PreferenceLoss,
 };
+use crate::{Error, PairBatch, PairLoss};
 
 codes! {
     /// One loss for all pairs.

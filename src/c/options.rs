@@ -6,7 +6,8 @@ use core::ptr;
 use super::memory::{Claim, plain};
 use super::names::*;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
-use crate::{AlphaDivergence, AnyDivergence, Error, LossName, LossOptions, Objective};
+use crate::Error;
+use crate::loss::{AlphaDivergence, AnyDivergence, LossName, LossOptions, Objective};
 
 codes! {
     /// [`LossName::Sigmoid`]

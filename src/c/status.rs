@@ -59,8 +59,8 @@ codes! {
     DPO_ERROR_INPUT_UNUSED = 19;
     /// [`Error::UnknownLoss`]
     DPO_ERROR_UNKNOWN_LOSS = 20;
-    /// [`Error::LabelledOutOfRange`]
-    DPO_ERROR_LABELLED_OUT_OF_RANGE = 21;
+    /// [`Error::AnswerOutOfRange`]
+    DPO_ERROR_ANSWER_OUT_OF_RANGE = 21;
     /// [`Error::TokenWeightsDiffer`]
     DPO_ERROR_TOKEN_WEIGHTS_DIFFER = 22;
     /// [`Error::InvalidValue`]
@@ -69,8 +69,8 @@ codes! {
     DPO_ERROR_NON_FINITE_ROWS = 24;
     /// [`Error::NonFinitePairs`]
     DPO_ERROR_NON_FINITE_PAIRS = 25;
-    /// [`Error::NonFiniteLabelled`]
-    DPO_ERROR_NON_FINITE_LABELLED = 26;
+    /// [`Error::NonFiniteAnswers`]
+    DPO_ERROR_NON_FINITE_ANSWERS = 26;
     /// [`Error::TransformOfGradients`]
     DPO_ERROR_TRANSFORM_OF_GRADIENTS = 27;
     /// [`Error::MergeOfDifferentRows`]
@@ -220,8 +220,8 @@ impl dpo_error {
                 Self { subject: buffer_code(buffer), ..plain(DPO_ERROR_INPUT_UNUSED, none) }
             }
             Error::UnknownLoss => plain(DPO_ERROR_UNKNOWN_LOSS, none),
-            Error::LabelledOutOfRange { answer, sequence, sequences } => {
-                plain(DPO_ERROR_LABELLED_OUT_OF_RANGE, [answer, sequence, sequences, 0])
+            Error::AnswerOutOfRange { answer, sequence, sequences } => {
+                plain(DPO_ERROR_ANSWER_OUT_OF_RANGE, [answer, sequence, sequences, 0])
             }
             Error::TokenWeightsDiffer { pair, sequence } => {
                 plain(DPO_ERROR_TOKEN_WEIGHTS_DIFFER, [pair, sequence, 0, 0])
@@ -237,8 +237,8 @@ impl dpo_error {
             Error::NonFinitePairs { first, count } => {
                 plain(DPO_ERROR_NON_FINITE_PAIRS, [first, count, 0, 0])
             }
-            Error::NonFiniteLabelled { first, count } => {
-                plain(DPO_ERROR_NON_FINITE_LABELLED, [first, count, 0, 0])
+            Error::NonFiniteAnswers { first, count } => {
+                plain(DPO_ERROR_NON_FINITE_ANSWERS, [first, count, 0, 0])
             }
             Error::TransformOfGradients => plain(DPO_ERROR_TRANSFORM_OF_GRADIENTS, none),
             Error::MergeOfDifferentRows => plain(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, none),

@@ -6,7 +6,7 @@ use super::names::*;
 use super::row::dpo_row_details;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
 use super::view::dpo_sequences;
-use crate::{WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
+use crate::training::{WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
 
 codes! {
     /// [`WpoBound::AtMostOne`]

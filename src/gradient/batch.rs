@@ -22,7 +22,7 @@ pub struct GradBatch<'a> {
     /// Token weights as in [`sequence_log_probs`](crate::sequence_log_probs), R; 1 without.
     pub token_weights: Option<&'a [f32]>,
     /// `∂L/∂log p` of every token of a sequence, N, apart from the token weights: that of an NLL term
-    /// ([`nll_loss`](crate::nll_loss)); 0 without.
+    /// ([`nll_loss`](crate::loss::nll_loss)); 0 without.
     pub d_nll: Option<&'a [f64]>,
 }
 

@@ -1,6 +1,6 @@
 //! What is worth watching of a batch, as sums with counts, so that batches add up.
 
-use super::PairLoss;
+use crate::pair::PairLoss;
 use core::ops::AddAssign;
 
 /// The margin from which a pair counts as saturated: its gradient under the sigmoid loss, σ(−10) of β, is
@@ -16,14 +16,14 @@ pub struct Summary {
     /// Pairs whose margin is > 0.
     pub correct: u64,
     /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong. Pairs that stay
-    /// here may be [identical](crate::identical_pairs).
+    /// here may be [identical](crate::training::identical_pairs).
     pub ties: u64,
     /// Pairs whose chosen answer is less likely under the policy than under the reference: its implicit
     /// reward is < 0. A growing share beside a falling loss is *likelihood displacement*: the policy
     /// learns to prefer by making both answers unlikely. Of losses without a reference it says nothing.
     ///
     /// Razin et al. 2024, arXiv 2410.08847; Pal et al. 2024, arXiv 2402.13228 (its remedy,
-    /// [`DpopInside`](crate::DpopInside)).
+    /// [`DpopInside`](crate::loss::DpopInside)).
     pub displaced: u64,
     /// Pairs whose margin is ≥ 10: learned. Under the sigmoid loss their gradient is less than a
     /// ten-thousandth of what it was at step 0, and a batch of them moves nothing: β is too large, or the

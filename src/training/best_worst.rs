@@ -47,7 +47,8 @@ pub struct Selection {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Pair, Selection, best_worst_pairs};
+/// use dpo_kernel::Pair;
+/// use dpo_kernel::training::{Selection, best_worst_pairs};
 /// let scores = [0.1, 0.9, -0.5, /* next prompt */ 0.3, 0.3];
 /// let mut pairs = [Pair::default(); 2];
 /// let found = best_worst_pairs(&scores, &[0, 3, 5], &mut pairs)?;

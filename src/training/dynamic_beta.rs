@@ -15,7 +15,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
-use crate::preference::check_indices;
+use crate::pair::check_indices;
 use crate::{Error, Pair, Reference, SequenceLogProb};
 
 /// Share of the running averages that a batch leaves in place.
@@ -204,7 +204,7 @@ impl GapAverages {
 }
 
 /// β of a batch of β-DPO, from β0 and the gain a: that of the batch's [`Dpo`](crate::Dpo), or one for
-/// each pair ([`PerPair`](crate::PerPair)).
+/// each pair ([`PerPair`](crate::loss::PerPair)).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DynamicBeta {
     base: f64,
@@ -233,7 +233,7 @@ impl DynamicBeta {
     ///
     /// # Example
     /// ```
-    /// use dpo_kernel::{DynamicBeta, GapAverages};
+    /// use dpo_kernel::training::{DynamicBeta, GapAverages};
     /// let averages = GapAverages { mean: 2.0, deviation: 1.0 };
     /// let beta = DynamicBeta::new(0.1, 0.5)?;
     /// assert_eq!(beta.beta(&averages, 2.0), 0.1);

@@ -1,7 +1,7 @@
 //! Pairs that prefer nothing: chosen and rejected are the same tokens.
 
 use crate::error::{Buffer, check_length};
-use crate::preference::check_indices;
+use crate::pair::check_indices;
 use crate::span;
 use crate::{Error, Pair, Span, Targets};
 
@@ -23,7 +23,8 @@ use crate::{Error, Pair, Span, Targets};
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{IGNORE_INDEX, Pair, Span, Targets, identical_pairs};
+/// use dpo_kernel::{IGNORE_INDEX, Pair, Span, Targets};
+/// use dpo_kernel::training::identical_pairs;
 /// // Three answers: 7 8, then 7 8 again with a hole in between, then 7 9.
 /// let targets = [7, 8, 7, IGNORE_INDEX, 8, 7, 9];
 /// let spans = [Span::new(0, 2), Span::new(2, 5), Span::new(5, 7)];

@@ -3,7 +3,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, check_length};
-use crate::preference::check_indices;
+use crate::pair::check_indices;
 use crate::{Error, Pair, PairLoss, SequenceLogProb};
 
 /// Sums over pairs of the lead in length d = n(`y_w`) − n(`y_l`), in scored tokens, and of the reward
@@ -11,10 +11,10 @@ use crate::{Error, Pair, PairLoss, SequenceLogProb};
 ///
 /// Sums of log-probs grow with length, and chosen answers tend to be longer: a policy that has learned
 /// "longer is better" shows a correlation that climbs while the loss falls. A strongly negative one says
-/// the opposite: losses of means ([`SigmoidNorm`](crate::SigmoidNorm), [`Ipo`](crate::Ipo),
-/// [`SimPo`](crate::SimPo)) reward brevity where short answers are the surer ones. What helps against
-/// either: a length penalty ([`length_offset`](crate::length_offset)), and LD-DPO
-/// ([`ld_token_weights`](crate::ld_token_weights)).
+/// the opposite: losses of means ([`SigmoidNorm`](crate::loss::SigmoidNorm), [`Ipo`](crate::loss::Ipo),
+/// [`SimPo`](crate::loss::SimPo)) reward brevity where short answers are the surer ones. What helps against
+/// either: a length penalty ([`length_offset`](crate::training::length_offset)), and LD-DPO
+/// ([`ld_token_weights`](crate::training::ld_token_weights)).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct LengthSums {

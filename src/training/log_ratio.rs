@@ -76,7 +76,7 @@ impl LogRatioSums {
     /// Add up the sums of all micro-batches and machines first: the maximum is of the whole batch's
     /// mean, which the mean of the parts' maxima exceeds.
     ///
-    /// What [`Kto`](crate::Kto) takes; Ethayarajh et al. 2024, arXiv 2402.01306.
+    /// What [`Kto`](crate::loss::Kto) takes; Ethayarajh et al. 2024, arXiv 2402.01306.
     #[must_use]
     pub fn kto_k(&self) -> f64 {
         if self.log_ratio_sum <= 0.0 { 0.0 } else { self.mean() }
@@ -93,7 +93,7 @@ impl LogRatioSums {
     /// a full one; from 0.29 on δ is 0 there. Its standard deviation, which no loss reads, divides by
     /// count − 1.
     ///
-    /// What [`Bco::with_shift`](crate::Bco::with_shift) takes; Jung et al. 2024, arXiv 2404.04656.
+    /// What [`Bco::with_shift`](crate::loss::Bco::with_shift) takes; Jung et al. 2024, arXiv 2404.04656.
     #[must_use]
     pub fn bco_shift(&self, beta: f64) -> f64 {
         if self.count == 0 { 0.0 } else { beta * self.mean() }

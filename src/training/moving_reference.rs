@@ -39,7 +39,8 @@ use crate::{Dispatch, Element, Error};
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dispatch, update_reference};
+/// use dpo_kernel::Dispatch;
+/// use dpo_kernel::training::update_reference;
 /// let mut reference = [1.0_f32, -2.0];
 /// update_reference(Dispatch::detect(), &[3.0, -2.0], 0.25, &mut reference)?;
 /// assert_eq!(reference, [1.5, -2.0]);

@@ -3,7 +3,7 @@
 //! ```text
 //! a = πc − rc,  b = πr − rr,  u = score of chosen − score of rejected,  z = β u − γ − offset
 //! difference losses   L = ℓ(z),       ∂L/∂πc = β ℓ′(z) s′(c),   ∂L/∂πr = −β ℓ′(z) s′(r)
-//! losses of sides     L = ℓ₁(a) + ℓ₂(b)
+//! unpaired losses     L = ℓ₁(a) + ℓ₂(b)
 //! ```
 //!
 //! The forms are those of the papers (both logarithms of a smoothed loss, the quotient of the robust one,

@@ -291,10 +291,10 @@ static void batches(void) {
     memset(&kto, 0, sizeof kto);
     kto.name = DPO_LOSS_KTO;
     kto.given = DPO_OPTION_REFERENCE_KL;
-    const dpo_labelled labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
-    dpo_answers answers = {labelled, 3, {DPO_REFERENCE_SUMS, REFERENCE, NULL}, NULL, 3.0};
-    dpo_labelled_loss each[3];
-    dpo_labelled_summary sums;
+    const dpo_answer labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
+    dpo_unpaired_batch answers = {labelled, 3, {DPO_REFERENCE_SUMS, REFERENCE, NULL}, NULL, 3.0};
+    dpo_answer_loss each[3];
+    dpo_unpaired_summary sums;
     ok(dpo_unpaired_loss(&kto, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "kto");
     figure("desirable", sums.desirable_loss_sum);
     figure("undesirable", sums.undesirable_loss_sum);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dpo_kernel::*;
+use dpo_kernel::{loss::*, unpaired::*, *};
 
 use crate::programs::{WAYS, compile, root, run};
 
@@ -164,10 +164,10 @@ fn batches(figures: &mut Figures) {
     figures.add("aot", preference_loss(aot, &plain, out).unwrap().loss_sum);
 
     let labels = [Label::Desirable, Label::Undesirable, Label::Undesirable];
-    let answers = [0, 1, 2].map(|sequence| Labelled { sequence, label: labels[sequence] });
-    let answers = LabelledBatch::new(&answers, &policy, reference, 3.0);
-    let mut each = [LabelledLoss::default(); 3];
-    let out = LabelledOut { losses: &mut each, d_log_probs: &mut d };
+    let answers = [0, 1, 2].map(|sequence| UnpairedAnswer { sequence, label: labels[sequence] });
+    let answers = UnpairedBatch::new(&answers, &policy, reference, 3.0);
+    let mut each = [AnswerLoss::default(); 3];
+    let out = UnpairedOut { losses: &mut each, d_log_probs: &mut d };
     let summary = unpaired_loss(&Kto::new(0.1, 0.0).unwrap(), &answers, out).unwrap();
     figures.add("desirable", summary.desirable_loss_sum);
     figures.add("undesirable", summary.undesirable_loss_sum);

@@ -57,10 +57,10 @@ fn rust() -> Vec<Layout> {
         dpo_summary {
             pairs, correct, ties, displaced, saturated, saturated_wrong, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
         }
-        dpo_labelled { sequence, label }
-        dpo_answers { answers, count, reference, weights, divisor }
-        dpo_labelled_loss { loss, reward, d_log_prob }
-        dpo_labelled_summary {
+        dpo_answer { sequence, label }
+        dpo_unpaired_batch { answers, count, reference, weights, divisor }
+        dpo_answer_loss { loss, reward, d_log_prob }
+        dpo_unpaired_summary {
             desirable, undesirable, desirable_loss_sum, undesirable_loss_sum, desirable_reward_sum,
             undesirable_reward_sum,
         }

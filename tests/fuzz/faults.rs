@@ -1,8 +1,9 @@
 //! Wrong results that the checkers of the bodies must reject, each by name.
 
+use dpo_kernel::loss::LossName;
 use dpo_kernel::verify::cases::{BatchCase, LayoutCase, PairCase, RowCase};
 use dpo_kernel::verify::{self, Dpo, IGNORE_INDEX, PairLogProbs, Transform};
-use dpo_kernel::{Dispatch, Error, LossName, PairLoss, SequenceLogProb, f16, math};
+use dpo_kernel::{Dispatch, Error, PairLoss, SequenceLogProb, f16, math};
 
 use crate::bodies::batch::{Found, step};
 use crate::bodies::scalars::{Arguments, CRATE, Functions};

@@ -1,10 +1,8 @@
 //! What must hold whatever the exact values are: relations between results of changed inputs.
 
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::entropy;
-use dpo_kernel::{
-    Dpo, Moments, PairLogProbs, PreferenceLoss, RowStats, Transform, bf16, f16,
-    tile_grads_in_place, verify,
-};
+use dpo_kernel::{Dpo, Moments, RowStats, Transform, bf16, f16, tile_grads_in_place, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,10 +1,11 @@
 //! Special values: masks, broken rows, and what they may not do to their neighbours.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLogProbs, PairLoss,
-    PairOut, PreferenceLoss, Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary,
-    Targets, TokenOut, Transform, logit_grads, preference_loss, token_log_probs,
+    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary, Targets, TokenOut, Transform,
+    logit_grads, preference_loss, token_log_probs,
 };
 
 use crate::common::levels::for_each_dispatch;

@@ -1,6 +1,7 @@
 //! The counts of a summary, each against its definition.
 
-use dpo_kernel::{Dpo, PairLogProbs, PairLoss, PreferenceLoss, Summary};
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::{Dpo, PairLoss, Summary};
 use proptest::prelude::*;
 
 fn pair(margin: f64, reward_chosen: f64) -> PairLoss {

@@ -1,9 +1,10 @@
 //! The loss of the whole batch: golden figures, ties, order, and what it is for one pair.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::loss::{Aot, PairLogProbs, PreferenceLoss};
 use dpo_kernel::{
-    Aot, Dpo, Error, Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference,
-    SequenceLogProb, Summary, preference_loss,
+    Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary,
+    preference_loss,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -2,11 +2,16 @@
 //! pair.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::loss::{
+    Loss, Mixture, MixtureTerm, Nll, NllPer, NllSummary, PairLogProbs, PerPair, PreferenceLoss,
+    nll_loss,
+};
+use dpo_kernel::training::{
+    WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights,
+};
 use dpo_kernel::{
-    Dpo, Error, Loss, Mixture, MixtureTerm, Nll, NllPer, NllSummary, Pair, PairBatch, PairLogProbs,
-    PairLoss, PairOut, PerPair, PreferenceLoss, Reference, RowDetails, SequenceLogProb, Span,
-    Targets, WpoBound, ld_token_weights, length_offset, nll_loss, odpo_offset, preference_loss,
-    sequence_log_probs, wpo_pair_weights,
+    Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span,
+    Targets, preference_loss, sequence_log_probs,
 };
 
 use crate::catalog::{Parameters, loss, names};

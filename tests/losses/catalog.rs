@@ -1,9 +1,10 @@
 //! Every loss of pairs twice: the crate's, by its name and options, and the plain reference.
 
-use dpo_kernel::verify::{self, Curve, Divergence};
-use dpo_kernel::{
-    AlphaDivergence, AnyDivergence, Loss, LossName, LossOptions, Objective, PairLogProbs, PairLoss,
+use dpo_kernel::PairLoss;
+use dpo_kernel::loss::{
+    AlphaDivergence, AnyDivergence, Loss, LossName, LossOptions, Objective, PairLogProbs,
 };
+use dpo_kernel::verify::{self, Curve, Divergence};
 
 /// Values for every parameter that a loss may have.
 #[derive(Clone, Copy, Debug)]

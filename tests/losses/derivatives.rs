@@ -1,7 +1,8 @@
 //! The gradient is the derivative of the value: by dual numbers, and by differences of the value itself.
 
+use dpo_kernel::PairLoss;
+use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::{Divergence, Dual};
-use dpo_kernel::{Loss, LossName, PairLogProbs, PairLoss, PreferenceLoss};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 

@@ -2,8 +2,8 @@
 
 use core::f64::consts::LN_2;
 
+use dpo_kernel::loss::{LossName, PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::Divergence;
-use dpo_kernel::{LossName, PairLogProbs, PreferenceLoss};
 
 use crate::catalog::{Parameters, loss, names, takes_divergence};
 

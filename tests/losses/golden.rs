@@ -1,11 +1,15 @@
 //! Golden figures to 40 digits, computed independently of every trainer, and of this crate.
 
-use dpo_kernel::verify::Divergence;
-use dpo_kernel::{
-    AlphaDivergence, AlphaPo, Dpo, ForwardKl, JensenShannon, Kto, Label, Labelled, LabelledBatch,
-    LabelledLoss, LabelledOut, Loss, LossName, LossOptions, Objective, PairLogProbs,
-    PreferenceLoss, Reference, SequenceLogProb, SimPo, length_offset, unpaired_loss,
+use dpo_kernel::loss::{
+    AlphaDivergence, AlphaPo, ForwardKl, JensenShannon, Kto, Loss, LossName, LossOptions,
+    Objective, PairLogProbs, PreferenceLoss, SimPo,
 };
+use dpo_kernel::training::length_offset;
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
+};
+use dpo_kernel::verify::Divergence;
+use dpo_kernel::{Dpo, Reference, SequenceLogProb};
 
 use crate::catalog::{Parameters, expected, loss, reference};
 use crate::close;
@@ -218,10 +222,10 @@ fn of_labelled_answers() {
         (Label::Undesirable, 0.476_267_845_873_438_91, 0.024_943_678_486_051_315),
     ];
     for (sequence, (label, loss, d)) in figures.into_iter().enumerate() {
-        let answers = [Labelled { sequence, label }];
-        let batch = LabelledBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 1.0);
-        let (mut losses, mut d_log_probs) = ([LabelledLoss::default()], [f64::NAN; 2]);
-        let out = LabelledOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let answers = [UnpairedAnswer { sequence, label }];
+        let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 1.0);
+        let (mut losses, mut d_log_probs) = ([AnswerLoss::default()], [f64::NAN; 2]);
+        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
         unpaired_loss(&kto, &batch, out).unwrap();
         close("loss", losses[0].loss / loss, 1.0, TOLERANCE);
         close("gradient", d_log_probs[sequence] / d, 1.0, TOLERANCE);

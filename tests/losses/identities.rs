@@ -1,11 +1,12 @@
 //! What the losses are to each other.
 
-use dpo_kernel::verify::Divergence;
-use dpo_kernel::{
-    AlphaPo, ApoZero, Bco, CpoHinge, Dpo, DpopInside, DpopOutside, Exo, Hinge, IpoSum, Kto,
-    LossName, MarginLoss, Nca, PairLogProbs, PairLoss, PreferenceLoss, Robust, RpoBackward,
-    RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, Tangent,
+use dpo_kernel::loss::{
+    AlphaPo, ApoZero, Bco, CpoHinge, DpopInside, DpopOutside, Exo, Hinge, IpoSum, Kto, LossName,
+    MarginLoss, Nca, PairLogProbs, PreferenceLoss, Robust, RpoBackward, RpoForward, RpoSquare,
+    SigmoidNorm, SimPo, Slic, Tangent,
 };
+use dpo_kernel::verify::Divergence;
+use dpo_kernel::{Dpo, PairLoss};
 use proptest::prelude::*;
 
 use crate::catalog::{Parameters, loss, names, takes_divergence};
@@ -41,7 +42,7 @@ proptest! {
         assert_eq!(Robust::new(beta, 0.125).unwrap().flipped_share(), 0.125);
         assert_eq!(dpo.with_label_smoothing(0.25).unwrap().label_smoothing(), 0.25);
         same("robust(0)", Robust::new(beta, 0.0).unwrap().evaluate(&pair), plain)?;
-        let reverse = dpo_kernel::AlphaDivergence::with_trl_alpha(1.0).unwrap();
+        let reverse = dpo_kernel::loss::AlphaDivergence::with_trl_alpha(1.0).unwrap();
         same("α_TRL = 1", dpo.with_divergence(reverse).evaluate(&pair), plain)?;
         same("DPOP, λ = 0, inside", DpopInside::new(beta, 0.0).unwrap().evaluate(&pair), plain)?;
         same("DPOP, λ = 0, outside", DpopOutside::new(beta, 0.0).unwrap().evaluate(&pair), plain)?;

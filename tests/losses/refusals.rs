@@ -1,13 +1,14 @@
 //! Parameters outside their domains, and options that a loss does not have.
 
 use dpo_kernel::error::Parameter as P;
-use dpo_kernel::{
+use dpo_kernel::loss::{
     AlphaDivergence, AlphaPo, AnyDivergence, Aot, ApoDown, ApoZero, Bco, CalDpo, Cpo, CpoHinge,
-    CpoIpo, DiscoPop, Dpo, DpopInside, DpopOutside, Error, Exo, Hinge, Ipo, IpoSum, Kto, LossName,
-    LossOptions, MarginLoss, Mixture, MixtureTerm, Nca, Nll, NllPer, Objective, Orpo, Robust,
-    RpoBackward, RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SppoHard, Tangent, length_offset,
-    odpo_offset,
+    CpoIpo, DiscoPop, DpopInside, DpopOutside, Exo, Hinge, Ipo, IpoSum, Kto, LossName, LossOptions,
+    MarginLoss, Mixture, MixtureTerm, Nca, Nll, NllPer, Objective, Orpo, Robust, RpoBackward,
+    RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SppoHard, Tangent,
 };
+use dpo_kernel::training::{length_offset, odpo_offset};
+use dpo_kernel::{Dpo, Error};
 
 /// A parameter of a loss: where it stands, values that it may have, values that it may not.
 type Domain = (P, fn(f64) -> Result<(), Error>, &'static [f64], &'static [f64]);

@@ -1,8 +1,11 @@
 //! Inputs that are no numbers, and inputs that are missing.
 
+use dpo_kernel::loss::{
+    BatchLoss, Inputs, Loss, Mixture, MixtureTerm, Orpo, PairLogProbs, PerPair, PreferenceLoss,
+    SimPo,
+};
 use dpo_kernel::{
-    BatchLoss, Dpo, Error, Inputs, Loss, Mixture, MixtureTerm, Orpo, Pair, PairBatch, PairLogProbs,
-    PairLoss, PairOut, PerPair, PreferenceLoss, Reference, SequenceLogProb, SimPo, preference_loss,
+    Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, preference_loss,
 };
 
 use crate::catalog::{Parameters, loss, names};
@@ -102,7 +105,7 @@ fn what_is_missing_or_unused_is_refused() {
 #[test]
 fn inputs_of_several() {
     let (dpo, simpo) = (Dpo::new(0.1).unwrap(), SimPo::new(2.0, 0.5).unwrap());
-    let nca = dpo_kernel::Nca::new(0.1).unwrap();
+    let nca = dpo_kernel::loss::Nca::new(0.1).unwrap();
     let inputs = |reference, tokens, offsets| Inputs { reference, tokens, offsets };
     let mix = |a: &dyn PreferenceLoss, b: &dyn PreferenceLoss| {
         let terms = [a, b].map(|loss| MixtureTerm { weight: 0.5, loss });
@@ -112,7 +115,8 @@ fn inputs_of_several() {
     assert_eq!(mix(&dpo, &nca), inputs(true, false, false));
     assert_eq!(mix(&simpo, &simpo), inputs(false, true, true));
     let p = Parameters::GOLDEN;
-    let two = [dpo_kernel::LossName::Sigmoid, dpo_kernel::LossName::SimPo].map(|n| loss(n, &p));
+    let two = [dpo_kernel::loss::LossName::Sigmoid, dpo_kernel::loss::LossName::SimPo]
+        .map(|n| loss(n, &p));
     assert_eq!(BatchLoss::inputs(&PerPair::new(&two)), inputs(true, true, true));
     assert_eq!(BatchLoss::inputs(&PerPair::new(&two[1..])), inputs(false, true, true));
     assert_eq!(

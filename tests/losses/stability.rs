@@ -3,8 +3,9 @@
 //!
 //! What f64 can hold is finite and keeps its digits, tails included; what it cannot is NaN in all fields.
 
+use dpo_kernel::PairLoss;
+use dpo_kernel::loss::{LossName, PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::Divergence;
-use dpo_kernel::{LossName, PairLogProbs, PairLoss, PreferenceLoss};
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,11 +1,11 @@
 //! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::loss::{Aot, Bco, LossName, Nll, NllPer, NllSummary, PreferenceLoss, nll_loss};
 use dpo_kernel::{
-    Aot, Bco, Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, LossName, Nll, NllPer, NllStep,
-    NllSummary, Pair, PairBatch, PairLoss, PairOut, PreferenceLoss, Reference, RowNorm,
-    SequenceLogProb, StepBatch, StepScratch, Targets, TokenOut, logit_grads_in_place, nll_loss,
-    preference_loss, preference_step, sequence_log_probs, token_log_probs,
+    Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, NllStep, Pair, PairBatch, PairLoss, PairOut,
+    Reference, RowNorm, SequenceLogProb, StepBatch, StepScratch, Targets, TokenOut,
+    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 
 use crate::around::{IDS, spans};

@@ -1,11 +1,14 @@
 //! Every case of TRL's own `_compute_loss`: losses, token gradients, metrics.
 
-use dpo_kernel::{AlphaDivergence, Divergence};
+use dpo_kernel::loss::{AlphaDivergence, Divergence};
+use dpo_kernel::loss::{
+    AnyDivergence, ForwardKl, Loss, LossName, LossOptions, Mixture, MixtureTerm, Nll, NllPer,
+    Objective, PreferenceLoss, nll_loss,
+};
+use dpo_kernel::training::{WpoBound, ld_token_weights, wpo_pair_weights};
 use dpo_kernel::{
-    AnyDivergence, Dpo, ForwardKl, Loss, LossName, LossOptions, Mixture, MixtureTerm, Nll, NllPer,
-    Objective, Pair, PairBatch, PairLoss, PairOut, PreferenceLoss, Reference, RowDetails,
-    SequenceLogProb, Span, Summary, Targets, WpoBound, ld_token_weights, nll_loss, preference_loss,
-    wpo_pair_weights,
+    Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span, Summary,
+    Targets, preference_loss,
 };
 
 use crate::common::golden::{TrlAnswer, TrlCase, trl_losses};

@@ -1,19 +1,19 @@
 //! Answers without a partner: each side of a loss by itself, the checks, and the sums.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::{
-    ApoZero, Bco, Error, Kto, Label, Labelled, LabelledBatch, LabelledLoss, LabelledOut,
-    LabelledSummary, PairLogProbs, PreferenceLoss, Reference, SequenceLogProb, SideLoss, Tangent,
-    unpaired_loss,
+use dpo_kernel::loss::{ApoZero, Bco, Kto, PairLogProbs, PreferenceLoss, Tangent, UnpairedLoss};
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
 };
+use dpo_kernel::{Error, Reference, SequenceLogProb};
 
 use crate::catalog::{Parameters, loss, names};
 
 const POLICY: [f64; 4] = [-20.5, -25.25, -3.0, -7.5];
 const REFERENCE: [f64; 4] = [-21.0, -24.5, -3.0, -6.25];
 
-fn answers() -> [Labelled; 5] {
-    let labelled = |sequence, label| Labelled { sequence, label };
+fn answers() -> [UnpairedAnswer; 5] {
+    let labelled = |sequence, label| UnpairedAnswer { sequence, label };
     [
         labelled(0, Label::Desirable),
         labelled(1, Label::Undesirable),
@@ -28,33 +28,32 @@ fn sequences() -> [SequenceLogProb; 4] {
 }
 
 fn run(
-    loss: &dyn SideLoss,
-    batch: &LabelledBatch<'_>,
-) -> (Result<LabelledSummary, Error>, Vec<LabelledLoss>, Vec<f64>) {
-    let mut losses =
-        vec![LabelledLoss { loss: 7.5, ..LabelledLoss::default() }; batch.answers.len()];
+    loss: &dyn UnpairedLoss,
+    batch: &UnpairedBatch<'_>,
+) -> (Result<UnpairedSummary, Error>, Vec<AnswerLoss>, Vec<f64>) {
+    let mut losses = vec![AnswerLoss { loss: 7.5, ..AnswerLoss::default() }; batch.answers.len()];
     let mut d = vec![7.5; batch.policy.len()];
     let found =
-        unpaired_loss(loss, batch, LabelledOut { losses: &mut losses, d_log_probs: &mut d });
+        unpaired_loss(loss, batch, UnpairedOut { losses: &mut losses, d_log_probs: &mut d });
     (found, losses, d)
 }
 
-/// A desirable and an undesirable answer are the two sides of a pair, in every loss of sides.
+/// A desirable and an undesirable answer are the two sides of a pair, in every unpaired loss.
 #[test]
 fn two_answers_are_a_pair() {
     let policy = sequences();
     let answers = [
-        Labelled { sequence: 0, label: Label::Desirable },
-        Labelled { sequence: 1, label: Label::Undesirable },
+        UnpairedAnswer { sequence: 0, label: Label::Desirable },
+        UnpairedAnswer { sequence: 1, label: Label::Undesirable },
     ];
     let pair = PairLogProbs::new(POLICY[0], POLICY[1], REFERENCE[0], REFERENCE[1]);
     let mut sides = 0;
     for name in names() {
         let loss = loss(name, &Parameters::GOLDEN);
-        let Some(side) = loss.as_side() else { continue };
+        let Some(side) = loss.as_unpaired() else { continue };
         sides += 1;
         let expected = loss.evaluate(&pair);
-        let batch = LabelledBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 1.0);
+        let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 1.0);
         let (found, losses, d) = run(side, &batch);
         let found = found.unwrap();
         assert_eq!(losses[0].loss + losses[1].loss, expected.loss, "{name:?}");
@@ -72,7 +71,7 @@ fn weights_divisor_and_sums() {
     let (policy, answers) = (sequences(), answers());
     let kto = Kto::new(0.1, 0.2).unwrap().with_weights(1.5, 0.5).unwrap();
     let weights = [1.0_f32, 2.0, 0.5, 0.25, 0.0];
-    let batch = LabelledBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 4.0)
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 4.0)
         .with_weights(&weights);
     let (found, losses, d) = run(&kto, &batch);
     let mut expected = [0.0; 4];
@@ -94,10 +93,10 @@ fn weights_divisor_and_sums() {
     assert_eq!(found.mean_loss(), mean);
 
     // Micro-batches add up, and a class that does not occur adds 0.
-    let mut total = LabelledSummary::default();
+    let mut total = UnpairedSummary::default();
     for (i, answer) in answers.iter().enumerate() {
         let (one, weight) = ([*answer], [weights[i]]);
-        let batch = LabelledBatch::new(&one, &policy, Reference::Sums(&REFERENCE), 4.0)
+        let batch = UnpairedBatch::new(&one, &policy, Reference::Sums(&REFERENCE), 4.0)
             .with_weights(&weight);
         let part = run(&kto, &batch).0.unwrap();
         let absent = match answer.label {
@@ -108,7 +107,7 @@ fn weights_divisor_and_sums() {
         total += part;
     }
     assert_eq!(total, found);
-    assert!(LabelledSummary::default().mean_loss().is_nan());
+    assert!(UnpairedSummary::default().mean_loss().is_nan());
 }
 
 /// w/2 and ∓wβ/4 at K = 0.
@@ -117,10 +116,10 @@ fn step_zero() {
     let policy = sequences();
     let kto = Kto::new(0.1, 0.0).unwrap().with_weights(1.5, 0.5).unwrap();
     let answers = [
-        Labelled { sequence: 0, label: Label::Desirable },
-        Labelled { sequence: 1, label: Label::Undesirable },
+        UnpairedAnswer { sequence: 0, label: Label::Desirable },
+        UnpairedAnswer { sequence: 1, label: Label::Undesirable },
     ];
-    let batch = LabelledBatch::new(&answers, &policy, Reference::Sequences(&policy), 1.0);
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Sequences(&policy), 1.0);
     let (_, losses, d) = run(&kto, &batch);
     assert_eq!((losses[0].loss, losses[1].loss), (0.75, 0.25));
     assert_eq!(d[..2], [-1.5 * (0.1 / 4.0), 0.5 * (0.1 / 4.0)]);
@@ -131,9 +130,9 @@ fn what_is_refused() {
     let (policy, answers) = (sequences(), answers());
     let bco = Bco::new(0.1).unwrap().with_shift(0.05).unwrap();
     let sums = Reference::Sums(&REFERENCE);
-    let good = LabelledBatch::new(&answers, &policy, sums, 1.0);
+    let good = UnpairedBatch::new(&answers, &policy, sums, 1.0);
     assert!(run(&bco, &good).0.is_ok());
-    let check = |batch: &LabelledBatch<'_>, error: Error| {
+    let check = |batch: &UnpairedBatch<'_>, error: Error| {
         let (found, losses, d) = run(&bco, batch);
         match (found, error) {
             (Err(Error::Parameter { value, .. }), Error::Parameter { value: expected, .. }) => {
@@ -147,31 +146,31 @@ fn what_is_refused() {
     let length = |buffer, expected, found| Error::Length { buffer, expected, found };
     for divisor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let parameter = dpo_kernel::error::Parameter::Divisor;
-        let batch = LabelledBatch::new(&answers, &policy, sums, divisor);
+        let batch = UnpairedBatch::new(&answers, &policy, sums, divisor);
         check(&batch, Error::Parameter { parameter, value: divisor });
     }
-    let batch = LabelledBatch::new(&answers, &policy, Reference::Free, 1.0);
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Free, 1.0);
     check(&batch, Error::ReferenceMissing);
-    let batch = LabelledBatch::new(&answers, &policy, Reference::Sums(&REFERENCE[..3]), 1.0);
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&REFERENCE[..3]), 1.0);
     check(&batch, length(Buffer::Reference, 4, 3));
-    check(&good.with_weights(&[1.0; 4]), length(Buffer::LabelledWeights, 5, 4));
-    let (buffer, index) = (Buffer::LabelledWeights, 2);
+    check(&good.with_weights(&[1.0; 4]), length(Buffer::AnswerWeights, 5, 4));
+    let (buffer, index) = (Buffer::AnswerWeights, 2);
     let batch = good.with_weights(&[1.0, 1.0, -0.5, 1.0, 1.0]);
     check(&batch, Error::InvalidValue { buffer, index, value: -0.5 });
-    let far = [Labelled { sequence: 4, label: Label::Desirable }];
-    let batch = LabelledBatch::new(&far, &policy, sums, 1.0);
-    check(&batch, Error::LabelledOutOfRange { answer: 0, sequence: 4, sequences: 4 });
+    let far = [UnpairedAnswer { sequence: 4, label: Label::Desirable }];
+    let batch = UnpairedBatch::new(&far, &policy, sums, 1.0);
+    check(&batch, Error::AnswerOutOfRange { answer: 0, sequence: 4, sequences: 4 });
     let mut other = policy;
     other[2].count = 9;
-    let batch = LabelledBatch::new(&answers, &policy, Reference::Sequences(&other), 1.0);
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Sequences(&other), 1.0);
     check(&batch, Error::TokenCountMismatch { sequence: 2, policy: 10, reference: 9 });
 
-    let (mut losses, mut d) = ([LabelledLoss::default(); 4], [0.0; 4]);
-    let out = LabelledOut { losses: &mut losses, d_log_probs: &mut d };
+    let (mut losses, mut d) = ([AnswerLoss::default(); 4], [0.0; 4]);
+    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
     let found = unpaired_loss(&bco, &good, out);
-    assert_eq!(found, Err(length(Buffer::LabelledLosses, 5, 4)));
-    let (mut losses, mut d) = ([LabelledLoss::default(); 5], [0.0; 3]);
-    let out = LabelledOut { losses: &mut losses, d_log_probs: &mut d };
+    assert_eq!(found, Err(length(Buffer::AnswerLosses, 5, 4)));
+    let (mut losses, mut d) = ([AnswerLoss::default(); 5], [0.0; 3]);
+    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
     let found = unpaired_loss(&bco, &good, out);
     assert_eq!(found, Err(length(Buffer::SequenceGrads, 4, 3)));
 }
@@ -184,9 +183,9 @@ fn broken_answers_are_named() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let mut policy = sequences();
         policy[3].sum = bad;
-        let batch = LabelledBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 1.0);
+        let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 1.0);
         let (found, losses, d) = run(&apo, &batch);
-        assert_eq!(found, Err(Error::NonFiniteLabelled { first: 2, count: 2 }), "{bad}");
+        assert_eq!(found, Err(Error::NonFiniteAnswers { first: 2, count: 2 }), "{bad}");
         for (i, loss) in losses.iter().enumerate() {
             let nan = [loss.loss, loss.reward, loss.d_log_prob].map(f64::is_nan);
             assert_eq!(nan, [i == 2 || i == 3; 3], "answer {i}");

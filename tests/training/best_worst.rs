@@ -1,7 +1,8 @@
 //! Best against worst, over all small groups and random packings.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::{Error, Pair, Selection, best_worst_pairs};
+use dpo_kernel::training::{Selection, best_worst_pairs};
+use dpo_kernel::{Error, Pair};
 use proptest::prelude::*;
 
 /// Nobody's pair.

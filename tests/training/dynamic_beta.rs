@@ -1,9 +1,8 @@
 //! β-DPO's statistics against the authors' procedure, written down again in two passes.
 
 use dpo_kernel::error::{Buffer, Parameter};
-use dpo_kernel::{
-    DynamicBeta, Error, GapAverages, GapSums, Pair, Reference, SequenceLogProb, pair_gaps,
-};
+use dpo_kernel::training::{DynamicBeta, GapAverages, GapSums, pair_gaps};
+use dpo_kernel::{Error, Pair, Reference, SequenceLogProb};
 use proptest::prelude::*;
 
 use crate::oracle::{U, co_spread, deviation, mean, sum};

@@ -1,7 +1,8 @@
 //! Identical pairs, over all small answers with holes in them.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::{Error, IGNORE_INDEX, Pair, Span, Targets, identical_pairs};
+use dpo_kernel::training::identical_pairs;
+use dpo_kernel::{Error, IGNORE_INDEX, Pair, Span, Targets};
 
 type Flag = fn(Targets<'_>, &[Span], &[Pair], &mut [bool]) -> Result<usize, Error>;
 

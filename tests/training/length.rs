@@ -1,7 +1,8 @@
 //! The correlation of length and margin against Pearson's in two passes.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::{Error, LengthSums, Pair, PairLoss, SequenceLogProb};
+use dpo_kernel::training::LengthSums;
+use dpo_kernel::{Error, Pair, PairLoss, SequenceLogProb};
 use proptest::prelude::*;
 
 use crate::oracle::{U, cancellation, co_spread, mean};

@@ -1,7 +1,8 @@
 //! KTO's K and BCO's δ: sums over batches, against compensated sums over everything.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::{Error, LogRatioSums, Reference, SequenceLogProb};
+use dpo_kernel::training::LogRatioSums;
+use dpo_kernel::{Error, Reference, SequenceLogProb};
 use proptest::prelude::*;
 
 use crate::oracle::{U, mean, sum};

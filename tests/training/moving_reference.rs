@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 
 use dpo_kernel::error::{Buffer, Parameter};
-use dpo_kernel::{Arithmetic, Dispatch, Element, Error, Level, bf16, f16, update_reference};
+use dpo_kernel::training::update_reference;
+use dpo_kernel::{Arithmetic, Dispatch, Element, Error, Level, bf16, f16};
 
 use crate::common::levels::{for_each_dispatch, same_on_all_levels};
 

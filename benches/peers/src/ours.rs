@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dpo_kernel::{
-    Dispatch, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, logit_grads_in_place,
-    token_log_probs,
-};
+use dpo_kernel::{Dispatch, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, logit_grads_in_place, token_log_probs};
 
 use crate::work::{Peer, Work};
 

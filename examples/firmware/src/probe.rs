@@ -1,11 +1,7 @@
 //! The loss alone, on logits that are there: what is measured, and what a machine with 16 KiB of RAM
 //! can do.
 
-use dpo_kernel::{
-    Dispatch, Dpo, Error, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb,
-    Span, StepBatch, StepScratch, Summary, Targets, TokenOut, preference_step, sequence_log_probs,
-    token_log_probs,
-};
+use dpo_kernel::{Dispatch, Dpo, Error, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut, preference_step, sequence_log_probs, token_log_probs};
 
 use crate::random::Random;
 use crate::report::Digest;

@@ -1,12 +1,13 @@
 //! From token log-probs to the loss, the whole step, and the theory.
 
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
+use dpo_kernel::training::update_reference;
 use dpo_kernel::{
-    Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Logits, LogitsMut, Pair, PairBatch,
-    PairLogProbs, PairLoss, PairOut, PreferenceLoss, Reference, RowDetails, RowNorm,
-    SequenceLogProb, Span, StepBatch, StepScratch, Targets, TokenOut, Transform,
-    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, spans_of_offsets,
-    token_log_probs, update_reference,
+    Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Logits, LogitsMut, Pair, PairBatch, PairLoss,
+    PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch,
+    Targets, TokenOut, Transform, logit_grads_in_place, preference_loss, preference_step,
+    sequence_log_probs, spans_of_offsets, token_log_probs,
 };
 
 use super::Plan;

@@ -225,7 +225,7 @@ pub fn status_of(call: &Call) -> Result<dpo_status, String> {
         DPO_OK
             | DPO_ERROR_NON_FINITE_ROWS
             | DPO_ERROR_NON_FINITE_PAIRS
-            | DPO_ERROR_NON_FINITE_LABELLED
+            | DPO_ERROR_NON_FINITE_ANSWERS
     );
     if !is_complete && arena != before {
         return Err(format!("{:?} has changed something", text(status)));
@@ -283,7 +283,7 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             }
             6 => {
                 let loss = host.loss();
-                let answers = dpo_answers {
+                let answers = dpo_unpaired_batch {
                     answers: host.pointer(),
                     count: host.count(),
                     reference: host.reference(),

@@ -2,11 +2,11 @@
 //! in a batch.
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
+use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::cases::PairCase;
 use dpo_kernel::verify::{Divergence, Dpo, Tolerance, compare};
 use dpo_kernel::{
-    Error, Loss, LossName, Pair, PairBatch, PairLogProbs, PairLoss, PairOut, PreferenceLoss,
-    Reference, SequenceLogProb, preference_loss,
+    Error, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, preference_loss,
 };
 
 #[path = "../../losses/catalog.rs"]

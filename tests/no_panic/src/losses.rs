@@ -4,17 +4,18 @@
 use crate::{Entry, entries};
 use core::ops::AddAssign;
 use core::str::FromStr;
-use dpo_kernel::{
+use dpo_kernel::loss::{
     AlphaDivergence, AlphaPo, AnyDivergence, Aot, AotOver, ApoDown, ApoZero, BatchLoss, Bco,
-    CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, Dpo, DpopInside, DpopOutside, Exo,
-    ForwardKl, GradBatch, Hinge, Inputs, Ipo, IpoSum, JensenShannon, Kto, LabelledBatch,
-    LabelledSummary, LogProb, LogRatio, LogisticCurve, Loss, LossName, MarginLoss, MeanLogProb,
-    MeanLogRatio, Mixture, Nca, Nll, NllSummary, Orpo, PairBatch, PairLogProbs, PerPair,
-    PowerLogProb, PreferenceLoss, ReverseKl, Robust, RobustCurve, RpoBackward, RpoForward,
-    RpoSquare, Score, SideLoss, SigmoidNorm, SimPo, Slic, SppoHard, ld_token_weights,
-    length_offset, nll_loss, odpo_offset, preference_loss, preference_step, unpaired_loss,
-    wpo_pair_weights,
+    CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, DpopInside, DpopOutside, Exo,
+    ForwardKl, Hinge, Inputs, Ipo, IpoSum, JensenShannon, Kto, LogProb, LogRatio, LogisticCurve,
+    Loss, LossName, MarginLoss, MeanLogProb, MeanLogRatio, Mixture, Nca, Nll, NllSummary, Orpo,
+    PairLogProbs, PerPair, PowerLogProb, PreferenceLoss, ReverseKl, Robust, RobustCurve,
+    RpoBackward, RpoForward, RpoSquare, Score, SigmoidNorm, SimPo, Slic, SppoHard, UnpairedLoss,
+    nll_loss,
 };
+use dpo_kernel::training::{ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
+use dpo_kernel::unpaired::{UnpairedBatch, UnpairedSummary, unpaired_loss};
+use dpo_kernel::{Dpo, GradBatch, PairBatch, preference_loss, preference_step};
 
 /// One loss, by its type: what a host links that needs no other.
 #[unsafe(no_mangle)]
@@ -45,7 +46,7 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     <Loss as PreferenceLoss>::evaluate,
     Inputs::and,
     PerPair::<'_, Loss>::new,
-    Loss::as_side,
+    Loss::as_unpaired,
     LossName::name,
     LossName::build,
     <LossName as FromStr>::from_str,
@@ -108,15 +109,15 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     <AnyDivergence as Divergence>::slope,
     <AnyDivergence as Divergence>::difference,
     <AnyDivergence as Divergence>::mean_difference,
-    <Kto as SideLoss>::beta,
-    <Kto as SideLoss>::chosen,
-    <Kto as SideLoss>::rejected,
+    <Kto as UnpairedLoss>::beta,
+    <Kto as UnpairedLoss>::chosen,
+    <Kto as UnpairedLoss>::rejected,
     unpaired_loss::<Kto>,
-    unpaired_loss::<dyn SideLoss>,
-    LabelledBatch::new,
-    LabelledBatch::with_weights,
-    LabelledSummary::mean_loss,
-    <LabelledSummary as AddAssign>::add_assign,
+    unpaired_loss::<dyn UnpairedLoss>,
+    UnpairedBatch::new,
+    UnpairedBatch::with_weights,
+    UnpairedSummary::mean_loss,
+    <UnpairedSummary as AddAssign>::add_assign,
     Nll::new,
     nll_loss,
     <NllSummary as AddAssign>::add_assign,

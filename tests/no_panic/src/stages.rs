@@ -2,12 +2,12 @@
 
 use crate::{Entry, entries};
 use core::ops::AddAssign;
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::{
     Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Moments, Pair, PairBatch,
-    PairLogProbs, PreferenceLoss, RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets,
-    TokenOut, Transform, bf16, f16, logit_grads, logit_grads_in_place, preference_loss,
-    preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place,
-    token_log_probs,
+    RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, Transform, bf16, f16,
+    logit_grads, logit_grads_in_place, preference_loss, preference_step, sequence_log_probs,
+    spans_of_batch, spans_of_offsets, tile_grads_in_place, token_log_probs,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.

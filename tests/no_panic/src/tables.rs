@@ -3,11 +3,12 @@
 use crate::{Entry, entries};
 use core::ops::AddAssign;
 use dpo_kernel::theory::AnswerSet;
-use dpo_kernel::verify::{Batch, Dual, Figure, Tolerance};
-use dpo_kernel::{
-    DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, best_worst_pairs, bf16, f16,
-    identical_pairs, pair_gaps, update_reference,
+use dpo_kernel::training::{
+    DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, best_worst_pairs, identical_pairs,
+    pair_gaps, update_reference,
 };
+use dpo_kernel::verify::{Batch, Dual, Figure, Tolerance};
+use dpo_kernel::{bf16, f16};
 use dpo_kernel::{math, theory, verify};
 
 /// Scalar functions.

@@ -6,16 +6,17 @@
 //! ```
 //!
 //! The two sides do not meet, so each of these losses also takes answers that come without a partner, as
-//! good or as bad ones: [`unpaired_loss`](crate::unpaired_loss). None has a margin that an offset could be
+//! good or as bad ones: [`unpaired_loss`](crate::unpaired::unpaired_loss). None has a margin that an offset could be
 //! subtracted from, and f-divergences are not defined for them.
 
-use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss, Tangent};
+use super::{Inputs, PreferenceLoss, Tangent};
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// A loss of one answer's log-ratio, for a good and for a bad answer.
-pub trait SideLoss {
+pub trait UnpairedLoss {
     /// β, which turns log-ratios into rewards.
     #[must_use]
     fn beta(&self) -> f64;
@@ -29,7 +30,7 @@ pub trait SideLoss {
     fn rejected(&self, log_ratio: f64) -> Tangent;
 }
 
-impl<L: SideLoss> PreferenceLoss for L {
+impl<L: UnpairedLoss> PreferenceLoss for L {
     fn inputs(&self) -> Inputs {
         Inputs { reference: true, tokens: false, offsets: false }
     }
@@ -139,7 +140,7 @@ impl SppoHard {
     }
 }
 
-impl SideLoss for Nca {
+impl UnpairedLoss for Nca {
     fn beta(&self) -> f64 {
         self.beta
     }
@@ -158,7 +159,7 @@ impl SideLoss for Nca {
     }
 }
 
-impl SideLoss for Bco {
+impl UnpairedLoss for Bco {
     fn beta(&self) -> f64 {
         self.beta
     }
@@ -174,7 +175,7 @@ impl SideLoss for Bco {
     }
 }
 
-impl SideLoss for SppoHard {
+impl UnpairedLoss for SppoHard {
     fn beta(&self) -> f64 {
         self.beta
     }

@@ -1,8 +1,8 @@
 //! What a loss is: of one pair, of a batch of pairs, and another one for each pair.
 
-use super::{PairBatch, PairLogProbs, PairLoss};
 use crate::Error;
 use crate::error::{Buffer, check_length};
+use crate::pair::{PairBatch, PairLogProbs, PairLoss};
 
 /// A loss of one pair of answers.
 pub trait PreferenceLoss {
@@ -87,7 +87,7 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::*;
+/// use dpo_kernel::{loss::*, *};
 /// let losses = [Dpo::new(0.1)?, Dpo::new(0.2)?];
 /// let policy = [-20.5, -25.25, -7.0, -6.0].map(|sum| SequenceLogProb { sum, count: 8 });
 /// let reference = Reference::Sums(&[-21.0, -24.5, -7.0, -6.0]);

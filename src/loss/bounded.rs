@@ -10,10 +10,11 @@
 //! tails are flat: a hopeless pair pulls as little as a learnt one, which makes these losses robust to
 //! wrong labels.
 
-use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss, SideLoss, Tangent};
+use super::{Inputs, PreferenceLoss, Tangent, UnpairedLoss};
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, sigmoid_difference};
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// σ(βx) and its slope.
 fn bounded(beta: f64, x: f64) -> Tangent {
@@ -77,7 +78,7 @@ pub struct ApoDown {
 impl Kto {
     /// KTO with the reference point K and weights of 1.
     ///
-    /// K is of *mismatched* prompts and answers, scored apart: [`LogRatioSums::kto_k`](crate::LogRatioSums::kto_k).
+    /// K is of *mismatched* prompts and answers, scored apart: [`LogRatioSums::kto_k`](crate::training::LogRatioSums::kto_k).
     /// Over the batch's own answers it would be another number, and no error.
     ///
     /// # Errors
@@ -131,7 +132,7 @@ impl ApoDown {
     }
 }
 
-impl SideLoss for Kto {
+impl UnpairedLoss for Kto {
     fn beta(&self) -> f64 {
         self.beta
     }
@@ -145,7 +146,7 @@ impl SideLoss for Kto {
     }
 }
 
-impl SideLoss for ApoZero {
+impl UnpairedLoss for ApoZero {
     fn beta(&self) -> f64 {
         self.beta
     }

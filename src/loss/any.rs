@@ -7,9 +7,10 @@ use super::logistic::{LogisticCurve, RobustCurve};
 use super::square::SquareCurve;
 use super::{
     AlphaPo, AnyDivergence, ApoDown, ApoZero, Bco, CalDpo, Cpo, CpoHinge, CpoIpo, DpopInside,
-    DpopOutside, Inputs, Kto, LogRatio, MarginLoss, MeanLogRatio, Nca, Orpo, PairLogProbs,
-    PairLoss, PreferenceLoss, SideLoss, SimPo, Slic, SppoHard,
+    DpopOutside, Inputs, Kto, LogRatio, MarginLoss, MeanLogRatio, Nca, Orpo, PreferenceLoss, SimPo,
+    Slic, SppoHard, UnpairedLoss,
 };
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// A loss of a curve over log-ratios, under a divergence chosen at run time.
 type Relative<C> = MarginLoss<C, LogRatio<AnyDivergence>>;
@@ -19,12 +20,12 @@ type MeanRelative<C> = MarginLoss<C, MeanLogRatio<AnyDivergence>>;
 
 /// Any loss of pairs: the switch at run time, by an exhaustive match.
 ///
-/// Each variant is the loss that it is named after; [`LossName::build`](crate::LossName::build) makes one
+/// Each variant is the loss that it is named after; [`LossName::build`](crate::loss::LossName::build) makes one
 /// from a trainer's name. It links all of them, where a loss named by its type links itself alone.
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Loss, LossName, LossOptions, Objective, PairLogProbs, PreferenceLoss};
+/// use dpo_kernel::loss::{Loss, LossName, LossOptions, Objective, PairLogProbs, PreferenceLoss};
 /// let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
 /// let mut sum = 0.0;
 /// for name in ["sigmoid", "ipo", "hinge"] {
@@ -41,25 +42,25 @@ type MeanRelative<C> = MarginLoss<C, MeanLogRatio<AnyDivergence>>;
 pub enum Loss {
     /// [`Dpo`](crate::Dpo), conservative if smoothed.
     Sigmoid(Relative<LogisticCurve>),
-    /// [`Robust`](crate::Robust)
+    /// [`Robust`](crate::loss::Robust)
     Robust(Relative<RobustCurve>),
-    /// [`Hinge`](crate::Hinge)
+    /// [`Hinge`](crate::loss::Hinge)
     Hinge(Relative<HingeCurve>),
-    /// [`Ipo`](crate::Ipo), of means.
+    /// [`Ipo`](crate::loss::Ipo), of means.
     Ipo(MeanRelative<SquareCurve>),
-    /// [`IpoSum`](crate::IpoSum)
+    /// [`IpoSum`](crate::loss::IpoSum)
     IpoSum(Relative<SquareCurve>),
-    /// [`Exo`](crate::Exo)
+    /// [`Exo`](crate::loss::Exo)
     Exo(Relative<ForwardGapCurve>),
-    /// [`DiscoPop`](crate::DiscoPop)
+    /// [`DiscoPop`](crate::loss::DiscoPop)
     DiscoPop(Relative<BlendCurve>),
-    /// [`SigmoidNorm`](crate::SigmoidNorm)
+    /// [`SigmoidNorm`](crate::loss::SigmoidNorm)
     SigmoidNorm(MeanRelative<LogisticCurve>),
-    /// [`RpoForward`](crate::RpoForward)
+    /// [`RpoForward`](crate::loss::RpoForward)
     RpoForward(Relative<ForwardGapCurve>),
-    /// [`RpoBackward`](crate::RpoBackward)
+    /// [`RpoBackward`](crate::loss::RpoBackward)
     RpoBackward(Relative<BackwardGapCurve>),
-    /// [`RpoSquare`](crate::RpoSquare)
+    /// [`RpoSquare`](crate::loss::RpoSquare)
     RpoSquare(Relative<SquareGapCurve>),
     /// [`SimPo`]
     SimPo(SimPo),
@@ -96,9 +97,9 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// The loss as one of unpaired answers ([`unpaired_loss`](crate::unpaired_loss)), if it is one of sides.
+    /// The loss as one of unpaired answers ([`unpaired_loss`](crate::unpaired::unpaired_loss)), if it is one of sides.
     #[must_use]
-    pub const fn as_side(&self) -> Option<&dyn SideLoss> {
+    pub const fn as_unpaired(&self) -> Option<&dyn UnpairedLoss> {
         match self {
             Self::Nca(loss) => Some(loss),
             Self::Bco(loss) => Some(loss),

@@ -8,9 +8,10 @@
 //!
 //! The gradient of rank k goes to the pair that stands there: sorting itself has none.
 
-use super::{BatchLoss, Curve, Dpo, Inputs, PairBatch, PairLogProbs, PairLoss, Tangent};
+use super::{BatchLoss, Curve, Dpo, Inputs, Tangent};
 use crate::Error;
 use crate::error::{Buffer, check_length};
+use crate::pair::{PairBatch, PairLogProbs, PairLoss};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
 /// the rejected ones, as distributions and not pair by pair.
@@ -77,7 +78,7 @@ impl Aot {
     ///
     /// # Example
     /// ```
-    /// use dpo_kernel::*;
+    /// use dpo_kernel::{loss::*, *};
     /// let policy = [-20.5, -25.25, -31.0, -30.0].map(|sum| SequenceLogProb { sum, count: 8 });
     /// let reference = Reference::Sums(&[-21.0, -24.5, -30.0, -31.5]);
     /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];

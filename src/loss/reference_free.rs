@@ -15,7 +15,7 @@ use crate::error::Parameter;
 
 /// The preference term of CPO (Xu et al. 2024, arXiv 2401.08417): DPO with a uniform reference, on sums.
 ///
-/// TRL's CPO trainer, Liger and mlx-lm-lora: β = 0.1; the whole loss adds an [`Nll`](crate::Nll) term of
+/// TRL's CPO trainer, Liger and mlx-lm-lora: β = 0.1; the whole loss adds an [`Nll`](crate::loss::Nll) term of
 /// weight 1 over the completion's tokens.
 pub type Cpo = MarginLoss<LogisticCurve, LogProb>;
 

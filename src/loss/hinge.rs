@@ -40,12 +40,12 @@ pub type Hinge = MarginLoss<HingeCurve, LogRatio>;
 /// The original calibration loss of `SLiC`-HF (Zhao et al. 2023, arXiv 2305.10425), without a
 /// reference: `max(0, δ − log π(y_w) + log π(y_l))`.
 ///
-/// HALOs: `slic`, δ = 1. Its regulariser −λ·log π of the chosen answer, λ = 0.1 there, is an [`Nll`](crate::Nll) term.
+/// HALOs: `slic`, δ = 1. Its regulariser −λ·log π of the chosen answer, λ = 0.1 there, is an [`Nll`](crate::loss::Nll) term.
 /// There is no β: rewards are log-probs.
 pub type Slic = MarginLoss<HingeCurve, LogProb>;
 
 /// The hinge loss without a reference, `max(0, 1 − β·(log π(y_w) − log π(y_l)))`: `hinge` in TRL's CPO
-/// trainer, whose NLL term is an [`Nll`](crate::Nll). The type is that of [`Slic`]: δ = 1 in rewards
+/// trainer, whose NLL term is an [`Nll`](crate::loss::Nll). The type is that of [`Slic`]: δ = 1 in rewards
 /// is δ = 1/β in log-probs.
 pub type CpoHinge = Slic;
 

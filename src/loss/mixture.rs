@@ -1,8 +1,9 @@
 //! Weighted sums of losses.
 
-use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use super::{Inputs, PreferenceLoss};
 use crate::Error;
 use crate::error::{Buffer, Parameter};
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// A term of a [`Mixture`].
 #[derive(Clone, Copy)]
@@ -22,14 +23,15 @@ impl core::fmt::Debug for MixtureTerm<'_> {
 /// A weighted sum of losses, Σ `w_k·L_k`, of whatever kinds; only those are linked that are named.
 ///
 /// Mixed preference optimization (Wang et al. 2024, arXiv 2411.10442) is 0.8·[`Dpo`](crate::Dpo) +
-/// 0.2·[`Bco`](crate::Bco) + 1·[`Nll`](crate::Nll), the last beside this sum, because it is of tokens.
+/// 0.2·[`Bco`](crate::loss::Bco) + 1·[`Nll`](crate::loss::Nll), the last beside this sum, because it is of tokens.
 /// TRL and ms-swift: `loss_type` a list with `loss_weights`, 1 by default.
 ///
 /// Rewards are those of the first term, not a sum: ms-swift's grow with the sum of the weights.
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Bco, Dpo, Mixture, PairLogProbs, PreferenceLoss, MixtureTerm};
+/// use dpo_kernel::Dpo;
+/// use dpo_kernel::loss::{Bco, Mixture, PairLogProbs, PreferenceLoss, MixtureTerm};
 /// let (dpo, bco) = (Dpo::new(0.1)?, Bco::new(0.1)?);
 /// let terms = [MixtureTerm { weight: 0.8, loss: &dpo }, MixtureTerm { weight: 0.2, loss: &bco }];
 /// let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5);

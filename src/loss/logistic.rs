@@ -65,7 +65,8 @@ impl Curve for RobustCurve {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dpo, PairLogProbs, PreferenceLoss};
+/// use dpo_kernel::Dpo;
+/// use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 /// let step_zero = PairLogProbs::new(-20.5, -25.25, -20.5, -25.25);
 /// let loss = Dpo::new(0.1)?.evaluate(&step_zero);
 /// assert_eq!(loss.loss, core::f64::consts::LN_2);

@@ -5,13 +5,13 @@
 //! per sequence   L = −w/divisor · Σ_{chosen y} 1/n · Σ_t log p_t
 //! ```
 //!
-//! It is of the tokens as they are: token weights ([`ld_token_weights`](crate::ld_token_weights))
+//! It is of the tokens as they are: token weights ([`ld_token_weights`](crate::training::ld_token_weights))
 //! belong to the preference loss. So its gradients are kept apart, and the backward adds them to each
 //! token's coefficient.
 
-use super::Pair;
-use super::batch::{check_divisor, check_indices};
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
+use crate::pair::Pair;
+use crate::pair::{check_divisor, check_indices};
 use crate::{Error, SequenceLogProb};
 use core::ops::AddAssign;
 
@@ -98,7 +98,8 @@ impl Nll {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Nll, NllPer, Pair, SequenceLogProb, nll_loss};
+/// use dpo_kernel::{Pair, SequenceLogProb};
+/// use dpo_kernel::loss::{Nll, NllPer, nll_loss};
 /// let policy = [-20.5, -25.25].map(|sum| SequenceLogProb { sum, count: 10 });
 /// let mut d_log_probs = [0.0; 2];
 /// let nll = Nll::new(1.0, NllPer::Token, 10.0)?;

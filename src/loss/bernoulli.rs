@@ -91,7 +91,7 @@ pub type Exo = MarginLoss<ForwardGapCurve, LogRatio>;
 /// NVIDIA's reward-aware preference optimization with the forward divergence, KL(σ(z) ‖ σ(Δ)).
 ///
 /// Δ is the gap of external rewards, scaled, `η·(r_w − r_l)`; for another Δ in each pair give each its own
-/// loss ([`PerPair`](crate::PerPair)). NeMo-Aligner: `rpo_fwd_kl`. With Δ = log((1−ε)/ε) it is [`Exo`].
+/// loss ([`PerPair`](crate::loss::PerPair)). NeMo-Aligner: `rpo_fwd_kl`. With Δ = log((1−ε)/ε) it is [`Exo`].
 /// Source: Nemotron-4 340B (2024), arXiv 2406.11704; arXiv 2502.00203.
 pub type RpoForward = MarginLoss<ForwardGapCurve, LogRatio>;
 
@@ -103,7 +103,7 @@ pub type RpoBackward = MarginLoss<BackwardGapCurve, LogRatio>;
 
 /// NVIDIA's RPO with the squared distance, (z − Δ)², as [`RpoForward`] otherwise.
 ///
-/// NeMo-Aligner: `rpo_sq`. With Δ = ½ it is β² times [`IpoSum`](crate::IpoSum).
+/// NeMo-Aligner: `rpo_sq`. With Δ = ½ it is β² times [`IpoSum`](crate::loss::IpoSum).
 pub type RpoSquare = MarginLoss<SquareGapCurve, LogRatio>;
 
 impl Exo {

@@ -10,9 +10,10 @@
 //! A curve says ℓ and ℓ′, a score says s and s′; every combination that exists is a pair of two types.
 
 use super::score::{Comparison, LogRatio, MeanLogRatio, Score, Side};
-use super::{Divergence, Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use super::{Divergence, Inputs, PreferenceLoss};
 use crate::Error;
 use crate::error::Parameter;
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// A loss at a point, and its slope there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,7 +100,7 @@ impl<C: Curve> MarginLoss<C, LogRatio> {
     ///
     /// # Example
     /// ```
-    /// use dpo_kernel::{MarginLoss, PairLogProbs, PreferenceLoss, Tangent};
+    /// use dpo_kernel::loss::{MarginLoss, PairLogProbs, PreferenceLoss, Tangent};
     /// let exponential = |z: f64| Tangent { value: (-z).exp(), slope: -(-z).exp() };
     /// let loss = MarginLoss::of_curve(0.1, exponential)?;
     /// let found = loss.evaluate(&PairLogProbs::new(-20.5, -25.25, -21.0, -24.5));

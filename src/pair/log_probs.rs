@@ -93,13 +93,13 @@ impl PairLogProbs {
     }
 
     /// Whether there is an offset; losses without a margin have no place for it.
-    pub(super) fn has_offset(&self) -> bool {
+    pub(crate) fn has_offset(&self) -> bool {
         self.offset.is_nan() || self.offset.abs() > 0.0
     }
 
     /// `a = log π(y_w) − log π_ref(y_w)` and b, the same of `y_l`. Formed before anything is subtracted
     /// from anything else: where policy and reference agree they are exactly 0.
-    pub(super) fn log_ratios(&self) -> (f64, f64) {
+    pub(crate) fn log_ratios(&self) -> (f64, f64) {
         (self.policy_chosen - self.reference_chosen, self.policy_rejected - self.reference_rejected)
     }
 }
@@ -128,7 +128,7 @@ pub struct PairLoss {
 }
 
 impl PairLoss {
-    pub(super) const NAN: Self = Self {
+    pub(crate) const NAN: Self = Self {
         loss: f64::NAN,
         reward_chosen: f64::NAN,
         reward_rejected: f64::NAN,
@@ -138,7 +138,7 @@ impl PairLoss {
     };
 
     /// Of a pair of weight 1, with the rewards β·a and β·b.
-    pub(super) fn of_log_ratios(beta: f64, (a, b): (f64, f64), loss: f64, d: (f64, f64)) -> Self {
+    pub(crate) fn of_log_ratios(beta: f64, (a, b): (f64, f64), loss: f64, d: (f64, f64)) -> Self {
         Self {
             loss,
             reward_chosen: beta * a,
@@ -150,12 +150,12 @@ impl PairLoss {
     }
 
     /// Times the pair's weight; all NaN if a figure, or the pair's offset, is no number.
-    pub(super) fn of(self, pair: &PairLogProbs) -> Self {
+    pub(crate) fn of(self, pair: &PairLogProbs) -> Self {
         if pair.offset.is_finite() { self.weighted(pair.weight) } else { Self::NAN }
     }
 
     /// Times a weight; all NaN if a figure is no number.
-    pub(super) fn weighted(self, weight: f64) -> Self {
+    pub(crate) fn weighted(self, weight: f64) -> Self {
         let weighted = Self {
             loss: weight * self.loss,
             d_chosen: weight * self.d_chosen,
@@ -165,7 +165,7 @@ impl PairLoss {
         if weighted.is_finite() { weighted } else { Self::NAN }
     }
 
-    pub(super) fn is_finite(&self) -> bool {
+    pub(crate) fn is_finite(&self) -> bool {
         let Self { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected } = *self;
         [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected]
             .into_iter()

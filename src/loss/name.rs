@@ -12,63 +12,63 @@ use core::str::FromStr;
 pub enum LossName {
     /// `sigmoid`, `dpo`: [`Dpo`](crate::Dpo)
     Sigmoid,
-    /// `robust`: [`Robust`](crate::Robust)
+    /// `robust`: [`Robust`](crate::loss::Robust)
     Robust,
-    /// `hinge`: [`Hinge`](crate::Hinge)
+    /// `hinge`: [`Hinge`](crate::loss::Hinge)
     Hinge,
-    /// `ipo`: [`Ipo`](crate::Ipo), on means.
+    /// `ipo`: [`Ipo`](crate::loss::Ipo), on means.
     Ipo,
-    /// `ipo_sum`: [`IpoSum`](crate::IpoSum), the `ipo` of the original code and of `OpenRLHF`.
+    /// `ipo_sum`: [`IpoSum`](crate::loss::IpoSum), the `ipo` of the original code and of `OpenRLHF`.
     IpoSum,
-    /// `exo_pair`: [`Exo`](crate::Exo)
+    /// `exo_pair`: [`Exo`](crate::loss::Exo)
     Exo,
-    /// `discopop`: [`DiscoPop`](crate::DiscoPop)
+    /// `discopop`: [`DiscoPop`](crate::loss::DiscoPop)
     DiscoPop,
-    /// `sigmoid_norm`, `dpo_norm`: [`SigmoidNorm`](crate::SigmoidNorm)
+    /// `sigmoid_norm`, `dpo_norm`: [`SigmoidNorm`](crate::loss::SigmoidNorm)
     SigmoidNorm,
-    /// `rpo_fwd_kl`: [`RpoForward`](crate::RpoForward)
+    /// `rpo_fwd_kl`: [`RpoForward`](crate::loss::RpoForward)
     RpoForward,
-    /// `rpo_bwd_kl`: [`RpoBackward`](crate::RpoBackward)
+    /// `rpo_bwd_kl`: [`RpoBackward`](crate::loss::RpoBackward)
     RpoBackward,
-    /// `rpo_sq`: [`RpoSquare`](crate::RpoSquare)
+    /// `rpo_sq`: [`RpoSquare`](crate::loss::RpoSquare)
     RpoSquare,
-    /// `simpo`: [`SimPo`](crate::SimPo)
+    /// `simpo`: [`SimPo`](crate::loss::SimPo)
     SimPo,
-    /// `cpo`: [`Cpo`](crate::Cpo), TRL's `sigmoid` in its CPO trainer.
+    /// `cpo`: [`Cpo`](crate::loss::Cpo), TRL's `sigmoid` in its CPO trainer.
     Cpo,
-    /// `cpo_hinge`: [`CpoHinge`](crate::CpoHinge), TRL's `hinge` in its CPO trainer.
+    /// `cpo_hinge`: [`CpoHinge`](crate::loss::CpoHinge), TRL's `hinge` in its CPO trainer.
     CpoHinge,
-    /// `cpo_ipo`: [`CpoIpo`](crate::CpoIpo), TRL's `ipo` in its CPO trainer.
+    /// `cpo_ipo`: [`CpoIpo`](crate::loss::CpoIpo), TRL's `ipo` in its CPO trainer.
     CpoIpo,
-    /// `slic`: [`Slic`](crate::Slic)
+    /// `slic`: [`Slic`](crate::loss::Slic)
     Slic,
-    /// `alphapo`: [`AlphaPo`](crate::AlphaPo)
+    /// `alphapo`: [`AlphaPo`](crate::loss::AlphaPo)
     AlphaPo,
-    /// `orpo`: [`Orpo`](crate::Orpo)
+    /// `orpo`: [`Orpo`](crate::loss::Orpo)
     Orpo,
-    /// `nca_pair`: [`Nca`](crate::Nca)
+    /// `nca_pair`: [`Nca`](crate::loss::Nca)
     Nca,
-    /// `bco_pair`, `bco`: [`Bco`](crate::Bco)
+    /// `bco_pair`, `bco`: [`Bco`](crate::loss::Bco)
     Bco,
-    /// `sppo_hard`: [`SppoHard`](crate::SppoHard)
+    /// `sppo_hard`: [`SppoHard`](crate::loss::SppoHard)
     SppoHard,
-    /// `apo_zero`, `apo_zero_unpaired`: [`ApoZero`](crate::ApoZero)
+    /// `apo_zero`, `apo_zero_unpaired`: [`ApoZero`](crate::loss::ApoZero)
     ApoZero,
-    /// `apo_down`: [`ApoDown`](crate::ApoDown)
+    /// `apo_down`: [`ApoDown`](crate::loss::ApoDown)
     ApoDown,
-    /// `kto`: [`Kto`](crate::Kto)
+    /// `kto`: [`Kto`](crate::loss::Kto)
     Kto,
-    /// `cal_dpo`: [`CalDpo`](crate::CalDpo)
+    /// `cal_dpo`: [`CalDpo`](crate::loss::CalDpo)
     CalDpo,
-    /// `dpop_inside`: [`DpopInside`](crate::DpopInside)
+    /// `dpop_inside`: [`DpopInside`](crate::loss::DpopInside)
     DpopInside,
-    /// `dpop_outside`: [`DpopOutside`](crate::DpopOutside)
+    /// `dpop_outside`: [`DpopOutside`](crate::loss::DpopOutside)
     DpopOutside,
-    /// `aot`: [`Aot::paired`](crate::Aot::paired)
+    /// `aot`: [`Aot::paired`](crate::loss::Aot::paired)
     Aot,
-    /// `aot_unpaired`, and `aot_pair` as TRL to 0.28 called it: [`Aot::unpaired`](crate::Aot::unpaired)
+    /// `aot_unpaired`, and `aot_pair` as TRL to 0.28 called it: [`Aot::unpaired`](crate::loss::Aot::unpaired)
     AotUnpaired,
-    /// `sft`: the [`Nll`](crate::Nll) term.
+    /// `sft`: the [`Nll`](crate::loss::Nll) term.
     Sft,
 }
 

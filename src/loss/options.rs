@@ -57,7 +57,7 @@ pub enum Objective {
     Pairs(Loss),
     /// A loss of the whole batch, which needs memory to sort in: [`Aot::over`].
     Batch(Aot),
-    /// No preference loss, but an [`Nll`](crate::Nll) term, whose weight and divisor are the host's.
+    /// No preference loss, but an [`Nll`](crate::loss::Nll) term, whose weight and divisor are the host's.
     Nll,
 }
 

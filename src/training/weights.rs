@@ -3,9 +3,8 @@
 //! None of them is differentiated, so each is a number that the host computes before the loss, and any
 //! loss that reads it takes it.
 
-use super::Pair;
-use super::batch::check_indices;
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
+use crate::pair::{Pair, check_indices};
 use crate::span;
 use crate::{Error, RowDetails, Span, Targets};
 
@@ -31,7 +30,8 @@ use crate::{Error, RowDetails, Span, Targets};
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Pair, Span, Targets, ld_token_weights};
+/// use dpo_kernel::{Pair, Span, Targets};
+/// use dpo_kernel::training::ld_token_weights;
 /// let (ids, spans) = ([5, 6, 7, 8, 9], [Span::new(0, 2), Span::new(2, 5)]);
 /// let mut weights = [1.0; 5];
 /// ld_token_weights(0.25, Targets::new(&ids), &spans, &[Pair::new(0, 1)], &mut weights)?;
@@ -208,7 +208,9 @@ pub fn odpo_offset(alpha: f64, score_gap: f64) -> Result<f64, Error> {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dpo, PairLogProbs, PreferenceLoss, length_offset};
+/// use dpo_kernel::Dpo;
+/// use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+/// use dpo_kernel::training::length_offset;
 /// let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5);
 /// let dpo = Dpo::new(0.1)?;
 /// // The winner is two tokens shorter: z = 0.125 − 0.02, a larger loss and a stronger gradient.

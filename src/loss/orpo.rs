@@ -11,15 +11,16 @@
 //! and only their product, U, is finite. The pole of ∂L/∂q as Q → 1 is real.
 
 use super::score::mean_sides;
-use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use super::{Inputs, PreferenceLoss};
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{log1mexp, softplus};
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// The odds-ratio term of ORPO (Hong et al. 2024, arXiv 2403.07691, eq. 7), reference-free, on means.
 ///
 /// TRL, LLaMA-Factory, Liger, mlx-lm-lora, axolotl: λ = 0.1, called `beta` in TRL. The whole loss of ORPO
-/// is NLL + this: add an [`Nll`](crate::Nll) of weight 1 (TRL averages it over prompt and completion).
+/// is NLL + this: add an [`Nll`](crate::loss::Nll) of weight 1 (TRL averages it over prompt and completion).
 /// Implementations with `log1p(-exp(p))` or `log(1 - exp(p))` are −∞ and then NaN for confident answers.
 ///
 /// Rewards are λ times the mean log-probs, as TRL's. An answer whose log-prob is exactly 0 has no odds: as

@@ -8,10 +8,11 @@
 //!
 //! At a = 0, where every run begins, the slope of max(0, −a) is taken as 0.
 
-use super::{Inputs, PairLogProbs, PairLoss, PreferenceLoss};
+use super::{Inputs, PreferenceLoss};
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};
+use crate::pair::{PairLogProbs, PairLoss};
 
 /// DPO-positive of the paper (Smaug, Pal et al. 2024, arXiv 2402.13228): the penalty for a chosen answer
 /// that falls below the reference stands inside the sigmoid, scaled by β.

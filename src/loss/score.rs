@@ -11,8 +11,8 @@
 //! n is the number of scored tokens. Sum or mean, reference or none: the score's type says it, so that a
 //! loss of means cannot be given sums.
 
-use super::PairLogProbs;
 use super::divergence::{Divergence, ReverseKl, power};
+use crate::pair::PairLogProbs;
 
 /// A score of an answer; sealed.
 pub trait Score: Copy + Sealed {
