@@ -162,7 +162,7 @@ pub fn preference_step<E: Element, L: BatchLoss>(
         *batch;
     let StepScratch { log_probs, norms, sequences, d_log_probs, losses, nll } = scratch;
     check_pairs(pairs, spans.len(), weights, offsets, divisor)?;
-    check_loss(&loss, pairs.len(), reference, weights, offsets)?;
+    check_loss(&loss, pairs, reference, weights, offsets)?;
     check_length(Buffer::Sequences, spans.len(), sequences.len())?;
     check_token_weights(token_weights, logits.rows())?;
     span::check(targets, spans, logits.rows(), Some(logits.vocab()))?;

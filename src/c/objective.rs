@@ -9,6 +9,7 @@ use crate::loss::{
     AotOver, BatchLoss, Inputs, Loss, Mixture, MixtureTerm, Objective, PairLogProbs, PerPair,
     PreferenceLoss,
 };
+use crate::pair::Pair;
 use crate::{Error, PairBatch, PairLoss};
 
 codes! {
@@ -205,13 +206,13 @@ impl BatchLoss for AnyObjective<'_> {
         }
     }
 
-    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error> {
+    fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
         match self {
-            Self::One(loss) => BatchLoss::check(&loss, pairs, has_weights),
-            Self::Batch(aot) => aot.check(pairs, has_weights),
-            Self::PerPair(losses) => PerPair::new(losses).check(pairs, has_weights),
+            Self::One(loss) => BatchLoss::check(&loss, pairs, weights),
+            Self::Batch(aot) => aot.check(pairs, weights),
+            Self::PerPair(losses) => PerPair::new(losses).check(pairs, weights),
             Self::Mixture(terms) => {
-                terms.with(|mixture| BatchLoss::check(&mixture, pairs, has_weights))?
+                terms.with(|mixture| BatchLoss::check(&mixture, pairs, weights))?
             }
         }
     }

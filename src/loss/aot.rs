@@ -11,7 +11,7 @@
 use super::{BatchLoss, Curve, Dpo, Inputs, Tangent};
 use crate::Error;
 use crate::error::{Buffer, check_length};
-use crate::pair::{PairBatch, PairLogProbs, PairLoss};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
 /// the rejected ones, as distributions and not pair by pair.
@@ -121,11 +121,11 @@ impl BatchLoss for AotOver<'_> {
         Inputs { reference: true, tokens: false, offsets: false }
     }
 
-    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error> {
-        if has_weights {
+    fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
+        if weights.is_some() {
             return Err(Error::InputUnused { buffer: Buffer::PairWeights });
         }
-        check_length(Buffer::PairOrder, pairs.saturating_mul(2), self.order.len())
+        check_length(Buffer::PairOrder, pairs.len().saturating_mul(2), self.order.len())
     }
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::error::{Buffer, check_length};
-use crate::pair::{PairBatch, PairLogProbs, PairLoss};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
 
 /// A loss of one pair of answers.
 pub trait PreferenceLoss {
@@ -52,12 +52,11 @@ pub trait BatchLoss {
     #[must_use]
     fn inputs(&self) -> Inputs;
 
-    /// Whether it fits a batch of so many pairs, with weights or without; checked before anything is
-    /// written.
+    /// Whether it fits these pairs and their weights; checked before anything is written.
     ///
     /// # Errors
     /// Those of the loss.
-    fn check(&self, pairs: usize, has_weights: bool) -> Result<(), Error>;
+    fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error>;
 
     /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked.
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]);
@@ -68,7 +67,7 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
         (**self).inputs()
     }
 
-    fn check(&self, _: usize, _: bool) -> Result<(), Error> {
+    fn check(&self, _: &[Pair], _: Option<&[f32]>) -> Result<(), Error> {
         Ok(())
     }
 
@@ -118,8 +117,8 @@ impl<L: PreferenceLoss> BatchLoss for PerPair<'_, L> {
         all.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
     }
 
-    fn check(&self, pairs: usize, _: bool) -> Result<(), Error> {
-        check_length(Buffer::PairLossKinds, pairs, self.losses.len())
+    fn check(&self, pairs: &[Pair], _: Option<&[f32]>) -> Result<(), Error> {
+        check_length(Buffer::PairLossKinds, pairs.len(), self.losses.len())
     }
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {

@@ -57,7 +57,7 @@ pub fn preference_loss<L: BatchLoss>(
 ) -> Result<Summary, Error> {
     let PairBatch { pairs, policy, reference, weights, offsets, divisor } = *batch;
     check_pairs(pairs, policy.len(), weights, offsets, divisor)?;
-    check_loss(&loss, pairs.len(), reference, weights, offsets)?;
+    check_loss(&loss, pairs, reference, weights, offsets)?;
     reference.check(policy.iter().map(|sequence| sequence.count))?;
     check_tokens(loss.inputs(), pairs, policy)?;
     check_length(Buffer::PairLosses, pairs.len(), out.losses.len())?;
@@ -87,7 +87,7 @@ pub fn preference_loss<L: BatchLoss>(
 /// A loss and a batch that ask for the same inputs; token counts are checked apart.
 pub(crate) fn check_loss<L: BatchLoss>(
     loss: &L,
-    pairs: usize,
+    pairs: &[Pair],
     reference: Reference<'_>,
     weights: Option<&[f32]>,
     offsets: Option<&[f32]>,
@@ -97,7 +97,7 @@ pub(crate) fn check_loss<L: BatchLoss>(
     if offsets.is_some() && !inputs.offsets {
         return Err(Error::InputUnused { buffer: Buffer::PairOffsets });
     }
-    loss.check(pairs, weights.is_some())
+    loss.check(pairs, weights)
 }
 
 /// At least one token in each answer of a pair, if the loss divides by them.
