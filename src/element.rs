@@ -12,6 +12,8 @@ pub trait Element: Copy + Send + Sync + private::Sealed {
     const NEG_INFINITY: Self;
     /// Zero.
     const ZERO: Self;
+    /// The lowest finite value that hosts mask with: −65504 of f16, −3.39e38 of the others.
+    const LOWEST: f32;
 
     /// The value, exactly.
     fn to_f32(self) -> f32;
@@ -30,10 +32,11 @@ mod private {
 }
 
 macro_rules! element {
-    ($t:ty, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $to:expr, $from:expr) => {
+    ($t:ty, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
         impl Element for $t {
             const NEG_INFINITY: Self = $neg_inf;
             const ZERO: Self = $zero;
+            const LOWEST: f32 = $lowest;
 
             #[inline]
             fn to_f32(self) -> f32 {
@@ -60,6 +63,27 @@ macro_rules! element {
     };
 }
 
-element!(f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, |x| x, |x| x);
-element!(f16, load_f16, store_f16, f16::NEG_INFINITY, f16::ZERO, f16::to_f32, f16::from_f32);
-element!(bf16, load_bf16, store_bf16, bf16::NEG_INFINITY, bf16::ZERO, bf16::to_f32, bf16::from_f32);
+/// bf16's, which is above that of f32: logits are often widened after they were masked.
+const LOWEST: f32 = f32::from_bits(0xff7f_0000);
+
+element!(f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x);
+element!(
+    f16,
+    load_f16,
+    store_f16,
+    f16::NEG_INFINITY,
+    f16::ZERO,
+    -65504.0,
+    f16::to_f32,
+    f16::from_f32
+);
+element!(
+    bf16,
+    load_bf16,
+    store_bf16,
+    bf16::NEG_INFINITY,
+    bf16::ZERO,
+    LOWEST,
+    bf16::to_f32,
+    bf16::from_f32
+);

@@ -75,6 +75,10 @@ pub enum Buffer {
     PairWeights,
     /// The per-pair margin offsets, one a pair.
     PairOffsets,
+    /// The gradients with respect to the token log-probs, one a row.
+    TokenCoefficients,
+    /// The memory that spans are sorted in, one index a span.
+    SpanOrder,
     /// The losses of a [`PerPair`](crate::loss::PerPair), one a pair.
     PairLossKinds,
     /// The order that a loss of the whole batch sorts in, two indices a pair.
@@ -124,6 +128,8 @@ impl Buffer {
             Self::PairLosses => "pair losses",
             Self::PairWeights => "pair weights",
             Self::PairOffsets => "pair margin offsets",
+            Self::TokenCoefficients => "token coefficients",
+            Self::SpanOrder => "order of the spans",
             Self::PairLossKinds => "losses of the pairs",
             Self::PairOrder => "order of the pairs",
             Self::MixtureTerms => "terms of the mixture",
@@ -191,8 +197,8 @@ pub enum Error {
     TargetOutOfRange {
         /// Row of the target.
         row: usize,
-        /// The target id.
-        target: u32,
+        /// The target id, negative as a host may have written it.
+        target: i64,
         /// The vocabulary.
         vocab: usize,
     },
@@ -213,6 +219,12 @@ pub enum Error {
         first: usize,
         /// The span that starts inside it.
         second: usize,
+    },
+    /// A span that lies before the one before it: spans in any order need memory to sort in, see
+    /// [`Layout::in_any_order`](crate::Layout::in_any_order).
+    SpansNotAscending {
+        /// The later span.
+        sequence: usize,
     },
     /// Cumulative offsets that decrease, or none at all.
     OffsetsNotAscending {
@@ -331,6 +343,11 @@ pub enum Error {
     /// Row statistics that cannot be parts of one row: other transform, other target, or the target
     /// seen in both.
     MergeOfDifferentRows,
+    /// Memory that could not be had (feature `alloc`).
+    OutOfMemory {
+        /// Elements asked for.
+        elements: usize,
+    },
     /// A level that this machine (or this build) does not have.
     LevelUnavailable {
         /// The level asked for.
@@ -365,7 +382,11 @@ impl fmt::Display for Error {
                 expected.0, expected.1, found.0, found.1
             ),
             Self::TargetOutOfRange { row, target, vocab } => {
-                write!(f, "row {row} has target {target}, outside the vocabulary of {vocab}")
+                write!(
+                    f,
+                    "row {row} has target {target}, outside the vocabulary of {vocab}; rows that are not \
+                     scored have the ignore value, -100 unless Targets::with_ignore sets another"
+                )
             }
             Self::SpanOutOfRange { sequence, start, end, rows } => {
                 write!(f, "span {sequence} is {start}..{end}, which {rows} rows do not hold")
@@ -373,6 +394,10 @@ impl fmt::Display for Error {
             Self::SpansOverlap { first, second } => {
                 write!(f, "spans {first} and {second} overlap")
             }
+            Self::SpansNotAscending { sequence } => write!(
+                f,
+                "span {sequence} lies before the span before it; Layout::in_any_order takes spans in any order"
+            ),
             Self::OffsetsNotAscending { index } => {
                 write!(f, "cumulative offset {index} is missing or smaller than the one before")
             }
@@ -412,7 +437,11 @@ impl fmt::Display for Error {
                 write!(f, "pair {pair} wants other token weights for sequence {sequence}")
             }
             Self::InvalidValue { buffer: Buffer::RowNorms, index, .. } => {
-                write!(f, "row norm {index} was not made by a forward over finite logits")
+                write!(
+                    f,
+                    "row norm {index} was not made by a forward over finite logits: give token_log_probs memory for \
+                     them (TokenOut::with_norms)"
+                )
             }
             Self::InvalidValue { buffer, index, value } => {
                 write!(f, "{}[{index}] is {value}, outside its domain", buffer.name())
@@ -432,6 +461,9 @@ impl fmt::Display for Error {
             Self::MergeOfDifferentRows => f.write_str(
                 "the statistics differ in transform or target, or both hold the target's logit",
             ),
+            Self::OutOfMemory { elements } => {
+                write!(f, "no memory for a buffer of {elements} elements")
+            }
             Self::LevelUnavailable { level } => {
                 write!(f, "level {level:?} is not available on this machine")
             }

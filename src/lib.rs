@@ -101,7 +101,7 @@
 //! `std`. Levels above the build's baseline are found at run time without `std`.
 #![no_std]
 
-#[cfg(any(feature = "proptest", feature = "arbitrary"))]
+#[cfg(any(feature = "alloc", feature = "proptest", feature = "arbitrary"))]
 extern crate alloc;
 // A library on its own needs a panic handler, although nothing in it panics.
 #[cfg(feature = "capi")]
@@ -111,19 +111,21 @@ extern crate std;
 pub mod c;
 mod element;
 pub mod error;
+mod executor;
 mod gradient;
+mod layout;
 mod logits;
 pub mod loss;
 pub mod math;
+mod order;
 mod pair;
 #[cfg(feature = "rayon")]
-pub mod parallel;
+mod parallel;
 mod preference;
 mod row;
 mod sequence;
 mod simd;
-mod span;
-mod step;
+pub mod step;
 pub mod theory;
 mod token;
 pub mod training;
@@ -131,22 +133,31 @@ mod transform;
 pub mod unpaired;
 #[cfg(feature = "verify")]
 pub mod verify;
+#[cfg(feature = "alloc")]
+mod workspace;
 
 pub use element::Element;
 pub use error::Error;
-pub use gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place};
+pub use executor::Executor;
+pub use gradient::{
+    GradBatch, Unscored, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
+};
 pub use half::{bf16, f16};
+pub use layout::{IGNORE_INDEX, Layout, Span, Targets, spans_of_batch, spans_of_offsets};
 pub use logits::{Logits, LogitsMut};
 pub use loss::Dpo;
 pub use pair::{Pair, PairBatch, PairLoss, Reference};
+#[cfg(feature = "rayon")]
+pub use parallel::Parallel;
 pub use preference::{PairOut, Summary, preference_loss};
 pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::{Arithmetic, Dispatch, Level};
-pub use span::{IGNORE_INDEX, Span, Targets, spans_of_batch, spans_of_offsets};
-pub use step::{NllStep, StepBatch, StepScratch, preference_step};
-pub use token::{TokenOut, token_log_probs};
+pub use step::{StepBatch, StepScratch, StepSummary, preference_step, unpaired_step};
+pub use token::{TokenOut, TokenSummary, token_log_probs};
 pub use transform::Transform;
+#[cfg(feature = "alloc")]
+pub use workspace::Workspace;
 
 /// The README's example, as a test.
 #[cfg(doctest)]

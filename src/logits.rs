@@ -1,29 +1,19 @@
 //! What comes in: views of the caller's logits, by rows.
-//!
-//! R rows × V vocabulary, row stride S ≥ V, all in elements. Row t predicts the token `targets[t]`;
-//! shifting tokens by one against rows is the caller's business, done once when the targets are laid
-//! out: row t of a model's output scores token t + 1 of its input.
-//!
-//! ```text
-//! input tokens   p0 p1 | c0 c1 c2          prompt p, completion c
-//! rows            0  1    2  3  4          row t is the output at position t
-//! targets        p1 c0   c1 c2  –          targets[t] = input[t + 1]
-//! span            [1, 4): rows 1, 2, 3 score c0, c1, c2
-//! ```
-//!
-//! Columns V..S are padding and never read; rows outside every span are neither read nor written.
 
 use crate::error::Buffer;
 use crate::{Element, Error, Transform};
 
-/// Logits to read: `rows × vocab` with a row stride, in the caller's memory.
+/// Logits to read: R rows × V vocabulary, row stride S ≥ V, all in elements, in the caller's memory.
+///
+/// Row t predicts the token `targets[t]`; the shift by one is explained at [`Targets`](crate::Targets). Columns
+/// V..S are padding and never read.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a, E> {
     data: &'a [E],
     shape: Shape,
 }
 
-/// Logits to read and to replace by their gradients, or a place for gradients alone.
+/// Logits to read and to replace by their gradients, or a place for gradients alone; shaped as [`Logits`].
 #[derive(Debug)]
 pub struct LogitsMut<'a, E> {
     data: &'a mut [E],
@@ -179,12 +169,11 @@ impl<'a, E: Element> LogitsMut<'a, E> {
     }
 
     /// The first `rows` rows, and the others.
-    #[cfg(feature = "rayon")]
     pub(crate) fn split_at(self, rows: usize) -> (Self, Self) {
         let Self { data, shape } = self;
         let rows = rows.min(shape.rows);
         let elements = rows.saturating_mul(shape.stride).min(data.len());
-        let (above, below) = data.split_at_mut(elements);
+        let (above, below) = data.split_at_mut_checked(elements).unwrap_or_default();
         let shapes = (Shape { rows, ..shape }, Shape { rows: shape.rows - rows, ..shape });
         (Self { data: above, shape: shapes.0 }, Self { data: below, shape: shapes.1 })
     }
@@ -210,5 +199,18 @@ impl<'a, E: Element> LogitsMut<'a, E> {
     /// The V elements of a row; empty past the last row.
     pub fn row_mut(&mut self, row: usize) -> &mut [E] {
         self.data.get_mut(self.shape.range(row)).unwrap_or_default()
+    }
+
+    /// The elements of a row past its vocabulary, as many as the view has: those of the last may be missing.
+    pub(crate) fn padding_mut(&mut self, row: usize) -> &mut [E] {
+        let vocab = self.shape.vocab;
+        self.whole_row_mut(row).get_mut(vocab..).unwrap_or_default()
+    }
+
+    /// The elements of a row with its padding, as many as the view has.
+    pub(crate) fn whole_row_mut(&mut self, row: usize) -> &mut [E] {
+        let start = row.saturating_mul(self.shape.stride).min(self.data.len());
+        let end = start.saturating_add(self.shape.stride).min(self.data.len());
+        self.data.get_mut(start..end).unwrap_or_default()
     }
 }

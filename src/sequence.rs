@@ -1,8 +1,7 @@
 //! Stage 3: from token log-probs to sequence log-probs.
 
-use crate::Error;
 use crate::error::{Buffer, check_length};
-use crate::span::{self, Span, Targets};
+use crate::{Error, Layout};
 
 /// log π(y|x) of one sequence, and how many tokens it was summed over.
 ///
@@ -12,7 +11,7 @@ use crate::span::{self, Span, Targets};
 pub struct SequenceLogProb {
     /// Σ of the (weighted) token log-probs.
     pub sum: f64,
-    /// Scored tokens, ≥ 1.
+    /// Scored tokens of weight ≠ 0. A sequence of none may not be named by a pair, an answer or a term.
     pub count: usize,
 }
 
@@ -28,8 +27,8 @@ impl SequenceLogProb {
 /// Sums token log-probs over each span: `sum = Σ_t w_t · log p_t` over its scored rows, in f64.
 ///
 /// The one way to sequence log-probs, for policy and for stored per-token references alike, so that
-/// equal token log-probs give equal sums. `token_weights` (one a row, finite) weight the tokens; the
-/// count is of tokens all the same.
+/// equal token log-probs give equal sums. `token_weights`, R, finite, weight the tokens; 1 each without. A
+/// token of weight 0 is as if it were not there: it is not counted, and its log-prob may be NaN.
 ///
 /// # Numerics
 /// f64 sums in row order: within count · 2⁻⁵³ of Σ |w·log p|.
@@ -37,53 +36,53 @@ impl SequenceLogProb {
 /// the pair.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::SpanOutOfRange`],
-/// [`Error::SpansOverlap`], [`Error::NoScoredTokens`], [`Error::InvalidValue`] for a token weight that
-/// is not finite.
+/// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a token weight that is not
+/// finite.
 ///
 /// # Panics
 /// Never.
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{SequenceLogProb, Span, Targets, sequence_log_probs};
+/// use dpo_kernel::{Layout, SequenceLogProb, Span, sequence_log_probs};
+/// let (targets, spans) = ([7, 8, 9], [Span::new(0, 2)]);
+/// let layout = Layout::new(&targets, &spans, 10)?;
 /// let mut out = [SequenceLogProb::default()];
-/// let targets = Targets::new(&[7, 8, 9]);
-/// sequence_log_probs(&[-0.5, -0.25, -9.0], targets, &[Span::new(0, 2)], None, &mut out)?;
+/// sequence_log_probs(&[-0.5, -0.25, -9.0], &layout, None, &mut out)?;
 /// assert_eq!(out, [SequenceLogProb { sum: -0.75, count: 2 }]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 pub fn sequence_log_probs(
     log_probs: &[f32],
-    targets: Targets<'_>,
-    spans: &[Span],
+    layout: &Layout<'_>,
     token_weights: Option<&[f32]>,
     out: &mut [SequenceLogProb],
 ) -> Result<(), Error> {
-    let rows = log_probs.len();
-    span::check(targets, spans, rows, None)?;
-    check_length(Buffer::Sequences, spans.len(), out.len())?;
-    check_token_weights(token_weights, rows)?;
-    for (&span, out) in spans.iter().zip(out) {
-        let mut sequence = SequenceLogProb::default();
-        for (row, _) in targets.scored_rows(span) {
+    check_length(Buffer::TokenLogProbs, layout.rows(), log_probs.len())?;
+    check_length(Buffer::Sequences, layout.sequences(), out.len())?;
+    check_token_weights(token_weights, layout.rows())?;
+    for (sequence, out) in out.iter_mut().enumerate() {
+        let mut found = SequenceLogProb::default();
+        for (row, weight) in weighted_rows(layout, sequence, token_weights) {
             let log_prob = f64::from(log_probs.get(row).copied().unwrap_or(f32::NAN));
-            sequence.sum += match weight_of(token_weights, row) {
-                // A token without weight says nothing, even where it is masked.
-                Some(weight) => {
-                    if weight == 0.0 {
-                        0.0
-                    } else {
-                        weight * log_prob
-                    }
-                }
-                None => log_prob,
-            };
-            sequence.count += 1;
+            found.sum += weight * log_prob;
+            found.count += 1;
         }
-        *out = sequence;
+        *out = found;
     }
     Ok(())
+}
+
+/// The rows of a sequence that are scored with a weight other than 0, and that weight.
+pub(crate) fn weighted_rows(
+    layout: &Layout<'_>,
+    sequence: usize,
+    token_weights: Option<&[f32]>,
+) -> impl Iterator<Item = (usize, f64)> {
+    layout.scored_rows(sequence).filter_map(move |(row, _)| {
+        let weight = weight_of(token_weights, row);
+        (weight != 0.0).then_some((row, weight))
+    })
 }
 
 /// One weight a row, all finite.
@@ -91,16 +90,15 @@ pub(crate) fn check_token_weights(weights: Option<&[f32]>, rows: usize) -> Resul
     let Some(weights) = weights else { return Ok(()) };
     let buffer = Buffer::TokenWeights;
     check_length(buffer, rows, weights.len())?;
-    match weights.iter().position(|w| !w.is_finite()) {
+    match weights.iter().enumerate().find(|(_, w)| !w.is_finite()) {
         None => Ok(()),
-        Some(index) => {
-            let value = weights.get(index).copied().map_or(f64::NAN, f64::from);
-            Err(Error::InvalidValue { buffer, index, value })
+        Some((index, &value)) => {
+            Err(Error::InvalidValue { buffer, index, value: f64::from(value) })
         }
     }
 }
 
-/// The weight of a row, if there are weights.
-pub(crate) fn weight_of(weights: Option<&[f32]>, row: usize) -> Option<f64> {
-    weights.and_then(|weights| weights.get(row)).copied().map(f64::from)
+/// The weight of a row: 1 without weights.
+pub(crate) fn weight_of(weights: Option<&[f32]>, row: usize) -> f64 {
+    weights.map_or(1.0, |weights| weights.get(row).copied().map_or(f64::NAN, f64::from))
 }

@@ -6,18 +6,22 @@
 //!
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
+use core::ops::AddAssign;
+
 use crate::error::{Buffer, NonFinite, check_length};
+use crate::executor::{Executor, Rows};
+use crate::layout::{Layout, Span};
+use crate::logits::Logits;
 use crate::row::{BLOCK, Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
-use crate::simd::{Dispatch, Kernel, Simd};
-use crate::span::{self, Span, Targets};
-use crate::{Element, Error, Logits};
+use crate::simd::{Kernel, Simd};
+use crate::{Element, Error};
 
 /// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
 #[derive(Debug)]
 pub struct TokenOut<'a> {
-    pub(crate) log_probs: &'a mut [f32],
-    pub(crate) norms: Option<&'a mut [RowNorm]>,
-    pub(crate) details: Option<&'a mut [RowDetails]>,
+    log_probs: &'a mut [f32],
+    norms: Option<&'a mut [RowNorm]>,
+    details: Option<&'a mut [RowDetails]>,
 }
 
 impl<'a> TokenOut<'a> {
@@ -40,11 +44,48 @@ impl<'a> TokenOut<'a> {
         self.details = Some(details);
         self
     }
+
+    /// The first `rows` entries of each, and the others.
+    fn split_at(self, rows: usize) -> (Self, Self) {
+        let log_probs = split(self.log_probs, rows);
+        let norms = self.norms.map(|x| split(x, rows)).unzip();
+        let details = self.details.map(|x| split(x, rows)).unzip();
+        (
+            Self { log_probs: log_probs.0, norms: norms.0, details: details.0 },
+            Self { log_probs: log_probs.1, norms: norms.1, details: details.1 },
+        )
+    }
+}
+
+fn split<T>(x: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
+    let at = at.min(x.len());
+    x.split_at_mut_checked(at).unwrap_or_default()
+}
+
+/// What a sweep over logits has counted; those of micro-batches and machines add up with `+=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(C)]
+pub struct TokenSummary {
+    /// Scored tokens.
+    pub tokens: u64,
+    /// Scored tokens whose target lies on a logit of its type's lowest finite value (−65504, −3.4e38): a column
+    /// that a host masked with a number in place of −inf. The log-prob is that number, and it swamps the
+    /// loss: mask with −inf, which [`Error::NonFinitePairs`] names, or look for the token in the data.
+    pub masked_tokens: u64,
+}
+
+impl AddAssign for TokenSummary {
+    fn add_assign(&mut self, other: Self) {
+        self.tokens = self.tokens.saturating_add(other.tokens);
+        self.masked_tokens = self.masked_tokens.saturating_add(other.masked_tokens);
+    }
 }
 
 /// Log-prob of the target of every scored row: `log p = y[target] − log Z`.
 ///
-/// Rows outside the spans, and rows whose target is the ignore value, are neither read nor written.
+/// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read nor
+/// written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over threads.
 ///
 /// # Numerics
 /// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near 0
@@ -53,8 +94,7 @@ impl<'a> TokenOut<'a> {
 /// A target on a masked (−inf) logit yields −inf.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::SpanOutOfRange`],
-/// [`Error::SpansOverlap`], [`Error::TargetOutOfRange`], [`Error::NoScoredTokens`].
+/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`].
 /// After all other rows are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but
 /// −inf; their results are NaN.
 ///
@@ -63,57 +103,72 @@ impl<'a> TokenOut<'a> {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dispatch, Logits, Span, Targets, TokenOut, token_log_probs};
+/// use dpo_kernel::{Dispatch, Layout, Logits, Span, TokenOut, token_log_probs};
 /// let logits = [0.0_f32, 0.0, 20.0, 0.0];
 /// let logits = Logits::new(&logits, 2, 2)?;
 /// let mut log_probs = [0.0; 2];
 /// let (targets, spans) = ([0, 0], [Span::new(0, 2)]);
-/// let out = TokenOut::new(&mut log_probs);
-/// token_log_probs(Dispatch::detect(), logits, Targets::new(&targets), &spans, out)?;
+/// let layout = Layout::new(&targets, &spans, 2)?;
+/// token_log_probs(Dispatch::detect(), logits, &layout, TokenOut::new(&mut log_probs))?;
 /// assert_eq!(log_probs[0], -core::f32::consts::LN_2);
 /// assert!((log_probs[1] / -2.061153622438558e-9 - 1.0).abs() < 1e-6);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 #[inline(always)]
-pub fn token_log_probs<E: Element>(
-    dispatch: Dispatch,
+pub fn token_log_probs<X: Executor, E: Element>(
+    executor: X,
     logits: Logits<'_, E>,
-    targets: Targets<'_>,
-    spans: &[Span],
+    layout: &Layout<'_>,
     out: TokenOut<'_>,
-) -> Result<(), Error> {
+) -> Result<TokenSummary, Error> {
     // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
     if out.details.is_some() {
-        score(dispatch, Tokens::new(logits, targets, spans, out)?.collecting(Moments::NONE))
+        score(executor, Tokens::new(logits, layout, out)?.collecting(Moments::NONE))
     } else {
-        score(dispatch, Tokens::new(logits, targets, spans, out)?)
+        score(executor, Tokens::new(logits, layout, out)?)
     }
 }
 
-fn score<E: Element, D: Extra>(dispatch: Dispatch, tokens: Tokens<'_, E, D>) -> Result<(), Error> {
-    dispatch.run(tokens).rows()
+fn score<X: Executor, E: Element, D: Extra + Send>(
+    executor: X,
+    tokens: Tokens<'_, E, D>,
+) -> Result<TokenSummary, Error> {
+    let Found { bad, summary } = executor.execute(tokens);
+    bad.rows().map(|()| summary)
+}
+
+/// [`token_log_probs`] without details; the caller judges rows that are not finite.
+pub(crate) fn score_tokens<X: Executor, E: Element>(
+    executor: X,
+    logits: Logits<'_, E>,
+    layout: &Layout<'_>,
+    out: TokenOut<'_>,
+) -> Result<(NonFinite, TokenSummary), Error> {
+    let Found { bad, summary } = executor.execute(Tokens::new(logits, layout, out)?);
+    Ok((bad, summary))
+}
+
+/// What the kernel reports of its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    bad: NonFinite,
+    summary: TokenSummary,
 }
 
 /// The kernel, on the scored rows among `rows`, whose results `out` has room for.
 pub(crate) struct Tokens<'a, E, D> {
-    pub(crate) logits: Logits<'a, E>,
-    pub(crate) targets: Targets<'a>,
-    pub(crate) spans: &'a [Span],
-    pub(crate) rows: Span,
-    pub(crate) out: TokenOut<'a>,
-    pub(crate) moments: D,
+    logits: Logits<'a, E>,
+    layout: Layout<'a>,
+    rows: Span,
+    out: TokenOut<'a>,
+    moments: D,
 }
 
 impl<'a, E: Element> Tokens<'a, E, ()> {
     /// All rows, after every check.
-    pub(crate) fn new(
-        logits: Logits<'a, E>,
-        targets: Targets<'a>,
-        spans: &'a [Span],
-        out: TokenOut<'a>,
-    ) -> Result<Self, Error> {
-        let rows = logits.rows();
-        span::check(targets, spans, rows, Some(logits.vocab()))?;
+    fn new(logits: Logits<'a, E>, layout: &Layout<'a>, out: TokenOut<'a>) -> Result<Self, Error> {
+        let rows = layout.rows();
+        layout.check_shape(logits.rows(), logits.vocab())?;
         check_length(Buffer::TokenLogProbs, rows, out.log_probs.len())?;
         if let Some(norms) = &out.norms {
             check_length(Buffer::RowNorms, rows, norms.len())?;
@@ -121,21 +176,42 @@ impl<'a, E: Element> Tokens<'a, E, ()> {
         if let Some(details) = &out.details {
             check_length(Buffer::RowDetails, rows, details.len())?;
         }
-        Ok(Self { logits, targets, spans, rows: Span::new(0, rows), out, moments: () })
+        Ok(Self { logits, layout: *layout, rows: Span::new(0, rows), out, moments: () })
     }
 
     /// The same with statistics of each row.
-    pub(crate) fn collecting<D>(self, moments: D) -> Tokens<'a, E, D> {
-        let Self { logits, targets, spans, rows, out, moments: () } = self;
-        Tokens { logits, targets, spans, rows, out, moments }
+    fn collecting<D>(self, moments: D) -> Tokens<'a, E, D> {
+        let Self { logits, layout, rows, out, moments: () } = self;
+        Tokens { logits, layout, rows, out, moments }
+    }
+}
+
+impl<E: Element, D: Extra + Send> Rows for Tokens<'_, E, D> {
+    fn shape(&self) -> (Span, usize) {
+        (self.rows, self.logits.vocab())
+    }
+
+    fn split_at(self, rows: usize) -> (Self, Self) {
+        let Self { logits, layout, moments, .. } = self;
+        let halves = self.rows.split_at(rows);
+        let (above, below) = self.out.split_at(rows);
+        (
+            Self { logits, layout, rows: halves.0, out: above, moments },
+            Self { logits, layout, rows: halves.1, out: below, moments },
+        )
+    }
+
+    fn join(mut above: Found, below: Found) -> Found {
+        above.summary += below.summary;
+        Found { bad: above.bad.and(below.bad), ..above }
     }
 }
 
 impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
-    type Output = NonFinite;
+    type Output = Found;
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> NonFinite {
+    fn run<S: Simd>(self, s: S) -> Found {
         // Side by side, eight rows cost little more than one; a row alone takes less memory.
         if S::WIDE { self.rows::<S, 8>(s) } else { self.rows::<S, 1>(s) }
     }
@@ -143,13 +219,13 @@ impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
 
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
     #[inline(always)]
-    fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
-        let mut bad = NonFinite::NONE;
+    fn rows<S: Simd, const B: usize>(mut self, s: S) -> Found {
+        let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
         let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
         let mut copies = Copies::NEW;
         let (mut group, mut at, mut count) = ([empty; B], [0; B], 0);
-        for &span in self.spans {
-            for (row, target) in self.targets.scored_rows(span.within(self.rows)) {
+        for (_, span) in self.layout.spans_by_row() {
+            for (row, target) in self.layout.targets().scored_rows(span.within(self.rows)) {
                 if let (Some(stats), Some(at)) = (group.get_mut(count), at.get_mut(count)) {
                     *at = row;
                     *stats =
@@ -157,18 +233,18 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                     count += 1;
                 }
                 if count == B {
-                    bad = bad.and(self.fold_and_write(s, &mut group, &at, &mut copies));
+                    self.fold_and_write(s, &mut group, &at, &mut copies, &mut found);
                     count = 0;
                 }
             }
         }
         if let Some(group) = group.get_mut(..count) {
-            bad = bad.and(self.fold_and_write(s, group, &at, &mut copies));
+            self.fold_and_write(s, group, &at, &mut copies, &mut found);
         }
-        bad
+        found
     }
 
-    /// Folds up to B rows, `at` saying which, and writes their results; which are not finite.
+    /// Folds up to B rows, `at` saying which, and writes their results.
     ///
     /// Where there are several, those of one block are all begun before any is folded; longer ones would wait
     /// there for memory that the fold of the row before has not asked for yet.
@@ -179,7 +255,8 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         group: &mut [RowStats<D>],
         at: &[usize; B],
         copies: &mut Copies<E>,
-    ) -> NonFinite {
+        found: &mut Found,
+    ) {
         if B > 1 && self.logits.vocab() <= BLOCK {
             for (stats, &row) in group.iter_mut().zip(at) {
                 stats.begin(s, self.logits.row(row), copies);
@@ -188,38 +265,51 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         for (stats, &row) in group.iter_mut().zip(at) {
             stats.fold_at(s, self.logits.row(row), 0, copies);
         }
-        self.out.write(group, at, self.rows.start)
+        self.write(group, at, found);
     }
-}
 
-impl TokenOut<'_> {
-    /// The results of up to B rows, `first` being the row of the first entry; which are not finite.
+    /// Writes the results of up to B rows.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
-    fn write<D: Extra, const B: usize>(
+    fn write<const B: usize>(
         &mut self,
         folded: &[RowStats<D>],
         at: &[usize; B],
-        first: usize,
-    ) -> NonFinite {
-        let mut bad = NonFinite::NONE;
+        found: &mut Found,
+    ) {
         let finished = finish_rows::<D, B>(folded);
         for ((stats, finished), &row) in folded.iter().zip(finished).zip(at) {
             if !finished.norm.is_valid() {
-                bad.see(row);
+                found.bad.see(row);
             }
-            let row = row - first;
-            if let Some(to) = self.log_probs.get_mut(row) {
+            found.summary.tokens += 1;
+            if finished.log_prob < SUSPECT {
+                found.summary.masked_tokens += u64::from(self.is_masked(row));
+            }
+            let out = &mut self.out;
+            let row = row - self.rows.start;
+            if let Some(to) = out.log_probs.get_mut(row) {
                 // −0, where log p underflows, becomes 0.
                 *to = finished.log_prob as f32 + 0.0;
             }
-            if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
+            if let Some(to) = out.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
                 *to = finished.norm;
             }
-            if let Some(to) = self.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
+            if let Some(to) = out.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
                 D::record(stats, to);
             }
         }
-        bad
+    }
+
+    /// Whether the target of a row lies on its type's lowest finite value.
+    #[cold]
+    #[inline(never)]
+    fn is_masked(&self, row: usize) -> bool {
+        let column = self.layout.targets().scored(row).and_then(|id| usize::try_from(id).ok());
+        let logit = column.and_then(|column| self.logits.row(row).get(column));
+        logit.is_some_and(|x| x.to_f32().is_finite() && x.to_f32() <= E::LOWEST)
     }
 }
+
+/// Log-probs below this are looked at once more: a logit of −65504 stays below at any temperature to 650.
+const SUSPECT: f64 = -100.0;

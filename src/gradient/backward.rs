@@ -1,16 +1,19 @@
 //! The entries of the backward: apart, in place, by tile.
 
-use super::batch::{Column, GradBatch, check_coefficient, check_norm};
+use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
 use super::map::{Map, in_place, write_target};
+use crate::executor::{Executor, Rows};
+use crate::layout::Span;
+use crate::logits::{Logits, LogitsMut};
 use crate::row::RowNorm;
 use crate::simd::{Dispatch, Kernel, Simd};
-use crate::span::Span;
-use crate::{Element, Error, Logits, LogitsMut, Transform};
+use crate::{Element, Error, Transform};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
 ///
-/// `out` has the rows and vocabulary of `logits`, its own stride, and their type or f32. Rows outside
-/// the spans, and rows whose target is the ignore value, are neither read nor written.
+/// `out` has the rows and vocabulary of `logits`, its own stride, and their type or f32. Rows that are not
+/// scored are not read; whether they, and the padding columns of `out`, are written as 0 or not at all says
+/// [`GradBatch::unscored`].
 ///
 /// # Numerics
 /// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage (0.56 of that found); under a
@@ -26,37 +29,38 @@ use crate::{Element, Error, Logits, LogitsMut, Transform};
 /// The transform is the logits' own: view them with the one that the forward used.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::SpanOutOfRange`],
-/// [`Error::SpansOverlap`], [`Error::TargetOutOfRange`], [`Error::NoScoredTokens`],
-/// [`Error::InvalidValue`] for a norm that no forward has made, for a token weight that is not finite,
-/// and for a coefficient that is not finite or beyond two thirds of f32's range;
+/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::InvalidValue`] for a norm
+/// that no forward has made, and for a coefficient that is not finite or beyond two thirds of f32's range;
 /// [`Error::TransformOfGradients`] if `out` has a transform: only logits have one.
 ///
 /// # Panics
 /// Never. Norms of other logits give other numbers, not other memory.
-pub fn logit_grads<E: Element, O: Element>(
-    dispatch: Dispatch,
+pub fn logit_grads<X: Executor, E: Element, O: Element>(
+    executor: X,
     logits: Logits<'_, E>,
     batch: &GradBatch<'_>,
     out: LogitsMut<'_, O>,
 ) -> Result<(), Error> {
-    dispatch.run(Apart::new(logits, batch, out)?);
+    executor.execute(Separate::new(logits, batch, out)?);
     Ok(())
 }
 
 /// Replaces the logits of every scored row by their gradient, as [`logit_grads`].
+///
+/// Rows that are not scored and padding columns **still hold logits afterwards**, unless
+/// [`GradBatch::unscored`] is [`Unscored::Zero`].
 ///
 /// # Errors
 /// As [`logit_grads`]; the logits are unchanged then.
 ///
 /// # Panics
 /// Never.
-pub fn logit_grads_in_place<E: Element>(
-    dispatch: Dispatch,
+pub fn logit_grads_in_place<X: Executor, E: Element>(
+    executor: X,
     logits: LogitsMut<'_, E>,
     batch: &GradBatch<'_>,
 ) -> Result<(), Error> {
-    dispatch.run(InPlace::new(logits, batch)?);
+    executor.execute(InPlace::new(logits, batch)?);
     Ok(())
 }
 
@@ -84,22 +88,22 @@ pub fn tile_grads_in_place<E: Element>(
     check_coefficient(coefficient, transform, 0)?;
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
-    let column = Column { target: target.unwrap_or(usize::MAX), norm, coefficient };
-    dispatch.run(Tile { elements: tile, transform, column });
+    let grad = RowGrad { target: target.unwrap_or(usize::MAX), norm, coefficient };
+    dispatch.run(Tile { elements: tile, transform, grad });
     Ok(())
 }
 
 /// The kernel, on the scored rows among `rows`, whose gradients `out` has room for.
-pub(crate) struct Apart<'a, E, O> {
-    pub(crate) logits: Logits<'a, E>,
-    pub(crate) batch: GradBatch<'a>,
-    pub(crate) rows: Span,
-    pub(crate) out: LogitsMut<'a, O>,
+struct Separate<'a, E, O> {
+    logits: Logits<'a, E>,
+    batch: GradBatch<'a>,
+    rows: Span,
+    out: LogitsMut<'a, O>,
 }
 
-impl<'a, E: Element, O: Element> Apart<'a, E, O> {
+impl<'a, E: Element, O: Element> Separate<'a, E, O> {
     /// All rows, after every check.
-    pub(crate) fn new(
+    fn new(
         logits: Logits<'a, E>,
         batch: &GradBatch<'a>,
         out: LogitsMut<'a, O>,
@@ -117,44 +121,94 @@ impl<'a, E: Element, O: Element> Apart<'a, E, O> {
     }
 }
 
-impl<E: Element, O: Element> Kernel for Apart<'_, E, O> {
+impl<E: Element, O: Element> Rows for Separate<'_, E, O> {
+    fn shape(&self) -> (Span, usize) {
+        (self.rows, self.logits.vocab())
+    }
+
+    fn split_at(self, rows: usize) -> (Self, Self) {
+        let Self { logits, batch, .. } = self;
+        let (halves, (above, below)) = (self.rows.split_at(rows), self.out.split_at(rows));
+        (
+            Self { logits, batch, rows: halves.0, out: above },
+            Self { logits, batch, rows: halves.1, out: below },
+        )
+    }
+
+    fn join((): (), (): ()) {}
+}
+
+impl<E: Element, O: Element> Kernel for Separate<'_, E, O> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let transform = self.logits.transform();
-        for (row, column) in self.batch.rows(self.rows) {
+        for (row, grad) in self.batch.rows(self.rows) {
             let from = self.logits.row(row);
             let to = self.out.row_mut(row - self.rows.start);
-            if column.is_without_gradient() {
+            if grad.is_without_gradient() {
                 to.fill(O::ZERO);
                 continue;
             }
-            let target = column.target_grad(s, transform, from);
-            let map = Map::new(s, transform, &column);
+            let target = grad.target_grad(s, transform, from);
+            let map = Map::new(s, transform, &grad);
             if map.short {
-                map.apart::<true, E, O>(s, from, to);
+                map.separate::<true, E, O>(s, from, to);
             } else {
-                map.apart::<false, E, O>(s, from, to);
+                map.separate::<false, E, O>(s, from, to);
             }
-            write_target(to, column.target, target);
+            write_target(to, grad.target, target);
         }
+        zero_unscored(&mut self.out, &self.batch, self.rows);
     }
 }
 
+/// Writes 0 where no gradient belongs, if that is wanted. `to` holds `rows`.
+#[inline(never)]
+fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, batch: &GradBatch<'_>, rows: Span) {
+    if batch.unscored == Unscored::Keep {
+        return;
+    }
+    let mut next = rows.start;
+    for (row, _) in batch.layout.scored_rows_within(rows) {
+        (next..row).for_each(|row| to.whole_row_mut(row - rows.start).fill(O::ZERO));
+        to.padding_mut(row - rows.start).fill(O::ZERO);
+        next = row + 1;
+    }
+    (next..rows.end).for_each(|row| to.whole_row_mut(row - rows.start).fill(O::ZERO));
+}
+
 /// The kernel, on the scored rows among `rows`, which are those of `logits`.
-pub(crate) struct InPlace<'a, E> {
-    pub(crate) batch: GradBatch<'a>,
-    pub(crate) rows: Span,
-    pub(crate) logits: LogitsMut<'a, E>,
+struct InPlace<'a, E> {
+    batch: GradBatch<'a>,
+    rows: Span,
+    logits: LogitsMut<'a, E>,
 }
 
 impl<'a, E: Element> InPlace<'a, E> {
     /// All rows, after every check.
-    pub(crate) fn new(logits: LogitsMut<'a, E>, batch: &GradBatch<'a>) -> Result<Self, Error> {
+    fn new(logits: LogitsMut<'a, E>, batch: &GradBatch<'a>) -> Result<Self, Error> {
         batch.check(logits.rows(), logits.vocab(), logits.transform())?;
         Ok(Self { batch: *batch, rows: Span::new(0, logits.rows()), logits })
     }
+}
+
+impl<E: Element> Rows for InPlace<'_, E> {
+    fn shape(&self) -> (Span, usize) {
+        (self.rows, self.logits.vocab())
+    }
+
+    fn split_at(self, rows: usize) -> (Self, Self) {
+        let batch = self.batch;
+        let (halves, (above, below)) = (self.rows.split_at(rows), self.logits.split_at(rows));
+        (
+            Self { batch, rows: halves.0, logits: above },
+            Self { batch, rows: halves.1, logits: below },
+        )
+    }
+
+    fn join((): (), (): ()) {}
 }
 
 impl<E: Element> Kernel for InPlace<'_, E> {
@@ -163,16 +217,17 @@ impl<E: Element> Kernel for InPlace<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
         let transform = self.logits.transform();
-        for (row, column) in self.batch.rows(self.rows) {
-            in_place(s, self.logits.row_mut(row - self.rows.start), transform, &column);
+        for (row, grad) in self.batch.rows(self.rows) {
+            in_place(s, self.logits.row_mut(row - self.rows.start), transform, &grad);
         }
+        zero_unscored(&mut self.logits, &self.batch, self.rows);
     }
 }
 
 struct Tile<'a, E> {
     elements: &'a mut [E],
     transform: Transform,
-    column: Column,
+    grad: RowGrad,
 }
 
 impl<E: Element> Kernel for Tile<'_, E> {
@@ -180,6 +235,6 @@ impl<E: Element> Kernel for Tile<'_, E> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        in_place(s, self.elements, self.transform, &self.column);
+        in_place(s, self.elements, self.transform, &self.grad);
     }
 }

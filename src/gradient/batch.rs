@@ -1,64 +1,50 @@
 //! What the backward is given, its checks, and each scored row's part of it.
 
 use crate::error::{Buffer, check_length};
+use crate::layout::{Layout, Span};
 use crate::row::RowNorm;
-use crate::sequence::{check_token_weights, weight_of};
-use crate::span::{self, Span, Targets};
 use crate::{Error, Transform};
 
-/// What the backward needs beside the logits: where they are scored, their norms, and ∂L/∂log π.
+/// What becomes of the elements that no gradient belongs to: rows that are not scored (no span covers them, or
+/// their target is the ignore value), and padding columns past the vocabulary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Unscored {
+    /// They are not written. **In place they still hold logits**, numbers of 10 or 11 beside gradients of 1e-2: a
+    /// host that multiplies the whole buffer by its head would train on them.
+    #[default]
+    Keep,
+    /// They become 0, so that the whole buffer is a gradient.
+    Zero,
+}
+
+/// What the backward needs beside the logits: where they are scored, their norms, and ∂L/∂log p.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GradBatch<'a> {
-    /// Target of each row, R, as in the forward.
-    pub targets: Targets<'a>,
-    /// Rows of each sequence, N, as in the forward.
-    pub spans: &'a [Span],
+    /// As in the forward.
+    pub layout: Layout<'a>,
     /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose coefficient
     /// is 0 need none.
     pub norms: &'a [RowNorm],
-    /// `∂L/∂log π` of each sequence, N.
-    pub d_log_probs: &'a [f64],
-    /// Token weights as in [`sequence_log_probs`](crate::sequence_log_probs), R; 1 without.
-    pub token_weights: Option<&'a [f32]>,
-    /// `∂L/∂log p` of every token of a sequence, N, apart from the token weights: that of an NLL term
-    /// ([`nll_loss`](crate::loss::nll_loss)); 0 without.
-    pub d_nll: Option<&'a [f64]>,
+    /// `∂L/∂log p` of the target of each row, R: of [`token_coefficients`](crate::token_coefficients), or of any
+    /// loss of tokens (GRPO and its kin). Those of rows that are not scored are not read.
+    pub coefficients: &'a [f64],
+    /// What becomes of everything else; [`Unscored::Keep`] unless the host says otherwise.
+    pub unscored: Unscored,
 }
 
 impl<'a> GradBatch<'a> {
-    /// A batch without token weights.
+    /// A backward that writes the scored rows alone.
     #[must_use]
-    pub const fn new(
-        targets: Targets<'a>,
-        spans: &'a [Span],
-        norms: &'a [RowNorm],
-        d_log_probs: &'a [f64],
-    ) -> Self {
-        Self { targets, spans, norms, d_log_probs, token_weights: None, d_nll: None }
+    pub const fn new(layout: &Layout<'a>, norms: &'a [RowNorm], coefficients: &'a [f64]) -> Self {
+        Self { layout: *layout, norms, coefficients, unscored: Unscored::Keep }
     }
 
-    /// With a weight for each token.
+    /// With another fate of rows that are not scored and of padding columns.
     #[must_use]
-    pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
-        self.token_weights = Some(token_weights);
+    pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
+        self.unscored = unscored;
         self
-    }
-
-    /// With the gradient of an NLL term.
-    #[must_use]
-    pub const fn with_nll(mut self, d_nll: &'a [f64]) -> Self {
-        self.d_nll = Some(d_nll);
-        self
-    }
-
-    /// c of a row: what its sequence's log-prob passes on to it, and its own.
-    fn coefficient(&self, sequence: usize, d: f64, row: usize) -> f64 {
-        let weighted = d * weight_of(self.token_weights, row).unwrap_or(1.0);
-        match self.d_nll {
-            Some(d_nll) => weighted + d_nll.get(sequence).copied().unwrap_or(f64::NAN),
-            None => weighted,
-        }
     }
 
     pub(super) fn check(
@@ -67,40 +53,25 @@ impl<'a> GradBatch<'a> {
         vocab: usize,
         transform: Transform,
     ) -> Result<(), Error> {
-        span::check(self.targets, self.spans, rows, Some(vocab))?;
+        self.layout.check_shape(rows, vocab)?;
         check_length(Buffer::RowNorms, rows, self.norms.len())?;
-        check_length(Buffer::SequenceGrads, self.spans.len(), self.d_log_probs.len())?;
-        check_token_weights(self.token_weights, rows)?;
-        if let Some(d_nll) = self.d_nll {
-            let buffer = Buffer::NllGrads;
-            check_length(buffer, self.spans.len(), d_nll.len())?;
-            if let Some((index, &value)) = d_nll.iter().enumerate().find(|(_, d)| !d.is_finite()) {
-                return Err(Error::InvalidValue { buffer, index, value });
-            }
-        }
-        for (sequence, (&span, &d)) in self.spans.iter().zip(self.d_log_probs).enumerate() {
-            check_coefficient(d, transform, sequence)?;
-            for (row, _) in self.targets.scored_rows(span) {
-                let coefficient = self.coefficient(sequence, d, row);
-                check_coefficient(coefficient, transform, sequence)?;
-                if coefficient.abs() > 0.0 {
-                    check_norm(self.norms.get(row), row)?;
-                }
+        check_length(Buffer::TokenCoefficients, rows, self.coefficients.len())?;
+        for (row, _) in self.layout.scored_rows_within(Span::new(0, rows)) {
+            let coefficient = self.coefficients.get(row).copied().unwrap_or(f64::NAN);
+            check_coefficient(coefficient, transform, row)?;
+            if coefficient.abs() > 0.0 {
+                check_norm(self.norms.get(row), row)?;
             }
         }
         Ok(())
     }
 
     /// The scored rows among `rows` with their target, norm and coefficient c.
-    pub(super) fn rows(self, rows: Span) -> impl Iterator<Item = (usize, Column)> {
-        let sequences = self.spans.iter().zip(self.d_log_probs).enumerate();
-        sequences.flat_map(move |(sequence, (&span, &d))| {
-            self.targets.scored_rows(span.within(rows)).filter_map(move |(row, target)| {
-                let coefficient = self.coefficient(sequence, d, row);
-                let target = usize::try_from(target).ok()?;
-                let norm = *self.norms.get(row)?;
-                Some((row, Column { target, norm, coefficient }))
-            })
+    pub(super) fn rows(self, rows: Span) -> impl Iterator<Item = (usize, RowGrad)> {
+        self.layout.scored_rows_within(rows).filter_map(move |(row, target)| {
+            let target = usize::try_from(target).ok()?;
+            let (norm, coefficient) = (*self.norms.get(row)?, *self.coefficients.get(row)?);
+            Some((row, RowGrad { target, norm, coefficient }))
         })
     }
 }
@@ -117,22 +88,19 @@ pub(super) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error
 }
 
 /// A coefficient that fits in f32 with the transform's slope.
-pub(super) fn check_coefficient(
-    c: f64,
-    transform: Transform,
-    sequence: usize,
-) -> Result<(), Error> {
+pub(super) fn check_coefficient(c: f64, transform: Transform, row: usize) -> Result<(), Error> {
     if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 1.5 {
         Ok(())
     } else {
-        Err(Error::InvalidValue { buffer: Buffer::SequenceGrads, index: sequence, value: c })
+        Err(Error::InvalidValue { buffer: Buffer::TokenCoefficients, index: row, value: c })
     }
 }
 
 /// One row's part in the backward.
 #[derive(Clone, Copy)]
-pub(super) struct Column {
+pub(super) struct RowGrad {
     pub(super) target: usize,
     pub(super) norm: RowNorm,
+    /// c
     pub(super) coefficient: f64,
 }

@@ -6,7 +6,7 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use super::batch::Column;
+use super::batch::RowGrad;
 use crate::row::Values;
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, Quad, quads, quads_mut};
@@ -26,11 +26,11 @@ pub(super) struct Map<S: Simd> {
 
 impl<S: Simd> Map<S> {
     #[inline(always)]
-    pub(super) fn new(s: S, transform: Transform, column: &Column) -> Self {
-        let norm = column.norm;
+    pub(super) fn new(s: S, transform: Transform, grad: &RowGrad) -> Self {
+        let norm = grad.norm;
         let short = transform.is_none() && norm.shift.to_bits() == 0;
         let drift = if short { Exp::<S>::drift::<true>(norm.exponent) } else { 0.0 };
-        let factor = -column.coefficient * transform.slope() * f64::from(norm.inverse);
+        let factor = -grad.coefficient * transform.slope() * f64::from(norm.inverse);
         let (half, power) = libm::frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
@@ -114,7 +114,7 @@ impl<S: Simd> Map<S> {
 
     /// A row into another.
     #[inline(always)]
-    pub(super) fn apart<const UNIT: bool, E: Element, O: Element>(
+    pub(super) fn separate<const UNIT: bool, E: Element, O: Element>(
         &self,
         s: S,
         from: &[E],
@@ -154,7 +154,7 @@ fn copy<E: Element>(from: &[E], to: &mut [E]) {
     }
 }
 
-impl Column {
+impl RowGrad {
     /// c = 0: every gradient of the row is 0, whatever its logits.
     pub(super) fn is_without_gradient(&self) -> bool {
         self.coefficient.abs() <= 0.0
@@ -169,7 +169,7 @@ impl Column {
         transform: Transform,
         row: &[E],
     ) -> f32 {
-        // A masked target stays masked, as every −inf column.
+        // A masked target stays masked, as every −inf grad.
         let x = match row.get(self.target) {
             Some(x) if x.to_f32() > f32::NEG_INFINITY => x,
             _ => return 0.0,
@@ -190,20 +190,20 @@ pub(super) fn in_place<S: Simd, E: Element>(
     s: S,
     row: &mut [E],
     transform: Transform,
-    column: &Column,
+    grad: &RowGrad,
 ) {
-    if column.is_without_gradient() {
+    if grad.is_without_gradient() {
         row.fill(E::ZERO);
         return;
     }
-    let target = column.target_grad(s, transform, row);
-    let map = Map::new(s, transform, column);
+    let target = grad.target_grad(s, transform, row);
+    let map = Map::new(s, transform, grad);
     if map.short {
         map.update::<true, E>(s, row);
     } else {
         map.update::<false, E>(s, row);
     }
-    write_target(row, column.target, target);
+    write_target(row, grad.target, target);
 }
 
 pub(super) fn write_target<O: Element>(row: &mut [O], target: usize, grad: f32) {

@@ -1,7 +1,7 @@
 //! Stage 5: from ∂L/∂log π back to the logits.
 //!
 //! ```text
-//! ∂L/∂x_j = c · (onehot_j − p_j) · dy/dx_j       c = ∂L/∂log π(y) · token weight
+//! ∂L/∂x_j = c · (onehot_j − p_j) · dy/dx_j       c = ∂L/∂log p, one a row
 //! ```
 //!
 //! The simple version subtracts a softmax from a one-hot row (`verify::rows::logit_grads`). This one
@@ -17,9 +17,9 @@
 
 mod backward;
 mod batch;
+mod coefficients;
 mod map;
 
-#[cfg(feature = "rayon")]
-pub(crate) use backward::{Apart, InPlace};
 pub use backward::{logit_grads, logit_grads_in_place, tile_grads_in_place};
-pub use batch::GradBatch;
+pub use batch::{GradBatch, Unscored};
+pub use coefficients::token_coefficients;

@@ -87,7 +87,7 @@ pub use level::{Arithmetic, Level};
 pub(crate) const LANES: usize = 16;
 
 /// Work that can be entered at any level.
-pub(crate) trait Kernel {
+pub trait Kernel {
     /// What it returns.
     type Output;
     /// The work, generic over the lanes. Implementations are `#[inline(always)]`, so that the level's

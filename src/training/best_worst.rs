@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 
 use crate::error::{Buffer, check_length};
-use crate::span::{check_offsets, spans_between, to_usize};
+use crate::layout::{check_offsets, spans_between};
 use crate::{Error, Pair, Span};
 
 /// What became of the groups: every one is counted once.
@@ -59,12 +59,13 @@ pub struct Selection {
 ///
 /// Guo et al. 2024, arXiv 2402.04792 (online DPO, two completions a prompt); Dong et al. 2024,
 /// arXiv 2405.07863 (iterative DPO, best and worst of several).
-pub fn best_worst_pairs(
+pub fn best_worst_pairs<O: Copy + TryInto<usize>>(
     scores: &[f32],
-    group_offsets: &[u32],
+    group_offsets: &[O],
     out: &mut [Pair],
 ) -> Result<Selection, Error> {
     check_offsets(group_offsets, Buffer::Pairs, out.len())?;
+    let to_usize = |offset: O| offset.try_into().unwrap_or(usize::MAX);
     let expected = group_offsets.last().copied().map_or(0, to_usize);
     check_length(Buffer::Scores, expected, scores.len())?;
     let first = group_offsets.first().copied().map_or(0, to_usize);

@@ -1,9 +1,9 @@
 //! Pairs that prefer nothing: chosen and rejected are the same tokens.
 
 use crate::error::{Buffer, check_length};
+use crate::layout::Layout;
 use crate::pair::check_indices;
-use crate::span;
-use crate::{Error, Pair, Span, Targets};
+use crate::{Error, Pair};
 
 /// Flags the pairs whose two sequences score the same tokens in the same order, and counts them.
 ///
@@ -15,38 +15,33 @@ use crate::{Error, Pair, Span, Targets};
 /// seen here; pairs are taken to share theirs. `out` has one flag a pair.
 ///
 /// # Errors
-/// Before anything is written: those of [`sequence_log_probs`](crate::sequence_log_probs) for targets
-/// and spans, [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`].
+/// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`].
 ///
 /// # Panics
 /// Never.
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{IGNORE_INDEX, Pair, Span, Targets};
+/// use dpo_kernel::{IGNORE_INDEX, Layout, Pair, Span};
 /// use dpo_kernel::training::identical_pairs;
 /// // Three answers: 7 8, then 7 8 again with a hole in between, then 7 9.
 /// let targets = [7, 8, 7, IGNORE_INDEX, 8, 7, 9];
 /// let spans = [Span::new(0, 2), Span::new(2, 5), Span::new(5, 7)];
+/// let layout = Layout::new(&targets, &spans, 10)?;
 /// let mut same = [false; 2];
 /// let pairs = [Pair::new(0, 1), Pair::new(0, 2)];
-/// assert_eq!(identical_pairs(Targets::new(&targets), &spans, &pairs, &mut same)?, 1);
+/// assert_eq!(identical_pairs(&layout, &pairs, &mut same)?, 1);
 /// assert_eq!(same, [true, false]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 pub fn identical_pairs(
-    targets: Targets<'_>,
-    spans: &[Span],
+    layout: &Layout<'_>,
     pairs: &[Pair],
     out: &mut [bool],
 ) -> Result<usize, Error> {
-    span::check(targets, spans, targets.ids().len(), None)?;
-    check_indices(pairs, spans.len())?;
+    check_indices(pairs, layout.sequences())?;
     check_length(Buffer::PairFlags, pairs.len(), out.len())?;
-    let tokens = |sequence: usize| {
-        let span = spans.get(sequence).copied().unwrap_or_default();
-        targets.scored_rows(span).map(|(_, id)| id)
-    };
+    let tokens = |sequence: usize| layout.scored_rows(sequence).map(|(_, id)| id);
     let mut count = 0;
     for (pair, flag) in pairs.iter().zip(out) {
         *flag = tokens(pair.chosen).eq(tokens(pair.rejected));

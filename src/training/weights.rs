@@ -4,9 +4,9 @@
 //! loss that reads it takes it.
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
+use crate::layout::Layout;
 use crate::pair::{Pair, check_indices};
-use crate::span;
-use crate::{Error, RowDetails, Span, Targets};
+use crate::{Error, RowDetails};
 
 /// Token weights of length-desensitized DPO (Liu et al. 2024, arXiv 2409.06411): 1 up to the length of the
 /// pair's shorter answer, α past it.
@@ -22,7 +22,7 @@ use crate::{Error, RowDetails, Span, Targets};
 ///
 /// # Errors
 /// Before anything is written: [`Error::Parameter`] unless α ∈ [0, 1]; [`Error::Length`] unless `weights` has
-/// a weight for each target; those of spans and pairs; [`Error::TokenWeightsDiffer`] if a sequence stands in
+/// a weight for each target; those of pairs; [`Error::TokenWeightsDiffer`] if a sequence stands in
 /// two pairs whose shorter answers differ in length so that one weight cannot serve both.
 ///
 /// # Panics
@@ -30,29 +30,28 @@ use crate::{Error, RowDetails, Span, Targets};
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Pair, Span, Targets};
+/// use dpo_kernel::{Layout, Pair, Span};
 /// use dpo_kernel::training::ld_token_weights;
 /// let (ids, spans) = ([5, 6, 7, 8, 9], [Span::new(0, 2), Span::new(2, 5)]);
+/// let layout = Layout::new(&ids, &spans, 10)?;
 /// let mut weights = [1.0; 5];
-/// ld_token_weights(0.25, Targets::new(&ids), &spans, &[Pair::new(0, 1)], &mut weights)?;
+/// ld_token_weights(0.25, &layout, &[Pair::new(0, 1)], &mut weights)?;
 /// assert_eq!(weights, [1.0, 1.0, 1.0, 1.0, 0.25]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 pub fn ld_token_weights(
     alpha: f64,
-    targets: Targets<'_>,
-    spans: &[Span],
+    layout: &Layout<'_>,
     pairs: &[Pair],
     weights: &mut [f32],
 ) -> Result<(), Error> {
     let alpha = Parameter::TailWeight.check(alpha, (0.0..=1.0).contains(&alpha))?;
     #[allow(clippy::cast_possible_truncation, reason = "weights are f32")]
     let tail = alpha as f32;
-    check_length(Buffer::TokenWeights, targets.ids().len(), weights.len())?;
-    span::check(targets, spans, weights.len(), None)?;
-    check_indices(pairs, spans.len())?;
-    let rows = |i: usize| spans.get(i).map_or(0..0, |span| span.start..span.end);
-    let tokens = |i: usize| rows(i).filter(|&row| targets.scored(row).is_some()).count();
+    check_length(Buffer::TokenWeights, layout.rows(), weights.len())?;
+    check_indices(pairs, layout.sequences())?;
+    let rows = |i: usize| layout.spans().get(i).map_or(0..0, |span| span.start..span.end);
+    let tokens = |i: usize| layout.tokens(i);
     let shared = |pair: &Pair| tokens(pair.chosen).min(tokens(pair.rejected));
     check_shared(pairs, tokens, shared)?;
 
@@ -61,7 +60,7 @@ pub fn ld_token_weights(
         for sequence in [pair.chosen, pair.rejected] {
             let mut token = 0;
             for row in rows(sequence) {
-                token += usize::from(targets.scored(row).is_some());
+                token += usize::from(layout.targets().scored(row).is_some());
                 if let Some(to) = weights.get_mut(row) {
                     *to = if token <= length { 1.0 } else { tail };
                 }
@@ -124,29 +123,27 @@ pub enum WpoBound {
 /// Sums in f64; the weights are rounded to f32.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], those of spans and pairs.
+/// Before anything is written: [`Error::Length`], those of pairs.
 /// After all other weights are complete: [`Error::NonFinitePairs`]; the weights of those pairs are NaN.
 ///
 /// # Panics
 /// Never.
 pub fn wpo_pair_weights(
     bound: WpoBound,
-    targets: Targets<'_>,
-    spans: &[Span],
+    layout: &Layout<'_>,
     pairs: &[Pair],
     log_probs: &[f32],
     details: &[RowDetails],
     weights: &mut [f32],
 ) -> Result<(), Error> {
-    span::check(targets, spans, log_probs.len(), None)?;
-    check_length(Buffer::RowDetails, log_probs.len(), details.len())?;
-    check_indices(pairs, spans.len())?;
+    check_length(Buffer::TokenLogProbs, layout.rows(), log_probs.len())?;
+    check_length(Buffer::RowDetails, layout.rows(), details.len())?;
+    check_indices(pairs, layout.sequences())?;
     check_length(Buffer::PairWeights, pairs.len(), weights.len())?;
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let mean = |sequence: usize| {
-        let span = spans.get(sequence).copied().unwrap_or_default();
         let (mut sum, mut count) = (0.0, 0_usize);
-        for (row, _) in targets.scored_rows(span) {
+        for (row, _) in layout.scored_rows(sequence) {
             let log_prob = log_probs.get(row).map_or(f64::NAN, |&x| f64::from(x));
             let squares = details.get(row).map_or(f64::NAN, |d| f64::from(d.log_sum_sq_probs));
             sum += log_prob - squares;

@@ -164,14 +164,8 @@ pub fn unpaired_loss<L: UnpairedLoss + ?Sized>(
     out: UnpairedOut<'_>,
 ) -> Result<UnpairedSummary, Error> {
     let UnpairedBatch { answers, policy, reference, weights, divisor } = *batch;
-    check_divisor(divisor)?;
+    check_answers(answers, policy.len(), reference, weights, divisor)?;
     let sequences = policy.len();
-    if let Some(answer) = answers.iter().position(|a| a.sequence >= sequences) {
-        let sequence = answers.get(answer).map_or(usize::MAX, |a| a.sequence);
-        return Err(Error::AnswerOutOfRange { answer, sequence, sequences });
-    }
-    check_values(Buffer::AnswerWeights, weights, answers.len(), |w| w.is_finite() && w >= 0.0)?;
-    reference.check_use(true)?;
     reference.check(policy.iter().map(|sequence| sequence.count))?;
     check_length(Buffer::AnswerLosses, answers.len(), out.losses.len())?;
     check_length(Buffer::SequenceGrads, sequences, out.d_log_probs.len())?;
@@ -197,6 +191,24 @@ pub fn unpaired_loss<L: UnpairedLoss + ?Sized>(
         *to = found;
     }
     bad.answers().map(|()| summary)
+}
+
+/// Every check of a batch that needs neither log-probs nor the loss.
+pub(crate) fn check_answers(
+    answers: &[UnpairedAnswer],
+    sequences: usize,
+    reference: Reference<'_>,
+    weights: Option<&[f32]>,
+    divisor: f64,
+) -> Result<(), Error> {
+    check_divisor(divisor)?;
+    if let Some(answer) = answers.iter().position(|a| a.sequence >= sequences) {
+        let sequence = answers.get(answer).map_or(usize::MAX, |a| a.sequence);
+        return Err(Error::AnswerOutOfRange { answer, sequence, sequences });
+    }
+    check_values(Buffer::AnswerWeights, weights, answers.len(), |w| w.is_finite() && w >= 0.0)?;
+    reference.check_use(true)?;
+    Ok(())
 }
 
 fn evaluate<L: UnpairedLoss + ?Sized>(

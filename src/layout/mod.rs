@@ -1,0 +1,10 @@
+//! Which rows are scored: targets with an ignore value and the spans of the sequences, checked once.
+
+mod checked;
+mod span;
+mod targets;
+
+pub use checked::Layout;
+pub use span::{Span, spans_of_batch, spans_of_offsets};
+pub(crate) use span::{check_offsets, spans_between};
+pub use targets::{IGNORE_INDEX, Targets};

@@ -1,0 +1,207 @@
+//! The step over pairs.
+
+use super::logits::StepLogits;
+use super::scratch::{StepScratch, StepSummary};
+use super::stages::{Needed, counts};
+use crate::Error;
+use crate::error::{Buffer, check_length};
+use crate::executor::Executor;
+use crate::gradient::{GradBatch, Unscored, token_coefficients};
+use crate::layout::Layout;
+use crate::loss::{BatchLoss, Nll, nll_loss};
+use crate::pair::{Pair, PairBatch, Reference, check_pairs};
+use crate::preference::{PairOut, Summary, check_loss, preference_loss};
+use crate::sequence::{check_token_weights, sequence_log_probs};
+
+/// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct StepBatch<'a> {
+    /// Which rows are scored, and the sequence of each.
+    pub layout: Layout<'a>,
+    /// Preferences among the sequences, P.
+    pub pairs: &'a [Pair],
+    /// Log-probs of the sequences under the reference, N.
+    pub reference: Reference<'a>,
+    /// As [`PairBatch::weights`].
+    pub weights: Option<&'a [f32]>,
+    /// As [`PairBatch::offsets`].
+    pub offsets: Option<&'a [f32]>,
+    /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
+    pub token_weights: Option<&'a [f32]>,
+    /// An NLL term on the chosen answers, of their tokens as they are.
+    pub nll: Option<Nll>,
+    /// Weights of the NLL term, P; those of the pairs without.
+    pub nll_weights: Option<&'a [f32]>,
+    /// As [`PairBatch::divisor`].
+    pub divisor: f64,
+    /// What becomes of rows that are not scored and of padding columns.
+    pub unscored: Unscored,
+}
+
+impl<'a> StepBatch<'a> {
+    /// A step without weights and offsets, whose gradients `divisor` divides: the pairs of the whole
+    /// (accumulated, global) batch.
+    #[must_use]
+    pub const fn new(
+        layout: &Layout<'a>,
+        pairs: &'a [Pair],
+        reference: Reference<'a>,
+        divisor: f64,
+    ) -> Self {
+        Self {
+            layout: *layout,
+            pairs,
+            reference,
+            weights: None,
+            offsets: None,
+            token_weights: None,
+            nll: None,
+            nll_weights: None,
+            divisor,
+            unscored: Unscored::Keep,
+        }
+    }
+
+    /// With a weight for each pair.
+    #[must_use]
+    pub const fn with_weights(mut self, weights: &'a [f32]) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// With a margin offset for each pair.
+    #[must_use]
+    pub const fn with_offsets(mut self, offsets: &'a [f32]) -> Self {
+        self.offsets = Some(offsets);
+        self
+    }
+
+    /// With a weight for each token.
+    #[must_use]
+    pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
+        self.token_weights = Some(token_weights);
+        self
+    }
+
+    /// With an NLL term on the chosen answers, weighted as their pairs are.
+    #[must_use]
+    pub const fn with_nll(mut self, nll: Nll) -> Self {
+        self.nll = Some(nll);
+        self
+    }
+
+    /// With a weight of the NLL term for each pair.
+    #[must_use]
+    pub const fn with_nll_weights(mut self, nll_weights: &'a [f32]) -> Self {
+        self.nll_weights = Some(nll_weights);
+        self
+    }
+
+    /// With another fate of rows that are not scored and of padding columns.
+    #[must_use]
+    pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
+        self.unscored = unscored;
+        self
+    }
+
+    /// Whether a pair of weight ≠ 0 names a sequence.
+    fn is_named(&self, sequence: usize) -> bool {
+        let weight =
+            |of: Option<&[f32]>, i: usize| of.and_then(|of| of.get(i)).copied().unwrap_or(1.0);
+        self.pairs.iter().enumerate().any(|(i, pair)| {
+            let is_pair = weight(self.weights, i) != 0.0;
+            let is_nll = self.nll.is_some() && weight(self.nll_weights.or(self.weights), i) != 0.0;
+            (is_pair && (pair.chosen == sequence || pair.rejected == sequence))
+                || (is_nll && pair.chosen == sequence)
+        })
+    }
+}
+
+/// Policy logits → loss summary and logit gradients, in place or in another buffer.
+///
+/// ```text
+/// token_log_probs → sequence_log_probs → preference_loss → token_coefficients → logit_grads
+/// ```
+///
+/// `loss` is whatever [`preference_loss`] takes: a reference to a loss of pairs, one for each pair, or one
+/// of the whole batch. `logits` is a [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their
+/// gradients, or (logits, gradients). What else is in the buffer **still holds logits** afterwards, unless
+/// [`StepBatch::unscored`] says otherwise.
+///
+/// # Errors
+/// Those of the stages. Shapes, counts and parameters are checked before anything is written. Rows or pairs that
+/// are not finite are found before the backward, and logits and gradients are unchanged, as on any error; they
+/// are no error where nothing of weight ≠ 0 depends on them. After [`Error::NonFiniteRows`] only `log_probs` and
+/// `norms` are of this step, after [`Error::NonFinitePairs`] all of the scratch but `coefficients`; see
+/// "Masked rows" on the [front page](crate) for how to go on without them.
+///
+/// # Panics
+/// Never.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::*;
+/// // Two answers of one token each, vocabulary 3; the reference is the policy: step 0.
+/// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+/// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
+/// let layout = Layout::new(&targets, &spans, 3)?;
+/// let (pairs, reference) = ([Pair::new(0, 1)], [-0.2413113, -3.0769466]);
+/// let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 1.0);
+///
+/// let (mut log_probs, mut norms) = ([0.0; 2], [RowNorm::default(); 2]);
+/// let (mut sequences, mut losses) = ([SequenceLogProb::default(); 2], [PairLoss::default()]);
+/// let (mut d_log_probs, mut coefficients) = ([0.0; 2], [0.0; 2]);
+/// let scratch = StepScratch::new(
+///     &mut log_probs, &mut norms, &mut sequences, &mut losses, &mut d_log_probs, &mut coefficients,
+/// );
+/// let view = LogitsMut::new(&mut logits, 2, 3)?;
+/// let summary = preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch, scratch)?;
+/// assert!((summary.mean_loss() - core::f64::consts::LN_2).abs() < 1e-6);
+/// assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the chosen token's logit");
+/// # Ok::<(), Error>(())
+/// ```
+pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
+    executor: X,
+    loss: L,
+    logits: G,
+    batch: &StepBatch<'_>,
+    scratch: StepScratch<'_>,
+) -> Result<StepSummary<Summary>, Error> {
+    let StepBatch { ref layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
+    let divisor = batch.divisor;
+    check_pairs(pairs, layout.sequences(), weights, offsets, divisor)?;
+    check_loss(&loss, pairs, reference, weights, offsets)?;
+    logits.check(layout)?;
+    scratch.check(layout.rows(), layout.sequences())?;
+    check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())?;
+    if batch.nll.is_some() {
+        check_length(Buffer::NllGrads, layout.sequences(), scratch.d_nll.len())?;
+    }
+    check_token_weights(token_weights, layout.rows())?;
+    reference.check(counts(layout, token_weights))?;
+
+    let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
+        scratch;
+    let is_named = |sequence| batch.is_named(sequence);
+    let needed = Needed { layout, token_weights, every_token: batch.nll.is_some(), is_named };
+    let mut summary = StepSummary::<Summary> {
+        tokens: needed.score(executor, &logits, log_probs, norms)?,
+        ..StepSummary::default()
+    };
+    let (mut d_likelihood, mut likelihood) = (None, Ok(()));
+    if let Some(term) = batch.nll {
+        // Of the tokens as they are, so before the sums with token weights.
+        sequence_log_probs(log_probs, layout, None, sequences)?;
+        likelihood = nll_loss(&term, pairs, sequences, d_nll).map(|found| summary.nll = found);
+        d_likelihood = Some(&*d_nll);
+    }
+    sequence_log_probs(log_probs, layout, token_weights, sequences)?;
+    let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
+    summary.loss = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs })?;
+    likelihood?;
+    token_coefficients(layout, d_log_probs, token_weights, d_likelihood, coefficients)?;
+    let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);
+    logits.write_grads(executor, &grads)?;
+    Ok(summary)
+}

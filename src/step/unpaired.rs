@@ -1,0 +1,151 @@
+//! The step over answers without a partner.
+
+use super::logits::StepLogits;
+use super::scratch::{StepScratch, StepSummary};
+use super::stages::{Needed, counts};
+use crate::Error;
+use crate::error::{Buffer, check_length};
+use crate::executor::Executor;
+use crate::gradient::{GradBatch, Unscored, token_coefficients};
+use crate::layout::Layout;
+use crate::loss::UnpairedLoss;
+use crate::pair::Reference;
+use crate::sequence::{check_token_weights, sequence_log_probs};
+use crate::unpaired::{
+    AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, check_answers,
+    unpaired_loss,
+};
+
+/// What a step over answers without a partner is about.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UnpairedStepBatch<'a> {
+    /// Which rows are scored, and the sequence of each.
+    pub layout: Layout<'a>,
+    /// The answers among the sequences, M.
+    pub answers: &'a [UnpairedAnswer],
+    /// Log-probs of the sequences under the reference, N.
+    pub reference: Reference<'a>,
+    /// As [`UnpairedBatch::weights`].
+    pub weights: Option<&'a [f32]>,
+    /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
+    pub token_weights: Option<&'a [f32]>,
+    /// As [`UnpairedBatch::divisor`].
+    pub divisor: f64,
+    /// What becomes of rows that are not scored and of padding columns.
+    pub unscored: Unscored,
+}
+
+impl<'a> UnpairedStepBatch<'a> {
+    /// A step without weights, whose gradients `divisor` divides: the answers of the whole (accumulated,
+    /// global) batch.
+    #[must_use]
+    pub const fn new(
+        layout: &Layout<'a>,
+        answers: &'a [UnpairedAnswer],
+        reference: Reference<'a>,
+        divisor: f64,
+    ) -> Self {
+        let (layout, unscored) = (*layout, Unscored::Keep);
+        Self { layout, answers, reference, weights: None, token_weights: None, divisor, unscored }
+    }
+
+    /// With a weight for each answer.
+    #[must_use]
+    pub const fn with_weights(mut self, weights: &'a [f32]) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// With a weight for each token.
+    #[must_use]
+    pub const fn with_token_weights(mut self, token_weights: &'a [f32]) -> Self {
+        self.token_weights = Some(token_weights);
+        self
+    }
+
+    /// With another fate of rows that are not scored and of padding columns.
+    #[must_use]
+    pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
+        self.unscored = unscored;
+        self
+    }
+
+    /// Whether an answer of weight ≠ 0 names a sequence.
+    fn is_named(&self, sequence: usize) -> bool {
+        let weight = |i: usize| self.weights.and_then(|of| of.get(i)).copied().unwrap_or(1.0);
+        let mut answers = self.answers.iter().enumerate();
+        answers.any(|(i, answer)| answer.sequence == sequence && weight(i) != 0.0)
+    }
+}
+
+/// Policy logits → loss summary and logit gradients of answers that are good or bad on their own: KTO, BCO, APO,
+/// and every other [`UnpairedLoss`].
+///
+/// As [`preference_step`](crate::preference_step), with [`unpaired_loss`] in the place of
+/// [`preference_loss`](crate::preference_loss).
+///
+/// # Errors
+/// As [`preference_step`](crate::preference_step), with [`Error::NonFiniteAnswers`] in the place of
+/// [`Error::NonFinitePairs`].
+///
+/// # Panics
+/// Never.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::{loss::Kto, step::*, unpaired::*, *};
+/// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+/// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
+/// let layout = Layout::new(&targets, &spans, 3)?;
+/// let answers = [
+///     UnpairedAnswer { sequence: 0, label: Label::Desirable },
+///     UnpairedAnswer { sequence: 1, label: Label::Undesirable },
+/// ];
+/// let reference = Reference::Sums(&[-0.2413113, -3.0769466]);
+/// let batch = UnpairedStepBatch::new(&layout, &answers, reference, 2.0);
+///
+/// let (mut log_probs, mut norms) = ([0.0; 2], [RowNorm::default(); 2]);
+/// let (mut sequences, mut losses) = ([SequenceLogProb::default(); 2], [AnswerLoss::default(); 2]);
+/// let (mut d_log_probs, mut coefficients) = ([0.0; 2], [0.0; 2]);
+/// let scratch = StepScratch::new(
+///     &mut log_probs, &mut norms, &mut sequences, &mut losses, &mut d_log_probs, &mut coefficients,
+/// );
+/// let view = LogitsMut::new(&mut logits, 2, 3)?;
+/// let summary = unpaired_step(Dispatch::detect(), &Kto::new(0.1, 0.0)?, view, &batch, scratch)?;
+/// assert!((summary.mean_loss() - 0.5).abs() < 1e-6);
+/// assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the good answer's logit");
+/// # Ok::<(), Error>(())
+/// ```
+pub fn unpaired_step<X: Executor, L: UnpairedLoss + ?Sized, G: StepLogits>(
+    executor: X,
+    loss: &L,
+    logits: G,
+    batch: &UnpairedStepBatch<'_>,
+    scratch: StepScratch<'_, AnswerLoss>,
+) -> Result<StepSummary<UnpairedSummary>, Error> {
+    let UnpairedStepBatch { ref layout, answers, reference, weights, token_weights, .. } = *batch;
+    let divisor = batch.divisor;
+    check_answers(answers, layout.sequences(), reference, weights, divisor)?;
+    logits.check(layout)?;
+    scratch.check(layout.rows(), layout.sequences())?;
+    check_length(Buffer::AnswerLosses, answers.len(), scratch.losses.len())?;
+    check_token_weights(token_weights, layout.rows())?;
+    reference.check(counts(layout, token_weights))?;
+
+    let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
+        scratch;
+    let is_named = |sequence| batch.is_named(sequence);
+    let needed = Needed { layout, token_weights, every_token: false, is_named };
+    let mut summary = StepSummary::<UnpairedSummary> {
+        tokens: needed.score(executor, &logits, log_probs, norms)?,
+        ..StepSummary::default()
+    };
+    sequence_log_probs(log_probs, layout, token_weights, sequences)?;
+    let of_answers = UnpairedBatch { answers, policy: sequences, reference, weights, divisor };
+    summary.loss = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs })?;
+    token_coefficients(layout, d_log_probs, token_weights, None, coefficients)?;
+    let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);
+    logits.write_grads(executor, &grads)?;
+    Ok(summary)
+}
