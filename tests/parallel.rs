@@ -11,9 +11,9 @@
 )]
 
 use dpo_kernel::{
-    Dispatch, Element, Error, GradBatch, IGNORE_INDEX, Logits, LogitsMut, RowDetails, RowNorm,
-    Span, Targets, TokenOut, Transform, bf16, f16, logit_grads, logit_grads_in_place, parallel,
-    token_log_probs,
+    Dispatch, Element, Error, Executor, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut,
+    Parallel, RowDetails, RowNorm, Span, TokenOut, TokenSummary, Transform, Unscored, bf16, f16,
+    logit_grads, logit_grads_in_place, token_coefficients, token_log_probs,
 };
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];
@@ -32,6 +32,7 @@ struct Case<E> {
     spans: Vec<Span>,
     d_log_probs: Vec<f64>,
     weights: Vec<f32>,
+    broken_coefficient: Option<usize>,
 }
 
 fn case<E: Element>(rows: usize, vocab: usize, padding: usize, transform: Transform) -> Case<E> {
@@ -70,7 +71,19 @@ fn case<E: Element>(rows: usize, vocab: usize, padding: usize, transform: Transf
     }
     let d_log_probs = (0..spans.len()).map(|i| i as f64 - 1.5).collect();
     let weights = (0..rows).map(|row| (row % 4) as f32).collect();
-    Case { logits, rows, vocab, stride, transform, targets, spans, d_log_probs, weights }
+    let broken_coefficient = None;
+    Case {
+        logits,
+        rows,
+        vocab,
+        stride,
+        transform,
+        targets,
+        spans,
+        d_log_probs,
+        weights,
+        broken_coefficient,
+    }
 }
 
 /// Everything that the three functions leave behind, as bits or text, so that NaN equals itself.
@@ -81,6 +94,8 @@ struct Found {
     details: Vec<String>,
     apart: Vec<u32>,
     in_place: Vec<u32>,
+    zeroed: Vec<u32>,
+    summary: Option<TokenSummary>,
     outcomes: [String; 3],
 }
 
@@ -102,51 +117,61 @@ impl<E: Element> Case<E> {
 
     /// `spoil` may break the norms between forward and backward.
     fn run_with(&self, dispatch: Dispatch, on: On, spoil: impl FnOnce(&mut Vec<RowNorm>)) -> Found {
+        match on {
+            On::One => self.run_on(dispatch, spoil),
+            On::Pool => self.run_on(Parallel::new(dispatch), spoil),
+        }
+    }
+
+    fn run_on<X: Executor>(&self, on: X, spoil: impl FnOnce(&mut Vec<RowNorm>)) -> Found {
         let Self { rows, vocab, stride, transform, spans, .. } = self;
         let (rows, vocab, stride, transform) = (*rows, *vocab, *stride, *transform);
-        let targets = Targets::new(&self.targets);
+        let mut order = vec![0; spans.len()];
+        let layout = Layout::in_any_order(&self.targets, spans, vocab, &mut order).unwrap();
         let view = Logits::with_stride(&self.logits, rows, vocab, stride).unwrap();
         let view = view.with_transform(transform);
         let mut log_probs = vec![SENTINEL; rows];
         let mut norms = vec![RowNorm::default(); rows];
         let mut details = vec![RowDetails::default(); rows];
         let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
-        let forward = match on {
-            On::One => token_log_probs(dispatch, view, targets, spans, out),
-            On::Pool => parallel::token_log_probs(dispatch, view, targets, spans, out),
-        };
+        let forward = token_log_probs(on, view, &layout, out);
         // Without details another kernel runs.
         let mut alone = vec![SENTINEL; rows];
         let out = TokenOut::new(&mut alone);
-        let again = match on {
-            On::One => token_log_probs(dispatch, view, targets, spans, out),
-            On::Pool => parallel::token_log_probs(dispatch, view, targets, spans, out),
-        };
+        let again = token_log_probs(on, view, &layout, out);
         assert_eq!(forward, again);
         assert_eq!(bits(&alone), bits(&log_probs), "details change no log-prob");
         spoil(&mut norms);
-        let batch = GradBatch::new(targets, spans, &norms, &self.d_log_probs)
-            .with_token_weights(&self.weights);
+        let mut coefficients = vec![f64::NAN; rows];
+        let weights = Some(&self.weights[..]);
+        token_coefficients(&layout, &self.d_log_probs, weights, None, &mut coefficients).unwrap();
+        if let Some(row) = self.broken_coefficient {
+            coefficients[row] = f64::INFINITY;
+        }
+        let batch = GradBatch::new(&layout, &norms, &coefficients);
         let mut apart = vec![SENTINEL; rows * stride];
         let to = LogitsMut::with_stride(&mut apart, rows, vocab, stride).unwrap();
-        let first = match on {
-            On::One => logit_grads(dispatch, view, &batch, to),
-            On::Pool => parallel::logit_grads(dispatch, view, &batch, to),
-        };
+        let first = logit_grads(on, view, &batch, to);
         let mut logits = self.logits.clone();
         let to = LogitsMut::with_stride(&mut logits, rows, vocab, stride).unwrap();
         let to = to.with_transform(transform);
-        let second = match on {
-            On::One => logit_grads_in_place(dispatch, to, &batch),
-            On::Pool => parallel::logit_grads_in_place(dispatch, to, &batch),
-        };
+        let second = logit_grads_in_place(on, to, &batch);
+        let mut zeroed = self.logits.clone();
+        let to = LogitsMut::with_stride(&mut zeroed, rows, vocab, stride).unwrap();
+        let batch = batch.with_unscored(Unscored::Zero);
+        assert_eq!(
+            logit_grads_in_place(on, to.with_transform(transform), &batch).is_ok(),
+            second.is_ok()
+        );
         Found {
             log_probs: bits(&log_probs),
             norms: norms.iter().map(|norm| format!("{norm:?}")).collect(),
             details: details.iter().map(|details| format!("{details:?}")).collect(),
             apart: bits(&apart),
             in_place: bits(&logits),
-            outcomes: [forward, first, second].map(|outcome| format!("{outcome:?}")),
+            zeroed: bits(&zeroed),
+            summary: forward.ok(),
+            outcomes: [forward.map(|_| ()), first, second].map(|outcome| format!("{outcome:?}")),
         }
     }
 }
@@ -209,11 +234,15 @@ fn rows_that_are_not_scored_are_left_alone() {
                 assert_eq!(found.log_probs[row], SENTINEL.to_bits(), "row {row}");
                 assert_eq!(found.norms[row], format!("{:?}", RowNorm::default()), "row {row}");
                 assert_eq!(found.in_place[range.clone()], before[range.clone()], "row {row}");
+                assert!(found.zeroed[range.clone()].iter().all(|&x| x == 0), "row {row}");
                 assert!(found.apart[range].iter().all(|&x| x == SENTINEL.to_bits()), "row {row}");
             }
             let padding = row * case.stride + case.vocab..(row + 1) * case.stride;
             assert!(found.apart[padding.clone()].iter().all(|&x| x == SENTINEL.to_bits()));
-            assert!(found.in_place.get(padding.clone()).is_none_or(|x| *x == before[padding]));
+            assert!(
+                found.in_place.get(padding.clone()).is_none_or(|x| *x == before[padding.clone()])
+            );
+            assert!(found.zeroed.get(padding).is_none_or(|x| x.iter().all(|&x| x == 0)));
         }
         assert!(left > 100 && left < case.rows / 2, "{left} rows are not scored");
     });
@@ -238,20 +267,7 @@ fn errors_are_the_same() {
     });
     let cases = [
         ("rows of NaN", &rows_of_nan, 4),
-        (
-            "a target",
-            &broken(&|case| {
-                let row = scored(case, 7);
-                case.targets[row] = 101;
-            }),
-            0,
-        ),
-        ("an overlap", &broken(&|case| case.spans[5] = case.spans[80]), 0),
-        ("a span", &broken(&|case| case.spans[60].end = 901), 0),
-        ("nothing scored", &broken(&|case| case.spans[2].end = case.spans[2].start), 0),
-        ("targets", &broken(&|case| _ = case.targets.pop()), 0),
-        ("weights", &broken(&|case| _ = case.weights.pop()), 0),
-        ("coefficients", &broken(&|case| case.d_log_probs[9] = f64::INFINITY), 0),
+        ("a coefficient", &broken(&|case| case.broken_coefficient = Some(scored(case, 9))), 0),
     ];
     for (name, case, count) in cases {
         let expected = case.run(dispatch, On::One);

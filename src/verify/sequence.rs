@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sum   = Σ_t w_t log p_t      over the rows t of the span whose target is not ignored
-//! count = number of these rows
+//! count = number of these rows with w_t ≠ 0
 //! ∂sum/∂log p_t = w_t
 //! ```
 //!
@@ -18,7 +18,7 @@ pub const IGNORE_INDEX: u32 = (-100_i32).cast_unsigned();
 pub struct SequenceLogProb {
     /// `Σ w_t log p_t`
     pub sum: f64,
-    /// Tokens scored, whatever their weight.
+    /// Tokens scored with a weight ≠ 0.
     pub count: usize,
 }
 
@@ -36,11 +36,11 @@ pub fn sequence_log_prob(
     for row in start..end {
         let weight = token_factor(targets, ignore, weights, row);
         if let (Some(weight), Some(log_prob)) = (weight, log_probs.get(row)) {
-            // A token without weight says nothing, even where its log-prob is −inf.
+            // A token of weight 0 is as if it were not there, even where its log-prob is −inf.
             if weight != 0.0 {
                 sum.add(weight * log_prob);
+                count += 1;
             }
-            count += 1;
         }
     }
     SequenceLogProb { sum: sum.value(), count }

@@ -2,12 +2,13 @@
 
 use dpo_kernel::verify::cases::{BatchCase, stored, widened};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Dispatch, Dpo, Error, GradBatch, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
     Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
     Transform, logit_grads, preference_loss, preference_step, sequence_log_probs, token_log_probs,
     verify,
 };
 
+use super::coefficients::coefficients;
 use super::store::Store;
 
 /// What a step leaves behind, whether it succeeds or not.
@@ -59,8 +60,10 @@ fn pairs(case: &BatchCase) -> Vec<Pair> {
     case.pairs.iter().map(|&(chosen, rejected)| Pair::new(chosen, rejected)).collect()
 }
 
-fn targets(case: &BatchCase) -> Targets<'_> {
-    Targets::new(&case.layout.targets).with_ignore(case.layout.ignore)
+/// The case's layout, whose spans come in any order.
+fn layout<'a>(case: &'a BatchCase, spans: &'a [Span], order: &'a mut [usize]) -> Layout<'a> {
+    let targets = Targets::new(&case.layout.targets).with_ignore(case.layout.ignore);
+    Layout::in_any_order(targets, spans, case.vocab(), order).unwrap()
 }
 
 fn nothing(case: &BatchCase) -> Found {
@@ -80,8 +83,10 @@ fn nothing(case: &BatchCase) -> Found {
 pub fn step<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Found {
     let mut logits: Vec<E> = stored(&case.logits);
     let (spans, pairs) = (spans(&case.layout.spans), pairs(case));
+    let mut order = vec![0; spans.len()];
+    let layout = layout(case, &spans, &mut order);
     let reference = Reference::Sums(&case.reference);
-    let mut batch = StepBatch::new(targets(case), &spans, &pairs, reference, case.divisor);
+    let mut batch = StepBatch::new(&layout, &pairs, reference, case.divisor);
     if let Some(weights) = &case.weights {
         batch = batch.with_weights(weights);
     }
@@ -93,18 +98,20 @@ pub fn step<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Found {
     }
     let mut found = nothing(case);
     let mut norms = vec![RowNorm::default(); case.rows()];
-    let scratch = StepScratch {
-        log_probs: &mut found.log_probs,
-        norms: &mut norms,
-        sequences: &mut found.sequences,
-        d_log_probs: &mut found.d_log_probs,
-        losses: &mut found.losses,
-        nll: None,
-    };
+    let mut coefficients = vec![f64::NAN; case.rows()];
+    let scratch = StepScratch::new(
+        &mut found.log_probs,
+        &mut norms,
+        &mut found.sequences,
+        &mut found.losses,
+        &mut found.d_log_probs,
+        &mut coefficients,
+    );
     let view = LogitsMut::with_stride(&mut logits, case.rows(), case.vocab(), case.stride)
         .unwrap()
         .with_transform(transform(&case.transform));
-    found.summary = preference_step(dispatch, &loss(case), view, &batch, scratch);
+    found.summary =
+        preference_step(dispatch, &loss(case), view, &batch, scratch).map(|summary| summary.loss);
     found.grads = widened(&logits);
     found
 }
@@ -123,14 +130,16 @@ fn try_stages<E: Store>(
     found: &mut Found,
 ) -> Result<Summary, Error> {
     let logits: Vec<E> = stored(&case.logits);
-    let (spans, pairs, targets) = (spans(&case.layout.spans), pairs(case), targets(case));
+    let (spans, pairs) = (spans(&case.layout.spans), pairs(case));
+    let mut order = vec![0; spans.len()];
+    let layout = layout(case, &spans, &mut order);
     let token_weights = case.token_weights.as_deref();
     let view = Logits::with_stride(&logits, case.rows(), case.vocab(), case.stride)?
         .with_transform(transform(&case.transform));
     let mut norms = vec![RowNorm::default(); case.rows()];
     let out = TokenOut::new(&mut found.log_probs).with_norms(&mut norms);
-    token_log_probs(dispatch, view, targets, &spans, out)?;
-    sequence_log_probs(&found.log_probs, targets, &spans, token_weights, &mut found.sequences)?;
+    token_log_probs(dispatch, view, &layout, out)?;
+    sequence_log_probs(&found.log_probs, &layout, token_weights, &mut found.sequences)?;
     let reference = Reference::Sums(&case.reference);
     let mut batch = PairBatch::new(&pairs, &found.sequences, reference, case.divisor);
     if let Some(weights) = &case.weights {
@@ -141,10 +150,8 @@ fn try_stages<E: Store>(
     }
     let out = PairOut { losses: &mut found.losses, d_log_probs: &mut found.d_log_probs };
     let summary = preference_loss(&loss(case), &batch, out)?;
-    let mut batch = GradBatch::new(targets, &spans, &norms, &found.d_log_probs);
-    if let Some(token_weights) = token_weights {
-        batch = batch.with_token_weights(token_weights);
-    }
+    let coefficients = coefficients(&layout, &found.d_log_probs, token_weights, None)?;
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let mut grads = vec![f32::NAN; logits.len()];
     let to = LogitsMut::with_stride(&mut grads, case.rows(), case.vocab(), case.stride)?;
     logit_grads(dispatch, view, &batch, to)?;

@@ -14,6 +14,7 @@
 #[cfg(feature = "proptest")]
 pub mod batch;
 pub mod bounds;
+pub mod coefficients;
 pub mod golden;
 pub mod levels;
 pub mod measure;

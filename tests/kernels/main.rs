@@ -32,6 +32,7 @@ mod argmax;
 mod coverage;
 mod golden;
 mod gradients;
+mod layout;
 mod levels;
 mod merge;
 mod metamorphic;

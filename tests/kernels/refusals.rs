@@ -2,11 +2,11 @@
 
 use dpo_kernel::error::{Buffer, Parameter};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary,
-    Targets, TokenOut, Transform, logit_grads, logit_grads_in_place, preference_loss,
+    Dispatch, Dpo, Error, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch,
+    PairLoss, PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch,
+    StepScratch, Targets, TokenOut, Transform, logit_grads, logit_grads_in_place, preference_loss,
     preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place,
-    token_log_probs,
+    token_coefficients, token_log_probs,
 };
 
 const R: usize = 6;
@@ -32,9 +32,12 @@ struct Args {
     token_weights: Option<Vec<f32>>,
     divisor: f64,
     d_log_probs: Vec<f64>,
+    d_nll: Option<Vec<f64>>,
+    coefficients: Option<Vec<f64>>,
     norms: Option<Vec<RowNorm>>,
-    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients.
-    lengths: [usize; 6],
+    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients, the log-probs that are
+    /// summed, coefficients.
+    lengths: [usize; 8],
     /// Rows and columns of the gradients.
     out: (usize, usize),
 }
@@ -54,10 +57,16 @@ impl Args {
             token_weights: None,
             divisor: 2.0,
             d_log_probs: vec![0.5, -0.5, 0.25],
+            d_nll: None,
+            coefficients: None,
             norms: None,
-            lengths: [R, R, R, 3, 2, 3],
+            lengths: [R, R, R, 3, 2, 3, R, R],
             out: (R, V),
         }
+    }
+
+    fn layout(&self) -> Result<Layout<'_>, Error> {
+        Layout::new(&self.targets, &self.spans, V)
     }
 
     fn reference(&self) -> Reference<'_> {
@@ -72,7 +81,8 @@ fn norms() -> Vec<RowNorm> {
     let args = Args::new();
     let view = Logits::new(&data, R, V).unwrap();
     let dispatch = Dispatch::detect();
-    token_log_probs(dispatch, view, Targets::new(&args.targets), &args.spans, out).unwrap();
+    let layout = Layout::new(&args.targets, &args.spans, V).unwrap();
+    token_log_probs(dispatch, view, &layout, out).unwrap();
     norms
 }
 
@@ -86,7 +96,8 @@ fn tokens(args: &Args) -> Result<(), Error> {
     let out = TokenOut::new(&mut log_probs).with_norms(&mut kept).with_details(&mut all);
     let view = Logits::new(&data, R, V).unwrap();
     let dispatch = Dispatch::detect();
-    let result = token_log_probs(dispatch, view, Targets::new(&args.targets), &args.spans, out);
+    let layout = args.layout()?;
+    let result = token_log_probs(dispatch, view, &layout, out).map(|_| ());
     if result.is_err() {
         assert!(log_probs.iter().all(|x| x.to_bits() == SENTINEL.to_bits()), "{result:?}: written");
         assert!(kept.iter().all(|x| *x == dirty), "{result:?}: norms written");
@@ -99,9 +110,9 @@ const DIRTY: SequenceLogProb = SequenceLogProb { sum: 9.25, count: 77 };
 
 fn sequences(args: &Args) -> Result<(), Error> {
     let mut out = vec![DIRTY; args.lengths[3]];
-    let targets = Targets::new(&args.targets);
     let weights = args.token_weights.as_deref();
-    let result = sequence_log_probs(&[-0.5; R], targets, &args.spans, weights, &mut out);
+    let log_probs = vec![-0.5; args.lengths[6]];
+    let result = sequence_log_probs(&log_probs, &args.layout()?, weights, &mut out);
     assert!(result.is_ok() || out.iter().all(|x| *x == DIRTY), "{result:?}: written");
     result
 }
@@ -124,9 +135,17 @@ fn preferences(args: &Args) -> Result<(), Error> {
 /// Apart and in place; both must say the same.
 fn gradients(args: &Args) -> Result<(), Error> {
     let norms = args.norms.clone().unwrap_or_else(norms);
-    let targets = Targets::new(&args.targets);
-    let mut batch = GradBatch::new(targets, &args.spans, &norms, &args.d_log_probs);
-    batch.token_weights = args.token_weights.as_deref();
+    let layout = args.layout()?;
+    let mut coefficients = vec![7.5; args.lengths[7]];
+    let d_nll = args.d_nll.as_deref();
+    let weights = args.token_weights.as_deref();
+    let made = token_coefficients(&layout, &args.d_log_probs, weights, d_nll, &mut coefficients);
+    assert!(made.is_ok() || coefficients.iter().all(|c| *c == 7.5), "{made:?}: written");
+    made?;
+    if let Some(given) = &args.coefficients {
+        coefficients.clone_from(given);
+    }
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let (data, (rows, vocab)) = (logits(), args.out);
     let mut out = vec![SENTINEL; rows * vocab];
     let to = LogitsMut::new(&mut out, rows, vocab).unwrap();
@@ -147,28 +166,37 @@ fn gradients(args: &Args) -> Result<(), Error> {
 /// On a step's refusal the logits are unchanged.
 fn step(args: &Args) -> Result<(), Error> {
     let mut data = logits();
-    let mut batch = StepBatch::new(
-        Targets::new(&args.targets),
-        &args.spans,
-        &args.pairs,
-        args.reference(),
-        args.divisor,
-    );
+    let layout = args.layout()?;
+    let mut batch = StepBatch::new(&layout, &args.pairs, args.reference(), args.divisor);
     batch.weights = args.weights.as_deref();
     batch.offsets = args.offsets.as_deref();
-    let scratch = StepScratch {
-        log_probs: &mut vec![SENTINEL; args.lengths[0]],
-        norms: &mut vec![RowNorm::default(); args.lengths[1]],
-        sequences: &mut vec![DIRTY; args.lengths[3]],
-        d_log_probs: &mut vec![7.5; args.lengths[5]],
-        losses: &mut vec![PairLoss::default(); args.lengths[4]],
-        nll: None,
-    };
+    batch.token_weights = args.token_weights.as_deref();
+    let dirty = PairLoss { loss: 3.5, ..PairLoss::default() };
+    let (mut log_probs, mut sequences) =
+        (vec![SENTINEL; args.lengths[0]], vec![DIRTY; args.lengths[3]]);
+    let (mut losses, mut d) = (vec![dirty; args.lengths[4]], vec![7.5; args.lengths[5]]);
+    let (mut norms, mut c) = (vec![norms()[0]; args.lengths[1]], vec![7.5; args.lengths[7]]);
+    let scratch =
+        StepScratch::new(&mut log_probs, &mut norms, &mut sequences, &mut losses, &mut d, &mut c);
+    let (rows, vocab) = args.out;
     let view = LogitsMut::new(&mut data, R, V).unwrap();
-    let result =
-        preference_step(Dispatch::detect(), &Dpo::new(0.1).unwrap(), view, &batch, scratch);
+    let (dispatch, dpo) = (Dispatch::detect(), Dpo::new(0.1).unwrap());
+    let mut grads = vec![SENTINEL; rows * vocab];
+    let result = if (rows, vocab) == (R, V) {
+        preference_step(dispatch, &dpo, view, &batch, scratch)
+    } else {
+        let to = LogitsMut::new(&mut grads, rows, vocab).unwrap();
+        preference_step(dispatch, &dpo, (view.as_logits(), to), &batch, scratch)
+    };
     assert!(result.is_ok() || data == logits(), "{result:?}: logits written");
-    result.map(|_: Summary| ())
+    if let Err(error) = result {
+        // Every refusal of this file is found before the first stage.
+        assert!(log_probs.iter().all(|x| x.to_bits() == SENTINEL.to_bits()), "{error}: log-probs");
+        assert!(sequences.iter().all(|x| *x == DIRTY) && d.iter().all(|d| *d == 7.5), "{error}");
+        assert!(losses.iter().all(|x| *x == dirty) && c.iter().all(|c| *c == 7.5), "{error}");
+        assert!(grads.iter().all(|x| x.to_bits() == SENTINEL.to_bits()), "{error}: gradients");
+    }
+    result.map(|_| ())
 }
 
 type Stage = fn(&Args) -> Result<(), Error>;
@@ -194,8 +222,19 @@ fn wrong_lengths() {
     for by in [-1, 1] {
         let off = |n: usize| n.checked_add_signed(by).unwrap();
         let (six, three, two) = (off(R), off(3), off(2));
-        let all: [Stage; 4] = [tokens, sequences, gradients, step];
-        refused(&all, length(Buffer::Targets, R, six), |a| a.targets.resize(six, 0));
+        let logits: [Stage; 3] = [tokens, gradients, step];
+        let shape = Error::ShapeMismatch { expected: (six.max(R), V), found: (R, V) };
+        if six > R {
+            refused(&logits, shape, |a| a.targets.resize(six, 0));
+        }
+        let to_sum = length(Buffer::TokenLogProbs, R, six);
+        refused(&[sequences], to_sum, |a| a.lengths[6] = six);
+        let coefficients = length(Buffer::TokenCoefficients, R, six);
+        refused(&[gradients, step], coefficients, |a| a.lengths[7] = six);
+        refused(&[gradients], coefficients, |a| a.coefficients = Some(vec![0.5; six]));
+        refused(&[gradients], length(Buffer::NllGrads, 3, three), |a| {
+            a.d_nll = Some(vec![0.5; three])
+        });
         refused(&[tokens, step], length(Buffer::TokenLogProbs, R, six), |a| a.lengths[0] = six);
         refused(&[tokens, step], length(Buffer::RowNorms, R, six), |a| a.lengths[1] = six);
         refused(&[tokens], length(Buffer::RowDetails, R, six), |a| a.lengths[2] = six);
@@ -213,7 +252,7 @@ fn wrong_lengths() {
         let offsets = length(Buffer::PairOffsets, 2, two);
         refused(&[preferences, step], offsets, |a| a.offsets = Some(vec![0.0; two]));
         let weights = length(Buffer::TokenWeights, R, six);
-        refused(&[sequences, gradients], weights, |a| a.token_weights = Some(vec![1.0; six]));
+        refused(&[sequences, gradients, step], weights, |a| a.token_weights = Some(vec![1.0; six]));
         refused(&[gradients], length(Buffer::RowNorms, R, six), |a| {
             let mut norms = norms();
             norms.resize(six, norms[0]);
@@ -222,7 +261,7 @@ fn wrong_lengths() {
     }
     for out in [(R + 1, V), (R, V + 1), (R, V - 1), (V, R)] {
         let mismatch = Error::ShapeMismatch { expected: (R, V), found: out };
-        refused(&[gradients], mismatch, |a| a.out = out);
+        refused(&[gradients, step], mismatch, |a| a.out = out);
     }
 }
 
@@ -283,22 +322,34 @@ fn spans_and_targets() {
     refused(&rows, out_of_range(0, 9, 9), |a| a.spans[0] = Span::new(9, 9));
     refused(&rows, out_of_range(2, 0, usize::MAX), |a| a.spans[2] = Span::new(0, usize::MAX));
     refused(&rows, Error::SpansOverlap { first: 0, second: 1 }, |a| a.spans[0] = Span::new(0, 3));
-    refused(&rows, Error::SpansOverlap { first: 2, second: 0 }, |a| {
+    refused(&rows, Error::SpansNotAscending { sequence: 1 }, |a| {
         a.spans = vec![Span::new(3, 6), Span::new(1, 2), Span::new(2, 4)];
     });
-    refused(&rows, Error::NoScoredTokens { sequence: 1 }, |a| a.spans[1] = Span::new(3, 3));
-    refused(&rows, Error::NoScoredTokens { sequence: 2 }, |a| {
-        a.targets[4..].fill(dpo_kernel::IGNORE_INDEX);
-    });
-    let logits: [Stage; 3] = [tokens, gradients, step];
-    for target in [3, u32::MAX] {
-        let error = Error::TargetOutOfRange { row: 3, target, vocab: V };
-        refused(&logits, error, |a| a.targets[3] = target);
+    for (target, written) in [(3, 3), (u32::MAX, -1), (1 << 31, -(1 << 31))] {
+        let error = Error::TargetOutOfRange { row: 3, target: written, vocab: V };
+        refused(&rows, error, |a| a.targets[3] = target);
     }
-    // Out of order is allowed, and an ignore value of one's own may be a valid id.
+    // A sequence without tokens that nothing names is none; that of a pair is an error of the step.
+    for empty in [Span::new(3, 3), Span::new(0, 0)] {
+        let mut args = Args::new();
+        args.spans.push(empty);
+        args.reference.push(SequenceLogProb { sum: f64::NAN, count: 0 });
+        (args.lengths[3], args.lengths[5]) = (4, 4);
+        args.d_log_probs.push(0.0);
+        for stage in rows {
+            assert_eq!(stage(&args), Ok(()), "{empty:?} that nothing names");
+        }
+        args.pairs[1].rejected = 3;
+        assert_eq!(step(&args), Err(Error::NoScoredTokens { sequence: 3 }), "{empty:?} of a pair");
+    }
     let mut args = Args::new();
-    args.spans.swap(0, 2);
-    assert_eq!(tokens(&args), Ok(()), "spans in any order");
+    args.targets[4..].fill(IGNORE_INDEX);
+    for stage in [tokens, sequences, gradients] {
+        assert_eq!(stage(&args), Ok(()), "a sequence whose targets are all ignored");
+    }
+    args.reference[2].count = 0;
+    assert_eq!(step(&args), Err(Error::NoScoredTokens { sequence: 2 }), "named by a pair");
+    // An ignore value of one's own may be a valid id.
     let targets = Targets::new(&[0, 1, 2]).with_ignore(1);
     assert_eq!((targets.scored(0), targets.scored(1), targets.scored(3)), (Some(0), None, None));
     assert_eq!(targets.ids(), &[0, 1, 2]);
@@ -319,14 +370,19 @@ fn spans_from_shapes() {
     let mut out = [dirty; 3];
     let descending = Err(Error::OffsetsNotAscending { index: 2 });
     assert_eq!(spans_of_offsets(&[1, 3, 2, 9], &mut out), descending);
+    assert_eq!(
+        spans_of_offsets(&[-1_i32, 3, 3, 9], &mut out),
+        Err(Error::OffsetsNotAscending { index: 0 })
+    );
+    assert_eq!(spans_of_offsets(&[0_i64, 3, -3, 9], &mut out), descending);
     for (offsets, expected) in [(&[1, 2, 3][..], 2), (&[1, 2, 3, 4, 5], 4)] {
         let found = spans_of_offsets(offsets, &mut out);
         assert_eq!(found, Err(length(Buffer::Spans, expected, 3)));
     }
     assert_eq!(out, [dirty; 3], "unchanged");
     let none_at_all = Err(Error::OffsetsNotAscending { index: 0 });
-    assert_eq!(spans_of_offsets(&[], &mut []), none_at_all);
-    assert_eq!(spans_of_offsets(&[], &mut out), none_at_all);
+    assert_eq!(spans_of_offsets::<u32>(&[], &mut []), none_at_all);
+    assert_eq!(spans_of_offsets::<i64>(&[], &mut out), none_at_all);
 }
 
 #[test]
@@ -374,6 +430,11 @@ fn pairs_and_their_values() {
     for value in [f64::INFINITY, f64::NEG_INFINITY] {
         let error = invalid(Buffer::SequenceGrads, 1, value);
         refused(&[gradients], error, |a| a.d_log_probs[1] = value);
+        let error = invalid(Buffer::NllGrads, 2, value);
+        refused(&[gradients], error, |a| a.d_nll = Some(vec![0.0, 0.5, value]));
+        let error = invalid(Buffer::TokenCoefficients, 3, value);
+        let coefficients = vec![0.5, 0.5, 0.5, value, 0.5, 0.5];
+        refused(&[gradients], error, |a| a.coefficients = Some(coefficients.clone()));
     }
     let nan: [(Stage, fn(&mut Args)); 4] = [
         (preferences, |a| a.weights = Some(vec![f32::NAN; 2])),

@@ -1,7 +1,7 @@
 //! The stages on one row or one batch, with all their buffers.
 
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Logits, LogitsMut, RowDetails, RowNorm, RowStats, Span, Targets,
+    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, RowDetails, RowNorm, RowStats, Span,
     TokenOut, Transform, logit_grads, logit_grads_in_place, token_log_probs,
 };
 
@@ -33,7 +33,9 @@ pub fn forward<E: Store>(
     let (mut log_probs, mut norms) = ([f32::NAN], [RowNorm::default()]);
     let mut details = [RowDetails::default()];
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
-    token_log_probs(dispatch, logits, Targets::new(&[target]), &[Span::new(0, 1)], out)?;
+    let (targets, spans) = ([target], [Span::new(0, 1)]);
+    let layout = Layout::new(&targets, &spans, row.len())?;
+    token_log_probs(dispatch, logits, &layout, out)?;
     Ok(Forward { log_prob: log_probs[0], norm: norms[0], details: details[0] })
 }
 
@@ -49,8 +51,9 @@ pub fn gradient<E: Store, O: Store>(
     let logits = Logits::new(row, 1, row.len()).unwrap().with_transform(transform);
     let mut out = vec![O::POISON; row.len()];
     let (targets, spans) = ([target], [Span::new(0, 1)]);
-    let (norms, d_log_probs) = ([norm], [c]);
-    let batch = GradBatch::new(Targets::new(&targets), &spans, &norms, &d_log_probs);
+    let layout = Layout::new(&targets, &spans, row.len()).unwrap();
+    let (norms, coefficients) = ([norm], [c]);
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let to = LogitsMut::new(&mut out, 1, row.len()).unwrap();
     logit_grads(dispatch, logits, &batch, to).unwrap();
     out
@@ -67,8 +70,9 @@ pub fn gradient_in_place<E: Store>(
     let norm = forward(dispatch, row, target, transform).unwrap().norm;
     let mut out = row.to_vec();
     let (targets, spans) = ([target], [Span::new(0, 1)]);
-    let (norms, d_log_probs) = ([norm], [c]);
-    let batch = GradBatch::new(Targets::new(&targets), &spans, &norms, &d_log_probs);
+    let layout = Layout::new(&targets, &spans, row.len()).unwrap();
+    let (norms, coefficients) = ([norm], [c]);
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let logits = LogitsMut::new(&mut out, 1, row.len()).unwrap().with_transform(transform);
     logit_grads_in_place(dispatch, logits, &batch).unwrap();
     out

@@ -3,8 +3,8 @@
 use dpo_kernel::error::Buffer;
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary, Targets, TokenOut, Transform,
+    Dispatch, Dpo, Error, GradBatch, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary, TokenOut, Transform,
     logit_grads, preference_loss, token_log_probs,
 };
 
@@ -35,7 +35,9 @@ fn run<E: Store>(
     };
     let to =
         TokenOut::new(&mut out.log_probs).with_norms(&mut out.norms).with_details(&mut out.details);
-    let result = token_log_probs(dispatch, logits, Targets::new(&[0; ROWS]), spans, to);
+    let mut order = vec![0; spans.len()];
+    let layout = Layout::in_any_order(&[0; ROWS], spans, vocab, &mut order).unwrap();
+    let result = token_log_probs(dispatch, logits, &layout, to).map(|_| ());
     (out, result)
 }
 
@@ -94,7 +96,8 @@ fn spoil_only_themselves<E: Store>(vocab: usize, params: Params) {
 fn refused_by_the_backward(dispatch: Dispatch, norm: RowNorm) {
     let mut logits = [0.5_f32, 1.5];
     let (spans, norms) = ([Span::new(0, 1)], [norm]);
-    let batch = GradBatch::new(Targets::new(&[0]), &spans, &norms, &[1.0]);
+    let layout = Layout::new(&[0], &spans, 2).unwrap();
+    let batch = GradBatch::new(&layout, &norms, &[1.0]);
     let view = LogitsMut::new(&mut logits, 1, 2).unwrap();
     let result = dpo_kernel::logit_grads_in_place(dispatch, view, &batch);
     assert!(matches!(result, Err(Error::InvalidValue { index: 0, .. })), "{result:?}");
@@ -169,8 +172,9 @@ fn huge_coefficients_do_not_wrap() {
                 let row = [0.5_f32, 0.5, 0.5, 0.5, f32::NEG_INFINITY];
                 let norm = forward(dispatch, &row, 0, Transform::NONE).unwrap().norm;
                 let mut out = [f32::NAN; 5];
-                let (spans, norms, d_log_probs) = ([Span::new(0, 1)], [norm], [c]);
-                let batch = GradBatch::new(Targets::new(&[0]), &spans, &norms, &d_log_probs);
+                let (spans, norms, coefficients) = ([Span::new(0, 1)], [norm], [c]);
+                let layout = Layout::new(&[0], &spans, 5).unwrap();
+                let batch = GradBatch::new(&layout, &norms, &coefficients);
                 let to = LogitsMut::new(&mut out, 1, 5).unwrap();
                 let result = logit_grads(dispatch, Logits::new(&row, 1, 5).unwrap(), &batch, to);
                 let expected = ((0.75 * c) as f32, (-0.25 * c) as f32);
@@ -179,7 +183,7 @@ fn huge_coefficients_do_not_wrap() {
                     let found = (out[0], out[1], out[4]);
                     assert_eq!(found, (expected.0, expected.1, 0.0), "{dispatch:?}, c = 2^{power}");
                 } else {
-                    let (buffer, value) = (Buffer::SequenceGrads, c);
+                    let (buffer, value) = (Buffer::TokenCoefficients, c);
                     assert_eq!(result, Err(Error::InvalidValue { buffer, index: 0, value }));
                     assert!(out.iter().all(|x| x.is_nan()), "{dispatch:?}: written {out:?}");
                 }

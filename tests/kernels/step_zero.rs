@@ -2,7 +2,7 @@
 
 use dpo_kernel::{
     BLOCK, Dispatch, Dpo, Logits, Moments, Pair, PairBatch, PairLoss, PairOut, Reference, RowStats,
-    SequenceLogProb, Span, Targets, TokenOut, Transform, preference_loss, sequence_log_probs,
+    SequenceLogProb, Span, TokenOut, Transform, preference_loss, sequence_log_probs,
     token_log_probs,
 };
 
@@ -67,10 +67,11 @@ fn laid_out<E: Store>(
         .unwrap()
         .with_transform(transform);
     let mut log_probs = vec![f32::NAN; total];
-    let targets = Targets::new(&targets);
-    token_log_probs(dispatch, logits, targets, &spans, TokenOut::new(&mut log_probs)).unwrap();
+    let mut sorted = vec![0; spans.len()];
+    let layout = dpo_kernel::Layout::in_any_order(&targets, &spans, vocab, &mut sorted).unwrap();
+    token_log_probs(dispatch, logits, &layout, TokenOut::new(&mut log_probs)).unwrap();
     let mut out = vec![SequenceLogProb::default(); spans.len()];
-    sequence_log_probs(&log_probs, targets, &spans, None, &mut out).unwrap();
+    sequence_log_probs(&log_probs, &layout, None, &mut out).unwrap();
     out
 }
 

@@ -1,7 +1,7 @@
 //! 16-bit storage: every value through every load, and every store against `half`.
 
 use dpo_kernel::{
-    Dispatch, GradBatch, Logits, LogitsMut, Moments, RowNorm, RowStats, Span, Targets, TokenOut,
+    Dispatch, GradBatch, Layout, Logits, LogitsMut, Moments, RowNorm, RowStats, Span, TokenOut,
     Transform, bf16, f16, logit_grads, token_log_probs, verify,
 };
 
@@ -105,8 +105,9 @@ fn ties_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
         let logits = Logits::new(&logits, rows, 2).unwrap();
         let (mut log_probs, mut norms) = (vec![0.0; rows], vec![RowNorm::default(); rows]);
         let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-        token_log_probs(dispatch, logits, Targets::new(&targets), &spans, out).unwrap();
-        let batch = GradBatch::new(Targets::new(&targets), &spans, &norms, &c);
+        let layout = Layout::new(&targets, &spans, 2).unwrap();
+        token_log_probs(dispatch, logits, &layout, out).unwrap();
+        let batch = GradBatch::new(&layout, &norms, &c);
         let mut found = vec![E::POISON; 2 * rows];
         logit_grads(dispatch, logits, &batch, LogitsMut::new(&mut found, rows, 2).unwrap())
             .unwrap();

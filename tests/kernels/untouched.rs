@@ -1,10 +1,11 @@
 //! What is never read and never written: padding, rows outside the spans, ignored rows.
 
 use dpo_kernel::{
-    Dispatch, GradBatch, IGNORE_INDEX, Logits, LogitsMut, RowDetails, RowNorm, Span, Targets,
-    TokenOut, Transform, logit_grads, logit_grads_in_place, token_log_probs,
+    Dispatch, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, RowDetails, RowNorm, Span,
+    TokenOut, Transform, Unscored, logit_grads, logit_grads_in_place, token_log_probs,
 };
 
+use crate::common::coefficients::coefficients;
 use crate::common::levels::for_each_dispatch;
 use crate::rows::{Params, Random, Store, for_each_element, normal_row};
 use crate::run::{bits, forward, gradient};
@@ -57,8 +58,9 @@ fn forward_and_backward<E: Store>(dispatch: Dispatch, vocab: usize, padding: usi
         .unwrap()
         .with_transform(transform);
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
-    token_log_probs(dispatch, logits, Targets::new(&targets), &SPANS, out)
-        .unwrap_or_else(|why| panic!("{place}: {why}"));
+    let mut order = [7; 2];
+    let layout = Layout::in_any_order(&targets, &SPANS, vocab, &mut order).unwrap();
+    token_log_probs(dispatch, logits, &layout, out).unwrap_or_else(|why| panic!("{place}: {why}"));
     for row in 0..ROWS {
         if SCORED.contains(&row) {
             let alone = forward(dispatch, &rows[row], targets[row], transform).unwrap();
@@ -72,9 +74,13 @@ fn forward_and_backward<E: Store>(dispatch: Dispatch, vocab: usize, padding: usi
     assert_eq!(bits(&buffer), before, "{place}: the forward wrote into the logits");
 
     // Apart, with another stride and dirty memory of another NaN.
-    let d_log_probs = [0.75, -0.5];
     let c_of = |row: usize| if row < 4 { -0.5 } else { 0.75 };
-    let batch = GradBatch::new(Targets::new(&targets), &SPANS, &norms, &d_log_probs);
+    let coefficients = coefficients(&layout, &[0.75, -0.5], None, None).unwrap();
+    for (row, c) in coefficients.iter().enumerate() {
+        let expected = if SCORED.contains(&row) { c_of(row) } else { f64::NAN };
+        assert_eq!(c.to_bits(), expected.to_bits(), "{place}: coefficient {row}");
+    }
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let other = vocab + 5;
     let mut apart = vec![E::from_f32(SENTINEL); ROWS * other];
     let to = LogitsMut::with_stride(&mut apart, ROWS, vocab, other).unwrap();
@@ -94,6 +100,30 @@ fn forward_and_backward<E: Store>(dispatch: Dispatch, vocab: usize, padding: usi
     }
     assert_eq!(bits(&apart), bits(&expected_apart), "{place}: apart");
     assert_eq!(bits(&buffer), bits(&expected), "{place}: in place");
+
+    // With zeros elsewhere, of the same logits.
+    let Laid { mut buffer, .. } = laid_out::<E>(vocab, padding, offset);
+    let batch = batch.with_unscored(Unscored::Zero);
+    let logits = Logits::with_stride(&buffer[offset..], ROWS, vocab, stride).unwrap();
+    let mut apart = vec![E::from_f32(SENTINEL); ROWS * other];
+    let to = LogitsMut::with_stride(&mut apart, ROWS, vocab, other).unwrap();
+    logit_grads(dispatch, logits.with_transform(transform), &batch, to).unwrap();
+    let here = LogitsMut::with_stride(&mut buffer[offset..], ROWS, vocab, stride)
+        .unwrap()
+        .with_transform(transform);
+    logit_grads_in_place(dispatch, here, &batch).unwrap();
+    let zeros = |of: &[E], start: usize, stride: usize| -> Vec<E> {
+        let zero = |(i, x): (usize, &E)| {
+            let (row, column) = ((i - start) / stride, (i - start) % stride);
+            let scored = SCORED.contains(&row) && column < vocab;
+            if scored { *x } else { E::from_f32(0.0) }
+        };
+        let (before, rows) = of.split_at(start);
+        let rows = rows.iter().enumerate().map(|(i, x)| zero((i + start, x)));
+        before.iter().copied().chain(rows).collect()
+    };
+    assert_eq!(bits(&apart), bits(&zeros(&expected_apart, 0, other)), "{place}: zeros apart");
+    assert_eq!(bits(&buffer), bits(&zeros(&expected, offset, stride)), "{place}: zeros in place");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
 use dpo_kernel::training::update_reference;
 use dpo_kernel::{
-    Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Logits, LogitsMut, Pair, PairBatch, PairLoss,
-    PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch,
-    Targets, TokenOut, Transform, logit_grads_in_place, preference_loss, preference_step,
-    sequence_log_probs, spans_of_offsets, token_log_probs,
+    Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch,
+    PairLoss, PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch,
+    StepScratch, TokenOut, Transform, logit_grads_in_place, preference_loss, preference_step,
+    sequence_log_probs, spans_of_offsets, token_coefficients, token_log_probs,
 };
 
 use super::Plan;
@@ -26,9 +26,9 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     let data = &mut buffer[..ROWS * STRIDE];
     let transform = Transform::new(1.0, Some(20.0), 0.9).unwrap();
     let ids = [3, 17, IGNORE_INDEX, 0, 11, 11, 16, 8];
-    let targets = Targets::new(&ids);
     let mut spans = [Span::default(); 3];
     spans_of_offsets(&[0, 3, 5, 7], &mut spans).unwrap();
+    let layout = Layout::new(&ids, &spans, VOCAB).unwrap();
     let token_weights = [1.0, 0.5, 3.0, 0.0, 1.25, 0.1, 2.0, 1.0];
     let pairs = [Pair::new(0, 1), Pair::new(2, 1)];
     let (weights, offsets) = ([0.7_f32, 1.3], [0.1_f32, -0.2]);
@@ -47,11 +47,14 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     if plan.details {
         out = out.with_details(&mut details);
     }
-    token_log_probs(dispatch, logits, targets, &spans, out).unwrap();
-    sequence_log_probs(&log_probs, targets, &spans, Some(&token_weights), &mut sequences).unwrap();
+    token_log_probs(dispatch, logits, &layout, out).unwrap();
+    sequence_log_probs(&log_probs, &layout, Some(&token_weights), &mut sequences).unwrap();
     digest.add_all(&log_probs);
     digest.add_all(&details);
-    digest.add_all(&sequences);
+    for (sequence, found) in sequences.iter().enumerate() {
+        // With the token of weight 0, which the count of a sequence leaves out.
+        digest.add(SequenceLogProb { count: layout.tokens(sequence), ..*found });
+    }
     let reference = [-8.5, -7.25, -6.125];
     let mut pair_batch = PairBatch::new(&pairs, &sequences, Reference::Sums(&reference), 3.0);
     pair_batch.weights = Some(&weights);
@@ -60,24 +63,26 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     digest.add(preference_loss(&loss, &pair_batch, out).unwrap());
     digest.add_all(&losses);
     digest.add_all(&d_log_probs);
-    let mut grads = GradBatch::new(targets, &spans, &norms, &d_log_probs);
-    grads.token_weights = Some(&token_weights);
+    let mut coefficients = [0.0; ROWS];
+    let weights_of_tokens = Some(&token_weights[..]);
+    token_coefficients(&layout, &d_log_probs, weights_of_tokens, None, &mut coefficients).unwrap();
+    let grads = GradBatch::new(&layout, &norms, &coefficients);
     let view = LogitsMut::with_stride(data, ROWS, VOCAB, STRIDE).unwrap();
     logit_grads_in_place(dispatch, view.with_transform(transform), &grads).unwrap();
     digest.add_all(data);
 
     fill(9, 0, data);
     let view = LogitsMut::with_stride(data, ROWS, VOCAB, STRIDE).unwrap();
-    let step = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&reference), 2.0);
-    let scratch = StepScratch {
-        log_probs: &mut log_probs,
-        norms: &mut norms,
-        sequences: &mut sequences,
-        d_log_probs: &mut d_log_probs,
-        losses: &mut losses,
-        nll: None,
-    };
-    digest.add(preference_step(dispatch, &loss, view, &step, scratch).unwrap());
+    let step = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 2.0);
+    let scratch = StepScratch::new(
+        &mut log_probs,
+        &mut norms,
+        &mut sequences,
+        &mut losses,
+        &mut d_log_probs,
+        &mut coefficients,
+    );
+    digest.add(preference_step(dispatch, &loss, view, &step, scratch).unwrap().loss);
     digest.add_all(&losses);
     digest.add_all(data);
     digest

@@ -1,7 +1,7 @@
 //! Rows: whole, special, by tiles and by shards, forward and backward.
 
 use dpo_kernel::{
-    Dispatch, Element, GradBatch, Logits, LogitsMut, Moments, RowNorm, RowStats, Span, Targets,
+    Dispatch, Element, GradBatch, Layout, Logits, LogitsMut, Moments, RowNorm, RowStats, Span,
     TokenOut, Transform, logit_grads, tile_grads_in_place, token_log_probs,
 };
 
@@ -100,16 +100,16 @@ fn row<E: Element + Bits>(
 
     let logits = Logits::new(row, 1, vocab).unwrap().with_transform(transform);
     let (targets, spans) = ([target], [Span::new(0, 1)]);
-    let targets = Targets::new(&targets);
+    let layout = Layout::new(&targets, &spans, vocab).unwrap();
     let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-    let finite = token_log_probs(dispatch, logits, targets, &spans, out);
+    let finite = token_log_probs(dispatch, logits, &layout, out);
     digest.add(u32::from(finite.is_ok()));
     digest.add_all(&log_probs);
     let Some(norm) = stats.norm() else { return };
 
     let c = [-0.05];
-    let batch = GradBatch::new(targets, &spans, &norms, &c);
+    let batch = GradBatch::new(&layout, &norms, &c);
     let grads = &mut grads[..vocab];
     logit_grads(dispatch, logits, &batch, LogitsMut::new(grads, 1, vocab).unwrap()).unwrap();
     digest.add_all(grads);

@@ -1,0 +1,101 @@
+//! A step in the host's buffers allocates nothing, whatever features are on: an allocator that counts.
+
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_assert_message,
+    reason = "a global allocator is unsafe to implement; a test may panic"
+)]
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell;
+
+use dpo_kernel::loss::{Aot, BatchLoss, Kto};
+use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
+use dpo_kernel::unpaired::{AnswerLoss, Label, UnpairedAnswer};
+use dpo_kernel::{
+    Dispatch, Dpo, Layout, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb, Span,
+    StepBatch, StepScratch, Unscored, preference_step,
+};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's word, passed on.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        // SAFETY: the caller's word, passed on.
+        unsafe { System.dealloc(at, memory) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(body: impl FnOnce()) -> usize {
+    let before = COUNT.with(Cell::get);
+    body();
+    COUNT.with(Cell::get) - before
+}
+
+fn step<L: BatchLoss>(loss: L) -> f64 {
+    let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+    let (targets, spans) = ([2, 0], [Span::new(1, 2), Span::new(0, 1)]);
+    let mut order = [0; 2];
+    let layout = Layout::in_any_order(&targets, &spans, 3, &mut order).unwrap();
+    let pairs = [Pair::new(1, 0)];
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&[-3.0, -0.25]), 1.0)
+        .with_unscored(Unscored::Zero);
+    let (mut log_probs, mut norms) = ([0.0; 2], [RowNorm::default(); 2]);
+    let (mut sequences, mut losses) = ([SequenceLogProb::default(); 2], [PairLoss::default()]);
+    let (mut d_log_probs, mut coefficients) = ([0.0; 2], [0.0; 2]);
+    let scratch = StepScratch::new(
+        &mut log_probs,
+        &mut norms,
+        &mut sequences,
+        &mut losses,
+        &mut d_log_probs,
+        &mut coefficients,
+    );
+    let view = LogitsMut::new(&mut logits, 2, 3).unwrap();
+    preference_step(Dispatch::detect(), loss, view, &batch, scratch).unwrap().mean_loss()
+}
+
+#[test]
+fn a_step_allocates_nothing() {
+    let mut loss = 0.0;
+    assert_eq!(allocations(|| loss = step(&Dpo::new(0.1).unwrap())), 0);
+    assert!(loss > 0.0);
+    let mut order = [0; 2];
+    assert_eq!(allocations(|| loss = step(Aot::paired(0.1).unwrap().over(&mut order))), 0);
+    assert!(allocations(|| drop(vec![1])) > 0, "the allocator counts");
+}
+
+#[test]
+fn a_step_over_answers_allocates_nothing() {
+    let found = allocations(|| {
+        let mut logits = [0.5_f32, -1.0, 2.0];
+        let layout = Layout::new(&[2], &[Span::new(0, 1)], 3).unwrap();
+        let answers = [UnpairedAnswer { sequence: 0, label: Label::Desirable }];
+        let batch = UnpairedStepBatch::new(&layout, &answers, Reference::Sums(&[-0.25]), 1.0);
+        let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);
+        let (mut sums, mut losses) = ([SequenceLogProb::default()], [AnswerLoss::default()]);
+        let (mut d, mut c) = ([0.0], [0.0]);
+        let scratch =
+            StepScratch::new(&mut log_probs, &mut norms, &mut sums, &mut losses, &mut d, &mut c);
+        let view = LogitsMut::new(&mut logits, 1, 3).unwrap();
+        let kto = Kto::new(0.1, 0.0).unwrap();
+        unpaired_step(Dispatch::detect(), &kto, view, &batch, scratch).unwrap();
+    });
+    assert_eq!(found, 0);
+}

@@ -1,0 +1,215 @@
+//! One step in all its forms: the same bits.
+
+use dpo_kernel::loss::{Bco, Kto, Nll, NllPer};
+use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
+};
+use dpo_kernel::{
+    Dispatch, Dpo, Element, Error, GradBatch, LogitsMut, Parallel, Reference, RowNorm,
+    SequenceLogProb, StepScratch, TokenOut, Unscored, Workspace, bf16, f16, logit_grads,
+    sequence_log_probs, token_coefficients, token_log_probs,
+};
+
+use crate::case::{
+    Given, REFERENCE, ROWS, STRIDE, VOCAB, bits, in_place, layout, logits, step, view,
+};
+
+const WEIGHTS: [f32; 2] = [0.5, 1.5];
+const TOKEN_WEIGHTS: [f32; ROWS] = [9.0, 1.0, 0.5, 0.0, 2.0, 9.0, 1.0, 9.0, 0.25, 1.0, 1.0, 9.0];
+
+fn given() -> Given<'static> {
+    Given {
+        weights: Some(&WEIGHTS),
+        token_weights: Some(&TOKEN_WEIGHTS),
+        nll: Some(Nll::new(0.75, NllPer::Token, 4.0).unwrap()),
+        nll_weights: Some(&[2.0, 0.25]),
+        unscored: Unscored::Zero,
+    }
+}
+
+/// Gradients apart, of the logits' type and of f32, over threads, and in a workspace.
+fn forms_agree<E: Element>() {
+    let (layout, dpo) = (layout(), Dpo::new(0.1).unwrap());
+    let batch = given().batch(&layout, Reference::Sums(&REFERENCE));
+    let (expected, grads) = in_place(&dpo, logits::<E>(), &batch);
+    let summary = expected.summary.unwrap();
+    assert!(grads.iter().all(|x| x.to_f32().is_finite()), "every element is a gradient or 0");
+    assert!(summary.mean_loss() > 0.0 && summary.nll.loss_sum > 0.0);
+    assert_eq!(summary.tokens.tokens, 8);
+
+    let mut from = logits::<E>();
+    let mut same = vec![E::from_f32(7.5); ROWS * STRIDE];
+    let mut wide = vec![7.5_f32; ROWS * VOCAB];
+    for dispatch in
+        Dispatch::available().filter(|d| d.arithmetic() == Dispatch::detect().arithmetic())
+    {
+        let threads = Parallel::new(dispatch);
+        let to = (view(&mut from).as_logits(), 0).0;
+        let found = step(threads, &dpo, (to, view(&mut same)), &batch);
+        assert_eq!(found.bits(), expected.bits(), "{dispatch:?}, apart, over threads");
+        assert_eq!(found.summary.unwrap(), summary);
+        assert_eq!(bits(&same), bits(&grads), "{dispatch:?}, apart");
+
+        let to = LogitsMut::new(&mut wide, ROWS, VOCAB).unwrap();
+        let found = step(dispatch, &dpo, (view(&mut from).as_logits(), to), &batch);
+        assert_eq!(found.bits(), expected.bits(), "{dispatch:?}, f32 gradients");
+        for row in 0..ROWS {
+            let rounded: Vec<E> =
+                wide[row * VOCAB..][..VOCAB].iter().map(|&x| E::from_f32(x)).collect();
+            assert_eq!(bits(&rounded), bits(&grads[row * STRIDE..][..VOCAB]), "row {row}");
+        }
+        assert_eq!(bits(&from), bits(&logits::<E>()), "the logits are unchanged");
+    }
+
+    let mut workspace = Workspace::new();
+    for _ in 0..2 {
+        let mut here = logits::<E>();
+        let found =
+            workspace.preference_step(Dispatch::detect(), &dpo, view(&mut here), &batch).unwrap();
+        assert_eq!(found, summary);
+        assert_eq!(bits(&here), bits(&grads), "in a workspace");
+        assert_eq!(workspace.pair_losses(), expected.losses);
+        assert_eq!(workspace.sequences(), expected.sequences);
+        assert!(workspace.answer_losses().is_empty());
+    }
+}
+
+#[test]
+fn of_every_type_agree() {
+    forms_agree::<f32>();
+    forms_agree::<f16>();
+    forms_agree::<bf16>();
+}
+
+const ANSWERS: [UnpairedAnswer; 3] = [
+    UnpairedAnswer { sequence: 2, label: Label::Desirable },
+    UnpairedAnswer { sequence: 0, label: Label::Undesirable },
+    UnpairedAnswer { sequence: 3, label: Label::Desirable },
+];
+
+/// The unpaired step is its stages, in place, apart, over threads and in a workspace.
+#[test]
+fn of_answers_are_their_stages() {
+    let (layout, dispatch) = (layout(), Dispatch::detect());
+    let kto = Kto::new(0.1, 0.25).unwrap().with_weights(1.0, 0.5).unwrap();
+    let reference = Reference::Sums(&REFERENCE);
+    let weights = [1.0, 0.5, 2.0];
+
+    let mut expected = logits::<f32>();
+    let (mut log_probs, mut norms) = ([0.0; ROWS], [RowNorm::default(); ROWS]);
+    let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
+    let tokens = token_log_probs(dispatch, view(&mut expected).as_logits(), &layout, out).unwrap();
+    let mut sequences = [SequenceLogProb::default(); 4];
+    sequence_log_probs(&log_probs, &layout, Some(&TOKEN_WEIGHTS), &mut sequences).unwrap();
+    let (mut losses, mut d) = ([AnswerLoss::default(); 3], [7.5; 4]);
+    let batch = UnpairedBatch::new(&ANSWERS, &sequences, reference, 3.0).with_weights(&weights);
+    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let summary = unpaired_loss(&kto, &batch, out).unwrap();
+    let mut coefficients = [7.5; ROWS];
+    token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
+    let grads = GradBatch::new(&layout, &norms, &coefficients);
+    let mut apart = vec![7.5_f32; ROWS * STRIDE];
+    logit_grads(dispatch, view(&mut expected).as_logits(), &grads, view(&mut apart)).unwrap();
+    assert_eq!(d[1], 0.0, "no answer names sequence 1");
+
+    let batch = UnpairedStepBatch::new(&layout, &ANSWERS, reference, 3.0)
+        .with_weights(&weights)
+        .with_token_weights(&TOKEN_WEIGHTS);
+    let mut found = logits::<f32>();
+    let (mut log_probs, mut norms) = ([7.5; ROWS], [RowNorm::default(); ROWS]);
+    let (mut sums, mut each) = ([SequenceLogProb::default(); 4], [AnswerLoss::default(); 3]);
+    let (mut d_found, mut c) = ([7.5; 4], [7.5; ROWS]);
+    let scratch =
+        StepScratch::new(&mut log_probs, &mut norms, &mut sums, &mut each, &mut d_found, &mut c);
+    let report = unpaired_step(dispatch, &kto, view(&mut found), &batch, scratch).unwrap();
+    assert_eq!((report.loss, report.tokens), (summary, tokens));
+    assert_eq!((sums, each, d_found), (sequences, losses, d));
+    let scored = |row: usize| matches!(row, 1..=4 | 6 | 8..=10);
+    for row in 0..ROWS {
+        let here = bits(&found[row * STRIDE..][..STRIDE]);
+        let mut there = bits(&logits::<f32>()[row * STRIDE..][..STRIDE]);
+        if scored(row) {
+            there[..VOCAB].copy_from_slice(&bits(&apart[row * STRIDE..][..VOCAB]));
+        }
+        assert_eq!(here, there, "row {row}");
+    }
+
+    let mut workspace = Workspace::new();
+    let mut here = logits::<f32>();
+    let threads = Parallel::new(dispatch);
+    let again = workspace.unpaired_step(threads, &kto, view(&mut here), &batch).unwrap();
+    assert_eq!(again, report);
+    assert_eq!(bits(&here), bits(&found), "in a workspace, over threads");
+    assert_eq!((workspace.answer_losses(), workspace.pair_losses().len()), (&losses[..], 0));
+}
+
+/// Refusals of the unpaired step come before anything is written.
+#[test]
+fn of_answers_refuse_before_they_write() {
+    let layout = layout();
+    let bco = Bco::new(0.1).unwrap();
+    let good = UnpairedStepBatch::new(&layout, &ANSWERS, Reference::Sums(&REFERENCE), 3.0);
+    let outside = [UnpairedAnswer { sequence: 4, label: Label::Desirable }];
+    let bad = [
+        UnpairedStepBatch::new(&layout, &outside, Reference::Sums(&REFERENCE), 3.0),
+        UnpairedStepBatch::new(&layout, &ANSWERS, Reference::Free, 3.0),
+        UnpairedStepBatch::new(&layout, &ANSWERS, Reference::Sums(&REFERENCE[1..]), 3.0),
+        UnpairedStepBatch::new(&layout, &ANSWERS, Reference::Sums(&REFERENCE), 0.0),
+        good.with_weights(&[1.0, -1.0, 1.0]),
+        good.with_weights(&[1.0]),
+        good.with_token_weights(&[f32::NAN; ROWS]),
+    ];
+    for batch in bad {
+        let mut here = logits::<f32>();
+        let before = bits(&here);
+        let (mut log_probs, mut norms) = ([7.5; ROWS], [RowNorm::default(); ROWS]);
+        let (mut sums, mut each) =
+            ([SequenceLogProb::default(); 4], vec![AnswerLoss::default(); batch.answers.len()]);
+        let (mut d, mut c) = ([7.5; 4], [7.5; ROWS]);
+        let scratch =
+            StepScratch::new(&mut log_probs, &mut norms, &mut sums, &mut each, &mut d, &mut c);
+        let found = unpaired_step(Dispatch::detect(), &bco, view(&mut here), &batch, scratch);
+        assert!(found.is_err(), "{batch:?}");
+        assert_eq!((log_probs, d, c), ([7.5; ROWS], [7.5; 4], [7.5; ROWS]), "{found:?}");
+        assert_eq!(bits(&here), before, "{found:?}");
+    }
+}
+
+/// A workspace that a larger batch has dirtied gives a smaller one its own results; its errors are the step's.
+#[test]
+fn of_a_used_workspace() {
+    let layout = layout();
+    let dpo = Dpo::new(0.1).unwrap();
+    let batch = given().batch(&layout, Reference::Sums(&REFERENCE));
+    let mut workspace = Workspace::new();
+    let mut large = logits::<f32>();
+    workspace.preference_step(Dispatch::detect(), &dpo, view(&mut large), &batch).unwrap();
+
+    let (targets, spans) = ([1, 0], [dpo_kernel::Span::new(0, 1), dpo_kernel::Span::new(1, 2)]);
+    let small = dpo_kernel::Layout::new(&targets, &spans, 2).unwrap();
+    let pairs = [dpo_kernel::Pair::new(0, 1)];
+    let batch = dpo_kernel::StepBatch::new(&small, &pairs, Reference::Sums(&[-1.0, -1.0]), 1.0);
+    let mut here = [0.5_f32, 0.25, 0.0, 1.0];
+    let to = LogitsMut::new(&mut here, 2, 2).unwrap();
+    let found = workspace.preference_step(Dispatch::detect(), &dpo, to, &batch).unwrap();
+    let mut alone = [0.5_f32, 0.25, 0.0, 1.0];
+    let to = LogitsMut::new(&mut alone, 2, 2).unwrap();
+    let expected = step(Dispatch::detect(), &dpo, to, &batch);
+    assert_eq!(found, expected.summary.unwrap());
+    assert_eq!((here, workspace.log_probs()), (alone, &expected.log_probs[..]));
+
+    let mut broken = [0.5_f32, f32::NAN, 0.0, 1.0];
+    let to = LogitsMut::new(&mut broken, 2, 2).unwrap();
+    let found = workspace.preference_step(Dispatch::detect(), &dpo, to, &batch);
+    assert_eq!(found.unwrap_err(), Error::NonFiniteRows { first: 0, count: 1 });
+    let sums = workspace
+        .sequence_log_probs(
+            Dispatch::detect(),
+            dpo_kernel::Logits::new(&alone, 2, 2).unwrap(),
+            &small,
+            None,
+        )
+        .unwrap();
+    assert_eq!(sums.len(), 2);
+}
