@@ -7,15 +7,19 @@
 mod best_worst;
 mod dynamic_beta;
 mod identical;
+mod ld_dpo;
 mod length;
 mod log_ratio;
 mod moving_reference;
-mod weights;
+mod offsets;
+mod wpo;
 
 pub use best_worst::{Selection, best_worst_pairs};
 pub use dynamic_beta::{DynamicBeta, GapAverages, GapSums, pair_gaps};
 pub use identical::identical_pairs;
+pub use ld_dpo::ld_token_weights;
 pub use length::LengthSums;
 pub use log_ratio::LogRatioSums;
 pub use moving_reference::update_reference;
-pub use weights::{WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
+pub use offsets::{length_offset, odpo_offset};
+pub use wpo::{WpoBound, wpo_pair_weights};
