@@ -1,26 +1,32 @@
-//! Token weights of LD-DPO: less for what a longer answer says past the length of the shorter one.
+//! Token weights of LD-DPO: tokens past the length of the pair's shorter answer count less.
 
 use crate::error::{Buffer, Parameter, check_length};
 use crate::pair::{Pair, check_indices};
 use crate::span;
 use crate::{Error, Span, Targets};
 
-/// Token weights of length-desensitized DPO (Liu et al. 2024, arXiv 2409.06411): 1 up to the length of the
-/// pair's shorter answer, α past it.
+/// Token weights of LD-DPO, length-desensitized DPO: 1 up to the length of the pair's shorter
+/// answer, α past it.
 ///
 /// ```text
 /// log π̂(y) = Σ_{t ≤ l} log p_t + α·Σ_{t > l} log p_t      l = min(n_w, n_l), in scored tokens
 /// ```
 ///
-/// Sum **both** policy and reference with these weights ([`sequence_log_probs`](crate::sequence_log_probs),
-/// as TRL from 0.29 on): a reference of plain sums starts off ln 2. So the reference must be stored per
-/// token. α = 1, or answers of equal length, is the loss without weights, exactly. `weights`, R, is written
-/// in the rows of sequences that a pair names, scored or not, and left alone elsewhere.
+/// Sum **both** the policy and the reference with these weights
+/// ([`sequence_log_probs`](crate::sequence_log_probs) takes them), as TRL does from 0.29 on. With a
+/// reference of plain sums the loss does not start at ln 2. So the reference must be stored per
+/// token. With α = 1, or answers of equal length, the loss is exactly that without weights.
+///
+/// # Shapes
+/// Targets and `weights`, R; `spans`, N; `pairs`, P. `weights` is written in the rows of sequences
+/// that a pair names, scored or not. Its other rows are left as they were.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Parameter`] unless α ∈ [0, 1]; [`Error::Length`] unless `weights` has
-/// a weight for each target; those of spans and pairs; [`Error::TokenWeightsDiffer`] if a sequence stands in
-/// two pairs whose shorter answers differ in length so that one weight cannot serve both.
+/// Before anything is written: [`Error::Parameter`] unless α ∈ [0, 1]; [`Error::Length`] unless
+/// `weights` has a weight for each target; the errors of spans and pairs, as
+/// [`identical_pairs`](crate::training::identical_pairs) has them; [`Error::TokenWeightsDiffer`] if
+/// a sequence stands in two pairs whose shorter answers differ in length so that one weight cannot
+/// serve both.
 ///
 /// # Panics
 /// Never.
@@ -35,6 +41,12 @@ use crate::{Error, Span, Targets};
 /// assert_eq!(weights, [1.0, 1.0, 1.0, 1.0, 0.25]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
+///
+/// Liu et al. 2024, arXiv 2409.06411.
+#[doc(alias = "LD-DPO")]
+#[doc(alias = "ld_dpo")]
+#[doc(alias = "ld_alpha")]
+#[doc(alias = "length-desensitized")]
 pub fn ld_token_weights(
     alpha: f64,
     targets: Targets<'_>,
@@ -68,8 +80,9 @@ pub fn ld_token_weights(
     Ok(())
 }
 
-/// One set of weights for each sequence. Sequences that stand in one pair each, as they mostly do, in
-/// ascending order, take one pass; others are compared in pairs, because there is nowhere to note them.
+/// One set of weights for each sequence. Sequences that stand in one pair each, as they mostly do,
+/// in ascending order, take one pass; others are compared in pairs, because there is nowhere to
+/// note them.
 fn check_shared(
     pairs: &[Pair],
     tokens: impl Fn(usize) -> usize,

@@ -5,7 +5,9 @@ use crate::pair::{Pair, check_indices};
 use crate::span;
 use crate::{Error, RowDetails, Span, Targets};
 
-/// Whether WPO's weights are bounded; the implementations differ.
+/// Whether the [weights of WPO](wpo_pair_weights) are bounded. The implementations differ, so there
+/// is no default.
+#[doc(alias = "WPO")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WpoBound {
     /// A pair weighs at most 1, as in the authors' code and in TRL to 0.28.
@@ -14,27 +16,61 @@ pub enum WpoBound {
     Unbounded,
 }
 
-/// Pair weights of WPO (Zhou et al. 2024, arXiv 2406.11827): how likely the policy is to say these answers
-/// itself, so that preferences count as if they were on-policy.
+/// Pair weights of WPO: how likely the policy is to give these answers itself, so that preferences
+/// count as if they were on-policy.
 ///
 /// ```text
 /// w(y) = exp(1/n · Σ_t (log p_t − log Σ_v p_v²))      weight of a pair = w(y_w)·w(y_l)
 /// ```
 ///
-/// `log_probs` and `details`, R, are of one sweep over the policy's logits
-/// ([`TokenOut::with_details`](crate::TokenOut::with_details)); `weights`, P, goes to
-/// [`PairBatch::with_weights`](crate::PairBatch::with_weights). TRL weighs every term of a mixture with it,
-/// NLL included; here the NLL has its own weight.
+/// The sum is over the n scored tokens of y, and v runs over the vocabulary. WPO is a loss, mostly
+/// [`Dpo`](crate::Dpo), with these weights
+/// ([`PairBatch::with_weights`](crate::PairBatch::with_weights)). They are constants to its
+/// gradient.
+///
+/// # Shapes
+/// `log_probs` and `details`, R, of one call of [`token_log_probs`](crate::token_log_probs) over
+/// the policy's logits, with [`TokenOut::with_details`](crate::TokenOut::with_details); `spans`, N;
+/// `pairs` and `weights`, P.
 ///
 /// # Numerics
 /// Sums in f64; the weights are rounded to f32.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], those of spans and pairs.
-/// After all other weights are complete: [`Error::NonFinitePairs`]; the weights of those pairs are NaN.
+/// Before anything is written: [`Error::Length`], and the errors of spans and pairs, as
+/// [`identical_pairs`](crate::training::identical_pairs) has them. After all other weights are
+/// complete: [`Error::NonFinitePairs`]; the weights of those pairs are NaN.
 ///
 /// # Panics
 /// Never.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::training::{WpoBound, wpo_pair_weights};
+/// use dpo_kernel::{Pair, RowDetails, Span, Targets};
+/// // Two answers of one token. log Σ p² is −1 in both rows; the tokens have log p = −1.5 and −1.25.
+/// let mut row = RowDetails::default();
+/// row.log_sum_sq_probs = -1.0;
+/// let (targets, spans) = ([3, 5], [Span::new(0, 1), Span::new(1, 2)]);
+/// let mut weights = [0.0];
+/// wpo_pair_weights(
+///     WpoBound::AtMostOne,
+///     Targets::new(&targets),
+///     &spans,
+///     &[Pair::new(0, 1)],
+///     &[-1.5, -1.25],
+///     &[row; 2],
+///     &mut weights,
+/// )?;
+/// assert_eq!(weights, [(-0.5_f64 - 0.25).exp() as f32]);
+/// # Ok::<(), dpo_kernel::Error>(())
+/// ```
+///
+/// Zhou et al. 2024, arXiv 2406.11827. In TRL these weights scale every term of a mixture, the NLL
+/// too; here the NLL has a weight of its own.
+#[doc(alias = "WPO")]
+#[doc(alias = "use_weighting")]
+#[doc(alias = "weighted preference optimization")]
 pub fn wpo_pair_weights(
     bound: WpoBound,
     targets: Targets<'_>,
