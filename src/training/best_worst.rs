@@ -1,4 +1,4 @@
-//! Pairs out of scored completions: the best of each prompt's against the worst.
+//! Pairs out of scored completions: the best of each prompt against its worst.
 
 use core::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use crate::error::{Buffer, check_length};
 use crate::layout::{check_offsets, spans_between};
 use crate::{Error, Pair, Span};
 
-/// What became of the groups: every one is counted once.
+/// What [`best_worst_pairs`] made of the groups. Every group is counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Selection {
@@ -27,16 +27,21 @@ pub struct Selection {
 /// ```
 ///
 /// DPO learns from answers that somebody else wrote and never explores. Online and iterative DPO
-/// sample completions from the policy itself, have them scored, and train on what comes out of here.
+/// sample completions from the policy itself, score them, and train on the pairs that this function
+/// returns.
 ///
-/// Group g is completions `[group_offsets[g], group_offsets[g + 1])`; the last offset is the number of
-/// scores. A score stands for the sequence of the same index, and so do the indices of a pair. The
-/// first [`Selection::pairs`] entries of `out`, which has one entry a group, are written in the groups'
-/// order; the rest is left as it was.
+/// # Shapes
+/// G groups, one a prompt. `group_offsets`, G + 1, ascending: group g is the completions
+/// `[group_offsets[g], group_offsets[g + 1])`, as `cu_seqlens` has it for rows. `scores`, as many
+/// as the last offset, in any unit: higher is better. Score i is of sequence i, and the pairs name
+/// sequences by the same index. `out`, G: the first [`Selection::pairs`] entries are written in the
+/// order of the groups, the others are left as they were.
 ///
-/// A group without one strict winner is skipped and counted. Of several worst completions the first is
-/// taken, so that the result follows from the scores alone. Scores of few values (a verifier's 0 and 1)
-/// share their best often: break ties in the scores, by length or by log-prob, where that is a waste.
+/// # Ties
+/// A group whose best score is shared is skipped and counted. Of several worst completions the
+/// first is taken, so the result follows from the scores alone. Scores of few values (a verifier's
+/// 0 and 1) share their best often. Where skipping wastes too much, break ties in the scores, by
+/// length or by log-prob.
 ///
 /// # Errors
 /// Before anything is written: [`Error::OffsetsNotAscending`], [`Error::Length`],
@@ -59,6 +64,12 @@ pub struct Selection {
 ///
 /// Guo et al. 2024, arXiv 2402.04792 (online DPO, two completions a prompt); Dong et al. 2024,
 /// arXiv 2405.07863 (iterative DPO, best and worst of several).
+#[doc(alias = "online DPO")]
+#[doc(alias = "iterative DPO")]
+#[doc(alias = "OAIF")]
+#[doc(alias = "on-policy")]
+#[doc(alias = "best of n")]
+#[doc(alias = "rejection sampling")]
 pub fn best_worst_pairs<O: Copy + TryInto<usize>>(
     scores: &[f32],
     group_offsets: &[O],
@@ -100,7 +111,7 @@ enum Verdict {
     TooSmall,
 }
 
-/// What a group, whose first completion is `start`, comes to.
+/// The verdict on a group whose first completion is `start`.
 fn verdict(start: usize, scores: &[f32]) -> Verdict {
     let mut members = (start..).zip(scores.iter().copied());
     let Some(first) = members.next() else { return Verdict::TooSmall };

@@ -1,16 +1,5 @@
-//! β-DPO: a β that follows the batch, and which pairs the batch keeps.
-//!
-//! ```text
-//! A_i = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l))        gap of pair i, without β
-//! M0 ← 0.9·M0 + 0.1·mean A      σ ← 0.9·σ + 0.1·std A                        every batch, before use
-//! w_i ∝ exp(−½·((A_i − M0)/σ)²)                                              keep 80 %, drawn ∝ w
-//! β = max(1e-3, β0·(1 + a·(M − M0)))                                         M: mean A of those kept
-//! ```
-//!
-//! A batch: [`pair_gaps`], then [`GapAverages::update`], then [`GapAverages::keep_weights`] for the
-//! host's draw without replacement, then [`DynamicBeta::beta`]. All of it is constant to the gradient.
-//!
-//! Wu et al. 2024, arXiv 2407.08639; the order and the constants are those of the authors' code.
+//! β-DPO: a β that follows the batch, and which pairs the batch keeps. [`DynamicBeta`] has the
+//! formulas and the order of the calls.
 
 use core::ops::AddAssign;
 
@@ -23,8 +12,12 @@ const KEPT: f64 = 0.9;
 /// β never falls below it.
 const LEAST_BETA: f64 = 1e-3;
 
-/// Sums over the gaps of one batch. Sums of micro-batches and machines add up with `+=`, before the
-/// averages see them.
+/// Sums over the gaps of one batch of β-DPO, in nats, as [`pair_gaps`] makes them.
+///
+/// Sums of micro-batches and machines add up with `+=`; the sum of the whole batch then goes to
+/// [`GapAverages::update`]. [`DynamicBeta`] has the order of the calls.
+#[doc(alias = "beta-DPO")]
+#[doc(alias = "beta_dpo")]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct GapSums {
@@ -37,23 +30,33 @@ pub struct GapSums {
 }
 
 impl GapSums {
-    /// Adds one gap, whatever it is.
+    /// Adds one gap, in nats. A gap that is not finite spoils the sums: leave it out.
+    ///
+    /// # Panics
+    /// Never.
     pub fn add(&mut self, gap: f64) {
         *self += Self { pairs: 1, sum: gap, square_sum: gap * gap };
     }
 
-    /// Mean gap; NaN of nothing.
+    /// Mean gap, `Σ A / pairs`; NaN without pairs. Of the pairs that were kept it is M of
+    /// [`DynamicBeta::beta`].
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean(&self) -> f64 {
         self.sum / self.pairs as f64
     }
 
-    /// Standard deviation over pairs − 1, as the authors' code has it; NaN of fewer than two pairs.
+    /// Standard deviation of the gaps, with n − 1 in the denominator, as in the authors' code; NaN
+    /// of fewer than two pairs.
+    ///
+    /// ```text
+    /// std A = √((Σ A² − (Σ A)²/n) / (n − 1))
+    /// ```
     ///
     /// # Numerics
-    /// The variance comes from sums, within e = 3(n + 1)·2⁻⁵³ · Σ A² / (n − 1): digits go where the mean
-    /// is far larger than the deviation. A variance of no more than e counts as 0.
+    /// The variance is within e = 3(n + 1)·2⁻⁵³ · Σ A² / (n − 1), because it is a difference of
+    /// sums: it loses digits where the mean is far larger than the deviation. A variance of no more
+    /// than e counts as 0.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn deviation(&self) -> f64 {
@@ -76,21 +79,29 @@ impl AddAssign for GapSums {
     }
 }
 
-/// The gap of every pair, and their sums.
+/// The gap of every pair and their sums: the first call of a batch of β-DPO ([`DynamicBeta`] has
+/// the order).
 ///
 /// ```text
 /// A = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l))
 /// ```
 ///
-/// `out` has one entry a pair.
+/// A gap is the margin of DPO without β, in nats.
+///
+/// # Shapes
+/// `pairs` and `out`, P; `policy` and `reference`, N.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
-/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::TokenCountMismatch`]. After all
-/// gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
+/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::TokenCountMismatch`]. After
+/// all gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
 ///
 /// # Panics
 /// Never.
+///
+/// Wu et al. 2024, arXiv 2407.08639.
+#[doc(alias = "beta-DPO")]
+#[doc(alias = "beta_dpo")]
 pub fn pair_gaps(
     pairs: &[Pair],
     policy: &[SequenceLogProb],
@@ -118,8 +129,18 @@ pub fn pair_gaps(
     bad.pairs().map(|()| sums)
 }
 
-/// Running averages of β-DPO, the state that a run keeps. Both start at 0 without correction, as the
-/// authors' do: the first batches count little.
+/// Running averages of β-DPO, in nats: the state that a run keeps from batch to batch.
+///
+/// ```text
+/// M0 ← 0.9·M0 + 0.1·mean A      σ ← 0.9·σ + 0.1·std A
+/// ```
+///
+/// Both start at 0 without correction, as in the authors' code, so both are too small in the first
+/// batches. [`DynamicBeta`] has the order of the calls.
+#[doc(alias = "beta-DPO")]
+#[doc(alias = "beta_dpo")]
+#[doc(alias = "gap_mean")]
+#[doc(alias = "running average")]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct GapAverages {
@@ -130,14 +151,14 @@ pub struct GapAverages {
 }
 
 impl GapAverages {
-    /// Moves both averages by one (whole, global) batch.
+    /// Moves both averages by one batch: the whole one, all micro-batches and machines added up.
     ///
-    /// A batch of one pair has no deviation: it moves M0 alone (the authors' code gets NaN for good).
-    /// An empty batch moves nothing.
+    /// A batch of one pair has no deviation and moves M0 alone; the authors' code turns σ into NaN
+    /// there, and it stays NaN. An empty batch moves nothing.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if the sums (0 the sum, 1 that of squares) are not finite; nothing has moved
-    /// then.
+    /// [`Error::InvalidValue`] if a sum is not finite (index 0: `Σ A`, 1: `Σ A²`); nothing has
+    /// moved then.
     ///
     /// # Panics
     /// Never.
@@ -157,19 +178,22 @@ impl GapAverages {
         Ok(())
     }
 
-    /// Weights to draw the kept pairs with: near the average gap likely, far from it unlikely.
+    /// Weights to draw the kept pairs with: a pair near the average gap is likely to be kept, one
+    /// far from it is not.
     ///
     /// ```text
     /// w_i = exp(−½·(d_i² − min d²)),   d = (A − M0)/σ
     /// ```
     ///
-    /// Proportional to the Gaussian density and scaled so that the largest is exactly 1: a batch far
-    /// from the average underflows to no weights at all otherwise. With σ = 0, as before the policy
-    /// has moved, every weight is 1.
+    /// The weights are proportional to the Gaussian density and scaled so that the largest is
+    /// exactly 1. Without the scaling, all weights of a batch far from the average would underflow
+    /// to 0. With σ = 0, as before the policy has moved, every weight is 1. `gaps` and `out` have
+    /// one entry a pair, P.
     ///
     /// # Errors
-    /// Before anything is written: [`Error::Length`], [`Error::InvalidValue`] for a gap that is not finite,
-    /// or not a finite number of deviations from the average, and for averages that are not finite (0 M0, 1 σ).
+    /// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a gap that is not
+    /// finite or not a finite number of deviations from the average, and for an average that is not
+    /// finite (index 0: M0, 1: σ).
     ///
     /// # Panics
     /// Never.
@@ -203,8 +227,55 @@ impl GapAverages {
     }
 }
 
-/// β of a batch of β-DPO, from β0 and the gain a: that of the batch's [`Dpo`](crate::Dpo), or one for
-/// each pair ([`PerPair`](crate::loss::PerPair)).
+/// β-DPO: the β of a batch, from β0 and the gain a.
+///
+/// ```text
+/// A_i = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l))        gap of pair i, without β
+/// M0 ← 0.9·M0 + 0.1·mean A      σ ← 0.9·σ + 0.1·std A                        every batch, before use
+/// w_i ∝ exp(−½·((A_i − M0)/σ)²)                                              keep 80 %, drawn ∝ w
+/// β = max(1e-3, β0·(1 + a·(M − M0)))                                         M: mean A of those kept
+/// ```
+///
+/// For each batch, in this order:
+///
+/// 1. [`pair_gaps`]: the gaps of all pairs, and their [`GapSums`].
+/// 2. [`GapAverages::update`] with the sums of the whole batch.
+/// 3. [`GapAverages::keep_weights`]: the host draws 80 % of the pairs by these weights, without
+///    replacement. (It brings its own random numbers.)
+/// 4. [`beta`](Self::beta) with the mean gap of the kept pairs. It goes to the batch's
+///    [`Dpo`](crate::Dpo). With each pair's own gap it gives one β a pair, for
+///    [`PerPair`](crate::loss::PerPair).
+/// 5. The loss, over the kept pairs. β is a constant to its gradient.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::training::{DynamicBeta, GapAverages, pair_gaps};
+/// use dpo_kernel::{Dpo, Pair, Reference, SequenceLogProb};
+/// let dynamic = DynamicBeta::new(0.1, 0.6)?;
+/// let mut averages = GapAverages::default(); // kept over the whole run
+///
+/// // A batch of two pairs, with gaps of 1.25 and 0.75.
+/// let policy = [-20.5, -25.25, -18.0, -19.0].map(|sum| SequenceLogProb { sum, count: 10 });
+/// let reference = Reference::Sums(&[-21.0, -24.5, -18.5, -18.75]);
+/// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
+/// let (mut gaps, mut weights) = ([0.0; 2], [0.0; 2]);
+/// let sums = pair_gaps(&pairs, &policy, reference, &mut gaps)?;
+/// averages.update(&sums)?; // M0 = 0.1·1
+/// averages.keep_weights(&gaps, &mut weights)?;
+/// assert_eq!(weights[1], 1.0, "the gap nearest to M0 is the likeliest");
+///
+/// // Say that the host has drawn pair 1 alone: M = 0.75.
+/// let beta = dynamic.beta(&averages, gaps[1]);
+/// assert!((beta - 0.1 * (1.0 + 0.6 * (0.75 - 0.1))).abs() < 1e-15);
+/// let loss = Dpo::new(beta)?;
+/// # let _ = loss;
+/// # Ok::<(), dpo_kernel::Error>(())
+/// ```
+///
+/// Wu et al. 2024, arXiv 2407.08639; the order and the constants are those of the authors' code.
+#[doc(alias = "beta-DPO")]
+#[doc(alias = "beta_dpo")]
+#[doc(alias = "dynamic beta")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DynamicBeta {
     base: f64,
@@ -212,8 +283,8 @@ pub struct DynamicBeta {
 }
 
 impl DynamicBeta {
-    /// `base` is β0, 0.1 usually. `gain` is a, per nat: 0 is plain DPO, and what the authors' configuration
-    /// has; the larger, the further β follows the batch.
+    /// `base` is β0, usually 0.1. `gain` is a, per nat of gap: the larger it is, the further β
+    /// follows the batch. A gain of 0 is plain DPO, and it is what the authors' configuration has.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β0 is finite and > 0 and a is finite and ≥ 0.
@@ -226,10 +297,13 @@ impl DynamicBeta {
         Ok(Self { base, gain })
     }
 
-    /// `max(1e-3, β0·(1 + a·(M − M0)))`. M is the mean gap of the pairs that were kept; a single
-    /// pair's gap gives the per-pair form.
+    /// β of a batch: `max(1e-3, β0·(1 + a·(M − M0)))`. `mean_gap` is M, the mean gap of the pairs
+    /// that were kept, in nats; a single pair's gap gives the per-pair form.
     ///
-    /// NaN where M is NaN. A base below 1e-3 is raised to it too.
+    /// NaN where M is NaN. A β0 below 1e-3 is raised to 1e-3 too.
+    ///
+    /// # Panics
+    /// Never.
     ///
     /// # Example
     /// ```

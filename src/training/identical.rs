@@ -7,12 +7,20 @@ use crate::{Error, Pair};
 
 /// Flags the pairs whose two sequences score the same tokens in the same order, and counts them.
 ///
-/// Such a pair has a loss (ln 2 under DPO) and a gradient of exactly 0 for good, and it drags every
-/// mean. Truncation makes them: two answers that differ after the cut are one answer before it. Flags
-/// are for the host, to leave the pairs out or to give them weight 0.
+/// ```text
+/// out[i] = (scored targets of chosen_i) == (scored targets of rejected_i)
+/// ```
 ///
-/// Only scored rows are compared: a row whose target is the ignore value is skipped. Prompts are not
-/// seen here; pairs are taken to share theirs. `out` has one flag a pair.
+/// Such a pair prefers nothing. Its gradient is exactly 0 for good, its loss stays where it began
+/// (ln 2 under DPO), and it pulls every mean towards that. Truncation makes such pairs: two answers
+/// that differ only after the cut are the same before it. The host leaves the flagged pairs out or
+/// gives them weight 0.
+///
+/// Only scored rows are compared: a row whose target is the ignore value is skipped. The two
+/// answers of a pair are taken to share their prompt, which is not compared.
+///
+/// # Shapes
+/// `layout`, of N sequences; `pairs` and `out`, P.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`].
@@ -24,7 +32,7 @@ use crate::{Error, Pair};
 /// ```
 /// use dpo_kernel::{IGNORE_INDEX, Layout, Pair, Span};
 /// use dpo_kernel::training::identical_pairs;
-/// // Three answers: 7 8, then 7 8 again with a hole in between, then 7 9.
+/// // Three answers: 7 8, then 7 8 again with an ignored row in between, then 7 9.
 /// let targets = [7, 8, 7, IGNORE_INDEX, 8, 7, 9];
 /// let spans = [Span::new(0, 2), Span::new(2, 5), Span::new(5, 7)];
 /// let layout = Layout::new(&targets, &spans, 10)?;
@@ -34,6 +42,9 @@ use crate::{Error, Pair};
 /// assert_eq!(same, [true, false]);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
+#[doc(alias = "duplicate")]
+#[doc(alias = "truncation")]
+#[doc(alias = "ties")]
 pub fn identical_pairs(
     layout: &Layout<'_>,
     pairs: &[Pair],

@@ -1,4 +1,4 @@
-//! The length exploit, seen early: do margins grow with the lead in length?
+//! The length exploit, seen early: do margins grow with the chosen answer's lead in length?
 
 use core::ops::AddAssign;
 
@@ -6,15 +6,40 @@ use crate::error::{Buffer, check_length};
 use crate::pair::check_indices;
 use crate::{Error, Pair, PairLoss, SequenceLogProb};
 
-/// Sums over pairs of the lead in length d = n(`y_w`) − n(`y_l`), in scored tokens, and of the reward
-/// margin; they add up over micro-batches and machines with `+=`.
+/// Sums over pairs for the correlation of reward margin and lead in length.
 ///
-/// Sums of log-probs grow with length, and chosen answers tend to be longer: a policy that has learned
-/// "longer is better" shows a correlation that climbs while the loss falls. A strongly negative one says
-/// the opposite: losses of means ([`SigmoidNorm`](crate::loss::SigmoidNorm), [`Ipo`](crate::loss::Ipo),
-/// [`SimPo`](crate::loss::SimPo)) reward brevity where short answers are the surer ones. What helps against
-/// either: a length penalty ([`length_offset`](crate::training::length_offset)), and LD-DPO
+/// ```text
+/// d = n(y_w) − n(y_l)          lead in length of the chosen answer, in scored tokens
+/// m = β·(a − b)                reward margin, as `PairLoss::margin` has it
+/// r = (n·Σdm − Σd·Σm) / √((n·Σd² − (Σd)²)·(n·Σm² − (Σm)²))          n pairs
+/// ```
+///
+/// Sums of log-probs grow with length, and chosen answers tend to be longer. If a policy learns
+/// that longer is better, the [`correlation`](Self::correlation) climbs while the loss falls. A
+/// strongly negative one says the opposite: losses of means
+/// ([`SigmoidNorm`](crate::loss::SigmoidNorm), [`Ipo`](crate::loss::Ipo),
+/// [`SimPo`](crate::loss::SimPo)) reward brevity where the model is surer of short answers. What
+/// helps: a length penalty ([`length_offset`](crate::training::length_offset)) and LD-DPO
 /// ([`ld_token_weights`](crate::training::ld_token_weights)).
+///
+/// Sums of micro-batches and machines add up with `+=`.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::training::LengthSums;
+/// let mut sums = LengthSums::default();
+/// sums.add(12, 10, 1.0); // two tokens longer, margin 1
+/// sums.add(10, 10, 0.0);
+/// sums.add(9, 10, -0.5);
+/// assert_eq!(sums.mean_lead(), 1.0 / 3.0);
+/// assert!((sums.correlation() - 1.0).abs() < 1e-12, "the margins are half the leads");
+/// ```
+///
+/// Park et al. 2024, arXiv 2403.19159 (length against quality in DPO).
+#[doc(alias = "length exploitation")]
+#[doc(alias = "length bias")]
+#[doc(alias = "verbosity")]
+#[doc(alias = "Pearson")]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct LengthSums {
@@ -33,10 +58,12 @@ pub struct LengthSums {
 }
 
 impl LengthSums {
-    /// Adds the pairs of a batch: `sequences` and `losses` as the stages left them.
+    /// Adds the pairs of a batch. `pairs`, P; `sequences`, N, as
+    /// [`sequence_log_probs`](crate::sequence_log_probs) wrote them; `losses`, P, as
+    /// [`preference_loss`](crate::preference_loss) wrote them.
     ///
-    /// Pairs whose margin is not finite are left out, as they are out of the
-    /// [`Summary`](crate::Summary); [`preference_loss`](crate::preference_loss) has named them.
+    /// Pairs whose margin is not finite are left out, as [`Summary`](crate::Summary) leaves them
+    /// out; `preference_loss` has named them.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`]; nothing has
@@ -61,7 +88,11 @@ impl LengthSums {
         Ok(())
     }
 
-    /// Adds one pair, whatever its margin is.
+    /// Adds one pair: the tokens of both answers, and the margin, in rewards. A margin that is not
+    /// finite spoils the sums: leave it out.
+    ///
+    /// # Panics
+    /// Never.
     #[allow(clippy::cast_precision_loss, reason = "lengths are far below 2^53")]
     pub fn add(&mut self, chosen: usize, rejected: usize, margin: f64) {
         let lead = chosen as f64 - rejected as f64;
@@ -75,8 +106,8 @@ impl LengthSums {
         };
     }
 
-    /// Mean lead in length of the chosen answers, in tokens; NaN of nothing. A property of the data,
-    /// not of the policy: the share of the exploit that the data invite.
+    /// Mean lead in length of the chosen answers, `Σ d / n`, in tokens; NaN without pairs. It is a
+    /// property of the data, not of the policy: how much the data invite the exploit.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean_lead(&self) -> f64 {
@@ -90,9 +121,9 @@ impl LengthSums {
     /// ```
     ///
     /// # Numerics
-    /// Within 3(n + 4)·2⁻⁵³ times the mean square over the variance, of leads and of margins added up.
-    /// NaN where it is undefined: of fewer than two pairs, and where leads or margins spread by no
-    /// more than the rounding of their sums, as all margins do at step 0.
+    /// The error is within 3(n + 4)·2⁻⁵³ times the sum, over leads and margins, of mean square over
+    /// variance. NaN where the correlation is undefined: of fewer than two pairs, and where leads
+    /// or margins differ by no more than the rounding of their sums, as all margins do at step 0.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn correlation(&self) -> f64 {

@@ -5,31 +5,41 @@
 //! ```
 //!
 //! The simple version is the right-hand side over the elements. This one differs in that
-//! 1. α = 0 and α = 1 are no arithmetic at all: r − (r − t) need not be t;
-//! 2. what is left over of a vector goes through a copy.
+//! 1. α = 0 and α = 1 do no arithmetic, because r − (r − t) need not be t;
+//! 2. the last elements, which do not fill a vector, go through a copy that does.
 //!
-//! Subtracted, not added: r + α·(t − r) would turn a −0 that both have into +0.
+//! The step is subtracted, not added: r + α·(t − r) would turn a −0 that both have into +0.
 
 use crate::error::{Buffer, Parameter, check_length};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::{Dispatch, Element, Error};
 
-/// Moves the reference's parameters towards the policy's: `θ_ref ← α·θ + (1 − α)·θ_ref`.
+/// Moves the reference's parameters towards the policy's, as TR-DPO does every τ steps.
 ///
-/// TR-DPO does it every τ steps: α = 0.6 with τ = 512 is TRL's default, α = 1 the hard update. Log-probs
-/// under the reference that were stored before are those of another model then: compute them again.
+/// ```text
+/// θ_ref ← α·θ + (1 − α)·θ_ref
+/// ```
+///
+/// TRL's default is α = 0.6 with τ = 512. α = 1 is the hard update, which copies the policy.
+/// Log-probs under the reference that were stored before an update are those of another model:
+/// compute them again.
+///
+/// # Shapes
+/// `policy` (θ) and `reference` (`θ_ref`) have the same length, in elements, in f32, f16 or bf16.
+/// Call it once for each tensor.
 ///
 /// # Numerics
-/// f32 arithmetic, r − α·(r − t), rounded to storage once. α = 1 copies the bits, α = 0 leaves them, and
-/// where t = r the result is r to the bit, whatever α: a reference that has arrived stays, and after a hard update
-/// the loss is exactly its value at step 0. NaN or ∞ in either buffer gives NaN or ∞ there, and so does a
-/// difference beyond the range of f32. The same bits on every level (which NaN is not said).
+/// With t of the policy and r of the reference, r − α·(r − t) is computed in f32 and rounded to
+/// storage once. α = 1 copies the bits of t, α = 0 leaves those of r. Where t = r the result is r
+/// to the bit, whatever α is; so after a hard update the loss is exactly its value at step 0. NaN
+/// or ∞ in either buffer gives NaN or ∞ there, and so does a difference beyond the range of f32.
+/// Every level gives the same bits; only which NaN it is may differ.
 ///
-/// **16-bit references stand still under a small α.** A step of less than half the distance to the next
-/// number rounds away, and the next step is the same: bf16 keeps 8 bits, so r stops at the latest where
-/// α·|t − r| < |r|·2⁻⁹. From 1 towards 1.5 with α = 0.001, 10,000 updates bring an f32 reference to 1.49994
-/// (exact: 1.49998); an f16 one stops at 1.0117 for good, and a bf16 one never leaves 1. Keep such a
-/// reference in f32, or update rarely with a large α.
+/// **16-bit references stand still under a small α.** A step of less than half the distance to the
+/// next number rounds away, and so does the next step. bf16 keeps 8 bits, so r stops at the latest
+/// where α·|t − r| < |r|·2⁻⁹. From 1 towards 1.5 with α = 0.001, 10,000 updates bring an f32
+/// reference to 1.49994 (exact: 1.49998); an f16 reference stops at 1.0117 for good, and a bf16
+/// reference never leaves 1. Keep the reference in f32, or update rarely with a large α.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::Parameter`] unless 0 ≤ α ≤ 1.
@@ -48,6 +58,16 @@ use crate::{Dispatch, Element, Error};
 /// ```
 ///
 /// Gorbatovski et al. 2024, arXiv 2404.09656.
+#[doc(alias = "TR-DPO")]
+#[doc(alias = "tr_dpo")]
+#[doc(alias = "sync_ref_model")]
+#[doc(alias = "ref_model_mixup_alpha")]
+#[doc(alias = "ref_model_sync_steps")]
+#[doc(alias = "SyncRefModelCallback")]
+#[doc(alias = "moving reference")]
+#[doc(alias = "EMA")]
+#[doc(alias = "polyak")]
+#[doc(alias = "soft update")]
 pub fn update_reference<E: Element>(
     dispatch: Dispatch,
     policy: &[E],

@@ -1,15 +1,25 @@
-//! What README promises is what the table of bounds, the manifest and the sources say.
+//! What README and the pages under `docs/` promise is what the table of bounds, the manifest and the sources say,
+//! README is short, and every page is found from it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::common::bounds::BOUNDS;
+use dpo_kernel::Arithmetic;
 
-fn text(file: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+use crate::common::bounds::{BOUNDS, Bound};
+
+/// README says what a newcomer needs; all else is a page.
+const WORDS: usize = 1200;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// How a row of README's table begins, what the names of its entries begin with, and the bound and the worst
+fn text(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+/// How a row of the short table begins, what the names of its entries begin with, and the bound and the worst
 /// that it shows.
 const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("log Z, any V", "log Z of random", None, 1.13e-7),
@@ -23,20 +33,19 @@ const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("entropy, log Σp²", "log of the sum of p^2 of", Some(2.4e-7), 1.94e-7),
 ];
 
-/// As README writes it.
+/// As the page writes it.
 fn shown(x: f64) -> String {
-    if x < 1e-3 { format!("{x:e}") } else { format!("{x}") }
+    if x > 0.0 && x < 1e-3 { format!("{x:e}") } else { format!("{x}") }
 }
 
-/// What is wrong with the figures that a text shows.
-fn objections(readme: &str, figures: &[(&str, &str, Option<f64>, f64)]) -> Vec<String> {
+/// What is wrong with the figures that the short table of a text shows.
+fn objections(page: &str, figures: &[(&str, &str, Option<f64>, f64)]) -> Vec<String> {
     let mut objections = Vec::new();
     for &(row, names, bound, worst) in figures {
         let entries = || BOUNDS.iter().filter(|entry| entry.name.starts_with(names));
-        let largest =
-            |of: fn(&crate::common::bounds::Bound) -> f64| entries().map(of).fold(0.0, f64::max);
+        let largest = |of: fn(&Bound) -> f64| entries().map(of).fold(0.0, f64::max);
         let (most, measured) = (largest(|entry| entry.most), largest(|entry| entry.worst.0));
-        let line = readme.lines().find(|line| line.starts_with(&format!("| {row}"))).unwrap_or("");
+        let line = page.lines().find(|line| line.starts_with(&format!("| {row}"))).unwrap_or("");
         let shows = |x: f64| line.contains(&shown(x));
         if bound.is_some_and(|bound| (bound / most - 1.0).abs() > 1e-9 || !shows(bound)) {
             objections.push(format!("{row}: the bound of {names} is {most:e}"));
@@ -50,27 +59,137 @@ fn objections(readme: &str, figures: &[(&str, &str, Option<f64>, f64)]) -> Vec<S
 
 #[test]
 fn figures_are_those_of_the_table() {
-    let readme = text("README.md");
-    let found = objections(&readme, FIGURES);
+    let page = text("docs/numerics.md");
+    let found = objections(&page, FIGURES);
     assert!(found.is_empty(), "{}", found.join("\n"));
     // The controls: a figure that the text does not show, and one that the table does not hold.
-    let other = readme.replace("2.58e-8", "2.4e-8");
+    let other = page.replace("2.58e-8, at", "2.4e-8, at");
     assert_eq!(objections(&other, FIGURES).len(), 1);
     let wrong = [("log Z where it is near 0", "log Z of normalised rows", Some(2.9e-8), 2.4e-8)];
-    assert_eq!(objections(&readme, &wrong).len(), 1);
+    assert_eq!(objections(&page, &wrong).len(), 1);
+}
+
+/// The rows of the whole table, as they follow from `BOUNDS`: one a name, fused and portable side by side.
+fn rows_of_bounds() -> Vec<String> {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let fused = BOUNDS.iter().filter(|entry| entry.arithmetic == Arithmetic::Fused);
+    fused
+        .map(|fused| {
+            let is_same = |b: &&Bound| b.name == fused.name && b.arithmetic == Arithmetic::Portable;
+            let portable = BOUNDS.iter().find(is_same).unwrap();
+            let three = |b: &Bound| {
+                format!("{} | {} | {}", shown(b.most), shown(b.worst.0), cell(b.worst.1))
+            };
+            format!("| {} | {} | {} |", cell(fused.name), three(fused), three(portable))
+        })
+        .collect()
+}
+
+/// The rows below the last line of dashes of a text.
+fn last_table(page: &str) -> Vec<String> {
+    let (_, table) = page.rsplit_once("|---|\n").unwrap();
+    table.lines().take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_bound_is_on_its_page() {
+    let (page, rows) = (text("docs/numerics.md"), rows_of_bounds());
+    assert_eq!(rows.len() * 2, BOUNDS.len(), "each bound has both arithmetics");
+    assert!(
+        last_table(&page) == rows,
+        "the last table of docs/numerics.md should be:\n{}",
+        rows.join("\n")
+    );
+    // The control: one digit of the table is another.
+    let other = page.replace("2.5121e-7", "2.5122e-7");
+    assert!(last_table(&other) != rows, "a changed figure is not seen");
 }
 
 #[test]
 fn features_and_the_oldest_rust_are_those_of_the_manifest() {
-    let (readme, manifest, library) = (text("README.md"), text("Cargo.toml"), text("src/lib.rs"));
+    let (page, manifest, library) =
+        (text("docs/features.md"), text("Cargo.toml"), text("src/lib.rs"));
     let (_, features) = manifest.split_once("[features]").unwrap();
     let (features, _) = features.split_once("\n[").unwrap();
     let names = features.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
     for name in names.filter(|&name| name != "default") {
-        assert!(readme.contains(&format!("\n| `{name}` |")), "README does not tell of {name}");
+        let row = format!("\n| `{name}` |");
+        assert!(page.contains(&row), "docs/features.md does not tell of {name}");
         assert!(library.contains(&format!("`{name}`")), "src/lib.rs does not tell of {name}");
     }
     let (_, version) = manifest.split_once("rust-version = \"").unwrap();
     let (version, _) = version.split_once('"').unwrap();
-    assert!(readme.contains(&format!("Minimum Rust: {version}.")), "README does not say {version}");
+    let said = format!("Minimum Rust: {version}.");
+    assert!(text("README.md").contains(&said), "README does not say {version}");
+}
+
+#[test]
+fn readme_is_short() {
+    let words = text("README.md").split_whitespace().count();
+    assert!(words <= WORDS, "README has {words} words, {WORDS} at most: move something to docs/");
+}
+
+/// Every Markdown page under `docs/`, from the root.
+fn pages() -> Vec<PathBuf> {
+    let files = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut pages: Vec<_> = files
+        .map(|name| Path::new("docs").join(name))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
+    pages.sort();
+    pages
+}
+
+/// The targets of the links and pictures of a text, without those of the web.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.starts_with("http"))
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
+        .collect()
+}
+
+/// Links of a page, a path from the root, that lead nowhere.
+fn broken(page: &Path, content: &str) -> Vec<String> {
+    let leads_somewhere = |link: &str| {
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let path = if file.is_empty() { page.into() } else { page.parent().unwrap().join(file) };
+        let Ok(found) = root().join(path).canonicalize() else { return false };
+        anchor.is_empty()
+            || anchors(&fs::read_to_string(found).unwrap()).iter().any(|a| a == anchor)
+    };
+    let lost = links(content).filter(|link| !leads_somewhere(link));
+    lost.map(|link| format!("{}: {link}", page.display())).collect()
+}
+
+#[test]
+fn every_page_is_linked_from_readme() {
+    let (readme, pages) = (text("README.md"), pages());
+    assert!(pages.len() >= 8, "{pages:?}");
+    for page in pages {
+        let is_linked = links(&readme).any(|link| Path::new(link) == page);
+        assert!(is_linked, "README has no link to {}", page.display());
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut all = pages();
+    all.push("README.md".into());
+    all.push("CONTRIBUTING.md".into());
+    let lost: Vec<_> =
+        all.iter().flat_map(|page| broken(page, &text(page.to_str().unwrap()))).collect();
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+    // The controls: a file and a heading that do not exist.
+    let content = "[a](nowhere.md) [b](losses.md#nothing) [c](losses.md#2-which-to-choose)";
+    assert_eq!(broken(Path::new("docs/speed.md"), content).len(), 2);
 }
