@@ -1,0 +1,47 @@
+//! Logits in bf16, gradients in f32, in a buffer of the host's; without the feature `alloc`.
+//!
+//! `cargo run --example bf16`
+
+use dpo_kernel::{
+    Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm,
+    SequenceLogProb, Span, StepBatch, StepScratch, Unscored, bf16, preference_step,
+};
+
+fn main() -> Result<(), Error> {
+    // Two answers of one token, a row of padding between them, a stride of 4 over a vocabulary of 3.
+    let logits = [0.5, 1.5, -1.0, 0.0, 9.0, 9.0, 9.0, 9.0, 1.0, 0.0, 0.5, 0.0].map(bf16::from_f32);
+    let (targets, spans) = ([1, 0, 2], [Span::new(0, 1), Span::new(2, 3)]);
+    let layout = Layout::new(&targets, &spans, 3)?;
+    let pairs = [Pair::new(0, 1)];
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&[-0.5, -1.0]), 1.0)
+        // Rows that are not scored become 0, so that the whole buffer is a gradient.
+        .with_unscored(Unscored::Zero);
+
+    // The buffers of a step, in the order of its stages.
+    let (mut log_probs, mut norms) = ([0.0; 3], [RowNorm::default(); 3]);
+    let (mut sequences, mut losses) = ([SequenceLogProb::default(); 2], [PairLoss::default()]);
+    let (mut d_log_probs, mut coefficients) = ([0.0; 2], [0.0; 3]);
+    let scratch = StepScratch::new(
+        &mut log_probs,
+        &mut norms,
+        &mut sequences,
+        &mut losses,
+        &mut d_log_probs,
+        &mut coefficients,
+    );
+
+    let mut grads = [f32::NAN; 9];
+    let from = Logits::with_stride(&logits, 3, 3, 4)?;
+    let to = LogitsMut::new(&mut grads, 3, 3)?;
+    let summary = preference_step(Dispatch::detect(), &Dpo::new(0.1)?, (from, to), &batch, scratch)?;
+
+    println!("loss {:.4}, gradients {grads:?}", summary.mean_loss());
+    assert_eq!(grads[3..6], [0.0; 3], "the row of padding");
+    assert!(grads[1] < 0.0 && grads[8] > 0.0);
+    Ok(())
+}
+
+#[test]
+fn runs() {
+    main().unwrap();
+}

@@ -1,0 +1,53 @@
+//! KTO: answers without a partner, each good or bad on its own, and K from mismatched answers.
+//!
+//! `cargo run --features alloc --example kto`
+
+use dpo_kernel::loss::Kto;
+use dpo_kernel::step::UnpairedStepBatch;
+use dpo_kernel::training::LogRatioSums;
+use dpo_kernel::unpaired::{Label, UnpairedAnswer};
+use dpo_kernel::{
+    Dispatch, Error, Layout, Logits, LogitsMut, Reference, SequenceLogProb, Span, Workspace,
+};
+
+fn main() -> Result<(), Error> {
+    let dispatch = Dispatch::detect();
+    let mut workspace = Workspace::new();
+
+    // K: the prompts of the batch with one another's answers, scored under policy and reference by the same
+    // stages. They get no gradient.
+    let policy_rows = [0.0_f32, 1.0, 0.5, 0.5, -1.0, 0.25];
+    let frozen_rows = [0.0_f32, 0.5, 0.5, 0.25, -0.5, 0.25];
+    let (targets, spans) = ([1, 0], [Span::new(0, 1), Span::new(1, 2)]);
+    let mismatched = Layout::new(&targets, &spans, 3)?;
+    let rows = |logits| Logits::new(logits, 2, 3);
+    let policy: Vec<SequenceLogProb> =
+        workspace.sequence_log_probs(dispatch, rows(&policy_rows)?, &mismatched, None)?.to_vec();
+    let frozen = workspace.sequence_log_probs(dispatch, rows(&frozen_rows)?, &mismatched, None)?;
+    let mut sums = LogRatioSums::default();
+    sums.add_batch(&policy, Reference::Sequences(frozen))?;
+    let k = sums.kto_k();
+
+    // The step: a good answer and a bad one.
+    let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+    let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
+    let layout = Layout::new(&targets, &spans, 3)?;
+    let answers = [
+        UnpairedAnswer { sequence: 0, label: Label::Desirable },
+        UnpairedAnswer { sequence: 1, label: Label::Undesirable },
+    ];
+    let reference = Reference::Sums(&[-0.5, -2.5]);
+    let batch = UnpairedStepBatch::new(&layout, &answers, reference, answers.len() as f64);
+    let kto = Kto::new(0.1, k)?;
+    let view = LogitsMut::new(&mut logits, 2, 3)?;
+    let summary = workspace.unpaired_step(dispatch, &kto, view, &batch)?;
+
+    println!("K {k:.4}, loss {:.4}", summary.mean_loss());
+    assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the good answer, lowers the bad one");
+    Ok(())
+}
+
+#[test]
+fn runs() {
+    main().unwrap();
+}
