@@ -5,16 +5,20 @@ use std::path::PathBuf;
 
 use dpo_kernel::loss::LossName;
 
-pub const USAGE: &str = "\
+const USAGE: &str = "\
 Fine-tunes a small byte-level language model by DPO with a LoRA adapter.
 
 usage: cargo run --release --example finetune -- [OPTION VALUE]... [--compare]
 
-  --data FILE.jsonl  preference pairs, one object a line with the strings
-                     `prompt`, `chosen`, `rejected`; default: built-in pairs
-  --loss NAME        any loss by the name that trainers give it; default sigmoid
-  --beta X           how closely the policy is held to the reference; default 0.1,
-                     another one for losses that need another
+  --data FILE.jsonl  preference pairs, one JSON object a line with `prompt`,
+                     `chosen`, `rejected`: strings, or lists of messages
+                     {\"role\": …, \"content\": …}, which become text as
+                     \"\\n\\nHuman: …\\n\\nAssistant: …\"; without `prompt` it is
+                     what both answers begin with; default: built-in pairs
+  --loss NAME        any loss by the name that trainers give it, listed below;
+                     default sigmoid
+  --beta X           how closely the policy is held to the reference; default
+                     0.1, another one for losses that need another
   --steps N          DPO steps; default: a number of passes over the pairs
   --seed N           split, weights, order and samples follow from it; default 1
   --out FILE.svg     where the curves go; default curve.svg, docs/losses.svg
@@ -22,7 +26,34 @@ usage: cargo run --release --example finetune -- [OPTION VALUE]... [--compare]
   --compare          every loss on the same data, weights and order: one table,
                      one picture
   --help             this text
+
+The model reads the last 254 bytes of a prompt and the first 256 of an answer.
+A fifth of the prompts, as it reads them, is held out. Pairs whose answers are
+empty or equal are left out and counted.
+
+losses:
 ";
+
+/// The names of all losses, in lines of a terminal's width.
+fn names() -> String {
+    let mut lines = String::from(" ");
+    let mut width = 1;
+    for name in LossName::ALL.map(LossName::name) {
+        if width + 1 + name.len() > 78 {
+            lines += "\n ";
+            width = 1;
+        }
+        lines += " ";
+        lines += name;
+        width += 1 + name.len();
+    }
+    lines
+}
+
+/// What `--help` shows.
+pub fn help() -> String {
+    format!("{USAGE}{}\n", names())
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -55,7 +86,8 @@ pub enum Request {
     Run(Options),
 }
 
-/// Reads the arguments after the program's name; the error is one sentence for the user.
+/// Reads the arguments after the program's name; the error names the option and the value, in a line or
+/// two.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     const WITH_VALUE: [&str; 6] = ["--data", "--loss", "--beta", "--steps", "--seed", "--out"];
     let mut options = Options::default();
@@ -71,7 +103,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             continue;
         }
         if !WITH_VALUE.contains(&name.as_str()) {
-            return Err(format!("unknown option `{name}`"));
+            return Err(format!("there is no option `{name}`: --help lists them"));
         }
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
         let text = value.to_string_lossy().into_owned();
@@ -80,8 +112,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String
             "--data" => options.data = Some(value.into()),
             "--out" => out = Some(value.into()),
             "--loss" => {
-                let known = || format!("one of {}", LossName::ALL.map(LossName::name).join(", "));
-                loss = Some(text.parse().map_err(|_| refuse(&known()))?);
+                let unknown = || refuse("the name of a loss") + ": --help lists them";
+                loss = Some(text.parse().map_err(|_| unknown())?);
             }
             "--beta" => {
                 let beta = text.parse().ok().filter(|beta: &f64| beta.is_finite() && *beta > 0.0);

@@ -116,19 +116,21 @@ fn row(course: &Course) -> String {
     let Course { name, parameter, points, time } = course;
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     let nats = &last.train.log_ratios;
+    // Nothing was held out, or all answers are of one length.
+    let figure = |value: f64| if value.is_nan() { "n/a".to_owned() } else { format!("{value:.3}") };
     format!(
-        "{name:<13} {parameter:<12} {:>7} {:>7} {:>10.2} {:>7.2} {:>8.2} {:>6.3} {:>8.3} {:>5.3} {:>10.3} \
-         {:>9.3} {:>5.1}",
+        "{name:<13} {parameter:<12} {:>7} {:>7} {:>10.2} {:>7.2} {:>8.2} {:>6.3} {:>8} {:>5} {:>10.3} \
+         {:>9} {:>5.1}",
         digits(first.loss),
         digits(last.loss),
         nats.mean_margin(),
         nats.mean_reward_chosen(),
         nats.mean_reward_rejected(),
         nats.accuracy(),
-        last.held_out.log_ratios.accuracy(),
-        last.own_accuracy,
+        figure(last.held_out.log_ratios.accuracy()),
+        figure(last.own_accuracy),
         nats.displaced_share(),
-        last.train.lengths.correlation(),
+        figure(last.train.lengths.correlation()),
         time.as_secs_f64(),
     )
 }

@@ -19,8 +19,9 @@
 //! The host brings the model (`model`, `linear`), the optimiser and the order of things (`train`),
 //! the loss (`objective`, DPO's own unless `--loss` names another) and the buffers (`batch`); the last
 //! two make the calls into the crate. Everything follows from
-//! `--seed`, on two threads whatever the machine has. A fifth of the prompts is held out and never
-//! trained on: a small model soon knows its few training pairs by heart, and only the held-out
+//! `--seed`, on two threads whatever the machine has. `jsonl` reads the pairs in the forms that trainers
+//! read, `text` cuts them to what the model reads and splits them by that. A fifth of the prompts is held
+//! out and never trained on: a small model soon knows its few training pairs by heart, and only the held-out
 //! accuracy tells what carries over. Nor does it write good English: it has read some 25 kilobytes.
 
 #![allow(
@@ -61,7 +62,7 @@ use std::time::Instant;
 use dpo_kernel::Dispatch;
 use dpo_kernel::loss::LossName;
 
-use args::{Options, Request, USAGE};
+use args::{Options, Request};
 use curves::Curves;
 use linear::Adapter;
 use model::Model;
@@ -72,10 +73,10 @@ fn main() -> ExitCode {
     let mut out = io::stdout();
     let outcome = match args::parse(std::env::args_os().skip(1)) {
         Err(why) => {
-            eprintln!("finetune: {why}\n\n{USAGE}");
+            eprintln!("finetune: {why}");
             return ExitCode::from(2);
         }
-        Ok(Request::Help) => out.write_all(USAGE.as_bytes()).map_err(Into::into),
+        Ok(Request::Help) => out.write_all(args::help().as_bytes()).map_err(Into::into),
         Ok(Request::Run(options)) => run(&options, &Recipe::default(), &mut out),
     };
     match outcome {

@@ -66,16 +66,29 @@ fn read(options: &Options, random: &mut Random, out: &mut dyn Write) -> Outcome<
     if examples.cut > 0 {
         writeln!(
             out,
-            "data: {} pairs cut: prompts to their last {PROMPT_LIMIT} bytes, answers to their \
-             first {ANSWER_LIMIT}",
-            examples.cut,
+            "data: {} cut: prompts to their last {PROMPT_LIMIT} bytes, answers to their first \
+             {ANSWER_LIMIT}",
+            counted(examples.cut, "pair"),
         )?;
     }
-    if examples.dropped > 0 {
-        writeln!(out, "data: {} pairs dropped: cut, their answers are equal", examples.dropped)?;
+    if examples.merged > 0 {
+        writeln!(
+            out,
+            "data: {} the same as another once cut: their pairs are held out together or not at all",
+            counted(examples.merged, "prompt"),
+        )?;
+    }
+    for (count, why) in examples.left_out.reasons() {
+        if count > 0 {
+            writeln!(out, "data: {} left out: {why}", counted(count, "pair"))?;
+        }
     }
     if train == 0 {
         return Err(format!("{name}: no pair is left to train on").into());
     }
     Ok(examples)
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -8,7 +8,7 @@
 //! [`ANSWER`] and [`END`] are the two byte values that never occur in UTF-8, so no text can forge
 //! them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::jsonl::Pair;
@@ -80,36 +80,65 @@ pub struct Examples {
     pub held_out: Vec<Example>,
     /// Pairs with a text that was cut.
     pub cut: usize,
-    /// Pairs left out because cutting made their answers equal.
-    pub dropped: usize,
+    /// Prompts that were the same as another one once both were cut.
+    pub merged: usize,
+    pub left_out: LeftOut,
+}
+
+/// How many pairs teach nothing, by why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    pub empty: usize,
+    pub equal: usize,
+    pub equal_once_cut: usize,
+}
+
+impl LeftOut {
+    pub fn reasons(&self) -> [(usize, &'static str); 3] {
+        [
+            (self.empty, "an answer is empty"),
+            (self.equal, "chosen and rejected answer are equal"),
+            (self.equal_once_cut, "cut to what the model reads, their answers are equal"),
+        ]
+    }
 }
 
 impl Examples {
-    /// Holds out about a fifth of the prompts, drawn by `random`; pairs with the same prompt stay
-    /// together.
+    /// Holds out about a fifth of the prompts, drawn by `random`. Pairs whose prompts are the same to
+    /// the model, which reads only what cutting leaves of them, stay together.
     pub fn new(pairs: &[Pair], random: &mut Random) -> Self {
-        let mut out = Self { train: Vec::new(), held_out: Vec::new(), cut: 0, dropped: 0 };
+        let (mut cut, mut left_out) = (0, LeftOut::default());
         let mut groups: Vec<Vec<Example>> = Vec::new();
-        let mut group_of = HashMap::new();
+        let (mut group_of, mut prompts) = (HashMap::new(), HashSet::new());
         for pair in pairs {
             let chosen = Sequence::new(&pair.prompt, &pair.chosen);
             let rejected = Sequence::new(&pair.prompt, &pair.rejected);
             let longest = pair.chosen.len().max(pair.rejected.len());
-            out.cut += usize::from(longest > ANSWER_LIMIT || pair.prompt.len() > PROMPT_LIMIT);
-            if chosen == rejected {
-                out.dropped += 1;
+            cut += usize::from(longest > ANSWER_LIMIT || pair.prompt.len() > PROMPT_LIMIT);
+            if pair.chosen.is_empty() || pair.rejected.is_empty() {
+                left_out.empty += 1;
                 continue;
             }
-            let group = *group_of.entry(&pair.prompt).or_insert(groups.len());
+            if chosen == rejected {
+                let reason = if pair.chosen == pair.rejected {
+                    &mut left_out.equal
+                } else {
+                    &mut left_out.equal_once_cut
+                };
+                *reason += 1;
+                continue;
+            }
+            prompts.insert(&pair.prompt);
+            let group = *group_of.entry(chosen.opening().to_vec()).or_insert(groups.len());
             if group == groups.len() {
                 groups.push(Vec::new());
             }
             groups[group].push(Example { chosen, rejected });
         }
         random.shuffle(&mut groups);
+        let merged = prompts.len() - groups.len();
         let held_out = if groups.len() < 2 { 0 } else { groups.len().div_ceil(5) };
-        out.train = groups.split_off(held_out).concat();
-        out.held_out = groups.concat();
-        out
+        let train = groups.split_off(held_out).concat();
+        Self { train, held_out: groups.concat(), cut, merged, left_out }
     }
 }

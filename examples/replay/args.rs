@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use dpo_kernel::{Arithmetic, Dispatch, Level};
@@ -51,37 +52,44 @@ pub(crate) fn name(dispatch: Dispatch) -> String {
     format!("{:?} {:?}", dispatch.level(), dispatch.arithmetic()).to_lowercase()
 }
 
-pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Request, String> {
+/// Reads the arguments after the program's name; the error names the option and the value in one line.
+pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, String> {
+    const LEVELS: [(&str, Option<Level>); 4] = [
+        ("baseline", Some(Level::Baseline)),
+        ("avx2", Some(Level::Avx2)),
+        ("avx512", Some(Level::Avx512)),
+        ("all", None),
+    ];
+    const ARITHMETICS: [(&str, Option<Arithmetic>); 3] = [
+        ("fused", Some(Arithmetic::Fused)),
+        ("portable", Some(Arithmetic::Portable)),
+        ("all", None),
+    ];
     let mut manifest = None;
     let mut choice = Choice::default();
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
+        let name = argument.to_string_lossy().into_owned();
+        let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
+        match name.as_str() {
             "--help" | "-h" => return Ok(Request::Help),
-            "--level" => {
-                choice.level = match value()?.as_str() {
-                    "all" => None,
-                    "baseline" => Some(Level::Baseline),
-                    "avx2" => Some(Level::Avx2),
-                    "avx512" => Some(Level::Avx512),
-                    other => return Err(format!("--level: there is no level {other}")),
-                }
-            }
-            "--arithmetic" => {
-                choice.arithmetic = match value()?.as_str() {
-                    "all" => None,
-                    "fused" => Some(Arithmetic::Fused),
-                    "portable" => Some(Arithmetic::Portable),
-                    other => return Err(format!("--arithmetic: there is no arithmetic {other}")),
-                }
-            }
+            "--level" => choice.level = chosen(&name, &value()?, &LEVELS)?,
+            "--arithmetic" => choice.arithmetic = chosen(&name, &value()?, &ARITHMETICS)?,
             option if option.starts_with('-') => {
-                return Err(format!("there is no option {option}"));
+                return Err(format!("there is no option `{option}`: --help lists them"));
             }
-            path if manifest.is_none() => manifest = Some(PathBuf::from(path)),
-            path => return Err(format!("one manifest at a time, not also {path}")),
+            _ if manifest.is_none() => manifest = Some(PathBuf::from(argument)),
+            path => return Err(format!("one manifest at a time, not also `{path}`")),
         }
     }
-    let manifest = manifest.ok_or("which manifest?")?;
+    let manifest = manifest.ok_or("usage: replay MANIFEST.json; --help says more")?;
     Ok(Request::Replay { manifest, choice })
+}
+
+fn chosen<T: Copy>(option: &str, value: &OsStr, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find(|(name, _)| value.to_str() == Some(name));
+    found.map(|&(_, choice)| choice).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        let value = value.to_string_lossy();
+        format!("{option} takes one of {}, not `{value}`", names.join(", "))
+    })
 }

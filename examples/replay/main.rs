@@ -23,8 +23,8 @@
 //! | `rows`, `vocab` | R and V |
 //! | `stride`, optional | elements from row to row, ≥ V; V without |
 //! | `transform`, optional | `scale`, `softcap`, `temperature`, each optional |
-//! | `targets` | R token ids |
-//! | `ignore_index`, optional | the id of rows that are not scored; −100 without |
+//! | `targets` | R token ids, negative ones too: trainers' i64 targets as they are |
+//! | `ignore_index`, optional | the id of rows that are not scored, such as −1; −100 without |
 //! | `spans` | N objects with `start` and `end` (rows), `pair` (0 to P − 1), `role` (`chosen`, `rejected`) |
 //! | `beta`, `label_smoothing` (optional) | of the loss |
 //! | `reference_token_logps` or `reference_sequence_logps` | R or N log-probs of the reference |
@@ -34,8 +34,9 @@
 //! What is expected, each part optional: `policy_token_logps` (R; those of rows that are not scored
 //! may be `null`), `policy_sequence_logps` and `reference_sequence_logps` (N), `pair_losses` (P),
 //! `loss` (their mean), and of its gradient with respect to the logits in the file: the norms
-//! `grad_l1` and `grad_l2`, and `grad_entries`, a list of `[row, column, value]`. A number that JSON
-//! cannot write may stand as the string `"-inf"`.
+//! `grad_l1` and `grad_l2`, and `grad_entries`, a list of `[row, column, value]`. An infinite number,
+//! which JSON cannot write, may stand as the string `"-inf"` or `"inf"`; NaN only for rows that are not
+//! scored, as `null`.
 //!
 //! # The tolerances
 //!
@@ -57,11 +58,14 @@
 pub(crate) mod args;
 mod compare;
 mod fields;
+#[path = "../shared/json.rs"]
+mod json;
 mod manifest;
 mod pipeline;
 mod report;
 mod storage;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -72,12 +76,12 @@ use storage::Storage;
 
 fn main() -> ExitCode {
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    ExitCode::from(run(std::env::args().skip(1), &mut out, &mut err))
+    ExitCode::from(run(std::env::args_os().skip(1), &mut out, &mut err))
 }
 
 /// The whole program; its exit status.
 pub(crate) fn run(
-    arguments: impl Iterator<Item = String>,
+    arguments: impl Iterator<Item = OsString>,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> u8 {
@@ -88,7 +92,7 @@ pub(crate) fn run(
             Ok(false) => return 1,
             Err(message) => (1, format!("replay: {message}")),
         },
-        Err(message) => (2, format!("replay: {message}\n{}", args::USAGE)),
+        Err(message) => (2, format!("replay: {message}")),
     };
     // Whoever closed the output does not want to read about it.
     let _ = if status == 0 { writeln!(out, "{last}") } else { writeln!(err, "{last}") };

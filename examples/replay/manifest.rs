@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use dpo_kernel::{Dpo, IGNORE_INDEX, Pair, Span, Targets, Transform};
 
 use super::fields::Field;
+use super::json;
 use super::storage::Type;
 
 /// A batch as another framework saw it.
@@ -71,8 +72,11 @@ impl Manifest {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path);
         let parsed = text.map_err(|error| error.to_string()).and_then(|text| {
-            let value =
-                serde_json::from_str(&text).map_err(|error| format!("no manifest: {error}"))?;
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            let value = serde_json::from_str(text).map_err(|error| {
+                let (line, column, cause) = json::explain(text, &error);
+                format!("no manifest: line {line}, column {column}: {cause}")
+            })?;
             Self::parse(&Field::root(&value), path.parent().unwrap_or(Path::new("")))
         });
         parsed.map_err(|message| format!("{}: {message}", path.display()))
@@ -100,9 +104,8 @@ impl Manifest {
         let (rows, vocab) = (root.get("rows")?.index()?, root.get("vocab")?.index()?);
         let stride = root.optional("stride").map_or(Ok(vocab), |field| field.index())?;
         let ignore = root.optional("ignore_index").map_or(Ok(IGNORE_INDEX), |f| f.token())?;
-        let targets = root.get("targets")?.list_of(rows)?;
-        let targets = targets.iter().map(Field::token).collect::<Result<Vec<_>, _>>()?;
         let (spans, pairs) = sequences(&root.get("spans")?)?;
+        let targets = targets(&root.get("targets")?, (rows, vocab), ignore, &spans)?;
         Ok(Self {
             source: root.optional("source").map_or(Ok(""), |field| field.text())?.to_owned(),
             logits: directory.join(root.get("file")?.text()?),
@@ -140,6 +143,34 @@ impl Manifest {
             self.dtype.name()
         )
     }
+}
+
+/// A token for each row. Those of scored rows are held to the vocabulary here, because only here it is
+/// known how they were written.
+fn targets(
+    field: &Field<'_>,
+    (rows, vocab): (usize, usize),
+    ignore: u32,
+    spans: &[Span],
+) -> Result<Vec<u32>, String> {
+    let fields = field.list_of(rows)?;
+    let targets = fields.iter().map(Field::token).collect::<Result<Vec<_>, _>>()?;
+    let scored = |row: usize| spans.iter().any(|span| (span.start..span.end).contains(&row));
+    for (row, (field, &target)) in fields.iter().zip(&targets).enumerate() {
+        if target as usize >= vocab && target != ignore && scored(row) {
+            let (target, ignore) = (signed(target), signed(ignore));
+            return field.complain(format!(
+                "{target} is not a token id below {vocab} (`vocab`); if it marks rows that are not \
+                 scored, set `ignore_index` to {target} (it is {ignore})"
+            ));
+        }
+    }
+    Ok(targets)
+}
+
+/// An id as its framework writes it: the upper half of 32 bits is negative.
+fn signed(id: u32) -> i64 {
+    if id.cast_signed() < 0 { id.cast_signed().into() } else { id.into() }
 }
 
 /// Spans, and the pairs that their roles make.
@@ -260,8 +291,7 @@ impl Tolerances {
             "grad_entry_relative",
         ];
         field.only(&names)?;
-        let or =
-            |name, default| field.optional(name).map_or(Ok(default), |x: Field<'_>| x.number());
+        let or = |name, default| field.optional(name).map_or(Ok(default), |x: Field<'_>| x.bound());
         let [token, token_typical, sequence, loss, norm, entry] = names;
         Ok(Self {
             token: or(token, 1e-5)?,

@@ -10,10 +10,13 @@
     reason = "a test may panic, and indexing a JSON value is how it is edited"
 )]
 
+mod refusals;
 #[path = "../../examples/replay/main.rs"]
 #[allow(dead_code, reason = "its `main` is not called here")]
 mod replay;
 mod synthetic;
+
+use std::ffi::OsString;
 
 use serde_json::{Value, json};
 use synthetic::Dump;
@@ -22,6 +25,7 @@ use synthetic::Dump;
 fn run(dump: &Dump, options: &[&str]) -> (u8, String) {
     let mut out = Vec::new();
     let arguments = [dump.write()].into_iter().chain(options.iter().map(|&x| x.to_owned()));
+    let arguments = arguments.map(OsString::from);
     let mut err = Vec::new();
     let status = replay::run(arguments, &mut out, &mut err);
     out.append(&mut err);
@@ -152,64 +156,33 @@ fn typical_errors_count_apart_from_the_worst() {
 }
 
 #[test]
-fn malformed_manifests_are_named() {
-    let edit = |name: &str, edit: &dyn Fn(&mut Value), words: &[&str]| {
-        faulty(&edited(name, edit), words);
-    };
-    edit("no-beta", &|m| drop(m.as_object_mut().unwrap().remove("beta")), &["beta", "missing"]);
-    edit("beta", &|m| m["beta"] = json!(0), &["beta: beta is 0 but must be finite and > 0"]);
-    edit("misspelt", &|m| m["label_smooting"] = json!(0.1), &["unknown field label_smooting"]);
-    edit("dtype", &|m| m["dtype"] = json!("f64"), &["dtype: none of f32, f16, bf16"]);
-    edit("role", &|m| m["spans"][1]["role"] = json!("best"), &["spans[1].role"]);
-    edit("twice", &|m| m["spans"][1]["role"] = json!("chosen"), &["spans[1].pair"]);
-    edit("gap", &|m| m["spans"][3]["pair"] = json!(2), &["spans: each pair"]);
-    edit("end", &|m| m["spans"][2]["end"] = json!(-1), &["spans[2].end: not a count"]);
-    edit("rows", &|m| m["spans"][3]["end"] = json!(99), &["span 3 is", "manifest.json"]);
-    edit("target", &|m| m["targets"][0] = json!(37), &["row 0 has target 37", "manifest.json"]);
-    edit("few", &|m| drop(m["targets"].as_array_mut().unwrap().pop()), &["targets: 8 entries"]);
-    edit("text", &|m| m["targets"][4] = json!("the"), &["targets[4]: not a token id"]);
-    edit("losses", &|m| m["expected"]["pair_losses"] = json!([0.1]), &["expected.pair_losses: 1"]);
-    edit(
-        "entry",
-        &|m| m["expected"]["grad_entries"][1] = json!([0, 37, 0.0]),
-        &["grad_entries[1]"],
-    );
-    edit("cap", &|m| m["transform"]["softcap"] = json!(-3), &["transform: softcap is -3"]);
-    edit("both", &|m| m["reference_sequence_logps"] = json!([0, 0, 0, 0]), &["either reference"]);
-    edit("file", &|m| m["file"] = json!("elsewhere.bf16"), &["elsewhere.bf16"]);
-}
-
-#[test]
-fn logits_of_the_wrong_length_are_named() {
-    let mut dump = Dump::new("short", "bf16");
-    dump.logits.pop();
-    faulty(&dump, &["logits.bf16: 719 bytes where 9 rows of 40 in bf16 are needed"]);
-}
-
-#[test]
-fn logits_that_are_not_numbers_are_named() {
-    let mut dump = Dump::new("nan", "bf16");
-    // The second row of the first sequence: a quiet NaN.
-    dump.logits[2 * 40..2 * 40 + 2].copy_from_slice(&[0xC0, 0x7F]);
-    faulty(&dump, &["manifest.json", "row 1 is NaN"]);
-}
-
-#[test]
 fn dispatches_can_be_chosen() {
     let dump = Dump::new("chosen", "f32");
     let (status, out) = run(&dump, &["--level", "baseline", "--arithmetic", "portable"]);
     assert_eq!((status, out.matches("replay: ").count()), (0, 1), "{out}");
     assert!(out.contains("replay: baseline portable: "), "{out}");
-    for wrong in [&["--level", "sse"][..], &["--arithmetic"], &["--fast"], &["another.json"]] {
-        let (status, out) = run(&dump, wrong);
-        assert!(status == 2 && out.contains("usage: replay"), "{wrong:?}: {status} {out}");
+    for (wrong, message) in [
+        (&["--level", "sse"][..], "--level takes one of baseline, avx2, avx512, all, not `sse`"),
+        (&["--arithmetic", "x87"], "--arithmetic takes one of fused, portable, all, not `x87`"),
+        (&["--arithmetic"], "--arithmetic needs a value"),
+        (&["--fast"], "there is no option `--fast`: --help lists them"),
+        (&["another.json"], "one manifest at a time, not also `another.json`"),
+    ] {
+        assert_eq!(run(&dump, wrong), (2, format!("replay: {message}\n")), "{wrong:?}");
     }
     let mut out = Vec::new();
-    let help = ["--help".to_owned()].into_iter();
+    let help = [OsString::from("--help")].into_iter();
     assert_eq!(replay::run(help, &mut out, &mut Vec::new()), 0, "help is no fault");
+    assert!(
+        String::from_utf8(out).unwrap().starts_with("usage: replay MANIFEST.json"),
+        "it is help"
+    );
+    let mut err = Vec::new();
     assert_eq!(
-        replay::run(std::iter::empty(), &mut Vec::new(), &mut out),
+        replay::run(std::iter::empty(), &mut Vec::new(), &mut err),
         2,
         "a manifest is needed"
     );
+    let err = String::from_utf8(err).unwrap();
+    assert_eq!(err, "replay: usage: replay MANIFEST.json; --help says more\n", "in one line");
 }

@@ -1,0 +1,78 @@
+//! The model's backward pass against finite differences.
+
+use crate::finetune::linear::Adapter;
+use crate::finetune::model::{Model, Shape, VOCAB};
+use crate::finetune::random::Random;
+
+/// A weighted sum of some rows' logits, so that its gradient by the logits is the weights
+/// themselves.
+fn probe(model: &Model, adapter: Adapter, coefficients: &[f32]) -> (f64, Vec<f32>) {
+    let tokens = b"finite differences";
+    let rows = 5..tokens.len() - 1;
+    let mut logits = vec![0.0; rows.len() * VOCAB];
+    let tape = model.forward(tokens, rows, adapter, &mut logits);
+    let count = match adapter {
+        Adapter::Off => model.weights.base.len(),
+        Adapter::On => model.weights.adapter.len(),
+    };
+    let mut grads = vec![0.0; count];
+    model.backward(&tape, coefficients, &mut grads);
+    let terms = logits.iter().zip(coefficients).map(|(x, c)| f64::from(*x) * f64::from(*c));
+    (terms.sum(), grads)
+}
+
+fn weights(model: &mut Model, adapter: Adapter) -> &mut Vec<f32> {
+    match adapter {
+        Adapter::Off => &mut model.weights.base,
+        Adapter::On => &mut model.weights.adapter,
+    }
+}
+
+/// The worst disagreement between the backward pass and central differences, over directions that
+/// each change one stretch of the weights, relative to the greatest slope.
+fn gradient_error(adapter: Adapter, fault: f64) -> f64 {
+    const STEP: f32 = 4e-3;
+    let mut random = Random(5);
+    let mut model = Model::new(Shape { width: 8, hidden: 16, blocks: 2 }, &mut random);
+    model.weights.adapter.iter_mut().for_each(|weight| *weight = 0.3 * random.normal());
+    let coefficients: Vec<f32> = (0..12 * VOCAB).map(|_| 0.1 * random.normal()).collect();
+    let grads = probe(&model, adapter, &coefficients).1;
+    let (mut worst, mut greatest) = (0.0f64, 0.0f64);
+    for start in (0..grads.len()).step_by(128) {
+        let stretch = start..(start + 128).min(grads.len());
+        let direction: Vec<f32> = stretch.clone().map(|_| random.normal()).collect();
+        let at = |sign: f32| {
+            let mut moved = model.clone();
+            let moving = &mut weights(&mut moved, adapter)[stretch.clone()];
+            moving.iter_mut().zip(&direction).for_each(|(weight, d)| *weight += sign * STEP * d);
+            probe(&moved, adapter, &coefficients).0
+        };
+        let numeric = (at(1.0) - at(-1.0)) / (2.0 * f64::from(STEP));
+        let slopes = grads[stretch].iter().zip(&direction);
+        let slope: f64 = slopes.map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        worst = worst.max((slope * fault - numeric).abs());
+        greatest = greatest.max(numeric.abs());
+    }
+    worst / greatest
+}
+
+#[test]
+fn backward_agrees_with_finite_differences() {
+    for adapter in [Adapter::Off, Adapter::On] {
+        let error = gradient_error(adapter, 1.0);
+        assert!(error < 2e-3, "{adapter:?}: relative error {error}");
+        let planted = gradient_error(adapter, 1.01);
+        assert!(planted > 5e-3, "{adapter:?}: a fault of 1 % went unseen: {planted}");
+    }
+}
+
+#[test]
+fn a_fresh_adapter_changes_no_bit() {
+    let model = Model::new(Shape { width: 16, hidden: 32, blocks: 2 }, &mut Random(2));
+    let tokens = b"the same weights, twice";
+    let mut logits = [vec![0.0; 4 * VOCAB], vec![0.0; 4 * VOCAB]];
+    for (adapter, logits) in [Adapter::Off, Adapter::On].into_iter().zip(&mut logits) {
+        model.forward(tokens, 3..7, adapter, logits);
+    }
+    assert_eq!(logits[0], logits[1], "policy and reference differ at step 0");
+}
