@@ -1,9 +1,9 @@
 //! The whole step in one call, for the common case: it only composes the stages.
 
 use crate::error::{Buffer, check_length};
-use crate::loss::{BatchLoss, Nll, NllSummary, nll_loss};
-use crate::pair::{PairBatch, PairLoss, Reference, check_pairs};
-use crate::preference::{PairOut, check_loss, preference_loss};
+use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, NllSummary, check_nll, nll_loss};
+use crate::pair::{PairBatch, PairLoss, Reference};
+use crate::preference::{PairOut, check_preferences, preference_loss};
 use crate::sequence::check_token_weights;
 use crate::span;
 use crate::{
@@ -112,7 +112,8 @@ pub struct NllStep<'a> {
 /// ```
 ///
 /// `loss` is whatever [`preference_loss`] takes: a reference to a loss of pairs, one for each pair, or one
-/// of the whole batch. An NLL term beside it is of the tokens as they are, without `token_weights`. Losses
+/// of the whole batch. An NLL term beside it has the weights of the pairs and is of the tokens as they are,
+/// without `token_weights`. Losses
 /// of unpaired answers take the stages, with [`unpaired_loss`](crate::unpaired::unpaired_loss) as the third.
 ///
 /// # Errors
@@ -161,15 +162,17 @@ pub fn preference_step<E: Element, L: BatchLoss>(
     let StepBatch { targets, spans, pairs, reference, weights, offsets, token_weights, divisor } =
         *batch;
     let StepScratch { log_probs, norms, sequences, d_log_probs, losses, nll } = scratch;
-    check_pairs(pairs, spans.len(), weights, offsets, divisor)?;
-    check_loss(&loss, pairs, reference, weights, offsets)?;
     check_length(Buffer::Sequences, spans.len(), sequences.len())?;
     check_token_weights(token_weights, logits.rows())?;
     span::check(targets, spans, logits.rows(), Some(logits.vocab()))?;
-    reference.check(spans.iter().map(|&span| targets.scored_rows(span).count()))?;
+    let tokens = |i: usize| spans.get(i).map_or(0, |&span| targets.scored_rows(span).count());
+    let batch = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };
+    check_preferences(&loss, &batch, spans.len(), tokens)?;
     check_length(Buffer::SequenceGrads, spans.len(), d_log_probs.len())?;
     check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
     if let Some(nll) = &nll {
+        let answers = NllAnswers::Chosen(pairs);
+        check_nll(&nll.term, answers, weights, spans.len(), tokens)?;
         check_length(Buffer::NllGrads, spans.len(), nll.d_log_probs.len())?;
     }
 
@@ -179,7 +182,9 @@ pub fn preference_step<E: Element, L: BatchLoss>(
     if let Some(NllStep { term, d_log_probs, summary }) = nll {
         // Of the tokens as they are, so before the sums with token weights.
         sequence_log_probs(log_probs, targets, spans, None, sequences)?;
-        likelihood = nll_loss(&term, pairs, sequences, d_log_probs).map(|found| *summary = found);
+        let mut chosen = NllBatch::of_chosen(pairs, sequences);
+        chosen.weights = weights;
+        likelihood = nll_loss(&term, &chosen, d_log_probs).map(|found| *summary = found);
         d_nll = Some(&*d_log_probs);
     }
     sequence_log_probs(log_probs, targets, spans, token_weights, sequences)?;
