@@ -33,7 +33,8 @@ fn main() -> Result<(), Error> {
     let mut grads = [f32::NAN; 9];
     let from = Logits::with_stride(&logits, 3, 3, 4)?;
     let to = LogitsMut::new(&mut grads, 3, 3)?;
-    let summary = preference_step(Dispatch::detect(), &Dpo::new(0.1)?, (from, to), &batch, scratch)?;
+    let summary =
+        preference_step(Dispatch::detect(), &Dpo::new(0.1)?, (from, to), &batch, scratch)?;
 
     println!("loss {:.4}, gradients {grads:?}", summary.mean_loss());
     assert_eq!(grads[3..6], [0.0; 3], "the row of padding");

@@ -43,7 +43,10 @@ fn main() -> Result<(), Error> {
     let summary = workspace.unpaired_step(dispatch, &kto, view, &batch)?;
 
     println!("K {k:.4}, loss {:.4}", summary.mean_loss());
-    assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the good answer, lowers the bad one");
+    assert!(
+        logits[2] < 0.0 && logits[3] > 0.0,
+        "descent raises the good answer, lowers the bad one"
+    );
     Ok(())
 }
 

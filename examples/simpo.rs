@@ -3,9 +3,7 @@
 //! `cargo run --features alloc --example simpo`
 
 use dpo_kernel::loss::SimPo;
-use dpo_kernel::{
-    Dispatch, Error, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Workspace,
-};
+use dpo_kernel::{Dispatch, Error, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Workspace};
 
 fn main() -> Result<(), Error> {
     // A chosen answer of one token and a rejected one of two, over a vocabulary of 4.

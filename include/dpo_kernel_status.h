@@ -53,6 +53,7 @@ enum {
     DPO_ERROR_MERGE_OF_DIFFERENT_ROWS = 28,
     DPO_ERROR_LEVEL_UNAVAILABLE = 29,          /* subject: level */
     DPO_ERROR_FUSED_UNAVAILABLE = 30,          /* subject: level */
+    DPO_ERROR_UNKNOWN_LABEL = 31,              /* value: found */
     DPO_ERROR_NULL = 101,                      /* subject: buffer */
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */
@@ -99,6 +100,7 @@ enum {
     DPO_BUFFER_REFERENCE_PARAMETERS = 25,
     DPO_BUFFER_GAP_SUMS = 26,
     DPO_BUFFER_GAP_AVERAGES = 27,
+    DPO_BUFFER_ANSWER_LOSS_KINDS = 28,
     DPO_BUFFER_ARGUMENT = 101,
     DPO_BUFFER_PAIRS = 102,
     DPO_BUFFER_UNPAIRED_ANSWERS = 103,
@@ -148,7 +150,8 @@ enum {
     DPO_PARAMETER_TEMPERATURE = 28,
     DPO_PARAMETER_TRANSFORM = 29,
     DPO_PARAMETER_BETA_GAIN = 30,
-    DPO_PARAMETER_MIXING = 31
+    DPO_PARAMETER_MIXING = 31,
+    DPO_PARAMETER_EXPLORATION_WEIGHT = 32
 };
 
 #ifdef __cplusplus

@@ -315,13 +315,16 @@ typedef struct dpo_summary {
     uint64_t displaced;       /* reward of the chosen answer < 0 */
     uint64_t saturated;       /* margin >= 10 */
     uint64_t saturated_wrong; /* margin <= -10 */
+    uint64_t left_out;        /* pairs of weight 0, in no other figure */
+    uint64_t masked_tokens;   /* scored tokens on a logit of the type's lowest finite value */
     double loss_sum;
     double reward_chosen_sum;
     double reward_rejected_sum;
     double margin_sum;
 } dpo_summary;
 
-enum { DPO_DESIRABLE = 0, DPO_UNDESIRABLE = 1 };
+/* As data sets write them: 1 is good. */
+enum { DPO_UNDESIRABLE = 0, DPO_DESIRABLE = 1 };
 
 /* An answer without a partner. */
 typedef struct dpo_answer {
@@ -347,6 +350,8 @@ typedef struct dpo_answer_loss {
 typedef struct dpo_unpaired_summary {
     uint64_t desirable;
     uint64_t undesirable;
+    uint64_t left_out;      /* answers of weight 0, in no other figure */
+    uint64_t masked_tokens; /* as in dpo_summary */
     double desirable_loss_sum;
     double undesirable_loss_sum;
     double desirable_reward_sum;
@@ -366,6 +371,7 @@ typedef struct dpo_nll {
 typedef struct dpo_nll_summary {
     uint64_t sequences;
     uint64_t tokens;
+    uint64_t left_out; /* answers of weight 0, in no other figure */
     double loss_sum;
 } dpo_nll_summary;
 

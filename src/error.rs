@@ -4,48 +4,13 @@
 //! checked before any output is written; non-finite values, which only show while computing, are
 //! reported after everything else has been computed (see [`Error::NonFiniteRows`]).
 
+mod non_finite;
 mod parameter;
 
 use core::fmt;
 
+pub(crate) use non_finite::NonFinite;
 pub use parameter::Parameter;
-
-/// Results that are not finite: the lowest index, and how many.
-#[derive(Clone, Copy)]
-pub(crate) struct NonFinite {
-    first: usize,
-    count: usize,
-}
-
-impl NonFinite {
-    pub(crate) const NONE: Self = Self { first: usize::MAX, count: 0 };
-
-    pub(crate) fn see(&mut self, index: usize) {
-        *self = self.and(Self { first: index, count: 1 });
-    }
-
-    /// Of both.
-    #[inline]
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self { first: self.first.min(other.first), count: self.count + other.count }
-    }
-
-    pub(crate) fn rows(self) -> Result<(), Error> {
-        self.result(|first, count| Error::NonFiniteRows { first, count })
-    }
-
-    pub(crate) fn pairs(self) -> Result<(), Error> {
-        self.result(|first, count| Error::NonFinitePairs { first, count })
-    }
-
-    pub(crate) fn answers(self) -> Result<(), Error> {
-        self.result(|first, count| Error::NonFiniteAnswers { first, count })
-    }
-
-    fn result(self, error: fn(usize, usize) -> Error) -> Result<(), Error> {
-        if self.count == 0 { Ok(()) } else { Err(error(self.first, self.count)) }
-    }
-}
 
 /// A length whose expected value the caller got wrong, named in [`Error::Length`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +52,10 @@ pub enum Buffer {
     MixtureTerms,
     /// The losses of unpaired answers, one each.
     AnswerLosses,
-    /// The weights of unpaired answers, one each.
+    /// The weights of unpaired answers, or of those of an NLL term, one each.
     AnswerWeights,
+    /// The losses of a [`PerAnswer`](crate::unpaired::PerAnswer), one an answer.
+    AnswerLossKinds,
     /// The gradients of an NLL term with respect to the sequence log-probs, one a span.
     NllGrads,
     /// The spans, one a sequence.
@@ -134,7 +101,8 @@ impl Buffer {
             Self::PairOrder => "order of the pairs",
             Self::MixtureTerms => "terms of the mixture",
             Self::AnswerLosses => "losses of unpaired answers",
-            Self::AnswerWeights => "weights of unpaired answers",
+            Self::AnswerWeights => "weights of the answers",
+            Self::AnswerLossKinds => "losses of the answers",
             Self::NllGrads => "NLL gradients",
             Self::Spans => "spans",
             Self::Answers => "answers",
@@ -231,9 +199,9 @@ pub enum Error {
         /// Index of the offending offset.
         index: usize,
     },
-    /// A span none of whose rows is scored.
+    /// A sequence without a scored token that a pair, an answer or an NLL term names.
     NoScoredTokens {
-        /// Which span.
+        /// Which sequence.
         sequence: usize,
     },
     /// A pair that names a sequence that does not exist.
@@ -281,21 +249,26 @@ pub enum Error {
     /// A loss that compares with a reference, and a batch without one.
     ReferenceMissing,
     /// A slice that the loss would not read: a reference for a loss that has none, offsets for a loss
-    /// without a margin, weights for a loss of the whole batch.
+    /// without a margin.
     InputUnused {
         /// Which slice.
         buffer: Buffer,
     },
     /// A name that no loss has.
     UnknownLoss,
-    /// A unpaired answer that names a sequence that does not exist.
+    /// An answer, unpaired or of an NLL term, that names a sequence that does not exist.
     AnswerOutOfRange {
-        /// Which unpaired answer.
+        /// Which answer.
         answer: usize,
         /// The sequence it names.
         sequence: usize,
         /// Sequences there are.
         sequences: usize,
+    },
+    /// A label that is neither 1 (desirable) nor 0 (undesirable).
+    UnknownLabel {
+        /// The number found.
+        value: i64,
     },
     /// A sequence that stands in two pairs whose lengths ask for different token weights.
     TokenWeightsDiffer {
@@ -330,8 +303,8 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// UnpairedAnswer answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
-    /// complete.
+    /// Answers, unpaired or of an NLL term, one of whose log-probs is NaN or infinite. Their results are NaN;
+    /// all others are complete.
     NonFiniteAnswers {
         /// The first such answer.
         first: usize,
@@ -431,7 +404,10 @@ impl fmt::Display for Error {
             }
             Self::UnknownLoss => f.write_str("no loss has this name"),
             Self::AnswerOutOfRange { answer, sequence, sequences } => {
-                write!(f, "unpaired answer {answer} names sequence {sequence} of {sequences}")
+                write!(f, "answer {answer} names sequence {sequence} of {sequences}")
+            }
+            Self::UnknownLabel { value } => {
+                write!(f, "label {value} is neither 1 (desirable) nor 0 (undesirable)")
             }
             Self::TokenWeightsDiffer { pair, sequence } => {
                 write!(f, "pair {pair} wants other token weights for sequence {sequence}")
@@ -453,7 +429,7 @@ impl fmt::Display for Error {
                 write!(f, "pair {first} has no finite loss; pairs of that kind: {count}")
             }
             Self::NonFiniteAnswers { first, count } => {
-                write!(f, "unpaired answer {first} has no finite loss; of that kind: {count}")
+                write!(f, "answer {first} has no finite loss; of that kind: {count}")
             }
             Self::TransformOfGradients => {
                 f.write_str("the gradients' view carries a transform, which belongs to the logits")

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::layout::Layout;
-use crate::loss::{BatchLoss, UnpairedLoss};
+use crate::loss::BatchLoss;
 use crate::pair::PairLoss;
 use crate::preference::Summary;
 use crate::row::RowNorm;
@@ -15,7 +15,7 @@ use crate::step::{
     unpaired_step,
 };
 use crate::token::{TokenOut, token_log_probs};
-use crate::unpaired::{AnswerLoss, UnpairedSummary};
+use crate::unpaired::{AnswerLoss, UnpairedBatchLoss, UnpairedSummary};
 use crate::{Element, Logits};
 
 /// The scratch of a step: it grows to the largest batch that it has seen, and is used again.
@@ -107,10 +107,10 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
-    pub fn unpaired_step<X: Executor, L: UnpairedLoss + ?Sized, G: StepLogits>(
+    pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
         &mut self,
         executor: X,
-        loss: &L,
+        loss: L,
         logits: G,
         batch: &UnpairedStepBatch<'_>,
     ) -> Result<StepSummary<UnpairedSummary>, Error> {

@@ -9,7 +9,8 @@
 //! ```
 
 use dpo_kernel::loss::{
-    Loss, LossName, LossOptions, Nll, NllPer, Objective as Built, PreferenceLoss, nll_loss,
+    Loss, LossName, LossOptions, Nll, NllBatch, NllPer, Objective as Built, PreferenceLoss,
+    nll_loss,
 };
 use dpo_kernel::training::{LengthSums, LogRatioSums};
 use dpo_kernel::unpaired::{
@@ -146,7 +147,7 @@ impl Objective {
             let divisor = if over == Over::Tokens { tokens.max(1) as f64 } else { divisor };
             let term = Nll::new(weight, NllPer::Token, divisor)?;
             let d = d_nll.insert(vec![0.0; policy.len()]);
-            loss += nll_loss(&term, &pairs, policy, d)?.loss_sum / divisor;
+            loss += nll_loss(&term, &NllBatch::of_chosen(&pairs, policy), d)?.loss_sum / divisor;
         }
         Ok(Found { loss, summary, losses, d_log_probs, d_nll })
     }

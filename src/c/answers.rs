@@ -7,7 +7,7 @@ use super::objective::pairs_loss;
 use super::options::dpo_loss;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
 use super::token::dpo_sequence_log_prob;
-use crate::loss::{Nll, NllPer, NllSummary, nll_loss};
+use crate::loss::{Nll, NllBatch, NllPer, NllSummary, nll_loss};
 use crate::unpaired::{
     AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
 };
@@ -23,9 +23,9 @@ pub type dpo_nll_summary = NllSummary;
 
 codes! {
     /// [`Label::Desirable`]
-    DPO_DESIRABLE = 0;
+    DPO_DESIRABLE = 1;
     /// [`Label::Undesirable`]
-    DPO_UNDESIRABLE = 1;
+    DPO_UNDESIRABLE = 0;
     /// [`NllPer::Token`]
     DPO_NLL_PER_TOKEN = 0;
     /// [`NllPer::Sequence`]
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn dpo_nll_loss(
                 memory.slice_mut(summary),
             )
         };
-        summary.fill(nll_loss(&nll, pairs, policy, d_nll)?);
+        summary.fill(nll_loss(&nll, &NllBatch::of_chosen(pairs, policy), d_nll)?);
         Ok(())
     };
     // SAFETY: the caller's word for `error`.

@@ -51,13 +51,14 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_INVALID_VALUE => c"an element of a buffer lies outside its domain",
         DPO_ERROR_NON_FINITE_ROWS => c"rows hold NaN, +inf, or nothing but -inf",
         DPO_ERROR_NON_FINITE_PAIRS => c"pairs have no finite loss",
-        DPO_ERROR_NON_FINITE_ANSWERS => c"unpaired answers have no finite loss",
+        DPO_ERROR_NON_FINITE_ANSWERS => c"answers have no finite loss",
         DPO_ERROR_TRANSFORM_OF_GRADIENTS => {
             c"the gradients carry a transform, which belongs to the logits"
         }
         DPO_ERROR_MERGE_OF_DIFFERENT_ROWS => c"the statistics are not parts of one row",
         DPO_ERROR_LEVEL_UNAVAILABLE => c"this machine or build does not have the level",
         DPO_ERROR_FUSED_UNAVAILABLE => c"the level has no fused multiply-add",
+        DPO_ERROR_UNKNOWN_LABEL => c"a label is neither 1 nor 0",
         DPO_ERROR_NULL => c"a pointer is NULL that may not be",
         DPO_ERROR_MISALIGNED => c"a pointer is not aligned for its elements",
         DPO_ERROR_TOO_LONG => c"a length exceeds the address space",

@@ -63,6 +63,8 @@ codes! {
     DPO_BUFFER_GAP_SUMS = 26;
     /// [`Buffer::GapAverages`]
     DPO_BUFFER_GAP_AVERAGES = 27;
+    /// [`Buffer::AnswerLossKinds`]
+    DPO_BUFFER_ANSWER_LOSS_KINDS = 28;
     /// Of C alone: a struct argument.
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
@@ -155,6 +157,8 @@ codes! {
     DPO_PARAMETER_BETA_GAIN = 30;
     /// [`Parameter::Mixing`]
     DPO_PARAMETER_MIXING = 31;
+    /// [`Parameter::ExplorationWeight`]
+    DPO_PARAMETER_EXPLORATION_WEIGHT = 32;
 }
 
 pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
@@ -186,6 +190,7 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::ReferenceParameters => DPO_BUFFER_REFERENCE_PARAMETERS,
         Buffer::GapSums => DPO_BUFFER_GAP_SUMS,
         Buffer::GapAverages => DPO_BUFFER_GAP_AVERAGES,
+        Buffer::AnswerLossKinds => DPO_BUFFER_ANSWER_LOSS_KINDS,
         Buffer::Pairs => DPO_BUFFER_PAIRS,
     }
 }
@@ -223,6 +228,7 @@ pub(super) const fn parameter_code(parameter: Parameter) -> i32 {
         Parameter::Transform => DPO_PARAMETER_TRANSFORM,
         Parameter::BetaGain => DPO_PARAMETER_BETA_GAIN,
         Parameter::Mixing => DPO_PARAMETER_MIXING,
+        Parameter::ExplorationWeight => DPO_PARAMETER_EXPLORATION_WEIGHT,
     }
 }
 
@@ -246,7 +252,7 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_PAIR_ORDER => c"order of the pairs",
         DPO_BUFFER_MIXTURE_TERMS => c"terms of the mixture",
         DPO_BUFFER_ANSWER_LOSSES => c"losses of unpaired answers",
-        DPO_BUFFER_ANSWER_WEIGHTS => c"weights of unpaired answers",
+        DPO_BUFFER_ANSWER_WEIGHTS => c"weights of the answers",
         DPO_BUFFER_NLL_GRADS => c"NLL gradients",
         DPO_BUFFER_SPANS => c"spans",
         DPO_BUFFER_ANSWERS => c"answers",
@@ -257,6 +263,7 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_REFERENCE_PARAMETERS => c"reference parameters",
         DPO_BUFFER_GAP_SUMS => c"sums of log-ratio gaps",
         DPO_BUFFER_GAP_AVERAGES => c"averages of log-ratio gaps",
+        DPO_BUFFER_ANSWER_LOSS_KINDS => c"losses of the answers",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
         DPO_BUFFER_UNPAIRED_ANSWERS => c"unpaired answers",
@@ -312,6 +319,7 @@ pub extern "C" fn dpo_parameter_name(subject: i32) -> *const c_char {
         DPO_PARAMETER_TRANSFORM => c"combined logit factor",
         DPO_PARAMETER_BETA_GAIN => c"gain of beta-DPO",
         DPO_PARAMETER_MIXING => c"alpha of the moving reference",
+        DPO_PARAMETER_EXPLORATION_WEIGHT => c"alpha of XPO",
         _ => return ptr::null(),
     };
     name.as_ptr()

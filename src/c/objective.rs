@@ -195,11 +195,11 @@ pub(super) enum AnyObjective<'a> {
 }
 
 impl BatchLoss for AnyObjective<'_> {
-    fn inputs(&self) -> Inputs {
+    fn inputs(&self, weights: Option<&[f32]>) -> Inputs {
         match self {
             Self::One(loss) => PreferenceLoss::inputs(loss),
-            Self::Batch(aot) => aot.inputs(),
-            Self::PerPair(losses) => PerPair::new(losses).inputs(),
+            Self::Batch(aot) => aot.inputs(weights),
+            Self::PerPair(losses) => PerPair::new(losses).inputs(weights),
             Self::Mixture(terms) => {
                 terms.with(|mixture| PreferenceLoss::inputs(mixture)).unwrap_or(NO_INPUTS)
             }

@@ -79,6 +79,8 @@ codes! {
     DPO_ERROR_LEVEL_UNAVAILABLE = 29;
     /// [`Error::FusedUnavailable`]
     DPO_ERROR_FUSED_UNAVAILABLE = 30;
+    /// [`Error::UnknownLabel`]
+    DPO_ERROR_UNKNOWN_LABEL = 31;
     /// A pointer is NULL that may not be.
     DPO_ERROR_NULL = 101;
     /// A pointer is not aligned for its elements.
@@ -222,6 +224,10 @@ impl dpo_error {
             Error::UnknownLoss => plain(DPO_ERROR_UNKNOWN_LOSS, none),
             Error::AnswerOutOfRange { answer, sequence, sequences } => {
                 plain(DPO_ERROR_ANSWER_OUT_OF_RANGE, [answer, sequence, sequences, 0])
+            }
+            #[allow(clippy::cast_precision_loss, reason = "no label of a data set is that large")]
+            Error::UnknownLabel { value } => {
+                Self { value: value as f64, ..plain(DPO_ERROR_UNKNOWN_LABEL, none) }
             }
             Error::TokenWeightsDiffer { pair, sequence } => {
                 plain(DPO_ERROR_TOKEN_WEIGHTS_DIFFER, [pair, sequence, 0, 0])

@@ -44,6 +44,8 @@ pub enum Parameter {
     TermWeight,
     /// The weight of an NLL term, finite and ≥ 0.
     NllWeight,
+    /// α of XPO's term, finite and ≥ 0.
+    ExplorationWeight,
     /// The weight of tokens past the shorter answer's length, in [0, 1].
     TailWeight,
     /// The factor on ODPO's log score gap, finite and ≥ 0.
@@ -92,6 +94,7 @@ impl Parameter {
             Self::RewardGap => ("reward gap", "must be finite"),
             Self::TermWeight => ("weight of a mixture's term", "must be finite and >= 0"),
             Self::NllWeight => ("weight of the NLL term", "must be finite and >= 0"),
+            Self::ExplorationWeight => ("alpha of XPO", "must be finite and >= 0"),
             Self::TailWeight => ("alpha of LD-DPO", "must lie in [0, 1]"),
             Self::OffsetScale => ("scale of the offset", "must be finite and >= 0"),
             Self::ScoreGap => ("score gap", "must be finite and > 0"),

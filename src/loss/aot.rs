@@ -11,7 +11,7 @@
 use super::{BatchLoss, Curve, Dpo, Inputs, Tangent};
 use crate::Error;
 use crate::error::{Buffer, check_length};
-use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
 /// the rejected ones, as distributions and not pair by pair.
@@ -74,7 +74,9 @@ impl Aot {
     /// [`preference_loss`](crate::preference_loss) and [`preference_step`](crate::preference_step) take.
     ///
     /// Equal margins keep the pairs' order, so the result is one whatever the machine. A pair that is not
-    /// finite has no rank, and all pairs of the batch are NaN. Weights and offsets are refused.
+    /// finite has no rank, and all pairs of the batch are NaN. A pair of weight 0 is left out: it is not
+    /// sorted. Other weights than 0 and 1 are refused ([`Error::InvalidValue`]), because the two answers
+    /// that a rank compares belong to different pairs; so are offsets.
     ///
     /// # Example
     /// ```
@@ -117,14 +119,13 @@ pub struct AotOver<'a> {
 }
 
 impl BatchLoss for AotOver<'_> {
-    fn inputs(&self) -> Inputs {
+    fn inputs(&self, _: Option<&[f32]>) -> Inputs {
         Inputs { reference: true, tokens: false, offsets: false }
     }
 
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
-        if weights.is_some() {
-            return Err(Error::InputUnused { buffer: Buffer::PairWeights });
-        }
+        let is_one = |_, weight| [0.0, 1.0].contains(&weight);
+        check_values(Buffer::PairWeights, weights, pairs.len(), is_one)?;
         check_length(Buffer::PairOrder, pairs.len().saturating_mul(2), self.order.len())
     }
 
@@ -133,11 +134,21 @@ impl BatchLoss for AotOver<'_> {
         let (left, right) = order.split_at_mut_checked(losses.len()).unwrap_or_default();
         let beta = aot.loss.beta();
         let mut is_finite = true;
-        for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
-            let (left, right) = aot.keys(&pair);
-            is_finite &= left.is_finite() && right.is_finite();
+        let mut count = 0;
+        for (i, (to, pair)) in losses.iter_mut().zip(batch.log_probs()).enumerate() {
+            if pair.is_left_out() {
+                continue;
+            }
+            let keys = aot.keys(&pair);
+            is_finite &= keys.0.is_finite() && keys.1.is_finite();
             *to = PairLoss::of_log_ratios(beta, pair.log_ratios(), 0.0, (0.0, 0.0));
+            if let (Some(left), Some(right)) = (left.get_mut(count), right.get_mut(count)) {
+                (*left, *right) = (i, i);
+                count += 1;
+            }
         }
+        let left = left.get_mut(..count).unwrap_or_default();
+        let right = right.get_mut(..count).unwrap_or_default();
         if !is_finite {
             losses.fill(PairLoss::NAN);
             return;
@@ -159,14 +170,11 @@ impl BatchLoss for AotOver<'_> {
     }
 }
 
-/// 0, 1, 2, … in the order of their keys, which are finite; equal keys in the order of the indices.
+/// Sorts indices by their keys, which are finite; equal keys in the order of the indices.
 ///
 /// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The tie-break makes
 /// the order total, so the result is that of a stable sort.
 fn sort_by_key(order: &mut [usize], key: impl Fn(usize) -> f64) {
-    for (i, to) in order.iter_mut().enumerate() {
-        *to = i;
-    }
     let is_less = |i: usize, j: usize| {
         let (x, y) = (key(i), key(j));
         x < y || (x <= y && i < j)

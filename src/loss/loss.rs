@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::error::{Buffer, check_length};
-use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, with_weight};
 
 /// A loss of one pair of answers.
 pub trait PreferenceLoss {
@@ -15,7 +15,7 @@ pub trait PreferenceLoss {
     ///
     /// Never panics. Where a result is not a finite number every field is NaN: a loss does not turn
     /// a broken input into a plausible number. The same goes for an input that is missing, and for an
-    /// offset ≠ 0 that the loss would not read.
+    /// offset ≠ 0 that the loss would not read. A pair of weight 0 is left out: every field is 0.
     #[must_use]
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss;
 }
@@ -25,7 +25,8 @@ pub trait PreferenceLoss {
 pub struct Inputs {
     /// Log-probs under a reference. A loss without is reference-free by its formula.
     pub reference: bool,
-    /// Token counts, which must be ≥ 1: the loss is one of mean log-probs.
+    /// Token counts, of a pair that is evaluated by itself; those of a batch are always there. The loss is
+    /// one of mean log-probs.
     pub tokens: bool,
     /// Margin offsets: the loss is one of a margin that they can be subtracted from.
     pub offsets: bool,
@@ -48,9 +49,9 @@ impl Inputs {
 /// Every `&impl PreferenceLoss` is one. It is used up by the batch, because losses of the whole batch
 /// bring scratch memory with them.
 pub trait BatchLoss {
-    /// What it reads of the pairs, all together.
+    /// What it reads of the pairs that are there, all together: a pair of weight 0 asks for nothing.
     #[must_use]
-    fn inputs(&self) -> Inputs;
+    fn inputs(&self, weights: Option<&[f32]>) -> Inputs;
 
     /// Whether it fits these pairs and their weights; checked before anything is written.
     ///
@@ -58,12 +59,14 @@ pub trait BatchLoss {
     /// Those of the loss.
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error>;
 
-    /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked.
+    /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked, except those
+    /// of pairs of weight 0 ([`PairLogProbs::is_left_out`]): they must change nothing, and what is written
+    /// for them is replaced by zeros.
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]);
 }
 
 impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
-    fn inputs(&self) -> Inputs {
+    fn inputs(&self, _: Option<&[f32]>) -> Inputs {
         (**self).inputs()
     }
 
@@ -73,7 +76,9 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
         for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
-            *to = self.evaluate(&pair);
+            if !pair.is_left_out() {
+                *to = self.evaluate(&pair);
+            }
         }
     }
 }
@@ -112,9 +117,12 @@ impl<'a, L: PreferenceLoss> PerPair<'a, L> {
 }
 
 impl<L: PreferenceLoss> BatchLoss for PerPair<'_, L> {
-    fn inputs(&self) -> Inputs {
-        let all = self.losses.iter().map(PreferenceLoss::inputs).reduce(Inputs::and);
-        all.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
+    fn inputs(&self, weights: Option<&[f32]>) -> Inputs {
+        let there = with_weight(self.losses, weights).map(|(_, loss)| loss.inputs());
+        // Where no pair has a weight, the losses still say what kind of batch this is.
+        let all = || self.losses.iter().map(PreferenceLoss::inputs).reduce(Inputs::and);
+        let inputs = there.reduce(Inputs::and).or_else(all);
+        inputs.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
     }
 
     fn check(&self, pairs: &[Pair], _: Option<&[f32]>) -> Result<(), Error> {
@@ -123,7 +131,9 @@ impl<L: PreferenceLoss> BatchLoss for PerPair<'_, L> {
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
         for ((to, pair), loss) in losses.iter_mut().zip(batch.log_probs()).zip(self.losses) {
-            *to = loss.evaluate(&pair);
+            if !pair.is_left_out() {
+                *to = loss.evaluate(&pair);
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// A term of a [`Mixture`].
 #[derive(Clone, Copy)]
 pub struct MixtureTerm<'a> {
-    /// Factor on the loss, finite and ≥ 0.
+    /// Factor on the loss, finite and ≥ 0. A term of weight 0 is left out: it is not evaluated and asks for
+    /// no inputs.
     pub weight: f64,
     /// Any loss of pairs.
     pub loss: &'a dyn PreferenceLoss,
@@ -26,7 +27,8 @@ impl core::fmt::Debug for MixtureTerm<'_> {
 /// 0.2·[`Bco`](crate::loss::Bco) + 1·[`Nll`](crate::loss::Nll), the last beside this sum, because it is of tokens.
 /// TRL and ms-swift: `loss_type` a list with `loss_weights`, 1 by default.
 ///
-/// Rewards are those of the first term, not a sum: ms-swift's grow with the sum of the weights.
+/// Rewards are those of the first term that has a weight, not a sum: ms-swift's grow with the sum of the
+/// weights.
 ///
 /// # Example
 /// ```
@@ -48,30 +50,37 @@ impl<'a> Mixture<'a> {
     /// The sum of the terms.
     ///
     /// # Errors
-    /// [`Error::Length`] without a term, [`Error::Parameter`] for a weight that is not finite and ≥ 0.
+    /// [`Error::Parameter`] for a weight that is not finite and ≥ 0, [`Error::Length`] without a term whose
+    /// weight is > 0.
     ///
     /// # Panics
     /// Never.
     pub fn new(terms: &'a [MixtureTerm<'a>]) -> Result<Self, Error> {
-        if terms.is_empty() {
-            return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });
-        }
         for term in terms {
             Parameter::TermWeight.not_negative(term.weight)?;
         }
-        Ok(Self { terms })
+        let mixture = Self { terms };
+        if mixture.with_weight().next().is_none() {
+            return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });
+        }
+        Ok(mixture)
+    }
+
+    /// The terms that are there.
+    fn with_weight(&self) -> impl Iterator<Item = &MixtureTerm<'a>> {
+        self.terms.iter().filter(|term| term.weight != 0.0)
     }
 }
 
 impl PreferenceLoss for Mixture<'_> {
     fn inputs(&self) -> Inputs {
-        let all = self.terms.iter().map(|term| term.loss.inputs()).reduce(Inputs::and);
+        let all = self.with_weight().map(|term| term.loss.inputs()).reduce(Inputs::and);
         all.unwrap_or(Inputs { reference: true, tokens: true, offsets: true })
     }
 
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
         let mut terms =
-            self.terms.iter().map(|term| term.loss.evaluate(pair).weighted(term.weight));
+            self.with_weight().map(|term| term.loss.evaluate(pair).weighted(term.weight));
         let first = terms.next().unwrap_or(PairLoss::NAN);
         terms
             .fold(first, |sum, term| PairLoss {

@@ -14,7 +14,9 @@ pub struct PairBatch<'a> {
     pub policy: &'a [SequenceLogProb],
     /// Reference log-probs, N, or [`Reference::Free`] for a loss that has none.
     pub reference: Reference<'a>,
-    /// Per-pair weights, P, finite and ≥ 0; 1 without.
+    /// Per-pair weights, P, finite and ≥ 0; 1 without. A pair of weight 0 is *left out*, as if it were
+    /// not in the batch: its sequences, log-probs and offset are not looked at, so that they may be
+    /// anything, and it adds to no sum, count or gradient.
     pub weights: Option<&'a [f32]>,
     /// Per-pair margin offsets, P, finite, subtracted from z; 0 without. A positive offset asks the
     /// chosen answer to win by more. See [`odpo_offset`](crate::training::odpo_offset),
@@ -51,8 +53,9 @@ impl<'a> PairBatch<'a> {
         self
     }
 
-    /// The pairs as a loss sees them, in order. What a batch that was not checked lacks is NaN, or no
-    /// token at all.
+    /// The pairs as a loss sees them, in order, those of weight 0 included
+    /// ([`PairLogProbs::is_left_out`]). What a batch that was not checked lacks is NaN, or no token at
+    /// all.
     pub fn log_probs(&self) -> impl Iterator<Item = PairLogProbs> {
         (0..self.pairs.len()).map(|pair| self.pair(pair))
     }
@@ -90,9 +93,40 @@ pub(crate) fn check_pairs(
     divisor: f64,
 ) -> Result<(), Error> {
     check_divisor(divisor)?;
-    check_indices(pairs, sequences)?;
-    check_values(Buffer::PairWeights, weights, pairs.len(), |w| w.is_finite() && w >= 0.0)?;
-    check_values(Buffer::PairOffsets, offsets, pairs.len(), f32::is_finite)
+    check_weights(Buffer::PairWeights, weights, pairs.len())?;
+    for (i, pair) in with_weight(pairs, weights) {
+        check_pair(i, pair, sequences)?;
+    }
+    check_values(Buffer::PairOffsets, offsets, pairs.len(), |i, offset| {
+        is_left_out(weights, i) || offset.is_finite()
+    })
+}
+
+/// Whether the weight of an entry is 0, which means that it is not there.
+pub(crate) fn is_left_out(weights: Option<&[f32]>, index: usize) -> bool {
+    weights.and_then(|weights| weights.get(index)).is_some_and(|&weight| weight == 0.0)
+}
+
+/// The entries that are there, with their indices.
+pub(crate) fn with_weight<'a, T>(
+    entries: &'a [T],
+    weights: Option<&'a [f32]>,
+) -> impl Iterator<Item = (usize, &'a T)> {
+    entries.iter().enumerate().filter(move |&(i, _)| !is_left_out(weights, i))
+}
+
+/// The weight of an entry; 1 without weights.
+pub(crate) fn weight_of(weights: Option<&[f32]>, index: usize) -> f64 {
+    weights.and_then(|weights| weights.get(index)).map_or(1.0, |&weight| f64::from(weight))
+}
+
+/// One weight each, finite and ≥ 0.
+pub(crate) fn check_weights(
+    buffer: Buffer,
+    weights: Option<&[f32]>,
+    expected: usize,
+) -> Result<(), Error> {
+    check_values(buffer, weights, expected, |_, weight| weight.is_finite() && weight >= 0.0)
 }
 
 pub(crate) fn check_divisor(divisor: f64) -> Result<(), Error> {
@@ -101,29 +135,32 @@ pub(crate) fn check_divisor(divisor: f64) -> Result<(), Error> {
 
 /// Two different sequences a pair, among those there are.
 pub(crate) fn check_indices(pairs: &[Pair], sequences: usize) -> Result<(), Error> {
-    for (pair, &Pair { chosen, rejected }) in pairs.iter().enumerate() {
-        for sequence in [chosen, rejected] {
-            if sequence >= sequences {
-                return Err(Error::SequenceOutOfRange { pair, sequence, sequences });
-            }
+    pairs.iter().enumerate().try_for_each(|(i, pair)| check_pair(i, pair, sequences))
+}
+
+pub(crate) fn check_pair(index: usize, pair: &Pair, sequences: usize) -> Result<(), Error> {
+    let (pair, &Pair { chosen, rejected }) = (index, pair);
+    for sequence in [chosen, rejected] {
+        if sequence >= sequences {
+            return Err(Error::SequenceOutOfRange { pair, sequence, sequences });
         }
-        if chosen == rejected {
-            return Err(Error::PairOfOneSequence { pair, sequence: chosen });
-        }
+    }
+    if chosen == rejected {
+        return Err(Error::PairOfOneSequence { pair, sequence: chosen });
     }
     Ok(())
 }
 
-/// One value each, all of them valid.
+/// One value each, all of them valid at their index.
 pub(crate) fn check_values(
     buffer: Buffer,
     values: Option<&[f32]>,
     expected: usize,
-    valid: impl Fn(f32) -> bool,
+    valid: impl Fn(usize, f32) -> bool,
 ) -> Result<(), Error> {
     let Some(values) = values else { return Ok(()) };
     check_length(buffer, expected, values.len())?;
-    match values.iter().enumerate().find(|&(_, &value)| !valid(value)) {
+    match values.iter().enumerate().find(|&(i, &value)| !valid(i, value)) {
         None => Ok(()),
         Some((index, &value)) => {
             Err(Error::InvalidValue { buffer, index, value: f64::from(value) })

@@ -37,7 +37,8 @@ pub struct PairLogProbs {
     pub chosen_tokens: usize,
     /// Scored tokens of the rejected answer; 0 if unknown.
     pub rejected_tokens: usize,
-    /// Factor on the loss, ≥ 0.
+    /// Factor on the loss, ≥ 0. At 0 the pair is left out: every figure of its [`PairLoss`] is 0,
+    /// whatever the other fields hold.
     pub weight: f64,
     /// Subtracted from z: by how much, in rewards, the chosen answer must win.
     pub offset: f64,
@@ -92,9 +93,15 @@ impl PairLogProbs {
         self
     }
 
+    /// Whether the weight is 0, which means that the pair is not there.
+    #[must_use]
+    pub const fn is_left_out(&self) -> bool {
+        self.weight == 0.0
+    }
+
     /// Whether there is an offset; losses without a margin have no place for it.
     pub(crate) fn has_offset(&self) -> bool {
-        self.offset.is_nan() || self.offset.abs() > 0.0
+        !self.is_left_out() && (self.offset.is_nan() || self.offset.abs() > 0.0)
     }
 
     /// `a = log π(y_w) − log π_ref(y_w)` and b, the same of `y_l`. Formed before anything is subtracted
@@ -104,7 +111,8 @@ impl PairLogProbs {
     }
 }
 
-/// What a loss says of one pair. Nothing is divided by a batch size here.
+/// What a loss says of one pair. Nothing is divided by a batch size here. Of a pair that is left out
+/// (weight 0) every figure is 0.
 ///
 /// Rewards and margin are for watching: they are those of the raw log-ratios, whatever divergence,
 /// length normalisation or offset the loss itself applies to them, as in TRL. Losses without a
@@ -119,7 +127,8 @@ pub struct PairLoss {
     pub reward_chosen: f64,
     /// Implicit reward of the rejected answer.
     pub reward_rejected: f64,
-    /// β·(a − b): the difference of the rewards, formed from the log-ratios.
+    /// β·(a − b): the difference of the rewards, formed from the log-ratios. Neither a target margin γ
+    /// nor an offset is subtracted.
     pub margin: f64,
     /// `∂L/∂log π(y_w)`
     pub d_chosen: f64,
@@ -149,9 +158,16 @@ impl PairLoss {
         }
     }
 
-    /// Times the pair's weight; all NaN if a figure, or the pair's offset, is no number.
+    /// Times the pair's weight: all 0 if the weight is; all NaN if a figure, or the pair's offset, is no
+    /// number.
     pub(crate) fn of(self, pair: &PairLogProbs) -> Self {
-        if pair.offset.is_finite() { self.weighted(pair.weight) } else { Self::NAN }
+        if pair.is_left_out() {
+            Self::default()
+        } else if pair.offset.is_finite() {
+            self.weighted(pair.weight)
+        } else {
+            Self::NAN
+        }
     }
 
     /// Times a weight; all NaN if a figure is no number.

@@ -5,6 +5,9 @@ mod log_probs;
 mod reference;
 
 pub use batch::PairBatch;
-pub(crate) use batch::{check_divisor, check_indices, check_pairs, check_values};
+pub(crate) use batch::{
+    check_divisor, check_indices, check_pair, check_pairs, check_values, check_weights,
+    is_left_out, weight_of, with_weight,
+};
 pub use log_probs::{Pair, PairLogProbs, PairLoss};
 pub use reference::Reference;

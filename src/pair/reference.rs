@@ -11,7 +11,8 @@ use crate::{Error, SequenceLogProb};
 #[derive(Clone, Copy, Debug)]
 pub enum Reference<'a> {
     /// As [`sequence_log_probs`](crate::sequence_log_probs) made them, from fresh or stored per-token
-    /// log-probs. The token counts are checked against the policy's.
+    /// log-probs. The token counts of sequences that a pair or answer names are checked against the
+    /// policy's; those of the others are not read.
     Sequences(&'a [SequenceLogProb]),
     /// Stored sums, one a sequence.
     Sums(&'a [f64]),
@@ -40,21 +41,41 @@ impl Reference<'_> {
         }
     }
 
-    /// One entry a sequence, with the policy's token counts.
-    pub(crate) fn check(&self, policy: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
+    /// One entry a sequence.
+    pub(crate) fn check_length(&self, sequences: usize) -> Result<(), Error> {
         match self {
             Self::Free => Ok(()),
-            Self::Sums(sums) => check_length(Buffer::Reference, policy.len(), sums.len()),
-            Self::Sequences(reference) => {
-                check_length(Buffer::Reference, policy.len(), reference.len())?;
-                for (sequence, (policy, r)) in policy.zip(*reference).enumerate() {
-                    if policy != r.count {
-                        let reference = r.count;
-                        return Err(Error::TokenCountMismatch { sequence, policy, reference });
-                    }
+            Self::Sums(sums) => check_length(Buffer::Reference, sequences, sums.len()),
+            Self::Sequences(found) => check_length(Buffer::Reference, sequences, found.len()),
+        }
+    }
+
+    /// A sequence that a loss reads: it has a token, and as many under the reference.
+    pub(crate) fn check_tokens(&self, sequence: usize, policy: usize) -> Result<(), Error> {
+        if policy == 0 {
+            return Err(Error::NoScoredTokens { sequence });
+        }
+        match self {
+            Self::Sequences(found) => match found.get(sequence).map(|found| found.count) {
+                Some(reference) if reference != policy => {
+                    Err(Error::TokenCountMismatch { sequence, policy, reference })
                 }
-                Ok(())
+                _ => Ok(()),
+            },
+            Self::Sums(_) | Self::Free => Ok(()),
+        }
+    }
+
+    /// One entry a sequence, all of them with the policy's token counts.
+    pub(crate) fn check(&self, policy: impl ExactSizeIterator<Item = usize>) -> Result<(), Error> {
+        self.check_length(policy.len())?;
+        let Self::Sequences(found) = self else { return Ok(()) };
+        for (sequence, (policy, found)) in policy.zip(*found).enumerate() {
+            let reference = found.count;
+            if policy != reference {
+                return Err(Error::TokenCountMismatch { sequence, policy, reference });
             }
         }
+        Ok(())
     }
 }

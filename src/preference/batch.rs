@@ -1,17 +1,17 @@
 //! A batch of pairs under a loss: the one entry that all losses of pairs go through.
 
 use super::Summary;
+use crate::Error;
 use crate::error::{Buffer, NonFinite, check_length};
-use crate::loss::{BatchLoss, Inputs};
-use crate::pair::{Pair, PairBatch, PairLoss, Reference, check_pairs};
-use crate::{Error, SequenceLogProb};
+use crate::loss::BatchLoss;
+use crate::pair::{Pair, PairBatch, PairLoss, check_pairs, is_left_out, with_weight};
 
 /// Where [`preference_loss`] writes.
 #[derive(Debug)]
 pub struct PairOut<'a> {
-    /// One a pair, P.
+    /// One a pair, P; zeros for pairs of weight 0.
     pub losses: &'a mut [PairLoss],
-    /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no pair names it.
+    /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no pair with a weight names it.
     pub d_log_probs: &'a mut [f64],
 }
 
@@ -21,17 +21,22 @@ pub struct PairOut<'a> {
 /// whole batch ([`Aot::over`](crate::loss::Aot::over)). `d_log_probs` is filled with
 /// `∂(Σ L / divisor)/∂log π(y)` over the pairs that name a sequence, in pair order.
 ///
+/// A pair of weight 0 is left out, as if it were not in the batch: it may name sequences without tokens
+/// or out of range, and hold NaN. [`Summary::left_out`] counts it, and nothing else does. Sequences that
+/// no other pair names are not looked at either: they may be empty, and their token counts may differ
+/// between policy and reference.
+///
 /// # Numerics
 /// f64 throughout. Summary and losses are not divided: means are the caller's, over its own batch.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
 /// [`Error::PairOfOneSequence`], [`Error::TokenCountMismatch`], [`Error::Parameter`] for the divisor,
-/// [`Error::InvalidValue`] for weights and offsets; [`Error::ReferenceMissing`],
-/// [`Error::InputUnused`] and [`Error::NoScoredTokens`] where [`BatchLoss::inputs`] and the batch
-/// differ.
-/// After all other pairs are complete: [`Error::NonFinitePairs`]; the losses of those pairs and the
-/// gradients of their sequences are NaN.
+/// [`Error::InvalidValue`] for weights and offsets, and for weights that the loss cannot take;
+/// [`Error::NoScoredTokens`] for a sequence of a pair that has no token; [`Error::ReferenceMissing`] and
+/// [`Error::InputUnused`] where [`BatchLoss::inputs`] and the batch differ.
+/// After all other pairs are complete: [`Error::NonFinitePairs`] for pairs whose loss, or whose gradient
+/// over the divisor, is not finite; their losses and the gradients of their sequences are NaN.
 ///
 /// # Panics
 /// Never.
@@ -55,11 +60,9 @@ pub fn preference_loss<L: BatchLoss>(
     batch: &PairBatch<'_>,
     out: PairOut<'_>,
 ) -> Result<Summary, Error> {
-    let PairBatch { pairs, policy, reference, weights, offsets, divisor } = *batch;
-    check_pairs(pairs, policy.len(), weights, offsets, divisor)?;
-    check_loss(&loss, pairs, reference, weights, offsets)?;
-    reference.check(policy.iter().map(|sequence| sequence.count))?;
-    check_tokens(loss.inputs(), pairs, policy)?;
+    let PairBatch { pairs, policy, weights, divisor, .. } = *batch;
+    let tokens = |sequence: usize| policy.get(sequence).map_or(0, |found| found.count);
+    check_preferences(&loss, batch, policy.len(), tokens)?;
     check_length(Buffer::PairLosses, pairs.len(), out.losses.len())?;
     check_length(Buffer::SequenceGrads, policy.len(), out.d_log_probs.len())?;
 
@@ -68,6 +71,11 @@ pub fn preference_loss<L: BatchLoss>(
     let mut summary = Summary::default();
     let mut bad = NonFinite::NONE;
     for (i, (&Pair { chosen, rejected }, found)) in pairs.iter().zip(out.losses).enumerate() {
+        if is_left_out(weights, i) {
+            *found = PairLoss::default();
+            summary += Summary::LEFT_OUT;
+            continue;
+        }
         let [d_chosen, d_rejected] = [found.d_chosen, found.d_rejected].map(|d| d / divisor);
         if found.is_finite() && d_chosen.is_finite() && d_rejected.is_finite() {
             summary += &*found;
@@ -84,27 +92,26 @@ pub fn preference_loss<L: BatchLoss>(
     bad.pairs().map(|()| summary)
 }
 
-/// A loss and a batch that ask for the same inputs; token counts are checked apart.
-pub(crate) fn check_loss<L: BatchLoss>(
+/// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are scored,
+/// and [`PairBatch::policy`] is not read.
+pub(crate) fn check_preferences<L: BatchLoss>(
     loss: &L,
-    pairs: &[Pair],
-    reference: Reference<'_>,
-    weights: Option<&[f32]>,
-    offsets: Option<&[f32]>,
+    batch: &PairBatch<'_>,
+    sequences: usize,
+    tokens: impl Fn(usize) -> usize,
 ) -> Result<(), Error> {
-    let inputs = loss.inputs();
+    let PairBatch { pairs, reference, weights, offsets, divisor, .. } = *batch;
+    check_pairs(pairs, sequences, weights, offsets, divisor)?;
+    let inputs = loss.inputs(weights);
     reference.check_use(inputs.reference)?;
     if offsets.is_some() && !inputs.offsets {
         return Err(Error::InputUnused { buffer: Buffer::PairOffsets });
     }
-    loss.check(pairs, weights)
-}
-
-/// At least one token in each answer of a pair, if the loss divides by them.
-fn check_tokens(inputs: Inputs, pairs: &[Pair], policy: &[SequenceLogProb]) -> Result<(), Error> {
-    let is_empty = |&i: &usize| inputs.tokens && policy.get(i).is_some_and(|s| s.count == 0);
-    match pairs.iter().flat_map(|p| [p.chosen, p.rejected]).find(is_empty) {
-        Some(sequence) => Err(Error::NoScoredTokens { sequence }),
-        None => Ok(()),
+    loss.check(pairs, weights)?;
+    reference.check_length(sequences)?;
+    for (_, &Pair { chosen, rejected }) in with_weight(pairs, weights) {
+        reference.check_tokens(chosen, tokens(chosen))?;
+        reference.check_tokens(rejected, tokens(rejected))?;
     }
+    Ok(())
 }

@@ -8,7 +8,11 @@ use core::ops::AddAssign;
 const SATURATED: f64 = 10.0;
 
 /// Sums over the pairs of a batch. Summaries of micro-batches and machines add up with `+=`.
+///
+/// The means divide by [`pairs`](Self::pairs), which counts the pairs that are there, whatever their
+/// weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 #[repr(C)]
 pub struct Summary {
     /// Pairs summed.
@@ -33,17 +37,35 @@ pub struct Summary {
     /// Pairs whose margin is ≤ −10. Under the sigmoid loss they pull with the full gradient: look for
     /// swapped labels. Under losses that flatten on both sides (EXO, APO, KTO) they are given up.
     pub saturated_wrong: u64,
-    /// Σ loss
+    /// Pairs of weight 0, which are in no other figure.
+    pub left_out: u64,
+    /// Σ loss, each times its weight.
     pub loss_sum: f64,
     /// Σ implicit reward of the chosen answers.
     pub reward_chosen_sum: f64,
     /// Σ implicit reward of the rejected answers.
     pub reward_rejected_sum: f64,
-    /// Σ margin
+    /// Σ margin: of the rewards. Neither a target margin γ nor offsets are subtracted, so it is not the
+    /// distance by which a loss with either is satisfied.
     pub margin_sum: f64,
 }
 
 impl Summary {
+    /// One pair of weight 0.
+    pub(crate) const LEFT_OUT: Self = Self {
+        pairs: 0,
+        correct: 0,
+        ties: 0,
+        displaced: 0,
+        saturated: 0,
+        saturated_wrong: 0,
+        left_out: 1,
+        loss_sum: 0.0,
+        reward_chosen_sum: 0.0,
+        reward_rejected_sum: 0.0,
+        margin_sum: 0.0,
+    };
+
     /// Σ loss / pairs; NaN of an empty summary, as are the other means.
     #[must_use]
     pub fn mean_loss(&self) -> f64 {
@@ -62,7 +84,7 @@ impl Summary {
         self.mean(self.reward_rejected_sum)
     }
 
-    /// Mean margin.
+    /// Mean margin of the rewards. Neither a target margin γ nor offsets are subtracted.
     #[must_use]
     pub fn mean_margin(&self) -> f64 {
         self.mean(self.margin_sum)
@@ -96,7 +118,7 @@ impl Summary {
 }
 
 impl AddAssign<&PairLoss> for Summary {
-    /// Adds one pair, whatever it holds: leave pairs that are not finite out.
+    /// Adds one pair, whatever it holds: skip pairs that are not finite, and pairs of weight 0.
     fn add_assign(&mut self, pair: &PairLoss) {
         *self += Self {
             pairs: 1,
@@ -106,6 +128,7 @@ impl AddAssign<&PairLoss> for Summary {
             displaced: u64::from(pair.reward_chosen < 0.0),
             saturated: u64::from(pair.margin >= SATURATED),
             saturated_wrong: u64::from(pair.margin <= -SATURATED),
+            left_out: 0,
             loss_sum: pair.loss,
             reward_chosen_sum: pair.reward_chosen,
             reward_rejected_sum: pair.reward_rejected,
@@ -122,6 +145,7 @@ impl AddAssign for Summary {
         self.displaced = self.displaced.saturating_add(other.displaced);
         self.saturated = self.saturated.saturating_add(other.saturated);
         self.saturated_wrong = self.saturated_wrong.saturating_add(other.saturated_wrong);
+        self.left_out = self.left_out.saturating_add(other.left_out);
         self.loss_sum += other.loss_sum;
         self.reward_chosen_sum += other.reward_chosen_sum;
         self.reward_rejected_sum += other.reward_rejected_sum;

@@ -2,15 +2,15 @@
 
 use super::logits::StepLogits;
 use super::scratch::{StepScratch, StepSummary};
-use super::stages::{Needed, counts};
+use super::stages::{Needed, count};
 use crate::Error;
 use crate::error::{Buffer, check_length};
 use crate::executor::Executor;
 use crate::gradient::{GradBatch, Unscored, token_coefficients};
 use crate::layout::Layout;
-use crate::loss::{BatchLoss, Nll, nll_loss};
-use crate::pair::{Pair, PairBatch, Reference, check_pairs};
-use crate::preference::{PairOut, Summary, check_loss, preference_loss};
+use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, check_nll, nll_loss};
+use crate::pair::{Pair, PairBatch, Reference, with_weight};
+use crate::preference::{PairOut, Summary, check_preferences, preference_loss};
 use crate::sequence::{check_token_weights, sequence_log_probs};
 
 /// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
@@ -29,9 +29,12 @@ pub struct StepBatch<'a> {
     pub offsets: Option<&'a [f32]>,
     /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
     pub token_weights: Option<&'a [f32]>,
-    /// An NLL term on the chosen answers, of their tokens as they are.
+    /// An NLL term, of tokens as they are, or [XPO's](crate::loss::Xpo).
     pub nll: Option<Nll>,
-    /// Weights of the NLL term, P; those of the pairs without.
+    /// The sequences that the NLL term is of, in the place of the chosen answers: gold answers (TPO), samples
+    /// of the reference (XPO).
+    pub nll_answers: Option<&'a [usize]>,
+    /// Weights of the NLL term's answers. Without, chosen answers have those of their pairs, given ones 1.
     pub nll_weights: Option<&'a [f32]>,
     /// As [`PairBatch::divisor`].
     pub divisor: f64,
@@ -57,6 +60,7 @@ impl<'a> StepBatch<'a> {
             offsets: None,
             token_weights: None,
             nll: None,
+            nll_answers: None,
             nll_weights: None,
             divisor,
             unscored: Unscored::Keep,
@@ -91,7 +95,14 @@ impl<'a> StepBatch<'a> {
         self
     }
 
-    /// With a weight of the NLL term for each pair.
+    /// With an NLL term on the sequences of these indices.
+    #[must_use]
+    pub const fn with_nll_on(mut self, nll: Nll, answers: &'a [usize]) -> Self {
+        (self.nll, self.nll_answers) = (Some(nll), Some(answers));
+        self
+    }
+
+    /// With weights of the NLL term's answers.
     #[must_use]
     pub const fn with_nll_weights(mut self, nll_weights: &'a [f32]) -> Self {
         self.nll_weights = Some(nll_weights);
@@ -105,16 +116,20 @@ impl<'a> StepBatch<'a> {
         self
     }
 
-    /// Whether a pair of weight ≠ 0 names a sequence.
+    /// The NLL term's answers and their weights.
+    fn nll_batch(&self) -> (NllAnswers<'a>, Option<&'a [f32]>) {
+        match self.nll_answers {
+            Some(sequences) => (NllAnswers::Sequences(sequences), self.nll_weights),
+            None => (NllAnswers::Chosen(self.pairs), self.nll_weights.or(self.weights)),
+        }
+    }
+
+    /// Whether a pair or an NLL term of weight ≠ 0 names a sequence.
     fn is_named(&self, sequence: usize) -> bool {
-        let weight =
-            |of: Option<&[f32]>, i: usize| of.and_then(|of| of.get(i)).copied().unwrap_or(1.0);
-        self.pairs.iter().enumerate().any(|(i, pair)| {
-            let is_pair = weight(self.weights, i) != 0.0;
-            let is_nll = self.nll.is_some() && weight(self.nll_weights.or(self.weights), i) != 0.0;
-            (is_pair && (pair.chosen == sequence || pair.rejected == sequence))
-                || (is_nll && pair.chosen == sequence)
-        })
+        let mut pairs = with_weight(self.pairs, self.weights);
+        let (answers, weights) = self.nll_batch();
+        pairs.any(|(_, pair)| pair.chosen == sequence || pair.rejected == sequence)
+            || self.nll.is_some_and(|nll| nll.names(answers, weights, sequence))
     }
 }
 
@@ -169,17 +184,18 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     scratch: StepScratch<'_>,
 ) -> Result<StepSummary<Summary>, Error> {
     let StepBatch { ref layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
-    let divisor = batch.divisor;
-    check_pairs(pairs, layout.sequences(), weights, offsets, divisor)?;
-    check_loss(&loss, pairs, reference, weights, offsets)?;
-    logits.check(layout)?;
-    scratch.check(layout.rows(), layout.sequences())?;
-    check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())?;
-    if batch.nll.is_some() {
-        check_length(Buffer::NllGrads, layout.sequences(), scratch.d_nll.len())?;
-    }
+    let (divisor, sequences) = (batch.divisor, layout.sequences());
     check_token_weights(token_weights, layout.rows())?;
-    reference.check(counts(layout, token_weights))?;
+    let of_pairs = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };
+    check_preferences(&loss, &of_pairs, sequences, |i| count(layout, i, token_weights))?;
+    logits.check(layout)?;
+    scratch.check(layout.rows(), sequences)?;
+    check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())?;
+    let (answers, nll_weights) = batch.nll_batch();
+    if let Some(nll) = &batch.nll {
+        check_nll(nll, answers, nll_weights, sequences, |i| layout.tokens(i))?;
+        check_length(Buffer::NllGrads, sequences, scratch.d_nll.len())?;
+    }
 
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
         scratch;
@@ -193,11 +209,12 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     if let Some(term) = batch.nll {
         // Of the tokens as they are, so before the sums with token weights.
         sequence_log_probs(log_probs, layout, None, sequences)?;
-        likelihood = nll_loss(&term, pairs, sequences, d_nll).map(|found| summary.nll = found);
+        let of_answers = NllBatch { answers, policy: sequences, weights: nll_weights };
+        likelihood = nll_loss(&term, &of_answers, d_nll).map(|found| summary.nll = found);
         d_likelihood = Some(&*d_nll);
     }
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
-    let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
+    let of_pairs = PairBatch { policy: sequences, ..of_pairs };
     summary.loss = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs })?;
     likelihood?;
     token_coefficients(layout, d_log_probs, token_weights, d_likelihood, coefficients)?;

@@ -54,11 +54,7 @@ impl<F: Fn(usize) -> bool> Needed<'_, F> {
     }
 }
 
-/// Scored tokens of weight ≠ 0 in each sequence.
-pub(super) fn counts<'a>(
-    layout: &'a Layout<'a>,
-    token_weights: Option<&'a [f32]>,
-) -> impl ExactSizeIterator<Item = usize> + 'a {
-    (0..layout.sequences())
-        .map(move |sequence| weighted_rows(layout, sequence, token_weights).count())
+/// Scored tokens of weight ≠ 0 in a sequence.
+pub(super) fn count(layout: &Layout<'_>, sequence: usize, token_weights: Option<&[f32]>) -> usize {
+    weighted_rows(layout, sequence, token_weights).count()
 }

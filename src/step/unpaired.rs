@@ -2,18 +2,17 @@
 
 use super::logits::StepLogits;
 use super::scratch::{StepScratch, StepSummary};
-use super::stages::{Needed, counts};
+use super::stages::{Needed, count};
 use crate::Error;
 use crate::error::{Buffer, check_length};
 use crate::executor::Executor;
 use crate::gradient::{GradBatch, Unscored, token_coefficients};
 use crate::layout::Layout;
-use crate::loss::UnpairedLoss;
-use crate::pair::Reference;
+use crate::pair::{Reference, with_weight};
 use crate::sequence::{check_token_weights, sequence_log_probs};
 use crate::unpaired::{
-    AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, check_answers,
-    unpaired_loss,
+    AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut, UnpairedSummary,
+    check_answers, unpaired_loss,
 };
 
 /// What a step over answers without a partner is about.
@@ -73,14 +72,14 @@ impl<'a> UnpairedStepBatch<'a> {
 
     /// Whether an answer of weight ≠ 0 names a sequence.
     fn is_named(&self, sequence: usize) -> bool {
-        let weight = |i: usize| self.weights.and_then(|of| of.get(i)).copied().unwrap_or(1.0);
-        let mut answers = self.answers.iter().enumerate();
-        answers.any(|(i, answer)| answer.sequence == sequence && weight(i) != 0.0)
+        let mut answers = with_weight(self.answers, self.weights);
+        answers.any(|(_, answer)| answer.sequence == sequence)
     }
 }
 
 /// Policy logits → loss summary and logit gradients of answers that are good or bad on their own: KTO, BCO, APO,
-/// and every other [`UnpairedLoss`].
+/// and every other
+/// [`UnpairedLoss`](crate::loss::UnpairedLoss), or one for each answer.
 ///
 /// As [`preference_step`](crate::preference_step), with [`unpaired_loss`] in the place of
 /// [`preference_loss`](crate::preference_loss).
@@ -117,21 +116,21 @@ impl<'a> UnpairedStepBatch<'a> {
 /// assert!(logits[2] < 0.0 && logits[3] > 0.0, "descent raises the good answer's logit");
 /// # Ok::<(), Error>(())
 /// ```
-pub fn unpaired_step<X: Executor, L: UnpairedLoss + ?Sized, G: StepLogits>(
+pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     executor: X,
-    loss: &L,
+    loss: L,
     logits: G,
     batch: &UnpairedStepBatch<'_>,
     scratch: StepScratch<'_, AnswerLoss>,
 ) -> Result<StepSummary<UnpairedSummary>, Error> {
     let UnpairedStepBatch { ref layout, answers, reference, weights, token_weights, .. } = *batch;
-    let divisor = batch.divisor;
-    check_answers(answers, layout.sequences(), reference, weights, divisor)?;
-    logits.check(layout)?;
-    scratch.check(layout.rows(), layout.sequences())?;
-    check_length(Buffer::AnswerLosses, answers.len(), scratch.losses.len())?;
+    let (divisor, sequences) = (batch.divisor, layout.sequences());
     check_token_weights(token_weights, layout.rows())?;
-    reference.check(counts(layout, token_weights))?;
+    let of_answers = UnpairedBatch { answers, policy: &[], reference, weights, divisor };
+    check_answers(&loss, &of_answers, sequences, |i| count(layout, i, token_weights))?;
+    logits.check(layout)?;
+    scratch.check(layout.rows(), sequences)?;
+    check_length(Buffer::AnswerLosses, answers.len(), scratch.losses.len())?;
 
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
         scratch;
@@ -142,7 +141,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedLoss + ?Sized, G: StepLogits>(
         ..StepSummary::default()
     };
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
-    let of_answers = UnpairedBatch { answers, policy: sequences, reference, weights, divisor };
+    let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
     summary.loss = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs })?;
     token_coefficients(layout, d_log_probs, token_weights, None, coefficients)?;
     let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);

@@ -65,7 +65,7 @@ pub struct Batch<'a> {
     pub pairs: &'a [(usize, usize)],
     /// Reference log-prob of each sequence.
     pub reference: &'a [f64],
-    /// Weight of each pair, or 1.
+    /// Weight of each pair, or 1. A pair of weight 0 is not there.
     pub pair_weights: Option<&'a [f64]>,
     /// Margin offset of each pair, or 0.
     pub pair_offsets: Option<&'a [f64]>,
@@ -138,10 +138,13 @@ impl Batch<'_> {
         sum.value() / self.divisor
     }
 
-    /// Adds the gradient of [`Self::loss`] to `d_logits`, shaped like the logits. Rows that no pair
-    /// scores are not touched. `scratch` holds one row.
+    /// Adds the gradient of [`Self::loss`] to `d_logits`, shaped like the logits. Rows that no pair with
+    /// a weight scores are not touched. `scratch` holds one row.
     pub fn add_logit_grads(&self, scratch: &mut [f64], d_logits: &mut [f64]) {
         for (pair, &(chosen, rejected)) in self.pairs.iter().enumerate() {
+            if self.pair_options(pair).is_some_and(|(weight, _)| weight == 0.0) {
+                continue;
+            }
             if let Some(result) = self.pair(pair, scratch) {
                 self.add_sequence_grads(chosen, result.d_chosen, scratch, d_logits);
                 self.add_sequence_grads(rejected, result.d_rejected, scratch, d_logits);

@@ -102,6 +102,9 @@ pub fn batch_loss_derivative(batch: &Batch<'_>, row: usize, column: usize) -> Du
             sequence_log_prob(batch, sequence, row, column) - Dual::constant(reference)
         };
         let (weight, offset) = batch.pair_options(pair).unwrap_or((f64::NAN, f64::NAN));
+        if weight == 0.0 {
+            continue;
+        }
         let beta = Dual::constant(batch.dpo.beta);
         let z = beta * log_ratio(chosen) - beta * log_ratio(rejected) - Dual::constant(offset);
 

@@ -34,7 +34,7 @@ pub struct PairLogProbs {
 }
 
 /// All figures of a pair.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PairResult {
     /// L
     pub loss: f64,
@@ -51,9 +51,12 @@ pub struct PairResult {
 }
 
 /// The loss of one pair, times its weight, with a margin that z has to exceed. Non-finite log-probs
-/// make all figures NaN.
+/// make all figures NaN. A pair of weight 0 is not there: all figures are 0.
 #[must_use]
 pub fn preference_loss(dpo: &Dpo, pair: &PairLogProbs, weight: f64, offset: f64) -> PairResult {
+    if weight == 0.0 {
+        return PairResult::default();
+    }
     let Dpo { beta, label_smoothing } = *dpo;
     let log_ratio_chosen = pair.policy_chosen - pair.reference_chosen;
     let log_ratio_rejected = pair.policy_rejected - pair.reference_rejected;

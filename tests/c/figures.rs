@@ -172,7 +172,7 @@ fn batches(figures: &mut Figures) {
     figures.add("desirable", summary.desirable_loss_sum);
     figures.add("undesirable", summary.undesirable_loss_sum);
     let nll = Nll::new(1.0, NllPer::Sequence, 4.0).unwrap();
-    nll_loss(&nll, &PAIRS, &policy, &mut d).unwrap();
+    nll_loss(&nll, &NllBatch::of_chosen(&PAIRS, &policy), &mut d).unwrap();
     figures.all("d_nll", &d);
 }
 

@@ -55,17 +55,18 @@ fn rust() -> Vec<Layout> {
         }
         dpo_pair_loss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected }
         dpo_summary {
-            pairs, correct, ties, displaced, saturated, saturated_wrong, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
+            pairs, correct, ties, displaced, saturated, saturated_wrong,
+            left_out, masked_tokens, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
         }
         dpo_answer { sequence, label }
         dpo_unpaired_batch { answers, count, reference, weights, divisor }
         dpo_answer_loss { loss, reward, d_log_prob }
         dpo_unpaired_summary {
-            desirable, undesirable, desirable_loss_sum, undesirable_loss_sum, desirable_reward_sum,
+            desirable, undesirable, left_out, masked_tokens, desirable_loss_sum, undesirable_loss_sum, desirable_reward_sum,
             undesirable_reward_sum,
         }
         dpo_nll { weight, divisor, per }
-        dpo_nll_summary { sequences, tokens, loss_sum }
+        dpo_nll_summary { sequences, tokens, left_out, loss_sum }
         dpo_grads { norms, d_log_probs, token_weights, d_nll }
         dpo_tile { data, len, coefficient, norm, transform, r#type, first_column, target }
         dpo_scratch {

@@ -238,6 +238,9 @@ impl Backend {
         let z =
             poison + beta * (a - b) + if self.has(Fault::AddsOffset) { offset } else { -offset };
         let weight = if self.has(Fault::NoWeight) { 1.0 } else { f64::from(pair.weight) };
+        if weight == 0.0 {
+            return PairResult::default();
+        }
         let tail = (-z.abs()).exp();
         let sigmoid = if z < 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) };
         let saturated = self.has(Fault::SaturatedSlope);

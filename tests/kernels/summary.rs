@@ -1,6 +1,6 @@
 //! The counts of a summary, each against its definition.
 
-use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::loss::{PairLogProbs, PreferenceLoss, SimPo};
 use dpo_kernel::{Dpo, PairLoss, Summary};
 use proptest::prelude::*;
 
@@ -82,6 +82,29 @@ fn a_saturated_pair_has_lost_its_gradient() {
     let left = slope(100.0) / slope(0.0);
     assert!((1e-5..1e-4).contains(&left), "{left}");
     assert!(slope(-100.0) / slope(0.0) > 1.999, "a wrong one has all of it");
+}
+
+/// What is counted apart adds up, stays at its end, and is in no mean.
+#[test]
+fn what_is_counted_apart() {
+    let mut summary = summary_of(&[pair(1.5, 0.5)]);
+    assert_eq!((summary.left_out, summary.masked_tokens), (0, 0));
+    let mut other = Summary::default();
+    (other.left_out, other.masked_tokens) = (3, u64::MAX - 1);
+    summary += other;
+    summary += other;
+    assert_eq!((summary.pairs, summary.left_out, summary.masked_tokens), (1, 6, u64::MAX));
+    assert_eq!((summary.mean_margin(), summary.accuracy()), (1.5, 1.0));
+}
+
+/// The margin is that of the rewards: neither γ nor an offset is subtracted.
+#[test]
+fn margins_are_of_rewards() {
+    let pair = PairLogProbs::reference_free(-20.0, -30.0).with_tokens(10, 10);
+    // z = 2·(−2 + 3) − 0.5 − 0.25, and the margin 2·(−2 + 3).
+    let found = SimPo::new(2.0, 0.5).unwrap().evaluate(&pair.with_offset(0.25));
+    assert_eq!(summary_of(&[found]).margin_sum, 2.0);
+    assert!((found.loss - (-1.25_f64).exp().ln_1p()).abs() < 1e-15);
 }
 
 proptest! {

@@ -206,7 +206,14 @@ fn what_it_refuses() {
         assert_eq!(run(&batch, length), expected);
     }
     let unused = |buffer| Err(Error::InputUnused { buffer });
-    assert_eq!(run(&batch.with_weights(&[1.0]), 2), unused(Buffer::PairWeights));
+    let (buffer, index) = (Buffer::PairWeights, 0);
+    for weight in [0.0, -0.0, 1.0] {
+        assert_eq!(run(&batch.with_weights(&[weight]), 2), Ok(()));
+    }
+    for weight in [0.5_f32, 2.0, 1.000_000_1] {
+        let error = Error::InvalidValue { buffer, index, value: weight.into() };
+        assert_eq!(run(&batch.with_weights(&[weight]), 2), Err(error));
+    }
     assert_eq!(run(&batch.with_offsets(&[0.5]), 2), unused(Buffer::PairOffsets));
     let free = PairBatch::new(&pairs, &policy, Reference::Free, 1.0);
     assert_eq!(run(&free, 2), Err(Error::ReferenceMissing));

@@ -1,11 +1,7 @@
-//! What stands around a loss: LD-DPO's and WPO's weights, offsets, NLL terms, mixtures, a loss for each
-//! pair.
+//! What stands around a loss: LD-DPO's and WPO's weights, offsets, mixtures, a loss for each pair.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::loss::{
-    Loss, Mixture, MixtureTerm, Nll, NllPer, NllSummary, PairLogProbs, PerPair, PreferenceLoss,
-    nll_loss,
-};
+use dpo_kernel::loss::{Loss, Mixture, MixtureTerm, PairLogProbs, PerPair, PreferenceLoss};
 use dpo_kernel::training::{
     WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights,
 };
@@ -138,47 +134,6 @@ fn offsets() {
     assert_eq!(length_offset(0.5, 10, 12).unwrap(), 1.0, "a shorter winner must win by more");
     assert_eq!(length_offset(0.5, 12, 10).unwrap(), -1.0);
     assert_eq!(length_offset(0.0, 12, 10).unwrap(), 0.0);
-}
-
-#[test]
-fn nll_terms() {
-    let policy =
-        [(-20.0, 10), (-25.0, 5), (-3.0, 3)].map(|(sum, count)| SequenceLogProb { sum, count });
-    // Sequence 0 is chosen twice, 1 once, 2 never.
-    let pairs = [Pair::new(0, 1), Pair::new(0, 2), Pair::new(1, 2)];
-    let run = |per, policy: &[SequenceLogProb], pairs: &[Pair]| {
-        let mut d = [7.5; 3];
-        let nll = Nll::new(0.5, per, 4.0).unwrap();
-        (nll_loss(&nll, pairs, policy, &mut d), d)
-    };
-    let (found, d) = run(NllPer::Token, &policy, &pairs);
-    let expected = NllSummary { sequences: 3, tokens: 25, loss_sum: 0.5 * 65.0 };
-    assert_eq!((found.unwrap(), d), (expected, [-0.25, -0.125, 0.0]));
-    let (found, d) = run(NllPer::Sequence, &policy, &pairs);
-    let expected = NllSummary { sequences: 3, tokens: 25, loss_sum: 0.5 * 9.0 };
-    assert_eq!((found.unwrap(), d), (expected, [-0.025, -0.025, 0.0]));
-    // Parts add up.
-    let (mut total, whole) =
-        (NllSummary::default(), run(NllPer::Token, &policy, &pairs).0.unwrap());
-    for pair in pairs {
-        total += run(NllPer::Token, &policy, &[pair]).0.unwrap();
-    }
-    assert_eq!(total, whole);
-
-    let mut broken = policy;
-    broken[0].sum = f64::NEG_INFINITY;
-    let (found, d) = run(NllPer::Token, &broken, &pairs);
-    assert_eq!(found, Err(Error::NonFinitePairs { first: 0, count: 2 }));
-    assert!(d[0].is_nan() && d[1] == -0.125);
-    broken[0] = SequenceLogProb { sum: 0.0, count: 0 };
-    let (found, d) = run(NllPer::Sequence, &broken, &pairs);
-    assert_eq!((found, d), (Err(Error::NoScoredTokens { sequence: 0 }), [7.5; 3]));
-    let far = Error::SequenceOutOfRange { pair: 0, sequence: 3, sequences: 3 };
-    assert_eq!(run(NllPer::Token, &policy, &[Pair::new(3, 0)]), (Err(far), [7.5; 3]));
-    let nll = Nll::new(0.5, NllPer::Token, 4.0).unwrap();
-    let short = nll_loss(&nll, &pairs, &policy, &mut [0.0; 2]);
-    let buffer = Buffer::NllGrads;
-    assert_eq!(short, Err(Error::Length { buffer, expected: 3, found: 2 }));
 }
 
 /// A mixture is the sum of its terms, with the rewards of the first.

@@ -163,6 +163,9 @@ pub fn reference(name: LossName, p: &Parameters) -> verify::Loss {
 
 /// What the reference says of a pair, in the crate's form.
 pub fn expected(loss: &verify::Loss, pair: &PairLogProbs) -> PairLoss {
+    if pair.weight == 0.0 {
+        return PairLoss::default();
+    }
     let log_probs = verify::PairLogProbs {
         policy_chosen: pair.policy_chosen,
         policy_rejected: pair.policy_rejected,

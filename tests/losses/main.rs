@@ -27,6 +27,8 @@ mod derivatives;
 mod fingerprints;
 mod golden;
 mod identities;
+mod left_out;
+mod nll;
 mod refusals;
 mod special;
 mod stability;

@@ -5,7 +5,7 @@ use dpo_kernel::loss::{
     AlphaDivergence, AlphaPo, AnyDivergence, Aot, ApoDown, ApoZero, Bco, CalDpo, Cpo, CpoHinge,
     CpoIpo, DiscoPop, DpopInside, DpopOutside, Exo, Hinge, Ipo, IpoSum, Kto, LossName, LossOptions,
     MarginLoss, Mixture, MixtureTerm, Nca, Nll, NllPer, Objective, Orpo, Robust, RpoBackward,
-    RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SppoHard, Tangent,
+    RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SppoHard, Tangent, Xpo,
 };
 use dpo_kernel::training::{length_offset, odpo_offset};
 use dpo_kernel::{Dpo, Error};
@@ -112,6 +112,8 @@ fn domains() -> Vec<Domain> {
         (P::RewardGap, of!(|x| RpoForward::of_gap(0.1, x)), ANY, &[]),
         (P::RewardGap, of!(|x| RpoBackward::of_gap(0.1, x)), ANY, &[]),
         (P::RewardGap, of!(|x| RpoSquare::of_gap(0.1, x)), ANY, &[]),
+        (P::ExplorationWeight, of!(|x| Xpo::new(x, 1.0)), NOT_NEGATIVE, NEGATIVE),
+        (P::Divisor, of!(|x| Xpo::new(1.0, x)), POSITIVE, NOT_POSITIVE),
         (P::NllWeight, of!(|x| Nll::new(x, NllPer::Token, 1.0)), NOT_NEGATIVE, NEGATIVE),
         (P::Divisor, of!(|x| Nll::new(1.0, NllPer::Sequence, x)), POSITIVE, NOT_POSITIVE),
         (P::OffsetScale, of!(|x| odpo_offset(x, 1.0)), NOT_NEGATIVE, NEGATIVE),
@@ -121,7 +123,8 @@ fn domains() -> Vec<Domain> {
             P::TermWeight,
             |x| {
                 let dpo = Dpo::new(0.1)?;
-                Mixture::new(&[MixtureTerm { weight: x, loss: &dpo }]).map(|_| ())
+                let term = |weight| MixtureTerm { weight, loss: &dpo };
+                Mixture::new(&[term(x), term(1.0)]).map(|_| ())
             },
             NOT_NEGATIVE,
             NEGATIVE,
@@ -150,8 +153,13 @@ fn parameters_have_domains() {
     let overflow = Err(Error::Parameter { parameter, value: f64::INFINITY });
     assert_eq!(SimPo::with_ratio(1e300, 1e300), overflow);
     let buffer = dpo_kernel::error::Buffer::MixtureTerms;
-    let empty = Mixture::new(&[]).map(|_| ());
-    assert_eq!(empty, Err(Error::Length { buffer, expected: 1, found: 0 }));
+    let none = Err(Error::Length { buffer, expected: 1, found: 0 });
+    assert_eq!(Mixture::new(&[]).map(|_| ()), none);
+    // A mixture of terms that are not there is one of no terms.
+    let dpo = Dpo::new(0.1).unwrap();
+    let term = |weight| MixtureTerm { weight, loss: &dpo };
+    assert_eq!(Mixture::new(&[term(0.0), term(-0.0)]).map(|_| ()), none);
+    assert!(Mixture::new(&[term(0.0), term(5e-324)]).is_ok());
 }
 
 type Set = fn(&mut LossOptions);

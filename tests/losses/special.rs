@@ -1,8 +1,11 @@
 //! Inputs that are no numbers, and inputs that are missing.
 
 use dpo_kernel::loss::{
-    BatchLoss, Inputs, Loss, Mixture, MixtureTerm, Orpo, PairLogProbs, PerPair, PreferenceLoss,
-    SimPo,
+    BatchLoss, Inputs, Kto, Loss, Mixture, MixtureTerm, Nll, NllBatch, NllPer, Orpo, PairLogProbs,
+    PerPair, PreferenceLoss, SimPo, Xpo, nll_loss,
+};
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
 };
 use dpo_kernel::{
     Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, preference_loss,
@@ -86,7 +89,7 @@ fn what_is_missing_or_unused_is_refused() {
         found
     };
     for loss in all() {
-        let Inputs { reference, tokens, offsets } = loss.inputs();
+        let Inputs { reference, offsets, .. } = loss.inputs();
         let (right, wrong) =
             if reference { (sums, Reference::Free) } else { (Reference::Free, sums) };
         let unused = |buffer| Err(Error::InputUnused { buffer });
@@ -96,7 +99,7 @@ fn what_is_missing_or_unused_is_refused() {
         assert_eq!(run(&loss, &policy, wrong, false), error, "{loss:?}");
         let error = if offsets { Ok(()) } else { unused(Buffer::PairOffsets) };
         assert_eq!(run(&loss, &policy, right, true), error, "{loss:?}");
-        let error = if tokens { Err(Error::NoScoredTokens { sequence: 0 }) } else { Ok(()) };
+        let error = Err(Error::NoScoredTokens { sequence: 0 });
         assert_eq!(run(&loss, &empty, right, false), error, "{loss:?}");
     }
 }
@@ -117,8 +120,16 @@ fn inputs_of_several() {
     let p = Parameters::GOLDEN;
     let two = [dpo_kernel::loss::LossName::Sigmoid, dpo_kernel::loss::LossName::SimPo]
         .map(|n| loss(n, &p));
-    assert_eq!(BatchLoss::inputs(&PerPair::new(&two)), inputs(true, true, true));
-    assert_eq!(BatchLoss::inputs(&PerPair::new(&two[1..])), inputs(false, true, true));
+    let each = |losses: &[Loss], weights| BatchLoss::inputs(&PerPair::new(losses), weights);
+    assert_eq!(each(&two, None), inputs(true, true, true));
+    assert_eq!(each(&two[1..], None), inputs(false, true, true));
+    // A pair that is left out asks for nothing, unless there is no other.
+    assert_eq!(each(&two, Some(&[0.0, 2.0])), inputs(false, true, true));
+    assert_eq!(each(&two, Some(&[0.5, 0.0])), inputs(true, false, true));
+    assert_eq!(each(&two, Some(&[0.0; 2])), inputs(true, true, true));
+    let terms = [(0.0, &two[0]), (0.5, &two[1])];
+    let terms = terms.map(|(weight, loss)| MixtureTerm { weight, loss });
+    assert_eq!(Mixture::new(&terms).unwrap().inputs(), inputs(false, true, true));
     assert_eq!(
         inputs(true, false, true).and(inputs(false, true, false)),
         inputs(true, true, false)
@@ -144,4 +155,63 @@ fn odds_of_certain_answers_are_finite() {
     assert!(near(found.loss, lambda * (95.5 - libm::log(-q / n))), "{found:?}");
     assert!(near(found.d_chosen, -lambda / n), "{found:?}");
     assert!(near(found.d_rejected, lambda / -q), "{found:?}");
+}
+
+/// A divisor so small that a gradient overflows makes the pair, the answer or the term not finite: after the
+/// division, in every entry.
+#[test]
+fn finite_is_judged_after_the_divisor() {
+    const DIVISOR: f64 = 1e-310;
+    let policy = [-20.5, -25.25, -3.0, -4.0].map(|sum| SequenceLogProb { sum, count: 10 });
+    // Of the second pair, or of sequences 2 and 3, the gradients are small enough.
+    let sums = [-20.5, -25.25, -1003.0, 996.0];
+    let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
+    let dpo = Dpo::new(1.0).unwrap();
+    let run = |divisor| {
+        let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&sums), divisor);
+        let (mut losses, mut d) = ([PairLoss::default(); 2], [7.5; 4]);
+        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        (preference_loss(&dpo, &batch, out), losses, d)
+    };
+    assert!(run(1.0).0.is_ok(), "the control");
+    let (found, losses, d) = run(DIVISOR);
+    assert_eq!(found, Err(Error::NonFinitePairs { first: 0, count: 1 }));
+    assert!(is_all_nan(&losses[0]) && d[0].is_nan() && d[1].is_nan());
+    assert!(losses[1].loss.is_finite() && d[2].is_finite() && d[3].is_finite());
+
+    let answers = [0, 2].map(|sequence| UnpairedAnswer::new(sequence, Label::Desirable));
+    let kto = Kto::new(1.0, 0.0).unwrap();
+    let run = |divisor| {
+        let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&sums), divisor);
+        let (mut losses, mut d) = ([AnswerLoss::default(); 2], [7.5; 4]);
+        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        (unpaired_loss(&kto, &batch, out), losses, d)
+    };
+    assert!(run(1.0).0.is_ok(), "the control");
+    let (found, losses, d) = run(DIVISOR);
+    assert_eq!(found, Err(Error::NonFiniteAnswers { first: 0, count: 1 }));
+    assert!(losses[0].loss.is_nan() && d[0].is_nan());
+    assert!(losses[1].loss.is_finite() && d[2].is_finite());
+
+    let run = |divisor, batch: &NllBatch<'_>| {
+        let nll = Nll::new(1.0, NllPer::Token, divisor).unwrap();
+        let xpo = Xpo::new(1.0, divisor).unwrap();
+        [nll, xpo.into()].map(|term: Nll| {
+            let mut d = [7.5; 4];
+            (nll_loss(&term, batch, &mut d), d)
+        })
+    };
+    let weights = [1.0_f32, 1e-38];
+    let chosen = NllBatch::of_chosen(&pairs, &policy).with_weights(&weights);
+    let given = NllBatch::of_sequences(&[0, 2], &policy).with_weights(&weights);
+    for (batch, error) in [
+        (chosen, Error::NonFinitePairs { first: 0, count: 1 }),
+        (given, Error::NonFiniteAnswers { first: 0, count: 1 }),
+    ] {
+        assert!(run(1.0, &batch).iter().all(|(found, _)| found.is_ok()), "the control");
+        for (found, d) in run(DIVISOR, &batch) {
+            assert_eq!(found, Err(error));
+            assert!(d[0].is_nan() && d[2].is_finite() && d[1] == 0.0 && d[3] == 0.0);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::loss::{Aot, Bco, LossName, Nll, NllPer, NllSummary, PreferenceLoss, nll_loss};
+use dpo_kernel::loss::{
+    Aot, Bco, LossName, Nll, NllBatch, NllPer, NllSummary, PreferenceLoss, nll_loss,
+};
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, NllStep, Pair, PairBatch, PairLoss, PairOut,
     Reference, RowNorm, SequenceLogProb, StepBatch, StepScratch, Targets, TokenOut,
@@ -84,7 +86,7 @@ fn a_step_is_its_stages() {
         let mut plain = [SequenceLogProb::default(); 3];
         sequence_log_probs(scratch.log_probs, targets, &spans, None, &mut plain).unwrap();
         let mut d_nll = [f64::NAN; 3];
-        let nll = nll_loss(&term, &pairs, &plain, &mut d_nll).unwrap();
+        let nll = nll_loss(&term, &NllBatch::of_chosen(&pairs, &plain), &mut d_nll).unwrap();
         sequence_log_probs(scratch.log_probs, targets, &spans, Some(&weights), scratch.sequences)
             .unwrap();
         let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
@@ -159,4 +161,35 @@ fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
     assert!(value.is_finite() && value.abs() > f64::from(f32::MAX), "{value}");
     assert_eq!(error, Error::InvalidValue { buffer: Buffer::SequenceGrads, index: 0, value });
     assert_eq!(memory.logits, before);
+}
+
+/// A pair of weight 0 is not there, nor is its chosen answer in the NLL term, which has the pairs' weights.
+#[test]
+fn a_step_leaves_pairs_of_weight_0_out() {
+    let dispatch = Dispatch::detect();
+    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let term = Nll::new(0.5, NllPer::Token, 4.0).unwrap();
+    let dpo = Dpo::new(0.1).unwrap();
+    let run = |pairs: &[Pair], weights: &[f32], reference: &[f64; 3]| {
+        let mut memory = Scratch::new();
+        memory.losses.resize(pairs.len(), PairLoss { loss: 7.5, ..PairLoss::default() });
+        let step = StepBatch::new(targets, &spans, pairs, Reference::Sums(reference), 2.0);
+        let (logits, scratch) = memory.parts(Some(term));
+        let found =
+            preference_step(dispatch, &dpo, logits, &step.with_weights(weights), scratch).unwrap();
+        (found, memory)
+    };
+    let (_, alone) = run(&[Pair::new(0, 1)], &[0.25], &[-2.5, -3.0, -6.5]);
+    let pairs = [Pair::new(2, usize::MAX), Pair::new(0, 1), Pair::new(2, 2)];
+    let (summary, found) = run(&pairs, &[0.0, 0.25, 0.0], &[-2.5, -3.0, f64::NAN]);
+    assert_eq!((summary.pairs, summary.left_out, summary.masked_tokens), (1, 2, 0));
+    assert_eq!((found.nll.sequences, found.nll.tokens, found.nll.left_out), (1, 2, 2));
+    assert_eq!(found.nll.loss_sum, alone.nll.loss_sum);
+    assert_eq!((&found.logits, &found.d, &found.d_nll), (&alone.logits, &alone.d, &alone.d_nll));
+    let none = PairLoss::default();
+    assert_eq!(found.losses, [none, alone.losses[0], none]);
+    // The control: the weight is in the term.
+    let (_, whole) = run(&[Pair::new(0, 1)], &[1.0], &[-2.5, -3.0, -6.5]);
+    assert_eq!(whole.nll.loss_sum, 4.0 * alone.nll.loss_sum);
+    assert_ne!(whole.logits, alone.logits);
 }

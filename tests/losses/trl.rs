@@ -2,8 +2,8 @@
 
 use dpo_kernel::loss::{AlphaDivergence, Divergence};
 use dpo_kernel::loss::{
-    AnyDivergence, ForwardKl, Loss, LossName, LossOptions, Mixture, MixtureTerm, Nll, NllPer,
-    Objective, PreferenceLoss, nll_loss,
+    AnyDivergence, ForwardKl, Loss, LossName, LossOptions, Mixture, MixtureTerm, Nll, NllBatch,
+    NllPer, Objective, PreferenceLoss, nll_loss,
 };
 use dpo_kernel::training::{WpoBound, ld_token_weights, wpo_pair_weights};
 use dpo_kernel::{
@@ -131,7 +131,8 @@ fn figures(case: &TrlCase, change: &dyn Fn(LossName, LossOptions) -> LossOptions
                 let chosen = pairs.iter().map(|p| policy[p.chosen].count).sum::<usize>() as f64;
                 let nll = Nll::new(weight, NllPer::Token, chosen).unwrap();
                 let plain = sequences(&|a| &a.policy, false);
-                loss += nll_loss(&nll, &pairs, &plain, &mut d_nll).unwrap().loss_sum / chosen;
+                let batch = NllBatch::of_chosen(&pairs, &plain);
+                loss += nll_loss(&nll, &batch, &mut d_nll).unwrap().loss_sum / chosen;
             }
             other => panic!("{other:?}"),
         }

@@ -3,7 +3,8 @@
 use dpo_kernel::error::Buffer;
 use dpo_kernel::loss::{ApoZero, Bco, Kto, PairLogProbs, PreferenceLoss, Tangent, UnpairedLoss};
 use dpo_kernel::unpaired::{
-    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
+    AnswerLoss, Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut,
+    UnpairedSummary, unpaired_loss,
 };
 use dpo_kernel::{Error, Reference, SequenceLogProb};
 
@@ -28,7 +29,7 @@ fn sequences() -> [SequenceLogProb; 4] {
 }
 
 fn run(
-    loss: &dyn UnpairedLoss,
+    loss: impl UnpairedBatchLoss,
     batch: &UnpairedBatch<'_>,
 ) -> (Result<UnpairedSummary, Error>, Vec<AnswerLoss>, Vec<f64>) {
     let mut losses = vec![AnswerLoss { loss: 7.5, ..AnswerLoss::default() }; batch.answers.len()];
@@ -81,15 +82,19 @@ fn weights_divisor_and_sums() {
             Label::Desirable => kto.chosen(log_ratio),
             Label::Undesirable => kto.rejected(log_ratio),
         };
+        if weight == 0.0 {
+            assert_eq!(*loss, AnswerLoss::default());
+            continue;
+        }
         assert_eq!(loss.loss, f64::from(weight) * value);
         assert_eq!(loss.reward, kto.beta() * log_ratio);
         expected[answer.sequence] += f64::from(weight) * slope / 4.0;
     }
     assert_eq!(d, expected);
     let found = found.unwrap();
-    assert_eq!((found.desirable, found.undesirable), (3, 2));
-    assert_eq!(found.desirable_loss_sum, losses[0].loss + losses[2].loss + losses[4].loss);
-    let mean = (found.desirable_loss_sum + found.undesirable_loss_sum) / 5.0;
+    assert_eq!((found.desirable, found.undesirable, found.left_out), (2, 2, 1));
+    assert_eq!(found.desirable_loss_sum, losses[0].loss + losses[2].loss);
+    let mean = (found.desirable_loss_sum + found.undesirable_loss_sum) / 4.0;
     assert_eq!(found.mean_loss(), mean);
 
     // Micro-batches add up, and a class that does not occur adds 0.
@@ -161,9 +166,20 @@ fn what_is_refused() {
     let batch = UnpairedBatch::new(&far, &policy, sums, 1.0);
     check(&batch, Error::AnswerOutOfRange { answer: 0, sequence: 4, sequences: 4 });
     let mut other = policy;
-    other[2].count = 9;
+    other[3].count = 9;
     let batch = UnpairedBatch::new(&answers, &policy, Reference::Sequences(&other), 1.0);
-    check(&batch, Error::TokenCountMismatch { sequence: 2, policy: 10, reference: 9 });
+    check(&batch, Error::TokenCountMismatch { sequence: 3, policy: 10, reference: 9 });
+    let mut empty = policy;
+    empty[1].count = 0;
+    check(&UnpairedBatch::new(&answers, &empty, sums, 1.0), Error::NoScoredTokens { sequence: 1 });
+    // No answer names sequence 2, so that nothing is asked of it.
+    other = REFERENCE.map(|sum| SequenceLogProb { sum, count: 10 });
+    empty = policy;
+    (other[2].count, empty[2]) = (9, SequenceLogProb { sum: f64::NAN, count: 0 });
+    for (policy, reference) in [(&policy, Reference::Sequences(&other)), (&empty, sums)] {
+        let batch = UnpairedBatch::new(&answers, policy, reference, 1.0);
+        assert_eq!(run(&bco, &batch), run(&bco, &good));
+    }
 
     let (mut losses, mut d) = ([AnswerLoss::default(); 4], [0.0; 4]);
     let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
@@ -192,4 +208,53 @@ fn broken_answers_are_named() {
         }
         assert!(d[3].is_nan() && d[..3].iter().all(|d| d.is_finite()));
     }
+}
+
+/// A loss for each answer is each answer under its own loss.
+#[test]
+fn a_loss_for_each_answer() {
+    let (policy, answers) = (sequences(), answers());
+    let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&REFERENCE), 2.0);
+    let each = [0.0, 0.1, 0.4, 1.0, 3.0].map(|kl| Kto::new(0.1, kl).unwrap());
+    let (found, losses, d) = run(PerAnswer::new(&each), &batch);
+    let (mut total, mut gradient) = (UnpairedSummary::default(), [0.0; 4]);
+    for (i, kto) in each.iter().enumerate() {
+        let one = [answers[i]];
+        let batch = UnpairedBatch::new(&one, &policy, Reference::Sums(&REFERENCE), 2.0);
+        let (alone, loss, d) = run(kto, &batch);
+        assert_eq!(losses[i], loss[0], "answer {i}");
+        total += alone.unwrap();
+        gradient[answers[i].sequence] += d[answers[i].sequence];
+    }
+    assert_eq!((found.unwrap(), &d[..]), (total, &gradient[..]));
+    assert_ne!(losses, run(&each[0], &batch).1, "the control");
+    assert_eq!(run(PerAnswer::new(&[each[1]; 5]), &batch), run(&each[1], &batch));
+    for wrong in [4, 6] {
+        let (found, losses, d) = run(PerAnswer::new(&vec![each[0]; wrong]), &batch);
+        let buffer = Buffer::AnswerLossKinds;
+        assert_eq!(found, Err(Error::Length { buffer, expected: 5, found: wrong }));
+        assert!(losses.iter().all(|x| x.loss == 7.5) && d == [7.5; 4], "nothing was written");
+    }
+}
+
+/// Data sets write 1 for good and 0 for bad; ±1, 2 and the rest are refused.
+#[test]
+fn labels_are_those_of_data_sets() {
+    assert_eq!((Label::Undesirable as i32, Label::Desirable as i32), (0, 1));
+    assert_eq!((Label::from(true), Label::from(false)), (Label::Desirable, Label::Undesirable));
+    for value in [0_i32, 1] {
+        let label = Label::from(value == 1);
+        assert_eq!((Label::try_from(value), label as i32), (Ok(label), value));
+        assert_eq!(Label::try_from(i64::from(value)), Ok(label));
+    }
+    for value in [-1_i32, 2, i32::MIN, i32::MAX] {
+        let error = Err(Error::UnknownLabel { value: value.into() });
+        assert_eq!(Label::try_from(value), error);
+        assert_eq!(Label::try_from(i64::from(value)), error);
+    }
+    // Not cut to 32 bits, where it would be 1.
+    let error = Error::UnknownLabel { value: (1 << 32) + 1 };
+    assert_eq!(Label::try_from((1_i64 << 32) + 1), Err(error));
+    let text = "label 4294967297 is neither 1 (desirable) nor 0 (undesirable)";
+    assert_eq!(error.to_string(), text);
 }

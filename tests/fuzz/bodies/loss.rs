@@ -101,7 +101,13 @@ fn in_a_batch(loss: &Loss, pair: &PairLogProbs, alone: &PairLoss) -> Result<(), 
     let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
     let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
     let summary = preference_loss(loss, &batch, out);
-    if inputs.tokens && (pair.chosen_tokens == 0 || pair.rejected_tokens == 0) {
+    if pair.is_left_out() {
+        let counted = summary.map(|s| (s.pairs, s.left_out, s.loss_sum)) == Ok((0, 1, 0.0));
+        let zeros = losses == [PairLoss::default()] && d_log_probs == [0.0; 2];
+        let what = || format!("left out: {losses:?} {d_log_probs:?} {summary:?}");
+        return if counted && zeros { Ok(()) } else { Err(what()) };
+    }
+    if pair.chosen_tokens == 0 || pair.rejected_tokens == 0 {
         let sequence = usize::from(pair.chosen_tokens != 0);
         let refused = summary == Err(Error::NoScoredTokens { sequence });
         return if refused { Ok(()) } else { Err(format!("no token: {summary:?}")) };
@@ -129,6 +135,10 @@ fn figures(loss: &PairLoss) -> [f64; 6] {
 pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
     let pair = case.log_probs();
     let all = figures(found);
+    if pair.is_left_out() {
+        let is_zero = *found == PairLoss::default();
+        return if is_zero { Ok(()) } else { Err(format!("of a pair left out: {found:?}")) };
+    }
     let finite = all.iter().filter(|x| x.is_finite()).count();
     if finite != 6 && !all.iter().all(|x| x.is_nan()) {
         return Err(format!("half a number: {found:?}"));

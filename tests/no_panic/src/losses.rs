@@ -8,13 +8,15 @@ use dpo_kernel::loss::{
     AlphaDivergence, AlphaPo, AnyDivergence, Aot, AotOver, ApoDown, ApoZero, BatchLoss, Bco,
     CalDpo, Cpo, CpoHinge, CpoIpo, Curve, DiscoPop, Divergence, DpopInside, DpopOutside, Exo,
     ForwardKl, Hinge, Inputs, Ipo, IpoSum, JensenShannon, Kto, LogProb, LogRatio, LogisticCurve,
-    Loss, LossName, MarginLoss, MeanLogProb, MeanLogRatio, Mixture, Nca, Nll, NllSummary, Orpo,
-    PairLogProbs, PerPair, PowerLogProb, PreferenceLoss, ReverseKl, Robust, RobustCurve,
+    Loss, LossName, MarginLoss, MeanLogProb, MeanLogRatio, Mixture, Nca, Nll, NllBatch, NllSummary,
+    Orpo, PairLogProbs, PerPair, PowerLogProb, PreferenceLoss, ReverseKl, Robust, RobustCurve,
     RpoBackward, RpoForward, RpoSquare, Score, SigmoidNorm, SimPo, Slic, SppoHard, UnpairedLoss,
-    nll_loss,
+    Xpo, nll_loss,
 };
 use dpo_kernel::training::{ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
-use dpo_kernel::unpaired::{UnpairedBatch, UnpairedSummary, unpaired_loss};
+use dpo_kernel::unpaired::{
+    Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedSummary, unpaired_loss,
+};
 use dpo_kernel::{Dpo, GradBatch, PairBatch, preference_loss, preference_step};
 
 /// One loss, by its type: what a host links that needs no other.
@@ -112,14 +114,26 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     <Kto as UnpairedLoss>::beta,
     <Kto as UnpairedLoss>::chosen,
     <Kto as UnpairedLoss>::rejected,
-    unpaired_loss::<Kto>,
-    unpaired_loss::<dyn UnpairedLoss>,
+    unpaired_loss::<&Kto>,
+    unpaired_loss::<&dyn UnpairedLoss>,
+    unpaired_loss::<PerAnswer<'_, Kto>>,
+    PerAnswer::<'_, Kto>::new,
+    UnpairedAnswer::new,
+    <Label as From<bool>>::from,
+    <Label as TryFrom<i32>>::try_from,
+    <Label as TryFrom<i64>>::try_from,
     UnpairedBatch::new,
     UnpairedBatch::with_weights,
     UnpairedSummary::mean_loss,
     <UnpairedSummary as AddAssign>::add_assign,
     Nll::new,
     nll_loss,
+    NllBatch::of_chosen,
+    NllBatch::of_sequences,
+    NllBatch::with_weights,
+    Xpo::new,
+    <Nll as From<Xpo>>::from,
+    PairLogProbs::is_left_out,
     <NllSummary as AddAssign>::add_assign,
     GradBatch::with_nll,
     ld_token_weights,
