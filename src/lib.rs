@@ -17,7 +17,7 @@
 //! | stage | what | formula |
 //! |---|---|---|
 //! | in | [`Logits`], [`Transform`], [`Targets`], [`Span`] | y = softcap(scale · x) / temperature |
-//! | 1 | [`RowStats`]: fold a tile, merge, read log Z | log Z = ln Σ e^y |
+//! | 1 | [`RowStats`](row::RowStats): fold a tile, merge, read log Z | log Z = ln Σ e^y |
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
@@ -120,7 +120,7 @@ mod pair;
 #[cfg(feature = "rayon")]
 pub mod parallel;
 mod preference;
-mod row;
+pub mod row;
 mod sequence;
 mod simd;
 mod span;
@@ -142,7 +142,7 @@ pub use logits::{Logits, LogitsMut};
 pub use loss::Dpo;
 pub use pair::{Pair, PairBatch, PairLoss, Reference};
 pub use preference::{PairOut, Summary, preference_loss};
-pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
+pub use row::{RowDetails, RowNorm};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::Dispatch;
 pub use span::{IGNORE_INDEX, Span, Targets, spans_of_batch, spans_of_offsets};

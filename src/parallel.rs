@@ -18,7 +18,7 @@
 
 use crate::error::NonFinite;
 use crate::gradient::{Apart, InPlace};
-use crate::row::{Extra, Moments, RowDetails, RowNorm};
+use crate::row::{Details, Extra, RowDetails, RowNorm};
 use crate::simd::{Dispatch, Kernel};
 use crate::span::{Span, Targets};
 use crate::token::{TokenOut, Tokens};
@@ -58,7 +58,7 @@ pub fn token_log_probs<E: Element>(
 ) -> Result<(), Error> {
     let tokens = Tokens::new(logits, targets, spans, out)?;
     let bad = if tokens.out.details.is_some() {
-        run(dispatch, tokens.collecting(Moments::NONE))
+        run(dispatch, tokens.collecting(Details))
     } else {
         run(dispatch, tokens)
     };

@@ -7,7 +7,7 @@
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
 use crate::error::{Buffer, NonFinite, check_length};
-use crate::row::{BLOCK, Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
+use crate::row::{BLOCK, Copies, Details, Extra, RowDetails, RowNorm, RowStats, finish_rows};
 use crate::simd::{Dispatch, Kernel, Simd};
 use crate::span::{self, Span, Targets};
 use crate::{Element, Error, Logits};
@@ -84,7 +84,7 @@ pub fn token_log_probs<E: Element>(
 ) -> Result<(), Error> {
     // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
     if out.details.is_some() {
-        score(dispatch, Tokens::new(logits, targets, spans, out)?.collecting(Moments::NONE))
+        score(dispatch, Tokens::new(logits, targets, spans, out)?.collecting(Details))
     } else {
         score(dispatch, Tokens::new(logits, targets, spans, out)?)
     }
@@ -145,15 +145,14 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     #[inline(always)]
     fn rows<S: Simd, const B: usize>(mut self, s: S) -> NonFinite {
         let mut bad = NonFinite::NONE;
-        let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
+        let empty = RowStats::new(self.logits.transform(), None);
         let mut copies = Copies::NEW;
         let (mut group, mut at, mut count) = ([empty; B], [0; B], 0);
         for &span in self.spans {
             for (row, target) in self.targets.scored_rows(span.within(self.rows)) {
                 if let (Some(stats), Some(at)) = (group.get_mut(count), at.get_mut(count)) {
                     *at = row;
-                    *stats =
-                        RowStats::with_moments(self.logits.transform(), Some(target), self.moments);
+                    *stats = RowStats::new(self.logits.transform(), Some(target));
                     count += 1;
                 }
                 if count == B {
@@ -217,7 +216,7 @@ impl TokenOut<'_> {
                 *to = finished.norm;
             }
             if let Some(to) = self.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
-                D::record(stats, to);
+                stats.write_details(to);
             }
         }
         bad

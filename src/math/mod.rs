@@ -15,10 +15,10 @@
 //!
 //! NaN in gives NaN out; ±inf gives the limit; nothing panics.
 
+pub(crate) mod branchless;
 mod double;
 mod double_double;
 pub mod f32;
-pub(crate) mod settle;
 
 pub(crate) use double::sigmoid_difference;
 pub use double::{log_sigmoid, log1mexp, logaddexp, sigmoid, softplus};

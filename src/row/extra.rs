@@ -1,84 +1,86 @@
-//! The optional statistics of the same sweep: entropy, argmax, mean logit, log Σp².
+//! What a fold can collect beside log Z: nothing, or the sums behind [`RowDetails`](super::RowDetails).
 //!
 //! ```text
 //! H = log Z − Σ p·y      mean = Σ y / V      log Σp² = ln Σ e^(2y) − 2 log Z
 //! ```
-//! p = 0 contributes 0 to each. Sums are over the columns other than the target's, relative to the
-//! row's reference, except the mean's; the target joins at the end.
+//! A column of probability 0 adds 0 to each sum. The sums leave out the target's column and are relative to the
+//! row's base; only the sum of the logits has all columns and no base. The target is added at the end.
 
-use super::stats::RowStats;
+use core::fmt::Debug;
 
-/// The sums behind [`RowDetails`]; the `D` of a [`RowStats`] that collects them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moments {
-    /// Σ term · (y − reference)
-    pub(super) about: f64,
-    /// Σ term²
-    pub(super) squares: f64,
-    /// Σ v, of all columns
-    pub(super) total: f64,
-    pub(super) top: f32,
-    pub(super) top_column: u32,
-}
+/// The parameter of a [`RowStats`](super::RowStats) that also collects what [`RowDetails`](super::RowDetails)
+/// holds: entropy, argmax, mean logit and log Σp².
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details;
 
-/// Statistics of one row's distribution, from the sweep that finds its log Z.
-///
-/// All NaN, argmax 0, for a row without a finite log Z.
-///
-/// # Numerics
-/// Beyond the rounding to f32, entropy is found within 2.51e-7 (V = 1,000, σ = 8, bf16) and log Σp² within 1.7e-7
-/// (V = 511, σ = 8) on random rows, 2.52e-7 and 1.9e-7 of PyTorch's f64; the mean within 0.23·2⁻²⁴ of the
-/// mean |y|.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
-pub struct RowDetails {
-    /// −Σ p ln p, in nats, ≥ 0.
-    pub entropy: f32,
-    /// Mean of the V logits (after the transform); −inf where one is masked.
-    pub mean_logit: f32,
-    /// ln Σ p², ≤ 0: the weight of WPO (arXiv 2406.11827).
-    pub log_sum_sq_probs: f32,
-    /// Column of the largest logit, the first of equals.
-    pub argmax: u32,
-}
-
-/// One block's share of the moments.
-#[derive(Debug, Default)]
-pub struct BlockMoments {
-    pub(super) about: f64,
-    pub(super) squares: f64,
-    pub(super) total: f64,
-}
-
-/// What a fold collects beside the sum: nothing, or [`Moments`].
+/// What a fold collects beside log Z. Sealed: `()` for nothing, or [`Details`].
 pub trait Extra: Copy {
     /// Whether anything is collected.
     const ON: bool;
-    /// Nothing yet.
+    /// What is collected.
+    type Sums: ExtraSums;
+    /// The sums, if any are collected.
+    fn collected(sums: &Self::Sums) -> Option<DetailSums>;
+}
+
+/// The sums of a part of a row.
+pub trait ExtraSums: Copy + Debug + PartialEq {
+    /// Nothing folded yet.
     const NONE: Self;
-    /// Adds a block's share.
-    fn add(&mut self, block: &BlockMoments);
+    /// Adds a block.
+    fn add(&mut self, block: &BlockDetails);
     /// The largest value so far.
-    fn top(&self) -> f32;
-    /// Keeps the larger of two candidates, the first of equals.
-    fn see(&mut self, top: f32, column: u32);
-    /// Adds what another part of the row collected.
+    fn max(&self) -> f32;
+    /// Keeps the larger of two values and its column: the first column of equal values.
+    fn see(&mut self, value: f32, column: u32);
+    /// Adds the sums of another part of the row.
     fn merge(&mut self, other: &Self);
-    /// Moves to a reference `ln` nats lower; `rest` is the sum before.
-    fn rescale(&mut self, scale: impl Fn(f64) -> f64, ln: f64, rest: f64);
-    /// Writes the details that a complete row has collected.
-    fn record(stats: &RowStats<Self>, to: &mut RowDetails);
+    /// Changes to a base that is `ln` nats lower, whose sums are `scale` times those of the old one. `others` is Σ
+    /// term by the old base.
+    fn rescale(&mut self, scale: impl Fn(f64) -> f64, ln: f64, others: f64);
+}
+
+/// The sums behind [`RowDetails`](super::RowDetails), over the columns of a row that were folded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DetailSums {
+    /// Σ term · (y − ln base)
+    pub(crate) weighted: f64,
+    /// Σ term²
+    pub(crate) squares: f64,
+    /// Σ v of all columns
+    pub(crate) values: f64,
+    /// The largest v.
+    pub(crate) max: f32,
+    /// Its column.
+    pub(crate) argmax: u32,
+}
+
+/// The same sums of one block. Its largest value is not among them: the fold keeps that of a whole tile.
+#[derive(Debug, Default)]
+pub struct BlockDetails {
+    pub(super) weighted: f64,
+    pub(super) squares: f64,
+    pub(super) values: f64,
 }
 
 impl Extra for () {
     const ON: bool = false;
+    type Sums = ();
+
+    #[inline(always)]
+    fn collected((): &()) -> Option<DetailSums> {
+        None
+    }
+}
+
+impl ExtraSums for () {
     const NONE: Self = ();
 
     #[inline(always)]
-    fn add(&mut self, _: &BlockMoments) {}
+    fn add(&mut self, _: &BlockDetails) {}
 
     #[inline(always)]
-    fn top(&self) -> f32 {
+    fn max(&self) -> f32 {
         f32::INFINITY
     }
 
@@ -87,48 +89,51 @@ impl Extra for () {
     fn merge(&mut self, (): &Self) {}
 
     fn rescale(&mut self, _: impl Fn(f64) -> f64, _: f64, _: f64) {}
-
-    fn record(_: &RowStats<()>, _: &mut RowDetails) {}
 }
 
-impl Extra for Moments {
+impl Extra for Details {
     const ON: bool = true;
+    type Sums = DetailSums;
+
+    #[inline(always)]
+    fn collected(sums: &DetailSums) -> Option<DetailSums> {
+        Some(*sums)
+    }
+}
+
+impl ExtraSums for DetailSums {
     const NONE: Self =
-        Self { about: 0.0, squares: 0.0, total: 0.0, top: f32::NEG_INFINITY, top_column: u32::MAX };
+        Self { weighted: 0.0, squares: 0.0, values: 0.0, max: f32::NEG_INFINITY, argmax: u32::MAX };
 
     #[inline(always)]
-    fn add(&mut self, block: &BlockMoments) {
-        self.about += block.about;
+    fn add(&mut self, block: &BlockDetails) {
+        self.weighted += block.weighted;
         self.squares += block.squares;
-        self.total += block.total;
+        self.values += block.values;
     }
 
     #[inline(always)]
-    fn top(&self) -> f32 {
-        self.top
+    fn max(&self) -> f32 {
+        self.max
     }
 
-    fn see(&mut self, top: f32, column: u32) {
+    fn see(&mut self, value: f32, column: u32) {
         // Levels differ in which of two zeros is the larger: −0 becomes 0.
-        let top = top + 0.0;
-        if top > self.top || (top >= self.top && column < self.top_column) {
-            (self.top, self.top_column) = (top, column);
+        let value = value + 0.0;
+        if value > self.max || (value >= self.max && column < self.argmax) {
+            (self.max, self.argmax) = (value, column);
         }
     }
 
     fn merge(&mut self, other: &Self) {
-        self.about += other.about;
+        self.weighted += other.weighted;
         self.squares += other.squares;
-        self.total += other.total;
-        self.see(other.top, other.top_column);
+        self.values += other.values;
+        self.see(other.max, other.argmax);
     }
 
-    fn rescale(&mut self, scale: impl Fn(f64) -> f64, ln: f64, rest: f64) {
-        self.about = scale(self.about + ln * rest);
+    fn rescale(&mut self, scale: impl Fn(f64) -> f64, ln: f64, others: f64) {
+        self.weighted = scale(self.weighted + ln * others);
         self.squares = scale(scale(self.squares));
-    }
-
-    fn record(stats: &RowStats<Self>, to: &mut RowDetails) {
-        *to = stats.details();
     }
 }

@@ -1,81 +1,70 @@
 //! Statistics of a row as plain numbers, for hosts that keep them in memory of their own.
 
-use super::moments::{Extra, Moments};
-use super::stats::{Reference, RowStats};
+use super::base::Base;
+use super::extra::{DetailSums, Details, Extra};
+use super::stats::RowStats;
 use crate::Transform;
 use crate::simd::exp::MAX_EXPONENT;
 
-/// What [`RowStats`] holds beside its transform and target.
+/// What [`RowStats`] holds beside transform, target and details.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RowParts {
-    /// Value of the target once its column was folded.
+pub(crate) struct RowState {
+    /// The target's value, once its column was folded.
     pub(crate) target_value: Option<f32>,
-    /// Shift and exponent of the reference, once there is one.
-    pub(crate) reference: Option<(f32, i32)>,
-    pub(crate) rest: f64,
+    /// Shift and exponent of the base, once there is one.
+    pub(crate) base: Option<(f32, i32)>,
+    /// Σ term over the columns other than the target's, by the base.
+    pub(crate) others: f64,
     pub(crate) columns: u64,
 }
 
-impl RowParts {
-    /// Whether a fold can have made them: what is not so could overflow.
+impl RowState {
+    /// Whether a fold can have made it. Other numbers could overflow.
     fn is_made(&self) -> bool {
-        let is_reference = |(shift, exponent): (f32, i32)| {
+        let is_base = |(shift, exponent): (f32, i32)| {
             shift.is_finite()
                 && exponent.unsigned_abs() <= MAX_EXPONENT.unsigned_abs()
                 && (exponent == 0 || shift.to_bits() == 0)
         };
-        // NaN is what a row with NaN or +inf leaves.
-        let is_sum = self.rest >= 0.0 || self.rest.is_nan();
-        self.reference.is_none_or(is_reference) && is_sum && self.columns < 1 << 53
+        // A row with NaN or +inf has the sum NaN.
+        let is_sum = self.others >= 0.0 || self.others.is_nan();
+        self.base.is_none_or(is_base) && is_sum && self.columns < 1 << 53
     }
 }
 
 impl<D: Extra> RowStats<D> {
-    pub(crate) const fn parts(&self) -> RowParts {
-        RowParts {
+    /// What it holds, as plain numbers.
+    pub(crate) const fn state(&self) -> RowState {
+        RowState {
             target_value: self.target_value,
-            reference: match self.reference {
-                Some(Reference { shift, exponent }) => Some((shift, exponent)),
+            base: match self.base {
+                Some(Base { shift, exponent }) => Some((shift, exponent)),
                 None => None,
             },
-            rest: self.rest,
+            others: self.others,
             columns: self.columns,
         }
     }
 
-    /// The statistics of these parts, if a fold can have made them.
-    pub(crate) fn of_parts(
+    /// The statistics that held these numbers, if a fold can have made them.
+    pub(crate) fn from_state(
         transform: Transform,
         target: Option<u32>,
-        parts: RowParts,
-        moments: D,
+        state: RowState,
+        extra: D::Sums,
     ) -> Option<Self> {
-        let RowParts { target_value, reference, rest, columns } = parts;
-        if !parts.is_made() || (target.is_none() && target_value.is_some()) {
+        let RowState { target_value, base, others, columns } = state;
+        if !state.is_made() || (target.is_none() && target_value.is_some()) {
             return None;
         }
-        let reference = reference.map(|(shift, exponent)| Reference { shift, exponent });
-        let stats = Self::with_moments(transform, target, moments);
-        Some(Self { target_value, reference, rest, columns, ..stats })
+        let base = base.map(|(shift, exponent)| Base { shift, exponent });
+        Some(Self { transform, target, target_value, base, others, columns, extra })
     }
 }
 
-impl RowStats<Moments> {
-    /// Σ term · (y − reference), Σ term², Σ v, the largest value, its column.
-    pub(crate) const fn moments(&self) -> (f64, f64, f64, f32, u32) {
-        let Moments { about, squares, total, top, top_column } = self.moments;
-        (about, squares, total, top, top_column)
-    }
-}
-
-impl Moments {
-    pub(crate) const fn of(
-        about: f64,
-        squares: f64,
-        total: f64,
-        top: f32,
-        top_column: u32,
-    ) -> Self {
-        Self { about, squares, total, top, top_column }
+impl RowStats<Details> {
+    /// The sums of the details.
+    pub(crate) const fn detail_sums(&self) -> DetailSums {
+        self.extra
     }
 }
