@@ -1,6 +1,6 @@
 //! The parameters that have a domain.
 
-/// A parameter with a domain, named in [`Error::Parameter`].
+/// A parameter with a domain, named in [`Error::Parameter`](super::Error::Parameter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Parameter {

@@ -1,4 +1,4 @@
-//! Scalar functions of the loss: the log-sigmoid and its relatives, total over all inputs.
+//! Scalar functions of the losses: the log-sigmoid and its relatives, defined for all inputs.
 //!
 //! ```text
 //! sigmoid(x)      = 1 / (1 + e⁻ˣ)
