@@ -210,7 +210,7 @@ impl<D: Extra> RowStats<D> {
         let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
         let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(base.exponent);
-        // From the distance to `middle` to the distance to the base.
+        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the distance to ln base.
         let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         while let Some(block) = blocks.block(s) {
