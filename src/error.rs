@@ -4,6 +4,7 @@
 //! checked before any output is written; non-finite values, which only show while computing, are
 //! reported after everything else has been computed (see [`Error::NonFiniteRows`]).
 
+mod check;
 mod non_finite;
 mod parameter;
 

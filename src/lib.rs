@@ -17,7 +17,7 @@
 //! | stage | what | formula |
 //! |---|---|---|
 //! | in | [`Logits`], [`Transform`], [`Targets`], [`Span`] | y = softcap(scale · x) / temperature |
-//! | 1 | [`RowStats`]: fold a tile, merge, read log Z | log Z = ln Σ e^y |
+//! | 1 | [`RowStats`](row::RowStats): fold a tile, merge, read log Z | log Z = ln Σ e^y |
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
@@ -114,6 +114,7 @@ pub mod error;
 mod executor;
 mod gradient;
 mod layout;
+mod level;
 mod logits;
 pub mod loss;
 pub mod math;
@@ -122,7 +123,7 @@ mod pair;
 #[cfg(feature = "rayon")]
 mod parallel;
 mod preference;
-mod row;
+pub mod row;
 mod sequence;
 mod simd;
 pub mod step;
@@ -144,15 +145,16 @@ pub use gradient::{
 };
 pub use half::{bf16, f16};
 pub use layout::{IGNORE_INDEX, Layout, Span, Targets, spans_of_batch, spans_of_offsets};
+pub use level::{Arithmetic, Level};
 pub use logits::{Logits, LogitsMut};
 pub use loss::Dpo;
 pub use pair::{Pair, PairBatch, PairLoss, Reference};
 #[cfg(feature = "rayon")]
 pub use parallel::Parallel;
 pub use preference::{PairOut, Summary, preference_loss};
-pub use row::{BLOCK, Moments, RowDetails, RowNorm, RowStats};
+pub use row::{RowDetails, RowNorm};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
-pub use simd::{Arithmetic, Dispatch, Level};
+pub use simd::Dispatch;
 pub use step::{StepBatch, StepScratch, StepSummary, preference_step, unpaired_step};
 pub use token::{TokenOut, TokenSummary, token_log_probs};
 pub use transform::Transform;

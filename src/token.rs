@@ -12,7 +12,7 @@ use crate::error::{Buffer, NonFinite, check_length};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::Logits;
-use crate::row::{BLOCK, Copies, Extra, Moments, RowDetails, RowNorm, RowStats, finish_rows};
+use crate::row::{BLOCK, Copies, Details, Extra, RowDetails, RowNorm, RowStats, finish_rows};
 use crate::simd::{Kernel, Simd};
 use crate::{Element, Error};
 
@@ -123,7 +123,7 @@ pub fn token_log_probs<X: Executor, E: Element>(
 ) -> Result<TokenSummary, Error> {
     // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
     if out.details.is_some() {
-        score(executor, Tokens::new(logits, layout, out)?.collecting(Moments::NONE))
+        score(executor, Tokens::new(logits, layout, out)?.collecting(Details))
     } else {
         score(executor, Tokens::new(logits, layout, out)?)
     }
@@ -161,7 +161,7 @@ pub(crate) struct Tokens<'a, E, D> {
     layout: Layout<'a>,
     rows: Span,
     out: TokenOut<'a>,
-    moments: D,
+    details: D,
 }
 
 impl<'a, E: Element> Tokens<'a, E, ()> {
@@ -176,13 +176,13 @@ impl<'a, E: Element> Tokens<'a, E, ()> {
         if let Some(details) = &out.details {
             check_length(Buffer::RowDetails, rows, details.len())?;
         }
-        Ok(Self { logits, layout: *layout, rows: Span::new(0, rows), out, moments: () })
+        Ok(Self { logits, layout: *layout, rows: Span::new(0, rows), out, details: () })
     }
 
     /// The same with statistics of each row.
-    fn collecting<D>(self, moments: D) -> Tokens<'a, E, D> {
-        let Self { logits, layout, rows, out, moments: () } = self;
-        Tokens { logits, layout, rows, out, moments }
+    fn collecting<D>(self, details: D) -> Tokens<'a, E, D> {
+        let Self { logits, layout, rows, out, details: () } = self;
+        Tokens { logits, layout, rows, out, details }
     }
 }
 
@@ -192,12 +192,12 @@ impl<E: Element, D: Extra + Send> Rows for Tokens<'_, E, D> {
     }
 
     fn split_at(self, rows: usize) -> (Self, Self) {
-        let Self { logits, layout, moments, .. } = self;
+        let Self { logits, layout, details, .. } = self;
         let halves = self.rows.split_at(rows);
         let (above, below) = self.out.split_at(rows);
         (
-            Self { logits, layout, rows: halves.0, out: above, moments },
-            Self { logits, layout, rows: halves.1, out: below, moments },
+            Self { logits, layout, rows: halves.0, out: above, details },
+            Self { logits, layout, rows: halves.1, out: below, details },
         )
     }
 
@@ -221,15 +221,14 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     #[inline(always)]
     fn rows<S: Simd, const B: usize>(mut self, s: S) -> Found {
         let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
-        let empty = RowStats::with_moments(self.logits.transform(), None, self.moments);
+        let empty = RowStats::new(self.logits.transform(), None);
         let mut copies = Copies::NEW;
         let (mut group, mut at, mut count) = ([empty; B], [0; B], 0);
         for (_, span) in self.layout.spans_by_row() {
             for (row, target) in self.layout.targets().scored_rows(span.within(self.rows)) {
                 if let (Some(stats), Some(at)) = (group.get_mut(count), at.get_mut(count)) {
                     *at = row;
-                    *stats =
-                        RowStats::with_moments(self.logits.transform(), Some(target), self.moments);
+                    *stats = RowStats::new(self.logits.transform(), Some(target));
                     count += 1;
                 }
                 if count == B {
@@ -296,7 +295,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                 *to = finished.norm;
             }
             if let Some(to) = out.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
-                D::record(stats, to);
+                stats.write_details(to);
             }
         }
     }

@@ -16,11 +16,11 @@ use crate::error::Parameter;
 /// error of up to 2.1 ulp of c / temperature (1.7 found, at 30·tanh(x/30), x near 20).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
-    /// k: y = k·v
+    /// k, with y = k·v
     factor: f64,
     /// v = tanh(inner·x) if there is a softcap, else v = x
     inner: Option<f32>,
-    /// dy/dx where tanh' = 1
+    /// dy/dx at x = 0
     slope: f64,
 }
 

@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use dpo_kernel::{Dispatch, Element, RowDetails, RowStats, TokenOut, Transform, token_log_probs};
+use dpo_kernel::row::RowStats;
+use dpo_kernel::{Dispatch, Element, RowDetails, TokenOut, Transform, token_log_probs};
 
 use crate::batch::Batch;
 use crate::{machine, name, plain};

@@ -6,8 +6,8 @@ use super::memory::{Claim, argument, plain};
 use super::names::*;
 use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status, report};
 use super::view::{Stored, Type, dpo_dispatch, dpo_transform, for_type};
-use crate::row::{Extra, RowParts};
-use crate::{Dispatch, Moments, RowDetails, RowNorm, RowStats};
+use crate::Dispatch;
+use crate::row::{DetailSums, Details, Extra, RowDetails, RowNorm, RowState, RowStats};
 
 /// [`RowNorm`]
 pub type dpo_row_norm = RowNorm;
@@ -82,7 +82,7 @@ const NO_DETAILS: RowDetails =
 /// What the numbers of a [`dpo_row_stats`] are.
 enum Stats {
     Plain(RowStats<()>),
-    Detailed(RowStats<Moments>),
+    Detailed(RowStats<Details>),
 }
 
 impl dpo_row_stats {
@@ -95,43 +95,55 @@ impl dpo_row_stats {
         }
         let transform = self.transform.check()?;
         let target = has(DPO_ROW_TARGET).then_some(self.target);
-        let parts = RowParts {
+        let numbers = RowState {
             target_value: has(DPO_ROW_TARGET_SEEN).then_some(self.target_value),
-            reference: has(DPO_ROW_REFERENCE).then_some((self.shift, self.exponent)),
-            rest: self.rest,
+            base: has(DPO_ROW_REFERENCE).then_some((self.shift, self.exponent)),
+            others: self.rest,
             columns: self.columns,
         };
         let stats = if has(DPO_ROW_DETAILS) {
-            let (total, top) = (self.total, self.top);
-            let moments = Moments::of(self.about, self.squares, total, top, self.top_column);
-            RowStats::of_parts(transform, target, parts, moments).map(Stats::Detailed)
+            let sums = DetailSums {
+                weighted: self.about,
+                squares: self.squares,
+                values: self.total,
+                max: self.top,
+                argmax: self.top_column,
+            };
+            RowStats::from_state(transform, target, numbers, sums).map(Stats::Detailed)
         } else {
-            RowStats::of_parts(transform, target, parts, ()).map(Stats::Plain)
+            RowStats::from_state(transform, target, numbers, ()).map(Stats::Plain)
         };
         stats.ok_or(fault)
     }
 
     /// Takes over what was learnt; transform and target stay.
     fn write(&mut self, stats: &Stats) {
-        let parts = match stats {
-            Stats::Plain(stats) => stats.parts(),
+        let numbers = match stats {
+            Stats::Plain(stats) => stats.state(),
             Stats::Detailed(stats) => {
-                let (about, squares, total, top, top_column) = stats.moments();
-                *self = Self { top, top_column, about, squares, total, ..*self };
-                stats.parts()
+                let sums = stats.detail_sums();
+                *self = Self {
+                    top: sums.max,
+                    top_column: sums.argmax,
+                    about: sums.weighted,
+                    squares: sums.squares,
+                    total: sums.values,
+                    ..*self
+                };
+                stats.state()
             }
         };
         let flag = |on: bool, flag: u32| if on { flag } else { 0 };
-        let (shift, exponent) = parts.reference.unwrap_or_default();
+        let (shift, exponent) = numbers.base.unwrap_or_default();
         *self = Self {
             flags: (self.flags & (DPO_ROW_TARGET | DPO_ROW_DETAILS))
-                | flag(parts.target_value.is_some(), DPO_ROW_TARGET_SEEN)
-                | flag(parts.reference.is_some(), DPO_ROW_REFERENCE),
-            target_value: parts.target_value.unwrap_or_default(),
+                | flag(numbers.target_value.is_some(), DPO_ROW_TARGET_SEEN)
+                | flag(numbers.base.is_some(), DPO_ROW_REFERENCE),
+            target_value: numbers.target_value.unwrap_or_default(),
             shift,
             exponent,
-            rest: parts.rest,
-            columns: parts.columns,
+            rest: numbers.others,
+            columns: numbers.columns,
             ..*self
         };
     }

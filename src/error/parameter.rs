@@ -1,8 +1,6 @@
-//! The parameters that have a domain, and the one check of each kind.
+//! The parameters that have a domain.
 
-use super::Error;
-
-/// A parameter with a domain, named in [`Error::Parameter`].
+/// A parameter with a domain, named in [`Error::Parameter`](super::Error::Parameter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Parameter {
@@ -108,32 +106,5 @@ impl Parameter {
             Self::Temperature => ("temperature", "must be finite and > 0"),
             Self::Transform => ("combined logit factor", "must lie in [1e-30, 1e30]"),
         }
-    }
-
-    /// The value, if it lies in the domain.
-    pub(crate) fn check(self, value: f64, is_valid: bool) -> Result<f64, Error> {
-        if is_valid { Ok(value) } else { Err(Error::Parameter { parameter: self, value }) }
-    }
-
-    /// 1/(2x) of a value that is finite and > 0, if it is finite too: values below 2.8e-309 have none.
-    pub(crate) fn half_inverse(self, value: f64) -> Result<f64, Error> {
-        let inverse = 0.5 / value;
-        self.check(value, value > 0.0 && value.is_finite() && inverse.is_finite())?;
-        Ok(inverse)
-    }
-
-    /// The value, if it is finite and > 0.
-    pub(crate) fn positive(self, value: f64) -> Result<f64, Error> {
-        self.check(value, value.is_finite() && value > 0.0)
-    }
-
-    /// The value, if it is finite and ≥ 0.
-    pub(crate) fn not_negative(self, value: f64) -> Result<f64, Error> {
-        self.check(value, value.is_finite() && value >= 0.0)
-    }
-
-    /// The value, if it is finite.
-    pub(crate) fn finite(self, value: f64) -> Result<f64, Error> {
-        self.check(value, value.is_finite())
     }
 }

@@ -67,7 +67,7 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
 /// The gradient of one tile of a row, for a head that makes its logits block by block: replaces the
 /// columns `first_column..first_column + tile.len()` of a row with target `target`.
 ///
-/// `norm` comes from the row's merged [`RowStats`](crate::RowStats), `coefficient` is c.
+/// `norm` comes from the row's merged [`RowStats`](crate::row::RowStats), `coefficient` is c.
 ///
 /// # Errors
 /// [`Error::InvalidValue`] for a norm that no forward has made, or a coefficient that is not finite or

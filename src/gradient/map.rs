@@ -181,7 +181,7 @@ impl RowGrad {
                 f64::from(s.first(tanh_slope(s, u)))
             }
         };
-        (self.coefficient * f64::from(self.norm.rest) * transform.slope() * bend) as f32
+        (self.coefficient * f64::from(self.norm.complement) * transform.slope() * bend) as f32
     }
 }
 

@@ -11,7 +11,7 @@ use core::f64::consts::LN_2;
 
 use libm::{exp, expm1, log, log1p};
 
-/// Logarithm of the logistic function: minus the loss of a margin `x`.
+/// Logarithm of the logistic function: the logarithm of a probability whose log-odds are `x`.
 ///
 /// ```text
 /// log σ(x) = −softplus(−x) = min(x, 0) − log(1 + e^−|x|)
@@ -33,7 +33,7 @@ pub fn log_sigmoid(x: f64) -> f64 {
     -softplus(-x)
 }
 
-/// The logistic function: the probability that a margin `x` states.
+/// The logistic function: the probability whose log-odds are `x`.
 ///
 /// ```text
 /// σ(x) = 1 / (1 + t)  for x ≥ 0,   t / (1 + t)  for x < 0,   t = e^−|x|
@@ -106,7 +106,7 @@ pub fn log1mexp(x: f64) -> f64 {
 /// Worst error found: 2.88 ulp of the largest of |max(a, b)|, |result| and |a − b| e^−|a − b|, at
 /// a = −0.07692631433931693, b = −0.4119016896435131. It is not a bound relative to the result:
 /// near 0 the two terms cancel, and where e^−|a − b| is as small as the larger argument, the
-/// rounding of a − b tells (61 ulp at a = −3.446300694040653e−15, b = −32.635736272748154).
+/// rounding of a − b is magnified (61 ulp at a = −3.446300694040653e−15, b = −32.635736272748154).
 /// The order of the arguments does not matter. −inf is neutral, two of it give −inf; +inf with
 /// anything but NaN gives +inf; NaN gives NaN.
 ///
@@ -120,8 +120,11 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
     larger + log1p(exp(-distance))
 }
 
-/// σ(p) − σ(q) as a product, by the exponential that is ≤ 1, and antisymmetric to the bit under the swap of
-/// signs; `distance` is p − q, which the caller may know better than by subtraction.
+/// σ(p) − σ(q) = −σ(p) σ(−q) (e^(q − p) − 1), which does not cancel.
+///
+/// Of its two forms it takes the one whose exponential is ≤ 1; swapping p and q, or the signs of both, changes the
+/// sign of the result and no other bit. `distance` is p − q, which the caller may know more exactly than the
+/// subtraction gives it.
 pub(crate) fn sigmoid_difference(p: f64, q: f64, distance: f64) -> f64 {
     if distance < 0.0 {
         sigmoid(q) * sigmoid(-p) * libm::expm1(distance)

@@ -20,7 +20,7 @@ use super::double_double::DoubleDouble;
 /// `libm` promises `exp`, `expm1`, `log` and `log1p` to within 1 ulp ≤ 2⁻⁵²; a formula has at most
 /// two of them and two more roundings of 2⁻⁵³, and no step magnifies the relative error of the one
 /// before by more than 1/ln 2. That makes less than 2⁻⁴⁹, and the difference taken by `logaddexp`
-/// adds at most 2⁻⁴⁸. The rest is room, which costs nothing: it only makes step 3 less rare.
+/// adds at most 2⁻⁴⁸. What is left is a margin; it makes step 3 a little less rare.
 const RELATIVE_ERROR: f64 = 1.0 / 70_368_744_177_664.0; // 2⁻⁴⁶
 
 /// `value` rounded to f32 if every number within `error` of it rounds to the same, else `exact`.

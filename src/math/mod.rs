@@ -1,4 +1,4 @@
-//! Scalar functions of the loss: the log-sigmoid and its relatives, total over all inputs.
+//! Scalar functions of the losses: the log-sigmoid and its relatives, defined for all inputs.
 //!
 //! ```text
 //! sigmoid(x)      = 1 / (1 + e⁻ˣ)
@@ -15,10 +15,10 @@
 //!
 //! NaN in gives NaN out; ±inf gives the limit; nothing panics.
 
+pub(crate) mod branchless;
 mod double;
 mod double_double;
 pub mod f32;
-pub(crate) mod settle;
 
 pub(crate) use double::sigmoid_difference;
 pub use double::{log_sigmoid, log1mexp, logaddexp, sigmoid, softplus};

@@ -1,8 +1,8 @@
 //! A row cut into blocks at fixed positions, and blocks into quads of vectors.
 //!
-//! The quad that holds the target, and the last one, are copies: the first with the target's column
-//! masked, the second filled up. So the loops over a block's quads take as many steps wherever the target is,
-//! and the compiler is asked for no branch that depends on it.
+//! The loops read copies of two quads: of the one that holds the target, with the target's column masked, and of
+//! the last, filled up with masked columns. So they take the same steps wherever the target is, without a branch
+//! that depends on it.
 
 use core::hint::select_unpredictable;
 
@@ -11,9 +11,9 @@ use crate::Element;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
 use crate::simd::{LANES, Simd};
 
-/// Columns that are summed in f32 before they are added up in f64.
+/// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
-/// Tiles that begin at multiples of it give the same bits as the whole row.
+/// A row folded in ascending tiles that begin at multiples of it gives the same bits as the row folded whole.
 pub const BLOCK: usize = 512;
 
 /// The number of each lane.
@@ -23,50 +23,52 @@ const NUMBERS: [f32; LANES] =
 /// A tile's blocks, one at a time, and where its target is.
 pub(super) struct Blocks<'a, E> {
     tile: &'a [E],
-    hole: Option<usize>,
-    /// First column of the block at hand.
+    /// Where in the tile the target is.
+    target: Option<usize>,
+    /// First column of the current block.
     pub(super) at: usize,
     copies: &'a mut Copies<E>,
-    /// The block that the copies are of.
+    /// First column of the block whose quads were copied last.
     copied: Option<usize>,
 }
 
-/// Room for the quads of a block that are copied: the target's, and the last. One serves many rows.
+/// Room for the two quads of a block that are copied: the target's, and the last. It is reused from row to row.
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {
-    /// A constant, not a function: what that returns would lie in memory twice.
+    /// A constant, because the result of a function would be in memory twice.
     pub(crate) const NEW: Self = Self([[[E::ZERO; LANES]; QUAD]; 2]);
 }
 
 /// Up to [`BLOCK`] columns.
 pub(super) struct Block<'a, E> {
-    /// As they are.
+    /// The columns as they are in memory.
     pub(super) elements: &'a [E],
-    /// The quads that they fill.
+    /// The quads that they fill completely.
     whole: &'a [Quad<E>],
-    /// What stands for the target's quad, and for what is left of the elements.
+    /// What the loops read instead of the target's quad, and after the whole ones.
     copies: &'a Copies<E>,
-    /// The quad that holds the target; past the end where none does.
+    /// The quad that holds the target; past the end if none does.
     target_quad: usize,
-    /// Quads, the last filled up.
+    /// Quads, with the one that is filled up.
     pub(super) len: usize,
 }
 
 impl<'a, E: Element> Blocks<'a, E> {
     #[inline(always)]
-    pub(super) fn new(tile: &'a [E], hole: Option<usize>, copies: &'a mut Copies<E>) -> Self {
-        Self { tile, hole, at: 0, copies, copied: None }
+    pub(super) fn new(tile: &'a [E], target: Option<usize>, copies: &'a mut Copies<E>) -> Self {
+        Self { tile, target, at: 0, copies, copied: None }
     }
 
-    /// The block at hand; `None` past the end.
+    /// The current block; `None` past the end.
     #[inline(always)]
     pub(super) fn block<S: Simd>(&mut self, s: S) -> Option<Block<'_, E>> {
         let rest = self.tile.get(self.at..).filter(|rest| !rest.is_empty())?;
         let elements = rest.get(..BLOCK).unwrap_or(rest);
         let (whole, rest) = quads(elements);
-        let hole = self.hole.and_then(|hole| hole.checked_sub(self.at)).unwrap_or(usize::MAX);
-        let (target_quad, column) = (hole / QUAD_LEN, hole % QUAD_LEN);
+        let target =
+            self.target.and_then(|target| target.checked_sub(self.at)).unwrap_or(usize::MAX);
+        let (target_quad, column) = (target / QUAD_LEN, target % QUAD_LEN);
         if self.copied != Some(self.at) {
             self.copied = Some(self.at);
             let Copies([around_target, end]) = &mut *self.copies;
@@ -84,7 +86,7 @@ impl<'a, E: Element> Blocks<'a, E> {
     }
 }
 
-/// Less than a quad, filled up.
+/// Copies less than a quad, and fills the quad up.
 #[inline(always)]
 pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     to.as_flattened_mut().fill(fill);
@@ -93,8 +95,8 @@ pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     }
 }
 
-/// A copy of the quad with one column masked: where vectors are loaded whole, the column's is stored whole,
-/// because who loads it soon would have to wait until a smaller store has left the core.
+/// A copy of the quad with one column masked. Where a level loads whole vectors, the one with the column is also
+/// stored whole: a load of a vector that follows a store of one element waits until the store has left the core.
 #[inline(always)]
 fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<E>) {
     *to = *quad;
@@ -107,7 +109,7 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
                 *x = E::NEG_INFINITY;
             }
         } else {
-            // Every level but the small ones holds all lanes in one part.
+            // Levels that are not small hold all lanes in one part.
             let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
             let masked = s.splat(f32::NEG_INFINITY);
             E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
@@ -116,8 +118,8 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
 }
 
 impl<E: Element> Block<'_, E> {
-    /// The i-th of its quads, the target's masked. Chosen by address, not by a branch: every row has its target
-    /// elsewhere.
+    /// The i-th of its quads, with the target masked. The address is selected without a branch, which would be
+    /// mispredicted: every row has its target elsewhere.
     #[inline(always)]
     pub(super) fn quad(&self, i: usize) -> &Quad<E> {
         let Copies([around_target, end]) = self.copies;
@@ -125,19 +127,19 @@ impl<E: Element> Block<'_, E> {
         opaque(select_unpredictable(i == self.target_quad, around_target, quad))
     }
 
-    /// The first column whose value is at least `top`, the target's left out; 0 if there is none.
+    /// The first column whose value is at least `max`, the target left out; 0 if there is none.
     #[inline(always)]
-    pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, top: f32) -> usize {
+    pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, max: f32) -> usize {
         let mut column = 0;
-        // Looked for lane by lane only where it may be. That is asked loosely: a host may have its machine take
-        // subnormal numbers for 0.
-        let below = s.splat((top - f32::MIN_POSITIVE).next_down());
+        // A quick test finds the vectors that may hold it. Its bound is a little lower, because the host may have
+        // set the processor to take subnormal numbers for 0.
+        let below = s.splat((max - f32::MIN_POSITIVE).next_down());
         for i in 0..self.len {
             for vector in self.quad(i) {
                 for s in s.parts() {
                     let v = values.value(s, E::load(s, vector));
                     if s.any_gt(v, below)
-                        && let Some(lane) = s.position(v, top)
+                        && let Some(lane) = s.position(v, max)
                     {
                         return column + lane;
                     }
@@ -148,7 +150,7 @@ impl<E: Element> Block<'_, E> {
         0
     }
 
-    /// Asked only of blocks without a number.
+    /// Whether a column is NaN. Asked only of blocks without a finite maximum.
     #[cold]
     #[inline(never)]
     pub(super) fn has_nan(&self) -> bool {

@@ -1,146 +1,132 @@
-//! From a row's sums to its log Z, its target's log-prob, and what the backward needs.
+//! From a row's sums to its log Z, its target's log-prob, and its norm.
+//!
+//! Rows are finished several at once in straight-line code ([`finish_rows`]). A row where the target vanishes
+//! beside the other columns, or they beside it, takes the general way ([`Normalizer`]), alone.
 
-use super::moments::{Extra, Moments, RowDetails};
-use super::stats::{Reference, RowStats};
-use crate::math::settle;
+use super::base::Base;
+use super::extra::Extra;
+use super::norm::RowNorm;
+use super::stats::RowStats;
+use crate::math::branchless;
 use crate::simd::exp::LN_2;
 
-/// What the backward needs of a row: its normaliser, and 1 − p of its target. 16 bytes.
-///
-/// ```text
-/// p_j = e^(k·(v_j − shift)) / 2^exponent · inverse
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
-pub struct RowNorm {
-    /// 0, or a value near the row's largest where logits are huge.
-    pub(crate) shift: f32,
-    pub(crate) exponent: i32,
-    /// 2^exponent / Z after the shift, in [½, 1].
-    pub(crate) inverse: f32,
-    /// 1 − p(target), without cancellation.
-    pub(crate) rest: f32,
-}
-
-impl RowNorm {
-    /// The norm of a row that has none: refused by the backward.
-    pub(crate) const INVALID: Self =
-        Self { shift: f32::NAN, exponent: 0, inverse: f32::NAN, rest: f32::NAN };
-
-    /// Whether the backward can use it.
-    #[inline]
-    pub(crate) fn is_valid(&self) -> bool {
-        self.shift.is_finite()
-            && self.inverse > 0.25
-            && self.inverse <= 1.0
-            && (0.0..=1.0).contains(&self.rest)
-    }
-}
-
-/// All that a complete row has to say.
+/// The results of a complete row.
 #[derive(Clone, Copy)]
 pub(crate) struct Finished {
     pub(crate) log_prob: f64,
     pub(crate) norm: RowNorm,
 }
 
-/// Z of a row whose Z is finite.
-struct Total {
-    reference: Reference,
-    /// Z relative to the reference.
-    sum: f64,
-    /// The target's share of the sum.
-    term: f64,
-    /// ln(term)
-    distance: f64,
-    /// The rest of the sum.
-    rest: f64,
+impl Finished {
+    /// Of a row without a finite log Z.
+    const NAN: Self = Self { log_prob: f64::NAN, norm: RowNorm::INVALID };
 }
 
-#[allow(private_bounds, reason = "sealed: () and Moments")]
+/// A finite Z, as a sum relative to a base.
+pub(super) struct Normalizer {
+    pub(super) base: Base,
+    /// Z / base
+    pub(super) sum: f64,
+    /// The target's share of the sum.
+    pub(super) term: f64,
+    /// ln(term)
+    pub(super) distance: f64,
+    /// The share of all other columns.
+    others: f64,
+}
+
+#[allow(private_bounds, reason = "sealed: () and Details")]
 impl<D: Extra> RowStats<D> {
-    /// log Z of what was folded.
+    /// log Z = ln Σ e^y over the columns folded so far.
     ///
-    /// NaN if that holds NaN or +inf, or nothing but −inf.
+    /// NaN if one of them is NaN or +inf, or if all of them are −inf.
     ///
     /// # Numerics
     /// In f64. Found within 1.13e-7 of exact on random rows (worst: V = 63, standard deviation 8, shift
-    /// −1), 1.8e-7 where one column stands 16.75 nats above a flat rest (V = 512), and 3.2e-7 where 13
-    /// equal columns stand 16.4 nats above 326 equal others; for V to 262,144 random rows are within half
+    /// −1), 1.8e-7 where one column is 16.75 nats above all others, which are equal (V = 512), and 3.2e-7 where 13
+    /// equal columns are 16.4 nats above 326 equal others; for V to 262,144 random rows are within half
     /// an ulp of log Z as f32, plus 3e-8, unless log Z is near 0.
+    ///
+    /// # Panics
+    /// Never.
     #[must_use]
     pub fn log_z(&self) -> f64 {
-        self.total().map_or(f64::NAN, |total| {
-            total.reference.ln(self.transform.factor()) + libm::log(total.sum)
+        self.normalizer().map_or(f64::NAN, |normalizer| {
+            normalizer.base.ln(self.transform.factor()) + libm::log(normalizer.sum)
         })
     }
 
-    /// The target's logit, if its column was folded.
+    /// The target's logit y, if its column was folded.
     #[must_use]
     pub fn target_logit(&self) -> Option<f64> {
         self.target_value.map(|v| f64::from(v) * self.transform.factor())
     }
 
-    /// Columns folded.
-    #[must_use]
-    pub const fn columns(&self) -> u64 {
-        self.columns
-    }
-
     /// log p of the target, ≤ 0, if its column was folded; NaN where [`RowStats::log_z`] is.
     ///
+    /// ```text
+    /// log p = y_target − log Z = −ln(1 + Σ_{j ≠ target} e^(y_j) / e^(y_target))
+    /// ```
+    ///
     /// # Numerics
-    /// `−log1p(rest / e^y)`, y the target's logit: relative accuracy down to the smallest log-prob.
+    /// Relative accuracy down to the smallest log-prob: 1 − p never cancels.
+    ///
+    /// # Panics
+    /// Never.
     #[must_use]
     pub fn log_prob(&self) -> Option<f64> {
         self.target_value.map(|_| self.finish().log_prob)
     }
 
-    /// What the backward needs of a complete row; the crate does not know V: compare
-    /// [`RowStats::columns`] with it first. `None` where [`RowStats::log_z`] is NaN, and until the target's
-    /// column was folded or merged in: the backward needs its 1 − p.
+    /// What the backward needs of a complete row: compare [`RowStats::columns`] with V first.
+    ///
+    /// `None` where [`RowStats::log_z`] is NaN, and as long as the target's column is missing: the backward needs
+    /// its 1 − p.
+    ///
+    /// # Panics
+    /// Never.
     #[must_use]
     pub fn norm(&self) -> Option<RowNorm> {
         self.target_value?;
         Some(self.finish().norm).filter(RowNorm::is_valid)
     }
 
-    /// Where the sums would be if the target were the reference.
-    fn reference_or_target(&self) -> Option<Reference> {
+    /// The base, or that of the target where no other column is above −inf.
+    fn base_or_target(&self) -> Option<Base> {
         let factor = self.transform.factor();
         let target = || {
             let v = self.target_value?;
-            v.is_finite().then(|| Reference::at(v, factor))
+            v.is_finite().then(|| Base::at(v, factor))
         };
-        self.reference.or_else(target)
+        self.base.or_else(target)
     }
 
-    /// k·v of the target minus the reference, in f64 without overflow.
-    fn target_distance(&self, reference: Reference) -> f64 {
+    /// y − ln base of the target, in f64 without overflow.
+    pub(super) fn target_distance(&self, base: Base) -> f64 {
         self.target_value.map_or(f64::NEG_INFINITY, |v| {
             let factor = self.transform.factor();
-            factor * (f64::from(v) - f64::from(reference.shift))
-                - f64::from(reference.exponent) * LN_2
+            factor * (f64::from(v) - f64::from(base.shift)) - f64::from(base.exponent) * LN_2
         })
     }
 
-    fn total(&self) -> Option<Total> {
+    /// Z, if it is finite and above 0.
+    pub(super) fn normalizer(&self) -> Option<Normalizer> {
         let mut this = *self;
-        let mut reference = self.reference_or_target()?;
-        if this.target_distance(reference) > 600.0 {
-            // e^600 above everything else: the sums move to the target, where they vanish.
-            reference = Reference::at(this.target_value?, self.transform.factor());
-            this.rebase(reference);
+        let mut base = self.base_or_target()?;
+        if this.target_distance(base) > 600.0 {
+            // The target is e^600 above the base: by the target's own base the other columns vanish.
+            base = Base::at(this.target_value?, self.transform.factor());
+            this.rebase(base);
         }
-        let distance = this.target_distance(reference);
+        let distance = this.target_distance(base);
         let term = libm::exp(distance);
-        let sum = this.rest + term;
-        (sum > 0.0 && sum < f64::INFINITY).then_some(Total {
-            reference,
+        let sum = this.others + term;
+        (sum > 0.0 && sum < f64::INFINITY).then_some(Normalizer {
+            base,
             sum,
             term,
             distance,
-            rest: this.rest,
+            others: this.others,
         })
     }
 
@@ -150,122 +136,65 @@ impl<D: Extra> RowStats<D> {
         finished
     }
 
-    /// (rest, target's distance) of a row whose target neither vanishes beside the rest nor the rest
-    /// beside it.
+    /// (Σ of the other columns, ln of the target's term), if neither vanishes beside the other.
     #[inline(always)]
-    fn plain(&self) -> Option<(f64, f64)> {
-        let distance = self.target_distance(self.reference?);
-        let plain = distance.abs() < 600.0 && self.rest > 0.0 && self.rest < f64::INFINITY;
-        plain.then_some((self.rest, distance))
+    fn ordinary(&self) -> Option<(f64, f64)> {
+        let distance = self.target_distance(self.base?);
+        let ordinary = distance.abs() < 600.0 && self.others > 0.0 && self.others < f64::INFINITY;
+        ordinary.then_some((self.others, distance))
     }
 
     /// The results of any row.
     #[cold]
     #[inline(never)]
-    fn finish_apart(&self) -> Finished {
-        match self.total() {
-            None => Finished { log_prob: f64::NAN, norm: RowNorm::INVALID },
-            Some(total) => {
-                let (log_prob, rest) = total.target_log_prob();
-                Finished { log_prob, norm: RowNorm::new(total.reference, total.sum, rest) }
+    fn finish_any(&self) -> Finished {
+        match self.normalizer() {
+            None => Finished::NAN,
+            Some(normalizer) => {
+                let (log_prob, complement) = normalizer.target_log_prob();
+                let norm = RowNorm::new(normalizer.base, normalizer.sum, complement);
+                Finished { log_prob, norm }
             }
         }
     }
 }
 
-impl RowNorm {
-    /// Of a row with a finite sum, relative to its reference; `rest` is 1 − p of the target.
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "norms are stored in f32")]
-    fn new(reference: Reference, sum: f64, rest: f64) -> Self {
-        // sum = mantissa · 2^power, mantissa in [1, 2): a normal number, so its bits say both.
-        let bits = sum.to_bits();
-        let power = (bits >> 52) as i32 - 1023;
-        let mantissa = f64::from_bits((bits & ((1 << 52) - 1)) | 1.0_f64.to_bits());
-        Self {
-            shift: reference.shift,
-            exponent: reference.exponent + power,
-            inverse: (1.0 / mantissa) as f32,
-            rest: rest as f32,
-        }
-    }
-}
-
-/// The results of up to B rows side by side: a row's are the same in any company.
+/// The results of up to B rows at once. A row's results do not depend on the others.
 #[inline(always)]
-#[allow(private_bounds, reason = "sealed: () and Moments")]
+#[allow(private_bounds, reason = "sealed: () and Details")]
 pub(crate) fn finish_rows<D: Extra, const B: usize>(rows: &[RowStats<D>]) -> [Finished; B] {
-    let (mut rest, mut distance) = ([1.0; B], [0.0; B]);
-    for ((row, rest), distance) in rows.iter().zip(&mut rest).zip(&mut distance) {
-        (*rest, *distance) = row.plain().unwrap_or((1.0, 0.0));
+    let (mut others, mut distance) = ([1.0; B], [0.0; B]);
+    for ((row, others), distance) in rows.iter().zip(&mut others).zip(&mut distance) {
+        (*others, *distance) = row.ordinary().unwrap_or((1.0, 0.0));
     }
-    let (mut sum, mut q) = (settle::exp(distance), rest);
-    for ((sum, q), rest) in sum.iter_mut().zip(&mut q).zip(rest) {
-        (*sum, *q) = (rest + *sum, rest / *sum);
+    // q = (1 − p) / p of the target.
+    let (mut sum, mut q) = (branchless::exp(distance), others);
+    for ((sum, q), others) in sum.iter_mut().zip(&mut q).zip(others) {
+        (*sum, *q) = (others + *sum, others / *sum);
     }
-    let ln = settle::ln_1p(q);
-    let mut found = [Finished { log_prob: f64::NAN, norm: RowNorm::INVALID }; B];
+    let ln = branchless::ln_1p(q);
+    let mut found = [Finished::NAN; B];
     let figures = sum.into_iter().zip(q).zip(ln);
     for ((row, found), ((sum, q), ln)) in rows.iter().zip(&mut found).zip(figures) {
-        *found = match row.reference {
-            Some(reference) if row.plain().is_some() => {
-                Finished { log_prob: -ln, norm: RowNorm::new(reference, sum, q / (1.0 + q)) }
+        *found = match row.base {
+            Some(base) if row.ordinary().is_some() => {
+                Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) }
             }
-            _ => row.finish_apart(),
+            _ => row.finish_any(),
         };
     }
     found
 }
 
-impl Total {
+impl Normalizer {
     /// (log p, 1 − p) of the target.
     fn target_log_prob(&self) -> (f64, f64) {
         if self.distance > -600.0 {
-            let q = self.rest / self.term;
+            let q = self.others / self.term;
             (0.0 - libm::log1p(q), q / (1.0 + q))
         } else {
             // p < e^-500: the target adds nothing to Z.
-            (self.distance - libm::log(self.rest), 1.0)
-        }
-    }
-}
-
-impl RowStats<Moments> {
-    /// Entropy, mean logit, log Σp² and argmax of what was folded.
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "statistics are stored in f32")]
-    pub fn details(&self) -> RowDetails {
-        let nothing = RowDetails {
-            entropy: f32::NAN,
-            mean_logit: f32::NAN,
-            log_sum_sq_probs: f32::NAN,
-            argmax: 0,
-        };
-        let mut this = *self;
-        let factor = self.transform.factor();
-        if let (Some(reference), Some(v)) = (this.reference, this.target_value)
-            && this.target_distance(reference) > 300.0
-        {
-            // Σ term² would overflow.
-            this.rebase(Reference::at(v, factor));
-        }
-        let Some(Total { sum, term, distance, .. }) = this.total() else { return nothing };
-        let mut moments = this.moments;
-        if term > 0.0 {
-            moments.about += term * distance;
-            moments.squares += term * term;
-        }
-        if let (Some(v), Some(column)) = (this.target_value, this.target) {
-            moments.see(v, column);
-        }
-        let log_sum = libm::log(sum);
-        #[allow(clippy::cast_precision_loss, reason = "columns are far below 2^53")]
-        let mean = factor * moments.total / self.columns as f64;
-        RowDetails {
-            entropy: (log_sum - moments.about / sum).max(0.0) as f32,
-            mean_logit: mean as f32,
-            log_sum_sq_probs: (libm::log(moments.squares) - 2.0 * log_sum).min(0.0) as f32,
-            argmax: moments.top_column,
+            (self.distance - libm::log(self.others), 1.0)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The loop: blocks of a tile, summed relative to a reference.
+//! The loop: blocks of a tile, summed relative to the row's base.
 
 #![allow(
     clippy::indexing_slicing,
@@ -6,30 +6,58 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use super::base::Base;
 use super::block::{BLOCK, Block, Blocks, Copies};
-use super::moments::{BlockMoments, Extra};
-use super::stats::{Reference, RowStats};
-use super::sums::{BlockSums, MoreSums, exceed};
-use super::total::block_total;
+use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::logit_sum::block_logit_sum;
+use super::stats::RowStats;
+use super::sums::{LaneDetails, LaneSums, any_exceeds};
 use super::values::{Values, value_of};
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
-use crate::simd::{Simd, fetch_ahead};
+use crate::simd::{Dispatch, Kernel, Simd, fetch_ahead};
 
-/// How many powers of two a block's largest scale may exceed the reference's before it is done again.
-/// More would cost the entropy: its terms are distances to the reference, rounded in f32.
+/// By how many powers of two a block's largest term may exceed the base before the block is done again. More would
+/// cost the entropy digits: it adds up distances to the base, which are rounded in f32.
 const HEADROOM: i16 = 7;
 
-/// The largest value of a tile so far, the target's left out.
+/// The largest value of a tile so far, the target left out.
 struct Leader {
-    top: f32,
+    max: f32,
     /// Where its block begins.
-    at: usize,
+    block: usize,
+}
+
+struct FoldTile<'a, E, D: Extra> {
+    stats: &'a mut RowStats<D>,
+    tile: &'a [E],
+    first_column: u32,
+}
+
+impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut copies = Copies::NEW;
+        self.stats.fold_at(s, self.tile, self.first_column, &mut copies);
+    }
+}
+
+#[allow(private_bounds, reason = "sealed: () and Details")]
+impl<D: Extra> RowStats<D> {
+    /// Folds the columns `first_column..first_column + tile.len()` of the row, none of which was folded before.
+    ///
+    /// # Panics
+    /// Never. A column of NaN or +inf makes the results NaN.
+    pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
+        dispatch.run(FoldTile { stats: self, tile, first_column });
+    }
 }
 
 impl<D: Extra> RowStats<D> {
-    /// The fold inside a level: the kernel's body.
+    /// [`RowStats::fold`] at a level, for kernels that fold several rows.
     #[inline(always)]
     pub(crate) fn fold_at<S: Simd, E: Element>(
         &mut self,
@@ -39,15 +67,15 @@ impl<D: Extra> RowStats<D> {
         copies: &mut Copies<E>,
     ) {
         if S::SMALL {
-            self.fold_apart(s, tile, first_column, copies);
+            self.fold_out_of_line(s, tile, first_column, copies);
         } else {
             self.fold_blocks(s, tile, first_column, copies);
         }
     }
 
-    /// A function of its own, whose sums are gone from the stack before the row is finished.
+    /// The fold, not inlined: its sums leave the stack before the row is finished.
     #[inline(never)]
-    fn fold_apart<S: Simd, E: Element>(
+    fn fold_out_of_line<S: Simd, E: Element>(
         &mut self,
         s: S,
         tile: &[E],
@@ -65,89 +93,87 @@ impl<D: Extra> RowStats<D> {
         first_column: u32,
         copies: &mut Copies<E>,
     ) {
-        let hole = self.hole(first_column, tile.len());
-        if let Some(x) = hole.and_then(|hole| tile.get(hole)) {
+        let target = self.target_in(first_column, tile.len());
+        if let Some(x) = target.and_then(|target| tile.get(target)) {
             if self.target_value.is_some() {
-                // The same columns again: no row has two targets.
-                self.rest = f64::NAN;
+                // The same column again: a row has one target.
+                self.others = f64::NAN;
             }
             self.target_value = Some(value_of(s, self.transform, x.to_f32()));
         }
-        let mut blocks = Blocks::new(tile, hole, copies);
+        let mut blocks = Blocks::new(tile, target, copies);
         let mut overflowed = false;
-        let mut leader = Leader { top: f32::NEG_INFINITY, at: 0 };
+        let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
         while let Some(block) = blocks.block(s) {
-            // A block whose maximum is far above the reference is done again relative to itself,
-            // where nothing overflows; one without a number is left out.
-            let known = if overflowed { None } else { self.reference };
-            let reference = if known.is_some() { known } else { self.start(s, &block) };
-            let Some(reference) = reference else {
-                // All masked, but perhaps for the target.
+            // A block whose maximum is far above the base is done again with a base near that maximum.
+            let known = if overflowed { None } else { self.base };
+            let base = if known.is_some() { known } else { self.choose_base(s, &block) };
+            let Some(base) = base else {
+                // Only the target can be above −inf: the logits add up to −inf unless it is the whole block.
                 let alone = block.elements.len() == 1;
-                let masked = self.target_value.filter(|_| alone && hole == Some(blocks.at));
-                let total = masked.map_or(f64::NEG_INFINITY, f64::from);
-                self.moments.add(&BlockMoments { total, ..BlockMoments::default() });
+                let value = self.target_value.filter(|_| alone && target == Some(blocks.at));
+                let values = value.map_or(f64::NEG_INFINITY, f64::from);
+                self.extra.add(&BlockDetails { values, ..BlockDetails::default() });
                 blocks.at += BLOCK;
                 overflowed = false;
                 continue;
             };
-            overflowed = if self.transform.is_none() && reference.shift.to_bits() == 0 {
-                self.sum_blocks::<S, E, true>(s, &mut blocks, &mut leader, reference)
+            overflowed = if self.transform.is_none() && base.shift.to_bits() == 0 {
+                self.sum_blocks::<S, E, true>(s, &mut blocks, &mut leader, base)
             } else {
-                self.sum_blocks::<S, E, false>(s, &mut blocks, &mut leader, reference)
+                self.sum_blocks::<S, E, false>(s, &mut blocks, &mut leader, base)
             };
         }
-        if D::ON && leader.top > f32::NEG_INFINITY && leader.top >= self.moments.top() {
-            self.find_top(s, blocks, &leader, first_column);
+        if D::ON && leader.max > f32::NEG_INFINITY && leader.max >= self.extra.max() {
+            self.find_argmax(s, blocks, &leader, first_column);
         }
         self.columns += tile.len() as u64;
     }
 
-    /// Finds the column of a tile's largest value, and has it compared with those of other tiles.
+    /// Finds the column of a tile's largest value, and compares it with those of the tiles before.
     #[inline(always)]
-    fn find_top<S: Simd, E: Element>(
+    fn find_argmax<S: Simd, E: Element>(
         &mut self,
         s: S,
         mut blocks: Blocks<'_, E>,
         leader: &Leader,
         first_column: u32,
     ) {
-        blocks.at = leader.at;
+        blocks.at = leader.block;
         if let Some(block) = blocks.block(s) {
             let values = Values::new(s, self.transform, 0.0);
-            let column = leader.at.saturating_add(block.position(s, &values, leader.top));
-            self.moments.see(leader.top, first_column.saturating_add(low_u32(column)));
+            let column = leader.block.saturating_add(block.position(s, &values, leader.max));
+            self.extra.see(leader.max, first_column.saturating_add(low_u32(column)));
         }
     }
 
-    /// Chooses the reference of a row from its first block, as the fold would.
+    /// Chooses the base of a row from its first block, as the fold would.
     ///
-    /// Of several rows before any is folded: a maximum, its logarithm and what follows from it wait for each
-    /// other, those of different rows do not.
+    /// Called for several rows before any is folded. A row's maximum and base are a chain of instructions that wait
+    /// for each other; the chains of different rows overlap.
     #[inline(always)]
     pub(crate) fn begin<S: Simd, E: Element>(&mut self, s: S, row: &[E], copies: &mut Copies<E>) {
-        let hole = self.hole(0, row.len());
-        if let Some(block) = Blocks::new(row, hole, copies).block(s) {
-            self.start(s, &block);
+        let target = self.target_in(0, row.len());
+        if let Some(block) = Blocks::new(row, target, copies).block(s) {
+            self.choose_base(s, &block);
         }
     }
 
-    /// Where the target lies in a tile.
+    /// Where in a tile the target is.
     #[inline(always)]
-    fn hole(&self, first_column: u32, columns: usize) -> Option<usize> {
+    fn target_in(&self, first_column: u32, columns: usize) -> Option<usize> {
         self.target
             .and_then(|target| target.checked_sub(first_column))
-            .and_then(|hole| usize::try_from(hole).ok())
-            .filter(|&hole| hole < columns)
+            .and_then(|target| usize::try_from(target).ok())
+            .filter(|&target| target < columns)
     }
 
-    /// Chooses the reference from a block: `None` if it is all masked, or not numbers (then the sum
-    /// has become NaN, for good). The target is left out: however far it leads, the rest must not
-    /// vanish beside it.
+    /// Chooses the base from a block's maximum: `None` if the block is all masked, or if it holds NaN or +inf, which
+    /// makes the row's sum NaN. The target is left out: however large it is, the sum of the others must not vanish.
     #[inline(always)]
-    fn start<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Reference> {
+    fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Base> {
         let values = Values::new(s, self.transform, 0.0);
-        let mut top = f32::NEG_INFINITY;
+        let mut max = f32::NEG_INFINITY;
         for s in s.parts() {
             let mut part = s.splat(f32::NEG_INFINITY);
             for i in 0..block.len {
@@ -155,20 +181,20 @@ impl<D: Extra> RowStats<D> {
                     part = s.max(part, values.value(s, E::load(s, vector)));
                 }
             }
-            top = top.max(largest(s, part));
+            max = max.max(largest(s, part));
         }
-        if top == f32::INFINITY || (top == f32::NEG_INFINITY && block.has_nan()) {
-            self.rest = f64::NAN;
+        if max == f32::INFINITY || (max == f32::NEG_INFINITY && block.has_nan()) {
+            self.others = f64::NAN;
             return None;
         }
-        if top == f32::NEG_INFINITY {
+        if max == f32::NEG_INFINITY {
             return None;
         }
-        self.rebase(Reference::at(top, self.transform.factor()));
-        self.reference
+        self.rebase(Base::at(max, self.transform.factor()));
+        self.base
     }
 
-    /// Adds blocks to the sums until one overflows the reference; whether one did.
+    /// Adds blocks to the sums until one is too large for the base; whether one was.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
     fn sum_blocks<S: Simd, E: Element, const UNIT: bool>(
@@ -176,62 +202,63 @@ impl<D: Extra> RowStats<D> {
         s: S,
         blocks: &mut Blocks<'_, E>,
         leader: &mut Leader,
-        reference: Reference,
+        base: Base,
     ) -> bool {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
-        let exp = Exp::new::<UNIT>(s, factor, reference.exponent);
-        let values = Values::new(s, self.transform, reference.shift);
+        let exp = Exp::new::<UNIT>(s, factor, base.exponent);
+        let values = Values::new(s, self.transform, base.shift);
         let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
-        let middle = (f64::from(reference.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift::<UNIT>(reference.exponent);
-        // From the distance to `middle` to the distance to the reference.
-        let correction = factor * f64::from(middle) - f64::from(reference.exponent) * LN_2;
-        let (mut sums, mut more) = (BlockSums::new(s), MoreSums::new(s));
+        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
+        let drift = 1.0 + Exp::<S>::drift::<UNIT>(base.exponent);
+        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the distance to ln base.
+        let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
+        let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         while let Some(block) = blocks.block(s) {
             sums.clear(s);
-            more.clear(s);
+            details.clear(s);
             for i in 0..block.len {
                 let quad = block.quad(i);
-                // Of a copy, one or two a row, it asks for something else.
+                // After a copied quad, of which a row has two at most, this prefetches something useless.
                 fetch_ahead(quad);
                 for s in s.parts() {
                     let m = s.splat(middle);
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut more);
+                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut details);
                 }
             }
             if D::ON {
-                // Exponents grow with values: the largest of one is the largest of the other.
+                // t grows with the value, so the largest value has the largest t.
                 for s in s.parts() {
-                    let top = s.get(&more.top);
-                    let top = if UNIT { top } else { s.sub(top, values.shift) };
-                    s.put(&mut sums.largest_t, exp.t_of(s, top));
+                    let max = s.get(&details.max);
+                    let max = if UNIT { max } else { s.sub(max, values.shift) };
+                    s.put(&mut sums.largest_t, exp.t_of(s, max));
                 }
             }
-            if exceed(s, &sums.largest_t, ceiling) {
+            if any_exceeds(s, &sums.largest_t, ceiling) {
                 return true;
             }
             for s in s.parts() {
                 let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
                 s.put(&mut sums.mantissas, Exp::<S>::restored::<UNIT>(s, scales, mantissas));
             }
-            let rest = s.sum_f64(&sums.scales, &sums.mantissas) * drift;
-            self.rest += rest;
+            let others = s.sum_f64(&sums.scales, &sums.mantissas) * drift;
+            self.others += others;
             if D::ON {
                 let zero = s.lanes(0.0);
-                let total = block_total::<S, E, UNIT>(s, &block, &values);
-                let leads = exceed(s, &more.top, s.splat(leader.top));
-                self.moments.add(&BlockMoments {
-                    about: factor * s.sum_f64(&more.about, &zero) * drift + correction * rest,
-                    squares: s.sum_f64(&more.squares, &zero) * drift * drift,
-                    total,
+                let logit_sum = block_logit_sum::<S, E, UNIT>(s, &block, &values);
+                let leads = any_exceeds(s, &details.max, s.splat(leader.max));
+                self.extra.add(&BlockDetails {
+                    weighted: factor * s.sum_f64(&details.weighted, &zero) * drift
+                        + correction * others,
+                    squares: s.sum_f64(&details.squares, &zero) * drift * drift,
+                    values: logit_sum,
                 });
                 if leads {
-                    let mut top = f32::NEG_INFINITY;
+                    let mut max = f32::NEG_INFINITY;
                     for s in s.parts() {
-                        top = top.max(largest(s, s.get(&more.top)));
+                        max = max.max(largest(s, s.get(&details.max)));
                     }
-                    // Its column is looked for once a tile: of n blocks in no order, some ln n lead.
-                    *leader = Leader { top, at: blocks.at };
+                    // The column is searched once a tile, at its end: in n blocks the leader changes some ln n times.
+                    *leader = Leader { max, block: blocks.at };
                 }
             }
             blocks.at += BLOCK;
@@ -240,12 +267,12 @@ impl<D: Extra> RowStats<D> {
     }
 }
 
-/// Columns are counted in u32, as target ids are.
+/// A column's number as u32, the type of target ids.
 fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 
-/// The loop: the share of four vectors, or of a part of each.
+/// The body of the loop: adds the terms of four vectors, or of a part of each, to the sums.
 #[inline(always)]
 fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     s: S,
@@ -253,16 +280,16 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     exp: &Exp<S>,
     values: &Values<S>,
     middle: S::F,
-    sums: &mut BlockSums<S::Lanes>,
-    more: &mut MoreSums<S::Lanes>,
+    sums: &mut LaneSums<S::Lanes>,
+    details: &mut LaneDetails<S::Lanes>,
 ) {
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
         if D::ON {
-            let top = s.max(s.get(&more.top), v);
-            s.put(&mut more.top, top);
+            let max = s.max(s.get(&details.max), v);
+            s.put(&mut details.max, max);
         }
         d[i] = if UNIT { x } else { s.sub(v, values.shift) };
     }
@@ -286,25 +313,25 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
         if D::ON {
             let term = s.mul_add(w, scale, scale);
             let distance = s.sub(exp.bounded(s, d), middle);
-            let about = s.mul_add(term, distance, s.get(&more.about));
-            s.put(&mut more.about, about);
-            let squares = s.mul_add(term, term, s.get(&more.squares));
-            s.put(&mut more.squares, squares);
+            let weighted = s.mul_add(term, distance, s.get(&details.weighted));
+            s.put(&mut details.weighted, weighted);
+            let squares = s.mul_add(term, term, s.get(&details.squares));
+            s.put(&mut details.squares, squares);
         }
     }
     let before = s.get(&sums.scales);
     let sum = s.add(before, scales);
-    // What the addition rounded away, exactly unless the quad outweighs the sum.
+    // What the addition rounded away: exact unless the quad is larger than the sum.
     let lost = s.sub(scales, s.sub(sum, before));
     s.put(&mut sums.scales, sum);
     let mantissas = s.add(s.get(&sums.mantissas), s.add(mantissas, lost));
     s.put(&mut sums.mantissas, mantissas);
 }
 
-/// The largest lane, NaN left out.
+/// The largest lane, −inf if that is NaN.
 #[inline(always)]
 fn largest<S: Simd>(s: S, a: S::F) -> f32 {
-    let top = s.largest(a);
-    // −0 and 0 are one maximum, of which levels keep either.
-    if top.is_nan() { f32::NEG_INFINITY } else { top + 0.0 }
+    let max = s.largest(a);
+    // Levels differ in which of two zeros is the larger: −0 becomes 0.
+    if max.is_nan() { f32::NEG_INFINITY } else { max + 0.0 }
 }

@@ -1,46 +1,65 @@
 //! Stage 1: fold a row of logits, tile by tile, into statistics that merge.
 //!
 //! ```text
-//! rest = Σ_{j ≠ target} e^(y_j)        log Z = ln(rest + e^(y_target))
+//! log Z = ln(others + e^(y_target))        others = Σ_{j ≠ target} e^(y_j)
 //! ```
+//!
+//! [`RowStats`] is for hosts whose logits come in tiles: from a head computed block by block, or from machines that
+//! share the vocabulary. Whole rows in memory are [`token_log_probs`](crate::token_log_probs)'s work, which folds
+//! them in the same way and gives the same bits.
+//!
+//! | name | for |
+//! |---|---|
+//! | [`RowStats`] | fold, merge, log Z, the target's log-prob |
+//! | [`RowNorm`] | what the backward needs of a row ([`tile_grads_in_place`](crate::tile_grads_in_place)) |
+//! | [`Details`], [`RowDetails`] | entropy, argmax, mean logit and log Σp² of the same sweep |
+//! | [`BLOCK`] | tiles that begin at multiples of it give the bits of the whole row |
+//!
+//! # How it is computed
 //!
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
 //! differs in that
-//! 1. there is one sweep: the sum is kept relative to 2^N, N an integer near the first block's maximum
-//!    (the row's own maximum is not needed), and a block that turns out more than 2^7.5 above it is
-//!    done again with a better N, which rescales what came before by an exact power of two;
-//! 2. the target is left out of the sum and held apart, so 1 − p(target) = rest/Z never cancels: a
-//!    confident token keeps the relative accuracy of its small log-prob;
-//! 3. scales and mantissas of the terms (`simd::exp`) are summed apart, in sixteen f32 lanes: four vectors
-//!    (a quad), then the eight quads of a block, then blocks in f64, so the error does not grow with
-//!    V. A power of two that ties with half an ulp of the sum is rounded away every time, a bias of
-//!    3e-8; so what a quad loses in its block's sum of scales is given to the mantissas;
+//! 1. there is one sweep. Sums are relative to a base 2^N, N an integer near the first block's maximum: the row's
+//!    own maximum is not needed. A block whose maximum is more than 2^7.5 above the base is done again with a
+//!    larger base, which scales the sums so far by an exact power of two;
+//! 2. the target is left out of the sum, so 1 − p(target) = others / Z never cancels: a confident token keeps the
+//!    relative accuracy of its small log-prob;
+//! 3. each term is a power of two, its scale, plus a mantissa (`simd::exp`), which are summed separately in sixteen
+//!    f32 lanes: over four vectors (a quad), then over the eight quads of a block. Blocks are added in f64, so the
+//!    error does not grow with V. A scale that is half an ulp of its sum would be rounded away every time, a bias of
+//!    3e-8; so what a sum of scales loses at a quad is given to the mantissas;
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
-//! 5. rows whose logits are too large for the exact reduction (|y| > 1300) are folded relative to one
-//!    of their own logits instead of 0; the difference is exact wherever it matters;
-//! 6. rows are finished eight side by side where the level is wide, and those of one block begun (their first
-//!    reference): what one short row alone waits for would cost more than its logits;
-//! 7. the memory is asked for what lies two pages ahead (`simd::ahead`), where the build has SSE.
+//! 5. rows whose logits are too large for the exact reduction (|y| > 1300) have one of their own logits as the base;
+//!    the difference to it is exact wherever the term is not negligible;
+//! 6. where the level is wide, eight rows are finished at once, and rows of a single block all get their base before
+//!    any is folded: the chain of instructions that one short row waits for takes longer than its logits;
+//! 7. the logits two pages ahead are prefetched (`simd::prefetch`), where the build has SSE.
 
+mod base;
 mod block;
+mod details;
+mod extra;
 mod finish;
 mod fold;
-mod moments;
+mod logit_sum;
+mod norm;
 #[cfg(feature = "c")]
-mod parts;
+mod state;
 mod stats;
 mod sums;
-mod total;
 mod values;
 
 pub use block::BLOCK;
 pub(crate) use block::Copies;
-pub use finish::RowNorm;
-pub(crate) use finish::finish_rows;
-pub(crate) use moments::Extra;
-pub use moments::{Moments, RowDetails};
+pub use details::RowDetails;
 #[cfg(feature = "c")]
-pub(crate) use parts::RowParts;
+pub(crate) use extra::DetailSums;
+pub use extra::Details;
+pub(crate) use extra::Extra;
+pub(crate) use finish::finish_rows;
+pub use norm::RowNorm;
+#[cfg(feature = "c")]
+pub(crate) use state::RowState;
 pub use stats::RowStats;
 pub(crate) use values::Values;

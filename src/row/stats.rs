@@ -1,54 +1,33 @@
-//! The statistics of a row: what they hold, how tiles are folded in, how parts merge.
+//! The statistics of a row: what they hold, how parts of a row merge, how their sums change base.
 
-use super::block::Copies;
-use super::moments::Extra;
-use crate::math::settle::ROUND;
-use crate::simd::exp::{LN_2, MAX_EXPONENT};
-use crate::simd::{Dispatch, Kernel, Simd};
-use crate::{Element, Error, Transform};
+use super::base::Base;
+use super::extra::{Extra, ExtraSums};
+use crate::simd::exp::LN_2;
+use crate::{Error, Transform};
 
-/// Sums are kept relative to e^(k·shift) · 2^exponent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Reference {
-    pub(super) shift: f32,
-    pub(super) exponent: i32,
-}
-
-impl Reference {
-    /// A reference at the value v, exact where the reduction allows it, at a shift elsewhere.
-    #[inline(always)]
-    pub(super) fn at(v: f32, factor: f64) -> Self {
-        // Rounded to an integer, as far as it is small enough to matter.
-        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND) - ROUND;
-        if n.abs() <= f64::from(MAX_EXPONENT) {
-            #[allow(clippy::cast_possible_truncation, reason = "|n| ≤ 1900")]
-            Self { shift: 0.0, exponent: n as i32 }
-        } else {
-            Self { shift: v, exponent: 0 }
-        }
-    }
-
-    /// The logarithm of the reference.
-    #[inline(always)]
-    pub(super) fn ln(self, factor: f64) -> f64 {
-        factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
-    }
-}
-
-/// What a fold over (part of) a row has learnt. Parts of one row merge, each once: a shard merged twice
-/// shows only in [`RowStats::columns`].
+/// The statistics of a row, or of the columns of it that were folded so far.
 ///
-/// `D` is `()` for log Z and the target alone, or [`Moments`](crate::Moments) for entropy, argmax, mean logit and
-/// log Σp² from the same sweep.
+/// ```text
+/// log Z = ln Σ_j e^(y_j)      log p = y_target − log Z = −ln(1 + Σ_{j ≠ target} e^(y_j) / e^(y_target))
+/// ```
+///
+/// Shapes: a row has V columns, which come in tiles of any length and in any order, each once
+/// ([`RowStats::fold`]). Statistics of disjoint tiles of one row merge ([`RowStats::merge`]): a head that makes
+/// its logits block by block folds each block, and a vocabulary split over machines is merged from one value a
+/// machine. A tile that is folded or merged twice shows in [`RowStats::columns`] alone.
+///
+/// `D` says what is collected: `()` log Z and the target's log-prob, [`Details`](super::Details) also entropy,
+/// argmax, mean logit and log Σp², from the same sweep.
 ///
 /// # Numerics
-/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](crate::BLOCK) gives the bits of the row
-/// folded whole. Other tiles, and merges of shards, add the same terms in another order: log Z then
-/// differs by less than 1e-6, twice the bound of its own error; the worst found is 2e-7.
+/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](super::BLOCK) gives the bits of the row
+/// folded whole. Other tiles, and merges, add the same terms in another order: log Z then differs by less than
+/// 1e-6, which is twice the bound of its own error; the largest difference found is 2e-7.
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Dispatch, RowStats, Transform, tile_grads_in_place};
+/// use dpo_kernel::row::RowStats;
+/// use dpo_kernel::{Dispatch, Transform, tile_grads_in_place};
 /// let dispatch = Dispatch::detect();
 /// let row = [1.0_f32, 2.0, 3.0, 4.0];
 /// let (left, right) = row.split_at(2);
@@ -59,63 +38,52 @@ impl Reference {
 /// a.merge(&b)?;
 /// assert!((a.log_z() - 4.440189698561196).abs() < 1e-7);
 /// assert_eq!(a.columns(), 4);
-/// // The complete row has what the backward of every shard needs.
+/// // The complete row has what the backward of every tile needs.
 /// let (norm, mut left) = (a.norm().ok_or(dpo_kernel::Error::MergeOfDifferentRows)?, [1.0_f32, 2.0]);
 /// tile_grads_in_place(dispatch, &mut left, 0, Transform::NONE, 3, norm, 1.0)?;
 /// assert!((left[0] + 0.0320586).abs() < 1e-6);
 /// # Ok::<(), dpo_kernel::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RowStats<D = ()> {
+#[allow(private_bounds, reason = "sealed: () and Details")]
+pub struct RowStats<D: Extra = ()> {
     pub(super) transform: Transform,
     pub(super) target: Option<u32>,
-    /// Value of the target once its column was folded.
+    /// The target's value v, once its column was folded.
     pub(super) target_value: Option<f32>,
-    /// `None` until a column above −inf turned up.
-    pub(super) reference: Option<Reference>,
-    /// Σ over the other columns, relative to the reference.
-    pub(super) rest: f64,
+    /// `None` until a column above −inf was folded.
+    pub(super) base: Option<Base>,
+    /// Σ term over the columns other than the target's, by the base.
+    pub(super) others: f64,
     pub(super) columns: u64,
-    pub(super) moments: D,
+    pub(super) extra: D::Sums,
 }
 
-#[allow(private_bounds, reason = "sealed: () and Moments")]
+#[allow(private_bounds, reason = "sealed: () and Details")]
 impl<D: Extra> RowStats<D> {
-    /// Nothing folded yet. With a target, its logit is kept apart when its column comes by.
+    /// No column folded yet. `target` is the column whose log-prob is wanted, if any.
     #[must_use]
-    pub fn new(transform: Transform, target: Option<u32>) -> Self {
-        Self::with_moments(transform, target, D::NONE)
-    }
-
     #[inline(always)]
-    pub(crate) const fn with_moments(
-        transform: Transform,
-        target: Option<u32>,
-        moments: D,
-    ) -> Self {
+    pub const fn new(transform: Transform, target: Option<u32>) -> Self {
         Self {
             transform,
             target,
             target_value: None,
-            reference: None,
-            rest: 0.0,
+            base: None,
+            others: 0.0,
             columns: 0,
-            moments,
+            extra: D::Sums::NONE,
         }
     }
 
-    /// Folds the columns `first_column..first_column + tile.len()`, each of which must come once.
+    /// Adds the statistics of other columns of the same row.
     ///
-    /// # Panics
-    /// Never. NaN and +inf show in the results, which become NaN.
-    pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
-        dispatch.run(FoldTile { stats: self, tile, first_column });
-    }
-
-    /// Adds what another part of the same row learnt.
+    /// # Numerics
+    /// Sums are added in f64, after those with the smaller base are scaled to the larger one, exactly where the
+    /// scale is a power of two. [`RowStats`] says by how much the order of merges may change log Z.
     ///
     /// # Errors
-    /// [`Error::MergeOfDifferentRows`] if transform or target differ or both saw the target; nothing
+    /// [`Error::MergeOfDifferentRows`] if transform or target differ, or if both hold the target's column; nothing
     /// has changed then.
     ///
     /// # Panics
@@ -126,23 +94,29 @@ impl<D: Extra> RowStats<D> {
             return Err(Error::MergeOfDifferentRows);
         }
         let mut other = *other;
-        if let (Some(a), Some(b)) = (self.reference, other.reference) {
+        if let (Some(a), Some(b)) = (self.base, other.base) {
             let factor = self.transform.factor();
             let higher = if a.ln(factor) >= b.ln(factor) { a } else { b };
             self.rebase(higher);
             other.rebase(higher);
         }
-        self.reference = self.reference.or(other.reference);
+        self.base = self.base.or(other.base);
         self.target_value = self.target_value.or(other.target_value);
-        self.rest += other.rest;
+        self.others += other.others;
         self.columns += other.columns;
-        self.moments.merge(&other.moments);
+        self.extra.merge(&other.extra);
         Ok(())
     }
 
-    /// Expresses the sums relative to another reference: exact between references at shift 0.
-    pub(super) fn rebase(&mut self, to: Reference) {
-        if let Some(from) = self.reference
+    /// Columns folded so far. V once the row is complete, which the crate cannot know.
+    #[must_use]
+    pub const fn columns(&self) -> u64 {
+        self.columns
+    }
+
+    /// Changes the base of the sums: exactly between powers of two.
+    pub(super) fn rebase(&mut self, to: Base) {
+        if let Some(from) = self.base
             && from != to
         {
             let factor = self.transform.factor();
@@ -153,25 +127,9 @@ impl<D: Extra> RowStats<D> {
             let power = power as i32 + from.exponent - to.exponent;
             let scale = |x: f64| libm::scalbn(x * part, power);
             let ln = delta + f64::from(from.exponent - to.exponent) * LN_2;
-            self.moments.rescale(scale, ln, self.rest);
-            self.rest = scale(self.rest);
+            self.extra.rescale(scale, ln, self.others);
+            self.others = scale(self.others);
         }
-        self.reference = Some(to);
-    }
-}
-
-struct FoldTile<'a, E, D> {
-    stats: &'a mut RowStats<D>,
-    tile: &'a [E],
-    first_column: u32,
-}
-
-impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut copies = Copies::NEW;
-        self.stats.fold_at(s, self.tile, self.first_column, &mut copies);
+        self.base = Some(to);
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Avx2<const FUSED: bool>(());
 /// The machine has AVX2, FMA and F16C (see `Level::is_present`).
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
-    core::hint::black_box(&mut super::OnLine([0; 64]));
+    core::hint::black_box(&mut super::CacheLine([0; 64]));
     kernel.run(Avx2::<FUSED>(()))
 }
 
@@ -32,7 +32,7 @@ pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
 macro_rules! op {
     ($($call:tt)*) => {
         // SAFETY: the token at hand was made inside `run`, whose caller proved avx2, fma and f16c;
-        // pointers, where there are any, come from arrays of exactly the elements accessed.
+        // pointers, if any, come from arrays of exactly the elements accessed.
         unsafe { arch::$($call)* }
     };
 }
@@ -123,7 +123,7 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
 
     #[inline(always)]
     fn store_bf16(self, a: Self::F, out: &mut [bf16; LANES]) {
-        // The pack works within 128-bit halves; the permutation restores the order.
+        // The pack works within each 128-bit half; the permutation restores the order.
         let packed = op!(_mm256_packus_epi32(self.narrow_bf16(a.0), self.narrow_bf16(a.1)));
         let ordered = op!(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
         op!(_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), ordered));

@@ -24,7 +24,7 @@ pub(super) struct Avx512<const FUSED: bool>(());
 /// The machine has AVX-512 F, BW, DQ and VL, FMA and F16C (see `Level::is_present`).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
-    core::hint::black_box(&mut super::OnLine([0; 64]));
+    core::hint::black_box(&mut super::CacheLine([0; 64]));
     kernel.run(Avx512::<FUSED>(()))
 }
 
@@ -32,7 +32,7 @@ pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
 macro_rules! op {
     ($($call:tt)*) => {
         // SAFETY: the token at hand was made inside `run`, whose caller proved the level's features;
-        // pointers, where there are any, come from arrays of exactly the elements accessed.
+        // pointers, if any, come from arrays of exactly the elements accessed.
         unsafe { arch::$($call)* }
     };
 }

@@ -1,8 +1,9 @@
 //! The explicit choice of level and arithmetic that every kernel takes.
 
+use super::Kernel;
 use super::baseline::{self, Baseline};
-use super::{Arithmetic, Kernel, Level};
-use crate::Error;
+use crate::error::Error;
+use crate::level::{Arithmetic, Level};
 
 /// On which instructions, and with which roundings, a kernel runs.
 ///
@@ -102,7 +103,7 @@ impl Dispatch {
     }
 }
 
-/// A function of its own, so that its loops are compiled apart from those of the other levels.
+/// Enters the baseline. Not inlined, so that its loops are compiled separately from those of the other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Baseline::<FUSED>::new())

@@ -1,48 +1,48 @@
-//! Four vectors, the unit in which the kernels step through a row: enough of them in flight to hide
-//! the latency of one.
+//! Quads: four vectors, the step of the kernels through a row. Four independent vectors are enough to hide the
+//! latency of each.
 
 use super::LANES;
 
-/// Vectors of a quad.
+/// Vectors in a quad.
 pub(crate) const QUAD: usize = 4;
 
-/// Elements of a quad.
+/// Elements in a quad.
 pub(crate) const QUAD_LEN: usize = QUAD * LANES;
 
-/// Their elements.
+/// The elements of a quad.
 pub(crate) type Quad<E> = [[E; LANES]; QUAD];
 
-/// A row's quads, and what is left of it.
+/// The whole quads of a row, and the elements after them.
 #[inline(always)]
 pub(crate) fn quads<E>(row: &[E]) -> (&[Quad<E>], &[E]) {
     let (whole, rest) = row.split_at(row.len() - row.len() % QUAD_LEN);
     (whole.as_chunks().0.as_chunks().0, rest)
 }
 
-/// Likewise, to write.
+/// [`quads`], to write.
 #[inline(always)]
 pub(crate) fn quads_mut<E>(row: &mut [E]) -> (&mut [Quad<E>], &mut [E]) {
     let (whole, rest) = row.split_at_mut(row.len() - row.len() % QUAD_LEN);
     (whole.as_chunks_mut().0.as_chunks_mut().0, rest)
 }
 
-/// The same reference, of which the compiler does not know that it was chosen among several: it would choose
-/// the address of each vector of the quad anew.
+/// The same reference, in a register that the compiler knows nothing about. A quad is selected by its address; if
+/// the compiler knew, it would repeat the selection for each of the quad's vectors.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[inline(always)]
-#[allow(unsafe_code, reason = "assembly, of no instruction")]
+#[allow(unsafe_code, reason = "assembly without an instruction")]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "nothing is read or written through it")]
 pub(crate) fn opaque<T>(reference: &T) -> &T {
     let mut at = core::ptr::from_ref(reference);
-    // SAFETY: no instruction, so no effect.
+    // SAFETY: the assembly is a comment, without an instruction.
     unsafe {
         core::arch::asm!("/* {at} */", at = inout(reg) at, options(pure, nomem, nostack, preserves_flags));
     }
-    // SAFETY: the pointer is that of the reference, unchanged.
+    // SAFETY: the pointer comes from the reference, unchanged.
     unsafe { &*at }
 }
 
-/// The reference.
+/// The same reference.
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
 #[inline(always)]
 pub(crate) fn opaque<T>(reference: &T) -> &T {

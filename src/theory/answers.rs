@@ -17,9 +17,10 @@
 //!    up to 10⁻³⁰ still knows those 10⁻³⁰;
 //! 3. all sums are compensated (Neumaier), so that error bounds do not grow with n.
 
+use super::sum::Sum;
 use crate::error::{Buffer, Error, Parameter};
 
-/// The answers to one prompt: what the reference thinks of them and what they are truly worth.
+/// The answers to one prompt: their reference log-probs and their true rewards.
 ///
 /// All lengths are n, the number of answers. A reference log-prob of −inf is an answer that the
 /// reference never gives; no policy at a finite distance from the reference gives it either.
@@ -91,7 +92,7 @@ impl<'a> AnswerSet<'a> {
         Ok(Self { ref_log_probs, rewards, beta, best_reward, max_tilt, log_sum })
     }
 
-    /// What a policy is worth: its expected reward, less β for every nat away from the reference.
+    /// The objective: the expected reward of a policy, less β times its KL divergence from the reference.
     ///
     /// ```text
     /// J(π) = Σ_i π_i r_i − β Σ_i π_i (log π_i − log π_ref(i))
@@ -116,7 +117,7 @@ impl<'a> AnswerSet<'a> {
     ///
     /// let reference = [0.25_f64.ln(), 0.75_f64.ln()];
     /// let answers = AnswerSet::new(&reference, &[4.0, 0.0], 0.1)?;
-    /// // To stay at the reference costs nothing and earns its expected reward.
+    /// // The reference has divergence 0 and its expected reward.
     /// assert_eq!(answers.objective(&reference)?, 1.0);
     /// # Ok::<(), dpo_kernel::Error>(())
     /// ```
@@ -145,7 +146,7 @@ impl<'a> AnswerSet<'a> {
     ///
     /// # Numerics
     /// Within `2⁻⁵³ · (|r*|/β + |m + λ| + |log Z| + 6 λ + E_π*[2 |r − r*|/β + |t| + |t − m|])`, in the
-    /// letters of this file's head. An r/β that overflows gives ±inf here, and nowhere else.
+    /// letters defined in this file's head. An r/β that overflows gives ±inf here, and nowhere else.
     ///
     /// # Panics
     /// Never.
@@ -166,7 +167,7 @@ impl<'a> AnswerSet<'a> {
         self.best_reward / self.beta + (self.max_tilt + self.log_sum)
     }
 
-    /// The policy that no other beats: the reference, tilted by `exp(r/β)`.
+    /// The optimal policy, at which the objective is largest: the reference times `exp(r/β)`, normalised.
     ///
     /// ```text
     /// log π*_i = log π_ref(i) + r_i/β − log Z
@@ -286,28 +287,4 @@ pub(super) fn is_log_prob(value: f64) -> bool {
 
 pub(super) const fn invalid(index: usize, value: f64) -> Error {
     Error::InvalidValue { buffer: Buffer::Answers, index, value }
-}
-
-/// A sum with its rounding errors kept apart (Neumaier 1974): one rounding in effect, for any length.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Sum {
-    rounded: f64,
-    lost: f64,
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, term: f64) {
-        let rounded = self.rounded + term;
-        self.lost += if self.rounded.abs() >= term.abs() {
-            (self.rounded - rounded) + term
-        } else {
-            (term - rounded) + self.rounded
-        };
-        self.rounded = rounded;
-    }
-
-    /// Infinite terms leave NaN among the errors, but are right in the rounded sum.
-    pub(super) fn value(self) -> f64 {
-        if self.rounded.is_finite() { self.rounded + self.lost } else { self.rounded }
-    }
 }

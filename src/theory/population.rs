@@ -1,4 +1,4 @@
-//! Steps 4 and 5: preferences between answers, and the loss over the whole population of pairs.
+//! Step 5: the loss over the whole population of pairs.
 //!
 //! Two answers are drawn with probabilities proportional to `w`, again until they differ, and
 //! labelled by Bradley and Terry with the true rewards. With `z_ij = β(a_i − a_j)`, where
@@ -14,65 +14,10 @@
 //! The third line is why minimising the loss recovers π*: each pair is a regression of
 //! z onto Δ, log Z is in neither, and the z of all pairs fix the policy up to its normalisation.
 
-use super::answers::{AnswerSet, Sum, check_length, check_values, invalid};
+use super::answers::{AnswerSet, check_length, check_values, invalid};
+use super::sum::Sum;
 use crate::error::{Error, Parameter};
-use crate::math::{log_sigmoid, sigmoid, sigmoid_difference, softplus};
-
-/// The log of the probability that the first answer is preferred to the second.
-///
-/// ```text
-/// log P(y_w ≻ y_l) = log σ(r_w − r_l) = min(Δ, 0) − log(1 + exp(−|Δ|)),   Δ = r_w − r_l
-/// ```
-///
-/// # Numerics
-/// Both tails keep their relative accuracy, a few units in the last place: `−exp(−Δ)` on the right,
-/// Δ itself on the left. NaN rewards, and two equal infinite ones, give NaN.
-///
-/// # Panics
-/// Never.
-///
-/// # Example
-/// ```
-/// use dpo_kernel::theory::preference_log_prob;
-///
-/// assert_eq!(preference_log_prob(3.0, 3.0), -core::f64::consts::LN_2);
-/// assert_eq!(preference_log_prob(0.0, 1000.0), -1000.0);
-/// assert!(preference_log_prob(100.0, 0.0) < 0.0);
-/// ```
-///
-/// Source: Bradley and Terry 1952; Rafailov et al. 2023, equations 1 and 6.
-#[must_use]
-pub fn preference_log_prob(reward_chosen: f64, reward_rejected: f64) -> f64 {
-    log_sigmoid(reward_chosen - reward_rejected)
-}
-
-/// The probability that the first answer is preferred to the second.
-///
-/// ```text
-/// P(y_w ≻ y_l) = σ(r_w − r_l)
-/// ```
-///
-/// # Numerics
-/// Accurate to a few units in the last place down to the smallest f64: the small side of σ is
-/// computed, never `1 − σ`. NaN rewards, and two equal infinite ones, give NaN.
-///
-/// # Panics
-/// Never.
-///
-/// # Example
-/// ```
-/// use dpo_kernel::theory::preference_prob;
-///
-/// assert_eq!(preference_prob(3.0, 3.0), 0.5);
-/// assert_eq!(preference_prob(1.0, 0.0) + preference_prob(0.0, 1.0), 1.0);
-/// assert!(preference_prob(0.0, 700.0) > 0.0);
-/// ```
-///
-/// Source: Bradley and Terry 1952; Rafailov et al. 2023, equations 1 and 6.
-#[must_use]
-pub fn preference_prob(reward_chosen: f64, reward_rejected: f64) -> f64 {
-    sigmoid(reward_chosen - reward_rejected)
-}
+use crate::math::{sigmoid, sigmoid_difference, softplus};
 
 impl AnswerSet<'_> {
     /// The DPO loss that infinitely many labelled pairs would give.
@@ -105,7 +50,7 @@ impl AnswerSet<'_> {
     ///
     /// let reference = [0.2_f64.ln(), 0.8_f64.ln()];
     /// let answers = AnswerSet::new(&reference, &[1.0, 0.0], 0.1)?;
-    /// // At the reference every margin is 0, so every pair costs ln 2.
+    /// // At the reference z = 0 for every pair, so every pair has loss ln 2.
     /// let loss = answers.population_loss(&reference, &[1.0, 1.0])?;
     /// assert_eq!(loss, core::f64::consts::LN_2);
     /// # Ok::<(), dpo_kernel::Error>(())
@@ -140,7 +85,7 @@ impl AnswerSet<'_> {
     ///
     /// # Numerics
     /// `σ(z) − σ(Δ)` is computed as `σ(z) σ(−Δ) (1 − exp(Δ − z))`, which keeps its relative accuracy
-    /// in both tails and is exactly 0 at z = Δ. What pair (i, j) gives to i it takes from j, to
+    /// in both tails and is exactly 0 at z = Δ. The two gradients of a pair are each other's negative, to
     /// the bit.
     ///
     /// # Errors
@@ -172,18 +117,18 @@ impl AnswerSet<'_> {
         check_length(self.rewards.len(), d_log_probs)?;
         let divisor = self.pair_weight(log_probs, weights)?;
         for (d, first) in d_log_probs.iter_mut().zip(self.compared(log_probs, weights)) {
-            let mut pull = Sum::default();
+            let mut sum = Sum::default();
             for second in self.compared(log_probs, weights) {
                 let z = self.beta * (first.log_ratio - second.log_ratio);
                 let delta = first.reward - second.reward;
-                pull.add(first.weight * second.weight * sigmoid_difference(z, delta, z - delta));
+                sum.add(first.weight * second.weight * sigmoid_difference(z, delta, z - delta));
             }
-            *d = self.beta * (pull.value() / divisor);
+            *d = self.beta * (sum.value() / divisor);
         }
         Ok(())
     }
 
-    /// Checks what is compared with what, and gives `W = Σ_{i<j} w_i w_j`.
+    /// Checks log-probs and weights, and returns `W = Σ_{i<j} w_i w_j`.
     fn pair_weight(&self, log_probs: &[f64], weights: &[f64]) -> Result<f64, Error> {
         check_length(self.rewards.len(), log_probs)?;
         check_length(self.rewards.len(), weights)?;
@@ -207,7 +152,8 @@ impl AnswerSet<'_> {
         }
     }
 
-    /// The answers as the pairs see them. Those of weight 0 get a log-ratio that does no harm.
+    /// Log-ratio, reward and weight of each answer. An answer of weight 0 may have log-probs that are not finite: its
+    /// log-ratio is 0.
     fn compared(&self, log_probs: &[f64], weights: &[f64]) -> impl Iterator<Item = Compared> {
         let answers = log_probs.iter().zip(self.ref_log_probs).zip(self.rewards).zip(weights);
         answers.map(|(((&l, &l_ref), &reward), &weight)| Compared {

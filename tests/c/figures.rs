@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{loss::*, unpaired::*, *};
 
 use crate::programs::{WAYS, compile, root, run};
@@ -101,7 +102,7 @@ fn storage<E: Element>(figures: &mut Figures, dispatch: Dispatch, bits: fn(E) ->
 
 fn tiles(figures: &mut Figures, dispatch: Dispatch) {
     let mut row = [1.0_f32, 2.0, 3.0, 4.0];
-    let mut left = RowStats::<Moments>::new(Transform::NONE, Some(3));
+    let mut left = RowStats::<Details>::new(Transform::NONE, Some(3));
     let mut right = left;
     left.fold(dispatch, &row[..2], 0);
     right.fold(dispatch, &row[2..], 2);

@@ -18,7 +18,8 @@
 
 mod suite;
 
-use dpo_kernel::{BLOCK, Dispatch};
+use dpo_kernel::Dispatch;
+use dpo_kernel::row::BLOCK;
 use suite::{Buffers, EXPECTED, FULL, FullBuffers, Plan, SMALL, SmallBuffers};
 
 fn check<const N: usize, const N_F16: usize>(

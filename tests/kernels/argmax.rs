@@ -1,6 +1,7 @@
 //! Where the largest logit is: the first of equals, in whichever block and tile, and at every level.
 
-use dpo_kernel::{BLOCK, Dispatch, Moments, RowStats, Transform, bf16, f16, verify};
+use dpo_kernel::row::{BLOCK, Details, RowStats};
+use dpo_kernel::{Dispatch, Transform, bf16, f16, verify};
 
 use crate::common::levels::for_each_dispatch;
 use crate::rows::{Store, stored, widen};
@@ -19,7 +20,7 @@ fn in_tiles<E: Store>(
     target: Option<u32>,
     (size, order): (usize, Order),
 ) -> usize {
-    let mut stats = RowStats::<Moments>::new(Transform::NONE, target);
+    let mut stats = RowStats::<Details>::new(Transform::NONE, target);
     let mut tiles: Vec<usize> = (0..row.len()).step_by(size).collect();
     if let Order::Descending = order {
         tiles.reverse();

@@ -1,8 +1,9 @@
 //! Figures that other people's code made: rows from PyTorch, preference losses from TRL.
 
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dpo, Moments, Pair, PairBatch, PairLoss, PairOut, Reference, RowStats, SequenceLogProb, bf16,
-    f16, preference_loss, verify,
+    Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, bf16, f16,
+    preference_loss, verify,
 };
 
 use crate::accuracy::probabilities::part_of_contract;
@@ -48,7 +49,7 @@ fn every_row_of_torch() {
                 let near = (found - exact).abs() <= allowed(case, exact);
                 assert!(near || found == exact, "{dispatch:?}, row {i}, {what}: {found} {exact}");
             };
-            let mut stats = RowStats::<Moments>::new(transform, Some(target));
+            let mut stats = RowStats::<Details>::new(transform, Some(target));
             stats.fold(dispatch, &case.logits, 0);
             check("log Z", stats.log_z(), case.log_sum_exp);
             check("log-prob", stats.log_prob().unwrap(), case.log_prob);

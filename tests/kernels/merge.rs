@@ -1,8 +1,7 @@
 //! Tiles and merges: a row folded in parts is the row folded whole.
 
-use dpo_kernel::{
-    BLOCK, Dispatch, Error, Moments, RowStats, Transform, bf16, f16, tile_grads_in_place, verify,
-};
+use dpo_kernel::row::{BLOCK, Details, RowStats};
+use dpo_kernel::{Dispatch, Error, Transform, bf16, f16, tile_grads_in_place, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -23,7 +22,7 @@ fn parts<E: Store>(
     cuts: &[usize],
     transform: Transform,
     target: usize,
-) -> Vec<RowStats<Moments>> {
+) -> Vec<RowStats<Details>> {
     let mut edges = vec![0];
     edges.extend_from_slice(cuts);
     edges.push(row.len());
@@ -43,12 +42,12 @@ fn whole<E: Store>(
     row: &[E],
     transform: Transform,
     target: usize,
-) -> RowStats<Moments> {
+) -> RowStats<Details> {
     parts(dispatch, row, &[], transform, target).pop().unwrap()
 }
 
 /// Merged in any order: a lane of a block adds eight quads, so each of the two may lose 8 · 2⁻²⁴ of Z.
-fn near(merged: &RowStats<Moments>, whole: &RowStats<Moments>) -> Result<(), String> {
+fn near(merged: &RowStats<Details>, whole: &RowStats<Details>) -> Result<(), String> {
     let (a, b) = (merged.log_z(), whole.log_z());
     if (a - b).abs() > 16.0 * HALF_ULP + 1e-15 * b.abs() {
         return Err(format!("log Z {a} is not {b}, off by {:e}", (a - b).abs()));
@@ -106,7 +105,7 @@ fn merges_to_the_whole<E: Store>(cut: &Cut, params: Params) -> Result<(), String
         let one = near(&parts[0], &expected);
         result = result.clone().and(one.map_err(|why| format!("{dispatch:?}: {why}")));
         // Folded tile by tile into one.
-        let mut tiled = RowStats::<Moments>::new(transform, Some(id(target)));
+        let mut tiled = RowStats::<Details>::new(transform, Some(id(target)));
         let mut edges = [vec![0], cuts.clone(), vec![*vocab]].concat();
         edges.sort_unstable();
         for edge in edges.windows(2) {
@@ -223,7 +222,7 @@ fn of_different_rows_is_refused() {
 fn of_broken_and_empty_parts() {
     for_each_dispatch(|dispatch| {
         let part = |x: &[f32], first| {
-            let mut stats = RowStats::<Moments>::new(Transform::NONE, Some(0));
+            let mut stats = RowStats::<Details>::new(Transform::NONE, Some(0));
             stats.fold(dispatch, x, first);
             stats
         };

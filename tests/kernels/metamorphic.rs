@@ -1,8 +1,9 @@
 //! What must hold whatever the exact values are: relations between results of changed inputs.
 
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::verify::entropy;
-use dpo_kernel::{Dpo, Moments, RowStats, Transform, bf16, f16, tile_grads_in_place, verify};
+use dpo_kernel::{Dpo, Transform, bf16, f16, tile_grads_in_place, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -122,7 +123,7 @@ fn leading_masked_blocks_change_no_bit() {
         for vocab in [1, 17, 511, 1300] {
             let row: Vec<E> = normal_row(vocab, 4.0, 2.0, 11);
             for blocks in [1, 2, 7] {
-                let before = blocks * dpo_kernel::BLOCK;
+                let before = blocks * dpo_kernel::row::BLOCK;
                 let masked = [vec![E::NEG_INFINITY; before], row.clone()].concat();
                 for params in [Params::NONE, Params { softcap: Some(9.0), ..Params::NONE }] {
                     let transform = params.kernel();
@@ -198,7 +199,7 @@ fn one_result_on_all_levels<E: Store>() {
             for params in transforms {
                 let (transform, target) = (params.kernel(), id(vocab / 2));
                 same_on_all_levels(&format!("{} V = {vocab}, {sigma}", E::NAME), |dispatch| {
-                    let mut stats = RowStats::<Moments>::new(transform, Some(target));
+                    let mut stats = RowStats::<Details>::new(transform, Some(target));
                     stats.fold(dispatch, &row, 0);
                     let found = forward(dispatch, &row, target, transform).unwrap();
                     let here = gradient_in_place(dispatch, &row, target, transform, 0.3);

@@ -1,9 +1,9 @@
 //! Step 0: policy ≡ reference gives exactly ln 2 and ∓β/2, however the two were computed.
 
+use dpo_kernel::row::{BLOCK, Details, RowStats};
 use dpo_kernel::{
-    BLOCK, Dispatch, Dpo, Logits, Moments, Pair, PairBatch, PairLoss, PairOut, Reference, RowStats,
-    SequenceLogProb, Span, TokenOut, Transform, preference_loss, sequence_log_probs,
-    token_log_probs,
+    Dispatch, Dpo, Logits, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span,
+    TokenOut, Transform, preference_loss, sequence_log_probs, token_log_probs,
 };
 
 use crate::common::levels::for_each_dispatch;
@@ -83,7 +83,7 @@ fn tiled<E: Store>(
     transform: Transform,
 ) -> Vec<SequenceLogProb> {
     let log_prob = |row: usize| {
-        let mut stats = RowStats::<Moments>::new(transform, Some(tokens.targets[row]));
+        let mut stats = RowStats::<Details>::new(transform, Some(tokens.targets[row]));
         for (i, tile) in tokens.rows[row].chunks(blocks * BLOCK).enumerate() {
             stats.fold(dispatch, tile, u32::try_from(i * blocks * BLOCK).unwrap());
         }

@@ -1,8 +1,9 @@
 //! 16-bit storage: every value through every load, and every store against `half`.
 
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dispatch, GradBatch, Layout, Logits, LogitsMut, Moments, RowNorm, RowStats, Span, TokenOut,
-    Transform, bf16, f16, logit_grads, token_log_probs, verify,
+    Dispatch, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform, bf16, f16,
+    logit_grads, token_log_probs, verify,
 };
 
 use crate::common::levels::for_each_dispatch;
@@ -13,7 +14,7 @@ use crate::run::{gradient, gradient_in_place};
 fn sixteenth<E: Store>(dispatch: Dispatch, x: E, lane: usize, vocab: usize) -> f32 {
     let mut row = vec![E::ZERO; vocab];
     row[lane] = x;
-    let mut stats = RowStats::<Moments>::new(Transform::NONE, None);
+    let mut stats = RowStats::<Details>::new(Transform::NONE, None);
     stats.fold(dispatch, &row, 0);
     stats.details().mean_logit
 }

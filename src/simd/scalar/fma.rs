@@ -6,9 +6,9 @@
 pub(in crate::simd) use hardware::{PRESENT, mul_add, neg_mul_add};
 
 /// Stable Rust does not tell the features of a 32-bit Arm, but hard-float ABI without 64-bit atomics
-/// is the M profile: A and R have had `ldrexd` for longer than they have had an FPU with this ABI. And
-/// every FPU of the M profile multiplies and adds (`FPv4-SP` and later). Were this wrong for some
-/// target, its assembler would refuse the instruction: the build would fail, not the program.
+/// is the M profile: the A and R profiles had 64-bit atomics (`ldrexd`) before they had an FPU with this ABI. Every
+/// FPU of the M profile has a fused multiply-add (`FPv4-SP` and later). If this is wrong for some target, its
+/// assembler refuses the instruction: the build fails, not the program.
 #[cfg(all(
     target_arch = "arm",
     target_os = "none",
@@ -22,12 +22,12 @@ mod hardware {
 
     pub(in crate::simd) const PRESENT: bool = true;
 
-    /// Through the core's registers: the operand class of the FPU's is closed to FPUs without f64.
+    /// Operands pass through general registers: Rust offers FPU registers as operands only where the FPU has f64.
     macro_rules! fused {
         ($instruction:literal, $a:ident, $b:ident, $c:ident) => {{
             let mut c = $c;
-            // SAFETY: the target has the instruction, or it would not have assembled; the registers
-            // written are named, and flags, of which the FPU raises some, are not promised.
+            // SAFETY: the target has the instruction, or it would not assemble; all registers that are written are
+            // named. The FPU may set status flags, which `preserves_flags` would deny and is left out.
             unsafe {
                 asm!(
                     "vmov s0, {a}",
@@ -68,13 +68,13 @@ mod hardware {
 mod hardware {
     pub(in crate::simd) const PRESENT: bool = false;
 
-    /// a · b + c, for code that no dispatch reaches.
+    /// a · b + c, for code that is compiled but never dispatched to.
     #[inline(always)]
     pub(in crate::simd) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         libm::fmaf(a, b, c)
     }
 
-    /// c − a · b, for code that no dispatch reaches.
+    /// c − a · b, for code that is compiled but never dispatched to.
     #[inline(always)]
     pub(in crate::simd) fn neg_mul_add(a: f32, b: f32, c: f32) -> f32 {
         libm::fmaf(-a, b, c)

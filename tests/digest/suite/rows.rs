@@ -1,8 +1,9 @@
 //! Rows: whole, special, by tiles and by shards, forward and backward.
 
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dispatch, Element, GradBatch, Layout, Logits, LogitsMut, Moments, RowNorm, RowStats, Span,
-    TokenOut, Transform, logit_grads, tile_grads_in_place, token_log_probs,
+    Dispatch, Element, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform,
+    logit_grads, tile_grads_in_place, token_log_probs,
 };
 
 use super::Plan;
@@ -92,7 +93,7 @@ fn row<E: Element + Bits>(
     digest.add(stats.log_prob());
     digest.add(stats.columns());
     if plan.details {
-        let mut stats: RowStats<Moments> = RowStats::new(transform, Some(target));
+        let mut stats: RowStats<Details> = RowStats::new(transform, Some(target));
         stats.fold(dispatch, row, 0);
         digest.add(stats.log_z());
         digest.add(stats.details());
@@ -164,7 +165,7 @@ pub fn shards<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [
     let shard = plan.tile.min(700) - 87;
     for (seed, transform) in (0..).zip(transforms()) {
         let target = below(bits(seed, u32::MAX), vocab) as u32;
-        let mut whole: RowStats<Moments> = RowStats::new(transform, Some(target));
+        let mut whole: RowStats<Details> = RowStats::new(transform, Some(target));
         for start in (0..vocab).step_by(shard).rev() {
             let tile = &mut buffer[..shard.min(vocab - start)];
             fill(seed, start, tile);

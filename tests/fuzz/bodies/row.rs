@@ -1,9 +1,10 @@
 //! One row: folded whole, by tiles and in parts that merge.
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
+use dpo_kernel::row::{BLOCK, Details, RowStats};
 use dpo_kernel::verify::cases::{Place, RowCase};
 use dpo_kernel::verify::{self, compare};
-use dpo_kernel::{BLOCK, Dispatch, Moments, RowStats, Transform};
+use dpo_kernel::{Dispatch, Transform};
 
 use super::batch::transform;
 use super::levels::for_each_dispatch;
@@ -48,7 +49,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    fn of(stats: &RowStats<Moments>) -> Self {
+    fn of(stats: &RowStats<Details>) -> Self {
         let log_prob = stats.log_prob().unwrap_or(f64::INFINITY);
         Self { log_z: stats.log_z(), log_prob, columns: stats.columns() }
     }
@@ -103,8 +104,8 @@ fn folds<E: Store>(
     row: &[E],
     dispatch: Dispatch,
     transform: Transform,
-) -> Result<[RowStats<Moments>; 3], String> {
-    let new = || RowStats::<Moments>::new(transform, Some(id(cut.row.target)));
+) -> Result<[RowStats<Details>; 3], String> {
+    let new = || RowStats::<Details>::new(transform, Some(id(cut.row.target)));
     let mut whole = new();
     whole.fold(dispatch, row, 0);
     let mut blocks = new();

@@ -3,7 +3,8 @@
 //! `RowStats::log_z` leaves as f64, so what is measured is the error of the f32 part itself. The
 //! contract, 0.5 ulp of f32 + 3e-8, leaves room for the one rounding that f32 results take.
 
-use dpo_kernel::{Dispatch, RowStats, Transform, bf16, f16, verify};
+use dpo_kernel::row::RowStats;
+use dpo_kernel::{Dispatch, Transform, bf16, f16, verify};
 
 use crate::common::levels::for_each_dispatch;
 use crate::common::measure::Worst;

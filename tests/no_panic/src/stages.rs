@@ -3,11 +3,12 @@
 use crate::{Entry, entries};
 use core::ops::AddAssign;
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Moments, Pair, PairBatch,
-    RowStats, SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, Transform, bf16, f16,
-    logit_grads, logit_grads_in_place, preference_loss, preference_step, sequence_log_probs,
-    spans_of_batch, spans_of_offsets, tile_grads_in_place, token_log_probs,
+    Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Pair, PairBatch, SequenceLogProb,
+    Span, StepBatch, Summary, Targets, TokenOut, Transform, bf16, f16, logit_grads,
+    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, spans_of_batch,
+    spans_of_offsets, tile_grads_in_place, token_log_probs,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
@@ -32,7 +33,7 @@ const fn stages<E: Element>() -> &'static [Entry] {
         LogitsMut::<E>::transform,
         LogitsMut::<E>::row_mut,
         RowStats::<()>::fold::<E>,
-        RowStats::<Moments>::fold::<E>,
+        RowStats::<Details>::fold::<E>,
         token_log_probs::<E>,
         logit_grads::<E, E>,
         logit_grads::<E, f32>,
@@ -79,14 +80,14 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowStats::<()>::columns,
     RowStats::<()>::log_prob,
     RowStats::<()>::norm,
-    RowStats::<Moments>::new,
-    RowStats::<Moments>::merge,
-    RowStats::<Moments>::log_z,
-    RowStats::<Moments>::target_logit,
-    RowStats::<Moments>::columns,
-    RowStats::<Moments>::log_prob,
-    RowStats::<Moments>::norm,
-    RowStats::<Moments>::details,
+    RowStats::<Details>::new,
+    RowStats::<Details>::merge,
+    RowStats::<Details>::log_z,
+    RowStats::<Details>::target_logit,
+    RowStats::<Details>::columns,
+    RowStats::<Details>::log_prob,
+    RowStats::<Details>::norm,
+    RowStats::<Details>::details,
     TokenOut::new,
     TokenOut::with_norms,
     TokenOut::with_details,

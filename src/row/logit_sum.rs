@@ -1,4 +1,4 @@
-//! Σ v of a block, for the mean logit: a sweep of its own over what the cache holds by then.
+//! Σ v of a block, for the mean logit: a second sweep over a block that the cache holds by then.
 
 #![allow(
     clippy::indexing_slicing,
@@ -12,28 +12,28 @@ use crate::Element;
 use crate::simd::quad::{QUAD, Quad, quads};
 use crate::simd::{LANES, Simd};
 
-/// Keeps the sum of 32 values of any size below f32's largest, where the plain sum is not; exact above
-/// 2^−120.
+/// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size, then add up to
+/// less than f32's largest. Exact for values above 2^−120.
 const SCALE: f32 = 1.0 / 64.0;
 
-/// Σ v of all columns, the target's too.
+/// Σ v over all columns, the target's included.
 #[inline(always)]
-pub(super) fn block_total<S: Simd, E: Element, const UNIT: bool>(
+pub(super) fn block_logit_sum<S: Simd, E: Element, const UNIT: bool>(
     s: S,
     block: &Block<'_, E>,
     values: &Values<S>,
 ) -> f64 {
     let zero = s.lanes(0.0);
-    let total = s.sum_f64(&lane_totals::<S, E, UNIT, false>(s, block, values), &zero);
-    if total.is_finite() {
-        return total;
+    let sum = s.sum_f64(&lane_sums::<S, E, UNIT, false>(s, block, values), &zero);
+    if sum.is_finite() {
+        return sum;
     }
-    s.sum_f64(&lane_totals::<S, E, UNIT, true>(s, block, values), &zero) / f64::from(SCALE)
+    s.sum_f64(&lane_sums::<S, E, UNIT, true>(s, block, values), &zero) / f64::from(SCALE)
 }
 
-/// The sums of each lane, times `SCALE` if `SCALED`.
+/// The sum of each lane, times `SCALE` if `SCALED`.
 #[inline(always)]
-fn lane_totals<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
+fn lane_sums<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
     s: S,
     block: &Block<'_, E>,
     values: &Values<S>,
@@ -45,32 +45,32 @@ fn lane_totals<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
         fill_up(rest, &mut last, E::ZERO);
     }
     for s in s.parts() {
-        // Four sums, because one would wait for itself.
-        let mut totals = [s.splat(0.0); QUAD];
+        // Four sums at once: with one, each addition would wait for the one before.
+        let mut sums = [s.splat(0.0); QUAD];
         for quad in whole {
-            add::<S, E, UNIT, SCALED>(s, quad, values, &mut totals);
+            add::<S, E, UNIT, SCALED>(s, quad, values, &mut sums);
         }
         if !rest.is_empty() {
-            add::<S, E, UNIT, SCALED>(s, &last, values, &mut totals);
+            add::<S, E, UNIT, SCALED>(s, &last, values, &mut sums);
         }
-        let [a, b, c, d] = totals;
+        let [a, b, c, d] = sums;
         s.put(&mut lanes, s.add(s.add(a, b), s.add(c, d)));
     }
     lanes
 }
 
-/// Adds a quad to the totals.
+/// Adds the four vectors of a quad, one to each sum.
 #[inline(always)]
 fn add<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
     s: S,
     quad: &Quad<E>,
     values: &Values<S>,
-    totals: &mut [S::F; QUAD],
+    sums: &mut [S::F; QUAD],
 ) {
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         let v = if UNIT { x } else { values.value(s, x) };
         let v = if SCALED { s.mul(v, s.splat(SCALE)) } else { v };
-        totals[i] = s.add(totals[i], v);
+        sums[i] = s.add(sums[i], v);
     }
 }

@@ -1,30 +1,8 @@
-//! Instruction levels and arithmetics, as values, and their detection without `std`.
+//! Which levels this machine has: detection without `std`.
 
-/// Which instructions a kernel runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Level {
-    /// What the build was compiled for: SSE2, NEON or simd128 through `wide`, or scalar code.
-    Baseline,
-    /// x86 with AVX2, FMA and F16C.
-    Avx2,
-    /// x86 with AVX-512 F, BW, DQ and VL, and all of [`Level::Avx2`].
-    Avx512,
-}
-
-/// Which roundings a kernel performs. Each arithmetic has one result, the same on every level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Arithmetic {
-    /// Products and sums rounded once, by hardware FMA: the same bits on every machine that has it.
-    Fused,
-    /// Products and sums rounded apart: the same bits on every IEEE-754 machine.
-    Portable,
-}
+use crate::level::Level;
 
 impl Level {
-    /// Every level, slowest first.
-    pub const ALL: &[Self] = &[Self::Baseline, Self::Avx2, Self::Avx512];
-
     /// The highest level that this machine has.
     #[must_use]
     #[inline]
@@ -81,8 +59,8 @@ mod x86 {
         avx512::get() && has_f16c()
     }
 
-    /// CPUID leaf 1, ECX bit 29. F16C uses the registers whose state `avx2` already vouched for.
-    /// Remembered, because CPUID traps in virtual machines: 0 not asked, 1 no, 2 yes.
+    /// CPUID leaf 1, ECX bit 29. F16C uses the registers whose state the operating system saves for AVX2. The answer
+    /// is kept, because CPUID traps in virtual machines: 0 not asked, 1 no, 2 yes.
     #[allow(unsafe_code, unused_unsafe, reason = "CPUID is a safe call from Rust 1.94 on")]
     fn has_f16c() -> bool {
         static ANSWER: AtomicU8 = AtomicU8::new(0);

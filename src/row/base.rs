@@ -1,0 +1,33 @@
+//! The base of a row's sums: what they are kept relative to, so that they neither overflow nor vanish.
+
+use crate::math::branchless::ROUND;
+use crate::simd::exp::{LN_2, MAX_EXPONENT};
+
+/// Sums of a row are divided by e^(k·shift) · 2^exponent, of which either shift or exponent is 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Base {
+    pub(super) shift: f32,
+    pub(super) exponent: i32,
+}
+
+impl Base {
+    /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is exact, the
+    /// value itself elsewhere.
+    #[inline(always)]
+    pub(super) fn at(v: f32, factor: f64) -> Self {
+        // Rounded to an integer, as long as it is small enough to be an exponent.
+        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND) - ROUND;
+        if n.abs() <= f64::from(MAX_EXPONENT) {
+            #[allow(clippy::cast_possible_truncation, reason = "|n| ≤ 1900")]
+            Self { shift: 0.0, exponent: n as i32 }
+        } else {
+            Self { shift: v, exponent: 0 }
+        }
+    }
+
+    /// The logarithm of the base.
+    #[inline(always)]
+    pub(super) fn ln(self, factor: f64) -> f64 {
+        factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
+    }
+}
