@@ -11,9 +11,9 @@ use core::ops::AddAssign;
 #[repr(i32)]
 pub enum Label {
     /// Good: treated as a chosen answer.
-    Desirable,
+    Desirable = 1,
     /// Bad: treated as a rejected answer.
-    Undesirable,
+    Undesirable = 0,
 }
 
 /// A sequence with its label.
