@@ -12,8 +12,7 @@ use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, dpo_error, dpo_status};
 use crate::{
-    Dispatch, GradBatch, RowNorm, bf16, f16, logit_grads, logit_grads_in_place,
-    tile_grads_in_place,
+    Dispatch, GradBatch, RowNorm, bf16, f16, logit_grads, logit_grads_in_place, tile_grads_in_place,
 };
 
 /// What the backward needs of the forward and of the loss.

@@ -141,7 +141,8 @@ impl dpo_logits {
     }
 
     pub(super) fn view<'a, E: Stored>(&self, data: &'a [E]) -> Result<Logits<'a, E>, Error> {
-        let view = Logits::with_stride(data, self.rows, self.vocab, stride(self.vocab, self.stride))?;
+        let view =
+            Logits::with_stride(data, self.rows, self.vocab, stride(self.vocab, self.stride))?;
         Ok(view.with_transform(self.transform.check()?))
     }
 }
@@ -156,7 +157,8 @@ impl dpo_logits_mut {
     }
 
     pub(super) fn view<'a, E: Stored>(&self, data: &'a mut [E]) -> Result<LogitsMut<'a, E>, Error> {
-        let view = LogitsMut::with_stride(data, self.rows, self.vocab, stride(self.vocab, self.stride))?;
+        let view =
+            LogitsMut::with_stride(data, self.rows, self.vocab, stride(self.vocab, self.stride))?;
         Ok(view.with_transform(self.transform.check()?))
     }
 }

@@ -19,7 +19,7 @@
 //! status                                   status codes
 //! ```
 //!
-//! A file imports from files that stand below it, and from nothing else here (`nll` stands on `pairs`).
+//! A file imports from files that stand below it.
 //!
 //! # Safety
 //!
@@ -72,9 +72,7 @@ pub use logits::{
 pub use math::*;
 pub use message::{dpo_status_message, dpo_version};
 pub use names::*;
-pub use nll::{
-    DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN, dpo_nll, dpo_nll_loss, dpo_nll_summary,
-};
+pub use nll::{DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN, dpo_nll, dpo_nll_loss, dpo_nll_summary};
 pub use objective::{
     DPO_MOST_TERMS, DPO_OBJECTIVE_MIXTURE, DPO_OBJECTIVE_ONE, DPO_OBJECTIVE_PER_PAIR, dpo_objective,
 };

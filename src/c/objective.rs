@@ -140,7 +140,11 @@ impl Terms {
             return Err(Fault::call(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, [0, 0]));
         };
         if losses.len() > DPO_MOST_TERMS {
-            return Err(Fault::call(DPO_ERROR_TOO_LONG, DPO_BUFFER_MIXTURE_TERMS, [losses.len(), 0]));
+            return Err(Fault::call(
+                DPO_ERROR_TOO_LONG,
+                DPO_BUFFER_MIXTURE_TERMS,
+                [losses.len(), 0],
+            ));
         }
         let mut terms = [None; DPO_MOST_TERMS];
         for ((to, loss), &weight) in terms.iter_mut().zip(losses).zip(weights) {

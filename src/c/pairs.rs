@@ -77,7 +77,11 @@ pub(super) struct PairsInput {
 }
 
 impl dpo_pairs {
-    pub(super) fn add_to(&self, buffers: &mut Buffers, sequences: usize) -> Result<PairsInput, Fault> {
+    pub(super) fn add_to(
+        &self,
+        buffers: &mut Buffers,
+        sequences: usize,
+    ) -> Result<PairsInput, Fault> {
         let p = self.count;
         Ok(PairsInput {
             pairs: buffers.input(self.pairs, p, DPO_BUFFER_PAIRS)?,

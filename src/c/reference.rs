@@ -13,7 +13,9 @@ pub(super) enum ReferenceInput {
     Sums(Input<f64>),
     Sequences(Input<dpo_sequence_log_prob>),
     /// Neither pointer is set; `empty` if there are no sequences, so that there is nothing to point to.
-    Missing { empty: bool },
+    Missing {
+        empty: bool,
+    },
 }
 
 impl ReferenceInput {

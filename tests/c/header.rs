@@ -45,6 +45,7 @@ pub fn headers() -> String {
 
 pub fn of_header(text: &str) -> Declared {
     let mut declared = Declared::default();
+    let text = &text.replace("\\\n", " ");
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("#define DPO_")
             && let Some((name, value)) = rest.split_once(' ')
@@ -135,10 +136,8 @@ pub fn sources() -> String {
 
 /// All files of a folder and the folders in it.
 fn all_below(folder: &str) -> String {
-    let mut paths: Vec<_> = fs::read_dir(root().join(folder))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let text = |path: &PathBuf| match path.is_dir() {
         true => all_below(path.strip_prefix(root()).unwrap().to_str().unwrap()),
@@ -276,8 +275,10 @@ fn objections_to_initialisers(text: &str) -> Vec<String> {
     let text = text.replace("\\\n", " ");
     for (name, fields) in of_header(&text).structs {
         let define = format!("#define {}_INIT {{", name.to_uppercase());
-        let found = text.replace("   ", " ").lines().find_map(|line| {
-            squeeze(line).strip_prefix(&define).map(|entries| entries.trim_end_matches('}').to_owned())
+        let found = text.lines().find_map(|line| {
+            squeeze(line)
+                .strip_prefix(&define)
+                .map(|entries| entries.trim_end_matches('}').to_owned())
         });
         match (fields.starts_with("size_t size; "), found) {
             (false, None) => {}

@@ -93,9 +93,9 @@ fn lines(layouts: &[Layout]) -> String {
     }
     let version = env!("CARGO_PKG_VERSION").split('.').zip(["MAJOR", "MINOR", "PATCH"]);
     let mut constants = of_code(&sources()).constants;
-    constants.extend(version.map(|(value, part)| {
-        (format!("DPO_KERNEL_VERSION_{part}"), value.parse().unwrap())
-    }));
+    constants.extend(
+        version.map(|(value, part)| (format!("DPO_KERNEL_VERSION_{part}"), value.parse().unwrap())),
+    );
     for (name, value) in constants {
         writeln!(lines, "{name} {value}").unwrap();
     }

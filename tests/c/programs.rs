@@ -103,12 +103,15 @@ pub const WAYS: [(Language, Link); 4] = [
     (Language::Cpp, Link::Shared),
 ];
 
+/// Programs that check by themselves.
 #[test]
-fn every_mistake_is_refused() {
-    let source = root().join("tests/c/errors.c");
-    for (language, link) in WAYS {
-        if let Some(program) = compile(&source, language, link) {
-            run(&program);
+fn mistakes_are_refused_and_the_contract_holds() {
+    for program in ["errors.c", "contract.c"] {
+        let source = root().join("tests/c").join(program);
+        for (language, link) in WAYS {
+            if let Some(program) = compile(&source, language, link) {
+                run(&program);
+            }
         }
     }
 }
@@ -160,7 +163,7 @@ fn no_memory_is_misused() {
     if !has("valgrind") {
         return;
     }
-    for program in ["figures.c", "errors.c", "zeroed.c", "sizes.c"] {
+    for program in ["figures.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"] {
         let source = root().join("tests/c").join(program);
         let program = compile(&source, Language::C, Link::Static).unwrap();
         let mut valgrind = Command::new("valgrind");
