@@ -100,13 +100,13 @@ struct Known {
 impl Known {
     /// # Safety
     /// As [`growing_argument`]; `to` has room for `self.size` bytes.
+    #[allow(
+        clippy::cast_ptr_alignment,
+        reason = "the size is the first field of an aligned struct"
+    )]
     unsafe fn copy(&self, from: *const u8, to: *mut u8, subject: i32) -> Result<(), Fault> {
         check_pointer(from.addr(), self.align, subject)?;
         // SAFETY: aligned and not NULL; that a size is there is the caller's word.
-        #[allow(
-            clippy::cast_ptr_alignment,
-            reason = "a size is the first field, and it is aligned"
-        )]
         let found = unsafe { from.cast::<usize>().read() };
         let fault = Err(Fault::call(DPO_ERROR_STRUCT_SIZE, subject, [self.size, found]));
         if found < self.least || found > MOST || !found.is_multiple_of(self.align) {

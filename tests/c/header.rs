@@ -139,9 +139,12 @@ fn all_below(folder: &str) -> String {
     let mut paths: Vec<_> =
         fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let text = |path: &PathBuf| match path.is_dir() {
-        true => all_below(path.strip_prefix(root()).unwrap().to_str().unwrap()),
-        false => fs::read_to_string(path).unwrap(),
+    let text = |path: &PathBuf| {
+        if path.is_dir() {
+            all_below(path.strip_prefix(root()).unwrap().to_str().unwrap())
+        } else {
+            fs::read_to_string(path).unwrap()
+        }
     };
     paths.iter().map(text).collect()
 }
