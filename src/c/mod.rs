@@ -24,7 +24,8 @@
 //! # Safety
 //!
 //! One contract serves all functions: a pointer that is not NULL points to as many elements as its length
-//! says, initialised to anything, and nobody else writes there during the call. NULL,
+//! says, initialised to anything, and nobody else writes there during the call; a struct that begins with
+//! its size has that many bytes. NULL,
 //! misalignment, lengths beyond the address space, and buffers that overlap although one of them is
 //! written are found and refused, and so is every number in the structs that is out of its domain.
 
