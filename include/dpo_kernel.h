@@ -17,11 +17,35 @@
  * NULL        A buffer of no elements may be NULL, and so may what a comment calls optional.
  *             Anything else that is NULL, misaligned, or longer than the address space is an
  *             error, and so is a buffer that is written and overlaps another buffer of the call.
- * Errors      On an error no output has changed, but for the three codes NON_FINITE, which name
- *             the first row, pair or answer without a finite result and say how many there are:
- *             all others are complete then; and for what dpo_preference_step says. Any function
- *             may return the codes above 100. `error` is optional in every function; on success
- *             it is filled with zeros.
+ * Zero        Every struct, zeroed but for its size, pointers and counts, is the default that its
+ *             comment names, or is refused. There is no silent third.
+ * Sizes       Structs that a host fills and that may get more fields begin with their own size:
+ *
+ *                 dpo_layout layout = {.size = sizeof layout, .targets = targets, .rows = rows,
+ *                                      .spans = spans, .count = count};            (C99, C++20)
+ *                 dpo_layout layout = DPO_LAYOUT_INIT; layout.targets = targets; ...    (C++11)
+ *
+ *             A struct without its size is refused (STRUCT_SIZE), never misread. New fields come
+ *             last, and 0 is their default: a library takes the smaller structs of hosts that were
+ *             compiled with an older header, and the larger ones of a newer header as long as what
+ *             it does not know is 0. Structs without a size (elements of arrays, results, dpo_loss)
+ *             change only with the name of the shared library: until 1.0 with every minor version
+ *             (libdpo_kernel.so.0.1), then with every major one.
+ * Errors      On an error no output has changed, but for the three codes NON_FINITE, and for what
+ *             dpo_preference_step says. Any function may return the codes above 100. `error` is
+ *             optional in every function; on success it is filled with zeros.
+ * NON_FINITE  names the first row, pair or answer without a finite result and says how many there
+ *             are. Their results are NaN (log_probs of the rows; losses of the pairs and answers,
+ *             and d_log_probs of their sequences), all other outputs are complete, but the summary
+ *             is not written. To go on without them, run the stages: add up the finite losses, set
+ *             every d_log_probs that is not finite to 0, lower the divisor by the pairs left out if
+ *             the mean is to be over the rest, and run the backward: rows whose coefficient is 0
+ *             need no norm and get zeros.
+ * Masks       A column of -inf is masked: its probability and its gradient are exactly 0. A row of
+ *             nothing but -inf, or with NaN or +inf, is NON_FINITE_ROWS, and a target on a masked
+ *             column NON_FINITE_PAIRS. Where a model masks with the lowest finite value of its type
+ *             instead (torch.finfo.min), a target on such a column is no error but a log-prob of
+ *             -3e38 (-65504 in f16): masked columns must not be targets.
  * Threads     Every function is reentrant and keeps no state but the CPU features that it found.
  *             Calls may run at the same time unless one writes what another uses.
  * Unwinding   Nothing panics, throws, unwinds, or calls back.
@@ -50,8 +74,9 @@ const char *dpo_status_message(dpo_status status);
 const char *dpo_buffer_name(int32_t subject);
 const char *dpo_parameter_name(int32_t subject);
 
-/* The fastest combination that this machine has. Hosts whose results must agree with those of
- * machines without hardware multiply-add choose DPO_ARITHMETIC_PORTABLE instead. */
+/* The fastest combination that this machine has, by its numbers; a zeroed dpo_dispatch stands for
+ * it. Hosts whose results must agree with those of machines without hardware multiply-add choose
+ * DPO_ARITHMETIC_PORTABLE instead. */
 dpo_dispatch dpo_detect(void);
 
 /* 1 if this machine has the combination, else 0. */
@@ -97,13 +122,13 @@ dpo_status dpo_row_stats_finish(const dpo_row_stats *stats, dpo_row_result *out,
  * shapes and spans (1 to 11), PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE; NON_FINITE_ROWS.
  * */
 dpo_status dpo_token_log_probs(dpo_dispatch dispatch, const dpo_logits *logits, const
-                               dpo_sequences *sequences, float *log_probs, dpo_row_norm *norms,
+                               dpo_layout *layout, float *log_probs, dpo_row_norm *norms,
                                dpo_row_details *details, dpo_error *error);
 
 /* The sum of token_weights * log_probs over each sequence, N. token_weights: R, finite, optional
  * (1 each). Policy and reference must be weighted alike. Codes: spans (7 to 11), INVALID_VALUE.
  * */
-dpo_status dpo_sequence_log_probs(const float *log_probs, const dpo_sequences *sequences, const
+dpo_status dpo_sequence_log_probs(const float *log_probs, const dpo_layout *layout, const
                                   float *token_weights, dpo_sequence_log_prob *out, dpo_error
                                   *error);
 
@@ -131,7 +156,7 @@ dpo_status dpo_preference_loss(const dpo_objective *objective, const dpo_pairs *
                                *losses, double *d_log_probs, dpo_summary *summary, dpo_error
                                *error);
 
-/* The same for answers that are desirable or undesirable by themselves, M, under a unpaired loss:
+/* The same for answers that are desirable or undesirable by themselves, M, under an unpaired loss:
  * kto, apo_zero, bco_pair, nca_pair, sppo_hard (others: UNKNOWN_VALUE). The summary is not
  * written on NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE;
  * NON_FINITE_ANSWERS. */
@@ -153,14 +178,14 @@ dpo_status dpo_nll_loss(const dpo_nll *nll, const dpo_pair *pairs, size_t pair_c
 /* Token weights of LD-DPO, R: 1 up to the length of a pair's shorter answer, alpha in [0, 1] past
  * it; written in the rows of sequences that a pair names. Codes: spans (7 to 11), PARAMETER,
  * SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, TOKEN_WEIGHTS_DIFFER. */
-dpo_status dpo_ld_token_weights(double alpha, const dpo_sequences *sequences, const dpo_pair
+dpo_status dpo_ld_token_weights(double alpha, const dpo_layout *layout, const dpo_pair
                                 *pairs, size_t pair_count, float *token_weights, dpo_error
                                 *error);
 
 /* Pair weights of WPO, P, from log_probs, R, and details, R, of one sweep. bound: DPO_WPO_.
  * Codes: spans (7 to 11), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, UNKNOWN_VALUE;
  * NON_FINITE_PAIRS. */
-dpo_status dpo_wpo_pair_weights(int32_t bound, const dpo_sequences *sequences, const dpo_pair
+dpo_status dpo_wpo_pair_weights(int32_t bound, const dpo_layout *layout, const dpo_pair
                                 *pairs, size_t pair_count, const float *log_probs, const
                                 dpo_row_details *details, float *weights, dpo_error *error);
 
@@ -174,16 +199,23 @@ dpo_status dpo_length_offset(double alpha, size_t chosen_tokens, size_t rejected
 /* ---------------------------------------- stage 5: gradients */
 
 /* Gradients of the scored rows into another buffer of the same rows and vocabulary, its own
- * stride, and the logits' type or DPO_TYPE_F32. out->transform is DPO_TRANSFORM_NONE. Other rows
- * and padding are not written. Codes: shapes and spans (1 to 11), INVALID_VALUE,
- * TRANSFORM_OF_GRADIENTS, PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE, UNKNOWN_VALUE. */
-dpo_status dpo_logit_grads(dpo_dispatch dispatch, const dpo_logits *logits, const dpo_sequences
-                           *sequences, const dpo_grads *grads, const dpo_logits_mut *out,
+ * stride, and the logits' type or DPO_TYPE_F32. out->transform is DPO_TRANSFORM_NONE. Rows that are
+ * not scored and padding are not written: they hold what they held before.
+ *
+ * DPO_TYPE_F16 ends at 65504 and begins at 6e-8: larger gradients become infinite, smaller ones 0,
+ * and gradients of a mean over many pairs are that small. Take a smaller divisor, as training in
+ * mixed precision scales its loss, or write to DPO_TYPE_F32. Codes: shapes and spans (1 to 11),
+ * INVALID_VALUE, TRANSFORM_OF_GRADIENTS, PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE,
+ * UNKNOWN_VALUE. */
+dpo_status dpo_logit_grads(dpo_dispatch dispatch, const dpo_logits *logits, const dpo_layout
+                           *layout, const dpo_grads *grads, const dpo_logits_mut *out,
                            dpo_error *error);
 
-/* The same over the logits themselves. */
+/* The same over the logits themselves. Afterwards rows that are not scored (those that no span
+ * covers, and those whose target is the ignore value) and columns past vocab still hold logits,
+ * beside gradients: a host that multiplies the whole buffer by its weights sets them to 0 first. */
 dpo_status dpo_logit_grads_in_place(dpo_dispatch dispatch, const dpo_logits_mut *logits, const
-                                    dpo_sequences *sequences, const dpo_grads *grads, dpo_error
+                                    dpo_layout *layout, const dpo_grads *grads, dpo_error
                                     *error);
 
 /* The gradient of one tile of a row over the tile, for heads that make their logits block by
@@ -192,13 +224,14 @@ dpo_status dpo_tile_grads_in_place(dpo_dispatch dispatch, const dpo_tile *tile, 
 
 /* ---------------------------------------- all stages in one call */
 
-/* Policy logits to loss summary, with the logits of the scored rows replaced by their gradients.
- * token_weights: R, optional. Codes: those of the stages. Shapes, spans, targets, counts and
- * parameters are checked before anything is written. Rows and pairs that are not finite, and
- * coefficients beyond f32 (INVALID_VALUE), are found before the backward, with the scratch written:
- * the logits are unchanged then, as on any error. */
+/* Policy logits to loss summary, with the logits of the scored rows replaced by their gradients;
+ * all else still holds logits, as dpo_logit_grads_in_place says. token_weights: R, optional. Codes:
+ * those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
+ * written. Rows and pairs that are not finite, and coefficients beyond f32 (INVALID_VALUE), are
+ * found before the backward, with the scratch written: the logits are unchanged then, as on any
+ * error. */
 dpo_status dpo_preference_step(dpo_dispatch dispatch, const dpo_objective *objective, const
-                               dpo_logits_mut *logits, const dpo_sequences *sequences, const float
+                               dpo_logits_mut *logits, const dpo_layout *layout, const float
                                *token_weights, const dpo_pairs *pairs, const dpo_scratch *scratch,
                                dpo_summary *summary, dpo_error *error);
 

@@ -29,7 +29,9 @@ enum {
     DPO_ERROR_VOCABULARY_TOO_LARGE = 4,        /* vocab */
     DPO_ERROR_STRIDE_BELOW_VOCABULARY = 5,     /* stride, vocab */
     DPO_ERROR_SHAPE_MISMATCH = 6,              /* rows, vocab of one; rows, vocab of the other */
-    DPO_ERROR_TARGET_OUT_OF_RANGE = 7,         /* row, target, vocab */
+    DPO_ERROR_TARGET_OUT_OF_RANGE = 7,         /* row, target, vocab; the target as int32_t. Of
+                                                  negative targets only the ignore value is allowed:
+                                                  -100, or what DPO_LAYOUT_IGNORE gives */
     DPO_ERROR_SPAN_OUT_OF_RANGE = 8,           /* sequence, start, end, rows */
     DPO_ERROR_SPANS_OVERLAP = 9,               /* first, second */
     DPO_ERROR_OFFSETS_NOT_ASCENDING = 10,      /* index */
@@ -58,12 +60,15 @@ enum {
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */
     DPO_ERROR_OVERLAP = 104,                   /* subject: buffer; the other buffer */
-    DPO_ERROR_UNKNOWN_VALUE = 105,             /* subject: buffer; the number */
+    DPO_ERROR_UNKNOWN_VALUE = 105,             /* subject: buffer; the number; the same, signed */
     DPO_ERROR_FIELD_UNUSED = 106,              /* subject: buffer */
-    DPO_ERROR_ROW_STATS = 107                  /* no fold has made them */
+    DPO_ERROR_ROW_STATS = 107,                 /* no fold has made them */
+    DPO_ERROR_STRUCT_SIZE = 108                /* subject: struct; its size here, size found: too
+                                                  small, forgotten, or larger with fields set that
+                                                  this library does not know */
 };
 
-/* The numbers behind a status; 0 where there is nothing to say. */
+/* The numbers behind a status; 0 where there is nothing to say. Every call writes all of it. */
 typedef struct dpo_error {
     dpo_status status;
     int32_t subject;   /* DPO_BUFFER_, DPO_PARAMETER_ or DPO_LEVEL_, as the status has it */
@@ -115,7 +120,10 @@ enum {
     DPO_BUFFER_OPTIONS = 112,
     DPO_BUFFER_NLL = 113,
     DPO_BUFFER_GRADS = 114,
-    DPO_BUFFER_WPO_BOUND = 115
+    DPO_BUFFER_WPO_BOUND = 115,
+    DPO_BUFFER_LAYOUT = 116,
+    DPO_BUFFER_SCRATCH = 117,
+    DPO_BUFFER_BACKWARD = 118
 };
 
 /* Parameters that errors name, by dpo_parameter_name(). */

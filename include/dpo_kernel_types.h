@@ -15,52 +15,60 @@ extern "C" {
 
 /* Which instructions. A level never changes a result. */
 enum {
-    DPO_LEVEL_BASELINE = 0, /* what the library was compiled for */
-    DPO_LEVEL_AVX2 = 1,     /* x86 with AVX2, FMA, F16C */
-    DPO_LEVEL_AVX512 = 2    /* the same with AVX-512 F, BW, DQ, VL */
+    DPO_LEVEL_FASTEST = 0,  /* the last of these that the machine has */
+    DPO_LEVEL_BASELINE = 1, /* what the library was compiled for */
+    DPO_LEVEL_AVX2 = 2,     /* x86 with AVX2, FMA, F16C */
+    DPO_LEVEL_AVX512 = 3    /* the same with AVX-512 F, BW, DQ, VL */
 };
 
 /* Which roundings. Each arithmetic has one result. */
 enum {
-    DPO_ARITHMETIC_FUSED = 0,   /* hardware multiply-add: the same bits wherever it exists */
-    DPO_ARITHMETIC_PORTABLE = 1 /* + - * / alone: the same bits on every IEEE-754 machine */
+    DPO_ARITHMETIC_DEFAULT = 0, /* fused where the level has it, else portable */
+    DPO_ARITHMETIC_FUSED = 1,   /* hardware multiply-add: the same bits wherever it exists */
+    DPO_ARITHMETIC_PORTABLE = 2 /* + - * / alone: the same bits on every IEEE-754 machine */
 };
 
+/* Zeroed: what dpo_detect() gives. */
 typedef struct dpo_dispatch {
     int32_t level;      /* DPO_LEVEL_ */
     int32_t arithmetic; /* DPO_ARITHMETIC_ */
 } dpo_dispatch;
 
-/* Element types of logits and gradients. 16-bit elements are uint16_t in memory. */
-enum { DPO_TYPE_F32 = 0, DPO_TYPE_F16 = 1, DPO_TYPE_BF16 = 2 };
+/* Element types of logits and gradients. 16-bit elements are uint16_t in memory. There is no type
+   0: a forgotten type is refused. */
+enum { DPO_TYPE_F32 = 1, DPO_TYPE_F16 = 2, DPO_TYPE_BF16 = 3 };
 
-/* y = softcap * tanh(scale * x / softcap) / temperature, or scale * x / temperature with softcap
-   = 0. */
+/* y = softcap * tanh(scale * x / softcap) / temperature, or scale * x / temperature without a
+   softcap. Each field is > 0, or 0, which leaves its part out. Zeroed: y = x. */
 typedef struct dpo_transform {
-    float scale;       /* > 0; 1 without */
-    float softcap;     /* > 0; 0 without */
-    float temperature; /* > 0; 1 without */
+    float scale;
+    float softcap;
+    float temperature;
 } dpo_transform;
 
 /* y = x */
-#define DPO_TRANSFORM_NONE {1.0f, 0.0f, 1.0f}
+#define DPO_TRANSFORM_NONE {0.0f, 0.0f, 0.0f}
 
 /* Rows of logits to read: row t is the vocab elements from data + t * stride. Columns past vocab
    are padding and never read. len is rows * stride; the padding of the last row may be missing.
    */
 typedef struct dpo_logits {
+    size_t size; /* sizeof(dpo_logits) */
     const void *data;
     size_t len;
     size_t rows;   /* R */
     size_t vocab;  /* V, >= 1 */
-    size_t stride; /* >= vocab */
+    size_t stride; /* >= vocab; 0: vocab, rows without padding */
     int32_t type;  /* DPO_TYPE_ */
     dpo_transform transform;
 } dpo_logits;
 
+#define DPO_LOGITS_INIT {sizeof(dpo_logits), NULL, 0, 0, 0, 0, 0, DPO_TRANSFORM_NONE}
+
 /* The same to write: logits to be replaced by gradients, or a place for gradients, which has no
    transform. */
 typedef struct dpo_logits_mut {
+    size_t size; /* sizeof(dpo_logits_mut) */
     void *data;
     size_t len;
     size_t rows;
@@ -70,29 +78,41 @@ typedef struct dpo_logits_mut {
     dpo_transform transform;
 } dpo_logits_mut;
 
-/* ---------------------------------------- sequences */
+#define DPO_LOGITS_MUT_INIT {sizeof(dpo_logits_mut), NULL, 0, 0, 0, 0, 0, DPO_TRANSFORM_NONE}
+
+/* ---------------------------------------- layout */
 
 /* The ignore value by default: -100 as trainers write it. */
 #define DPO_IGNORE_INDEX UINT32_C(4294967196)
 
+/* What a dpo_layout gives beside its buffers: another ignore value. */
+#define DPO_LAYOUT_IGNORE UINT32_C(1)
+
 /* The rows [start, end) of one sequence: those that predict its completion. Spans share no rows.
-   */
+   Zeroed: no rows. A sequence without scored rows is refused. */
 typedef struct dpo_span {
     size_t start;
     size_t end;
 } dpo_span;
 
-/* Which rows are scored: row t is asked for targets[t]. Rows outside the spans, and rows whose
-   target is the ignore value, are never read and never written. */
-typedef struct dpo_sequences {
-    const uint32_t *targets; /* R */
+/* Which rows belong to which sequence, and what they are asked for: row t is asked for
+   targets[t]. Rows outside the spans, and rows whose target is the ignore value, are not scored:
+   never read and never written. */
+typedef struct dpo_layout {
+    size_t size;             /* sizeof(dpo_layout) */
+    const uint32_t *targets; /* R; a row that is not scored may have any */
     size_t rows;             /* R */
-    uint32_t ignore;         /* DPO_IGNORE_INDEX, unless the host says otherwise */
     const dpo_span *spans;   /* N, in any order */
     size_t count;            /* N */
-} dpo_sequences;
+    uint32_t given;          /* 0, or DPO_LAYOUT_IGNORE: ignore is given */
+    uint32_t ignore;         /* the ignore value if it is given, any number; otherwise 0, and
+                                DPO_IGNORE_INDEX is meant */
+} dpo_layout;
 
-/* log pi(y|x) of one sequence, and of how many tokens. */
+#define DPO_LAYOUT_INIT {sizeof(dpo_layout), NULL, 0, NULL, 0, 0, 0}
+
+/* log pi(y|x) of one sequence, and of how many tokens. Zeroed: of no tokens, which losses of means
+   refuse. */
 typedef struct dpo_sequence_log_prob {
     double sum;
     size_t count;
@@ -100,7 +120,8 @@ typedef struct dpo_sequence_log_prob {
 
 /* ---------------------------------------- rows */
 
-/* What the backward needs of a row: 16 bytes that a forward has made. */
+/* What the backward needs of a row: 16 bytes that a forward has made. Zeroed: refused where a norm
+   is needed. */
 typedef struct dpo_row_norm {
     float shift;
     int32_t exponent;
@@ -108,7 +129,7 @@ typedef struct dpo_row_norm {
     float rest;
 } dpo_row_norm;
 
-/* Statistics of a row's distribution. */
+/* Statistics of a row's distribution. Zeroed: of a row that is certain of its first column. */
 typedef struct dpo_row_details {
     float entropy;          /* in nats */
     float mean_logit;       /* -inf where a logit is masked */
@@ -123,7 +144,8 @@ typedef struct dpo_row_details {
 #define DPO_ROW_REFERENCE UINT32_C(8)
 
 /* What a fold over (part of) a row has learnt. Plain memory: copy it, keep it, send it to another
-   machine, merge it there. But for transform, flags and target, the fields are the library's. */
+   machine, merge it there. But for transform, flags and target, the fields are the library's.
+   Zeroed: nothing folded yet of a row without target. */
 typedef struct dpo_row_stats {
     dpo_transform transform;
     uint32_t flags; /* DPO_ROW_ */
@@ -247,45 +269,41 @@ enum {
 /* What a batch of pairs is measured by. `aot` and `aot_unpaired` stand alone and need memory to
    sort in. */
 typedef struct dpo_objective {
+    size_t size;            /* sizeof(dpo_objective) */
     const dpo_loss *losses; /* count */
     size_t count;
     int32_t kind;               /* DPO_OBJECTIVE_ */
+    uint32_t reserved;          /* 0 */
     const double *term_weights; /* count, for a mixture; NULL otherwise */
     size_t *order;              /* order_len, for aot; NULL otherwise */
     size_t order_len;           /* two a pair */
 } dpo_objective;
 
-/* A preference: indices of two different sequences. */
+#define DPO_OBJECTIVE_INIT {sizeof(dpo_objective), NULL, 0, 0, 0, NULL, NULL, 0}
+
+/* A preference: indices of two different sequences. Zeroed: refused. */
 typedef struct dpo_pair {
     size_t chosen;
     size_t rejected;
 } dpo_pair;
 
-enum {
-    DPO_REFERENCE_SUMS = 0,      /* N sums */
-    DPO_REFERENCE_SEQUENCES = 1, /* N, whose token counts must be the policy's */
-    DPO_REFERENCE_FREE = 2       /* none, for losses that have none */
-};
-
-/* Log-probs of the sequences under the frozen reference. The pointer that the kind does not use
-   is NULL. */
-typedef struct dpo_reference {
-    int32_t kind;       /* DPO_REFERENCE_ */
-    const double *sums; /* N */
-    const dpo_sequence_log_prob *sequences;
-} dpo_reference;
-
-/* The preferences of a batch. */
+/* The preferences of a batch. The reference is the log-probs of the sequences under the frozen
+   model: set one of its two pointers, or neither for losses that have none. A loss without its
+   reference is refused, and so is a reference that nothing reads. */
 typedef struct dpo_pairs {
-    const dpo_pair *pairs; /* P */
-    size_t count;          /* P */
-    dpo_reference reference;
+    size_t size;                  /* sizeof(dpo_pairs) */
+    const dpo_pair *pairs;        /* P */
+    size_t count;                 /* P */
+    const double *reference_sums; /* N, or NULL */
+    const dpo_sequence_log_prob *reference_sequences; /* N, or NULL; counts are checked */
+    double divisor;       /* > 0, divides gradients alone: pairs in the whole, accumulated batch */
     const float *weights; /* P, finite and >= 0, or NULL: 1 each */
     const float *offsets; /* P, finite, subtracted from the margin, or NULL: 0 each */
-    double divisor;       /* > 0, divides gradients alone: pairs in the whole, accumulated batch */
 } dpo_pairs;
 
-/* One pair by itself. */
+#define DPO_PAIRS_INIT {sizeof(dpo_pairs), NULL, 0, NULL, NULL, 0.0, NULL, NULL}
+
+/* One pair by itself. Zeroed: policy and reference are one model. */
 typedef struct dpo_pair_log_probs {
     double policy_chosen;
     double policy_rejected;
@@ -293,8 +311,7 @@ typedef struct dpo_pair_log_probs {
     double reference_rejected;
     size_t chosen_tokens; /* 0 if unknown; losses of means need them */
     size_t rejected_tokens;
-    double weight; /* 1 without */
-    double offset; /* 0 without */
+    double offset; /* subtracted from the margin; 0 without */
 } dpo_pair_log_probs;
 
 /* What a loss says of a pair. Nothing is divided by a batch size. */
@@ -323,23 +340,27 @@ typedef struct dpo_summary {
     double margin_sum;
 } dpo_summary;
 
-/* As data sets write them: 1 is good. */
+/* Labels as data sets write them. */
 enum { DPO_UNDESIRABLE = 0, DPO_DESIRABLE = 1 };
 
-/* An answer without a partner. */
+/* An answer without a partner. Zeroed: sequence 0 is undesirable. */
 typedef struct dpo_answer {
     size_t sequence;
-    int32_t label; /* DPO_DESIRABLE or DPO_UNDESIRABLE */
+    int32_t label; /* DPO_UNDESIRABLE or DPO_DESIRABLE; anything else is refused */
 } dpo_answer;
 
-/* A batch of them. */
+/* A batch of them. The reference as in dpo_pairs; every unpaired loss needs one. */
 typedef struct dpo_unpaired_batch {
-    const dpo_answer *answers; /* M */
-    size_t count;                /* M */
-    dpo_reference reference;
-    const float *weights; /* M, finite and >= 0, or NULL: 1 each */
+    size_t size;                  /* sizeof(dpo_unpaired_batch) */
+    const dpo_answer *answers;    /* M */
+    size_t count;                 /* M */
+    const double *reference_sums; /* N, or NULL */
+    const dpo_sequence_log_prob *reference_sequences; /* N, or NULL */
     double divisor;       /* > 0, divides gradients alone */
+    const float *weights; /* M, finite and >= 0, or NULL: 1 each */
 } dpo_unpaired_batch;
+
+#define DPO_UNPAIRED_BATCH_INIT {sizeof(dpo_unpaired_batch), NULL, 0, NULL, NULL, 0.0, NULL}
 
 typedef struct dpo_answer_loss {
     double loss;
@@ -363,10 +384,14 @@ enum { DPO_NLL_PER_TOKEN = 0, DPO_NLL_PER_SEQUENCE = 1 };
 
 /* The likelihood of the chosen answers, beside any loss. */
 typedef struct dpo_nll {
-    double weight;  /* >= 0 */
-    double divisor; /* > 0: tokens or pairs of the whole batch, as `per` has it */
-    int32_t per;    /* DPO_NLL_PER_ */
+    size_t size;       /* sizeof(dpo_nll) */
+    double weight;     /* >= 0 */
+    double divisor;    /* > 0: tokens or pairs of the whole batch, as `per` has it */
+    int32_t per;       /* DPO_NLL_PER_ */
+    uint32_t reserved; /* 0 */
 } dpo_nll;
+
+#define DPO_NLL_INIT {sizeof(dpo_nll), 0.0, 0.0, 0, 0}
 
 typedef struct dpo_nll_summary {
     uint64_t sequences;
@@ -381,14 +406,18 @@ enum { DPO_WPO_AT_MOST_ONE = 0, DPO_WPO_UNBOUNDED = 1 };
 
 /* What the backward needs of the forward and of the loss. */
 typedef struct dpo_grads {
+    size_t size;                /* sizeof(dpo_grads) */
     const dpo_row_norm *norms;  /* R, from the forward of these logits */
     const double *d_log_probs;  /* N */
     const float *token_weights; /* R, as in dpo_sequence_log_probs, or NULL */
     const double *d_nll;        /* N, from dpo_nll_loss, or NULL */
 } dpo_grads;
 
+#define DPO_GRADS_INIT {sizeof(dpo_grads), NULL, NULL, NULL, NULL}
+
 /* Some columns of a row, to be replaced by their gradients. */
 typedef struct dpo_tile {
+    size_t size; /* sizeof(dpo_tile) */
     void *data;
     size_t len;
     double coefficient; /* of the row: d_log_prob of its sequence times its token weight */
@@ -399,8 +428,12 @@ typedef struct dpo_tile {
     uint32_t target; /* of the row, in this tile or not */
 } dpo_tile;
 
+#define DPO_TILE_INIT \
+    {sizeof(dpo_tile), NULL, 0, 0.0, {0.0f, 0, 0.0f, 0.0f}, DPO_TRANSFORM_NONE, 0, 0, 0}
+
 /* Buffers of a step; afterwards they hold what the stages found. */
 typedef struct dpo_scratch {
+    size_t size;                      /* sizeof(dpo_scratch) */
     float *log_probs;                 /* R */
     dpo_row_norm *norms;              /* R */
     dpo_sequence_log_prob *sequences; /* N */
@@ -410,6 +443,8 @@ typedef struct dpo_scratch {
     double *d_nll;                    /* N with an NLL term, NULL without */
     dpo_nll_summary *nll_summary;     /* 1 with an NLL term, NULL without */
 } dpo_scratch;
+
+#define DPO_SCRATCH_INIT {sizeof(dpo_scratch), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 
 #ifdef __cplusplus
 }

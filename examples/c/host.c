@@ -80,17 +80,18 @@ int main(void) {
     static dpo_sequence_log_prob reference[SEQUENCES], policy[SEQUENCES];
     static double d_log_probs[SEQUENCES];
     static dpo_pair_loss losses[PAIRS];
-    static const dpo_transform none = DPO_TRANSFORM_NONE;
     const size_t rows = lay_out();
     const dpo_dispatch dispatch = dpo_detect();
-    const dpo_sequences sequences = {targets, rows, DPO_IGNORE_INDEX, spans, SEQUENCES};
+    const dpo_layout layout = {
+        .size = sizeof layout, .targets = targets, .rows = rows, .spans = spans, .count = SEQUENCES};
     dpo_error error;
 
     /* Once: the log-probs under the frozen reference, which is the model as it is now. */
     forward(rows);
-    const dpo_logits frozen = {logits, rows * VOCAB, rows, VOCAB, VOCAB, DPO_TYPE_F32, none};
-    must(dpo_token_log_probs(dispatch, &frozen, &sequences, log_probs, NULL, NULL, &error), &error);
-    must(dpo_sequence_log_probs(log_probs, &sequences, NULL, reference, &error), &error);
+    const dpo_logits frozen = {.size = sizeof frozen, .data = logits, .len = rows * VOCAB,
+                               .rows = rows, .vocab = VOCAB, .type = DPO_TYPE_F32};
+    must(dpo_token_log_probs(dispatch, &frozen, &layout, log_probs, NULL, NULL, &error), &error);
+    must(dpo_sequence_log_probs(log_probs, &layout, NULL, reference, &error), &error);
 
     /* Every step. */
     dpo_loss loss;
@@ -98,16 +99,19 @@ int main(void) {
     loss.name = DPO_LOSS_SIGMOID;
     loss.given = DPO_OPTION_BETA;
     loss.beta = 0.1;
-    const dpo_objective objective = {&loss, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
-    const dpo_pairs batch = {pairs, PAIRS, {DPO_REFERENCE_SEQUENCES, NULL, reference}, NULL, NULL, PAIRS};
-    const dpo_logits_mut view = {logits, rows * VOCAB, rows, VOCAB, VOCAB, DPO_TYPE_F32, none};
-    const dpo_scratch scratch = {log_probs, norms, policy, d_log_probs, losses, NULL, NULL, NULL};
+    const dpo_objective objective = {.size = sizeof objective, .losses = &loss, .count = 1};
+    const dpo_pairs batch = {.size = sizeof batch, .pairs = pairs, .count = PAIRS,
+                             .reference_sequences = reference, .divisor = PAIRS};
+    const dpo_logits_mut view = {.size = sizeof view, .data = logits, .len = rows * VOCAB,
+                                 .rows = rows, .vocab = VOCAB, .type = DPO_TYPE_F32};
+    const dpo_scratch scratch = {.size = sizeof scratch, .log_probs = log_probs, .norms = norms,
+                                 .sequences = policy, .d_log_probs = d_log_probs, .losses = losses};
     dpo_summary summary;
     double first = 0.0;
     memset(&summary, 0, sizeof summary);
     for (int step = 0; step <= STEPS; step++) {
         forward(rows);
-        must(dpo_preference_step(dispatch, &objective, &view, &sequences, NULL, &batch, &scratch, &summary,
+        must(dpo_preference_step(dispatch, &objective, &view, &layout, NULL, &batch, &scratch, &summary,
                                  &error),
              &error);
         if (step == 0) first = summary.loss_sum;

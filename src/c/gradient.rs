@@ -2,20 +2,25 @@
 
 use core::ffi::c_void;
 
-use super::memory::{Claim, Input, Memory, argument, plain};
+use super::argument::{growing, growing_argument};
+use super::dispatch::dpo_dispatch;
+use super::layout::{LayoutInput, dpo_layout};
+use super::logits::{Stored, Type, dpo_logits, dpo_logits_mut, dpo_transform, for_type};
+use super::memory::{Buffers, Input, Memory};
 use super::names::*;
+use super::report::report;
 use super::row::dpo_row_norm;
-use super::status::{Fault, dpo_error, dpo_status, report};
-use super::view::{
-    Sequences, Stored, Type, dpo_dispatch, dpo_logits, dpo_logits_mut, dpo_sequences,
-    dpo_transform, for_type,
+use super::status::{Fault, dpo_error, dpo_status};
+use crate::{
+    Dispatch, GradBatch, RowNorm, bf16, f16, logit_grads, logit_grads_in_place, tile_grads_in_place,
 };
-use crate::{Dispatch, GradBatch, RowNorm, logit_grads, logit_grads_in_place, tile_grads_in_place};
 
 /// What the backward needs of the forward and of the loss.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct dpo_grads {
+    /// Of this struct, in bytes.
+    pub size: usize,
     /// A norm for each row, from the forward.
     pub norms: *const dpo_row_norm,
     /// `∂L/∂log π` of each sequence.
@@ -30,6 +35,8 @@ pub struct dpo_grads {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct dpo_tile {
+    /// Of this struct, in bytes.
+    pub size: usize,
     /// Elements of the type, replaced by their gradients.
     pub data: *mut c_void,
     /// How many.
@@ -48,11 +55,14 @@ pub struct dpo_tile {
     pub target: u32,
 }
 
-plain!(dpo_grads, dpo_tile);
+growing! {
+    dpo_grads, DPO_BUFFER_BACKWARD => d_log_probs .. d_nll;
+    dpo_tile, DPO_BUFFER_TILE => target .. target;
+}
 
-/// The claimed buffers of [`dpo_grads`] and [`dpo_sequences`].
-struct Claimed {
-    sequences: Sequences,
+/// The buffers of [`dpo_grads`] and [`dpo_layout`].
+struct GradsInput {
+    layout: LayoutInput,
     norms: Input<RowNorm>,
     d_log_probs: Input<f64>,
     token_weights: Option<Input<f32>>,
@@ -60,26 +70,26 @@ struct Claimed {
 }
 
 impl dpo_grads {
-    fn claim(&self, claim: &mut Claim, sequences: &dpo_sequences) -> Result<Claimed, Fault> {
-        let dpo_sequences { rows, count, .. } = *sequences;
+    fn add_to(&self, buffers: &mut Buffers, layout: &dpo_layout) -> Result<GradsInput, Fault> {
+        let dpo_layout { rows, count, .. } = *layout;
         let weights = DPO_BUFFER_TOKEN_WEIGHTS;
-        Ok(Claimed {
-            sequences: sequences.claim(claim)?,
-            norms: claim.input(self.norms, rows, DPO_BUFFER_ROW_NORMS)?,
-            d_log_probs: claim.input(self.d_log_probs, count, DPO_BUFFER_SEQUENCE_GRADS)?,
-            token_weights: claim.optional_input(self.token_weights, rows, weights)?,
-            d_nll: claim.optional_input(self.d_nll, count, DPO_BUFFER_NLL_GRADS)?,
+        Ok(GradsInput {
+            layout: layout.add_to(buffers)?,
+            norms: buffers.input(self.norms, rows, DPO_BUFFER_ROW_NORMS)?,
+            d_log_probs: buffers.input(self.d_log_probs, count, DPO_BUFFER_SEQUENCE_GRADS)?,
+            token_weights: buffers.optional_input(self.token_weights, rows, weights)?,
+            d_nll: buffers.optional_input(self.d_nll, count, DPO_BUFFER_NLL_GRADS)?,
         })
     }
 }
 
-impl Claimed {
+impl GradsInput {
     /// # Safety
     /// As [`Memory::slice`].
     unsafe fn get<'a>(self, memory: &Memory) -> GradBatch<'a> {
         // SAFETY: the caller's word, passed on for every buffer.
         unsafe {
-            let (targets, spans) = self.sequences.get(memory);
+            let (targets, spans) = self.layout.get(memory);
             let (norms, d) = (memory.slice(self.norms), memory.slice(self.d_log_probs));
             let mut batch = GradBatch::new(targets, spans, norms, d);
             batch.token_weights = memory.optional(self.token_weights);
@@ -97,7 +107,7 @@ impl Claimed {
 pub unsafe extern "C" fn dpo_logit_grads(
     dispatch: dpo_dispatch,
     logits: *const dpo_logits,
-    sequences: *const dpo_sequences,
+    layout: *const dpo_layout,
     grads: *const dpo_grads,
     out: *const dpo_logits_mut,
     error: *mut dpo_error,
@@ -105,22 +115,19 @@ pub unsafe extern "C" fn dpo_logit_grads(
     let run = || {
         // SAFETY: the caller's word for the four structs.
         let (logits, batch, out) = unsafe {
-            (argument(logits)?, (argument(sequences)?, argument(grads)?), argument(out)?)
+            let batch = (growing_argument(layout)?, growing_argument(grads)?);
+            (growing_argument(logits)?, batch, growing_argument(out)?)
         };
         let dispatch = dispatch.check()?;
         // SAFETY: the caller's word, passed on for each combination.
         unsafe {
             match (Type::of(logits.r#type)?, Type::of(out.r#type)?) {
-                (Type::F32, Type::F32) => apart::<f32, f32>(dispatch, &logits, &batch, &out),
-                (Type::F16, Type::F32) => apart::<crate::f16, f32>(dispatch, &logits, &batch, &out),
-                (Type::F16, Type::F16) => {
-                    apart::<crate::f16, crate::f16>(dispatch, &logits, &batch, &out)
-                }
-                (Type::Bf16, Type::F32) => {
-                    apart::<crate::bf16, f32>(dispatch, &logits, &batch, &out)
-                }
+                (Type::F32, Type::F32) => grads_into::<f32, f32>(dispatch, &logits, &batch, &out),
+                (Type::F16, Type::F32) => grads_into::<f16, f32>(dispatch, &logits, &batch, &out),
+                (Type::F16, Type::F16) => grads_into::<f16, f16>(dispatch, &logits, &batch, &out),
+                (Type::Bf16, Type::F32) => grads_into::<bf16, f32>(dispatch, &logits, &batch, &out),
                 (Type::Bf16, Type::Bf16) => {
-                    apart::<crate::bf16, crate::bf16>(dispatch, &logits, &batch, &out)
+                    grads_into::<bf16, bf16>(dispatch, &logits, &batch, &out)
                 }
                 _ => Err(Fault::unknown(DPO_BUFFER_TYPE, out.r#type)),
             }
@@ -132,17 +139,17 @@ pub unsafe extern "C" fn dpo_logit_grads(
 
 /// # Safety
 /// That of [`dpo_logit_grads`].
-unsafe fn apart<E: Stored, O: Stored>(
+unsafe fn grads_into<E: Stored, O: Stored>(
     dispatch: Dispatch,
     logits: &dpo_logits,
-    (sequences, grads): &(dpo_sequences, dpo_grads),
+    (layout, grads): &(dpo_layout, dpo_grads),
     out: &dpo_logits_mut,
 ) -> Result<(), Fault> {
-    let mut claim = Claim::new();
-    let to = out.claim::<O>(&mut claim, DPO_BUFFER_GRADS)?;
-    let from = logits.claim::<E>(&mut claim)?;
-    let batch = grads.claim(&mut claim, sequences)?;
-    let memory = claim.settle()?;
+    let mut buffers = Buffers::new();
+    let to = out.add_to::<O>(&mut buffers, DPO_BUFFER_GRADS)?;
+    let from = logits.add_to::<E>(&mut buffers)?;
+    let batch = grads.add_to(&mut buffers, layout)?;
+    let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
     let (from, batch, to) =
         unsafe { (memory.slice(from), batch.get(&memory), memory.slice_mut(to)) };
@@ -157,20 +164,21 @@ unsafe fn apart<E: Stored, O: Stored>(
 pub unsafe extern "C" fn dpo_logit_grads_in_place(
     dispatch: dpo_dispatch,
     logits: *const dpo_logits_mut,
-    sequences: *const dpo_sequences,
+    layout: *const dpo_layout,
     grads: *const dpo_grads,
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
         // SAFETY: the caller's word for the three structs.
-        let (logits, sequences, grads) =
-            unsafe { (argument(logits)?, argument(sequences)?, argument(grads)?) };
+        let (logits, layout, grads) = unsafe {
+            (growing_argument(logits)?, growing_argument(layout)?, growing_argument(grads)?)
+        };
         let dispatch = dispatch.check()?;
         for_type!(Type::of(logits.r#type)?, E => {
-            let mut claim = Claim::new();
-            let data = logits.claim::<E>(&mut claim, DPO_BUFFER_LOGITS)?;
-            let batch = grads.claim(&mut claim, &sequences)?;
-            let memory = claim.settle()?;
+            let mut buffers = Buffers::new();
+            let data = logits.add_to::<E>(&mut buffers, DPO_BUFFER_LOGITS)?;
+            let batch = grads.add_to(&mut buffers, &layout)?;
+            let memory = buffers.check()?;
             // SAFETY: the caller's word for every buffer of the call.
             let (data, batch) = unsafe { (memory.slice_mut(data), batch.get(&memory)) };
             Ok(logit_grads_in_place(dispatch, logits.view(data)?, &batch)?)
@@ -192,13 +200,13 @@ pub unsafe extern "C" fn dpo_tile_grads_in_place(
 ) -> dpo_status {
     let run = || {
         // SAFETY: the caller's word for the struct.
-        let tile = unsafe { argument(tile)? };
+        let tile = unsafe { growing_argument(tile)? };
         let (dispatch, transform) = (dispatch.check()?, tile.transform.check()?);
         let dpo_tile { data, len, first_column, target, norm, coefficient, .. } = tile;
         for_type!(Type::of(tile.r#type)?, E => {
-            let mut claim = Claim::new();
-            let data = claim.output(data.cast::<E>(), len, DPO_BUFFER_TILE)?;
-            let memory = claim.settle()?;
+            let mut buffers = Buffers::new();
+            let data = buffers.output(data.cast::<E>(), len, DPO_BUFFER_TILE)?;
+            let memory = buffers.check()?;
             // SAFETY: the caller's word for the tile.
             let data = unsafe { memory.slice_mut(data) };
             let first = first_column;

@@ -1,14 +1,13 @@
 //! Pointers and lengths of a caller become slices, once they were checked together.
 //!
 //! ```text
-//! claim.input(ptr, n), claim.output(ptr, n)    NULL? aligned? within the address space?
-//! claim.settle()                               does anything that is written overlap anything else?
+//! buffers.input(ptr, n), buffers.output(ptr, n)   NULL? aligned? within the address space?
+//! buffers.check()                                 does anything that is written overlap anything else?
 //! memory.slice(input), memory.slice_mut(output)
 //! ```
 //!
 //! What remains is the caller's word that the memory is there: the only premise of the slices.
 
-use super::names::DPO_BUFFER_ARGUMENT;
 use super::status::{
     DPO_ERROR_MISALIGNED, DPO_ERROR_NULL, DPO_ERROR_OVERLAP, DPO_ERROR_TOO_LONG, Fault,
 };
@@ -69,7 +68,7 @@ const MOST: usize = 24;
 
 /// The buffers of one call.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct Buffers {
     ranges: [Range; MOST],
     used: usize,
 }
@@ -82,30 +81,36 @@ struct Range {
     is_written: bool,
 }
 
-impl Claim {
+impl Buffers {
     pub(super) const fn new() -> Self {
         let nothing = Range { start: 0, end: 0, subject: 0, is_written: false };
         Self { ranges: [nothing; MOST], used: 0 }
     }
 
-    fn add<T>(&mut self, data: *const T, len: usize, subject: i32, is_written: bool) -> Checked {
+    fn add<T>(
+        &mut self,
+        data: *const T,
+        len: usize,
+        subject: i32,
+        is_written: bool,
+    ) -> Result<(), Fault> {
         if len == 0 {
             return Ok(());
         }
         if data.is_null() {
-            return Err(Fault::C(DPO_ERROR_NULL, subject, 0));
+            return Err(Fault::call(DPO_ERROR_NULL, subject, [0, 0]));
         }
         if !data.is_aligned() {
-            return Err(Fault::C(DPO_ERROR_MISALIGNED, subject, align_of::<T>()));
+            return Err(Fault::call(DPO_ERROR_MISALIGNED, subject, [align_of::<T>(), 0]));
         }
         let start = data.addr();
         // No object is larger than isize::MAX bytes, nor does one wrap around.
         let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
         let end = bytes.and_then(|bytes| start.checked_add(bytes));
-        let Some(end) = end else { return Err(Fault::C(DPO_ERROR_TOO_LONG, subject, len)) };
-        // More buffers than any function has would be a mistake in this room: refused, not forgotten.
+        let Some(end) = end else { return Err(Fault::call(DPO_ERROR_TOO_LONG, subject, [len, 0])) };
+        // More buffers than any function has would be a mistake in this module: refused, not forgotten.
         let to = self.ranges.get_mut(self.used);
-        let to = to.ok_or(Fault::C(DPO_ERROR_TOO_LONG, subject, len))?;
+        let to = to.ok_or(Fault::call(DPO_ERROR_TOO_LONG, subject, [len, 0]))?;
         *to = Range { start, end, subject, is_written };
         self.used += 1;
         Ok(())
@@ -153,8 +158,8 @@ impl Claim {
         if data.is_null() { Ok(None) } else { self.output(data, len, subject).map(Some) }
     }
 
-    /// That nothing which is written overlaps anything else.
-    pub(super) fn settle(self) -> Result<Memory, Fault> {
+    /// Refuses a buffer that is written and overlaps another.
+    pub(super) fn check(self) -> Result<Memory, Fault> {
         let ranges = || self.ranges.iter().take(self.used);
         for (i, written) in ranges().enumerate().filter(|(_, range)| range.is_written) {
             let meets = |other: &Range| written.start < other.end && other.start < written.end;
@@ -162,20 +167,18 @@ impl Claim {
                 ranges().enumerate().find(|&(j, other)| i != j && meets(other))
             {
                 let number = usize::try_from(other.subject).unwrap_or(0);
-                return Err(Fault::C(DPO_ERROR_OVERLAP, written.subject, number));
+                return Err(Fault::call(DPO_ERROR_OVERLAP, written.subject, [number, 0]));
             }
         }
         Ok(Memory(()))
     }
 }
 
-type Checked = Result<(), Fault>;
-
-/// The buffers of a call do not get in each other's way.
+/// The buffers of a call, none of which overlaps one that is written.
 #[derive(Debug)]
 pub(super) struct Memory(());
 
-#[allow(clippy::unused_self, reason = "self proves that the buffers were settled")]
+#[allow(clippy::unused_self, reason = "self proves that the buffers were checked")]
 #[allow(clippy::needless_pass_by_value, reason = "an output is used up")]
 impl Memory {
     /// The elements to read, if there are any.
@@ -195,8 +198,8 @@ impl Memory {
         if input.len == 0 {
             return &[];
         }
-        // SAFETY: `Claim::add` found the pointer aligned and not NULL and the size in the address
-        // space, `Claim::settle` found no output of this call here; the rest is the caller's word.
+        // SAFETY: `Buffers::add` found the pointer aligned and not NULL and the size in the address
+        // space, `Buffers::check` found no output of this call here; the rest is the caller's word.
         unsafe { core::slice::from_raw_parts(input.data, input.len) }
     }
 
@@ -211,19 +214,4 @@ impl Memory {
         // SAFETY: as for `slice`; this output overlaps no other buffer, and it is used up here.
         unsafe { core::slice::from_raw_parts_mut(output.data, output.len) }
     }
-}
-
-/// A struct argument, copied.
-///
-/// # Safety
-/// The caller of the ABI vouches that the pointer is NULL or points to an initialised T.
-pub(super) unsafe fn argument<T: Plain>(data: *const T) -> Result<T, Fault> {
-    if data.is_null() {
-        return Err(Fault::C(DPO_ERROR_NULL, DPO_BUFFER_ARGUMENT, 0));
-    }
-    if !data.is_aligned() {
-        return Err(Fault::C(DPO_ERROR_MISALIGNED, DPO_BUFFER_ARGUMENT, align_of::<T>()));
-    }
-    // SAFETY: aligned and not NULL; the rest is the caller's word.
-    Ok(unsafe { data.read() })
 }

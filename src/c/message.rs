@@ -28,7 +28,10 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_VOCABULARY_TOO_LARGE => c"the vocabulary exceeds the 32-bit target ids",
         DPO_ERROR_STRIDE_BELOW_VOCABULARY => c"the row stride is smaller than the vocabulary",
         DPO_ERROR_SHAPE_MISMATCH => c"two views differ in rows or vocabulary",
-        DPO_ERROR_TARGET_OUT_OF_RANGE => c"a target lies outside the vocabulary",
+        DPO_ERROR_TARGET_OUT_OF_RANGE => {
+            c"a target lies outside the vocabulary; of negative ones only the ignore value is allowed, \
+              which is -100 unless the layout gives another with DPO_LAYOUT_IGNORE"
+        }
         DPO_ERROR_SPAN_OUT_OF_RANGE => c"a span lies outside the rows",
         DPO_ERROR_SPANS_OVERLAP => c"two spans share rows",
         DPO_ERROR_OFFSETS_NOT_ASCENDING => c"cumulative offsets decrease, or there are none",
@@ -66,6 +69,9 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_UNKNOWN_VALUE => c"a number that stands for a choice stands for none",
         DPO_ERROR_FIELD_UNUSED => c"a field is set that nothing would read",
         DPO_ERROR_ROW_STATS => c"no fold has made these row statistics",
+        DPO_ERROR_STRUCT_SIZE => {
+            c"a struct does not say its size, or sets fields that this library does not know"
+        }
         _ => c"no status of this library",
     };
     message.as_ptr()

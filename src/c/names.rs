@@ -95,6 +95,12 @@ codes! {
     DPO_BUFFER_GRADS = 114;
     /// Of C alone: bound of the WPO weights.
     DPO_BUFFER_WPO_BOUND = 115;
+    /// Of C alone: layout.
+    DPO_BUFFER_LAYOUT = 116;
+    /// Of C alone: buffers of a step.
+    DPO_BUFFER_SCRATCH = 117;
+    /// Of C alone: what the backward needs.
+    DPO_BUFFER_BACKWARD = 118;
     /// [`Parameter::Beta`]
     DPO_PARAMETER_BETA = 1;
     /// [`Parameter::LabelSmoothing`]
@@ -279,6 +285,9 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_NLL => c"NLL term",
         DPO_BUFFER_GRADS => c"gradients of the logits",
         DPO_BUFFER_WPO_BOUND => c"bound of the WPO weights",
+        DPO_BUFFER_LAYOUT => c"layout",
+        DPO_BUFFER_SCRATCH => c"buffers of a step",
+        DPO_BUFFER_BACKWARD => c"what the backward needs",
         _ => return ptr::null(),
     };
     name.as_ptr()

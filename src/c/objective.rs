@@ -1,6 +1,7 @@
 //! One loss, one for each pair, or a mixture: what a batch of pairs is measured by.
 
-use super::memory::{Claim, Input, Memory, Output, plain};
+use super::argument::growing;
+use super::memory::{Buffers, Input, Memory, Output};
 use super::names::*;
 use super::options::dpo_loss;
 use super::status::{DPO_ERROR_NULL, DPO_ERROR_TOO_LONG, Fault, codes};
@@ -28,12 +29,16 @@ pub const DPO_MOST_TERMS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct dpo_objective {
+    /// Of this struct, in bytes.
+    pub size: usize,
     /// The losses.
     pub losses: *const dpo_loss,
     /// How many.
     pub count: usize,
     /// `DPO_OBJECTIVE_…`
     pub kind: i32,
+    /// 0
+    pub reserved: u32,
     /// The weights of a mixture, `count`; NULL otherwise.
     pub term_weights: *const f64,
     /// Memory to sort in, for `aot` and `aot_unpaired`; NULL otherwise.
@@ -42,11 +47,11 @@ pub struct dpo_objective {
     pub order_len: usize,
 }
 
-plain!(dpo_objective);
+growing!(dpo_objective, DPO_BUFFER_LOSSES => count .. order_len;);
 
-/// The claimed buffers of a [`dpo_objective`].
+/// The buffers of a [`dpo_objective`].
 #[derive(Debug)]
-pub(super) struct Claimed {
+pub(super) struct ObjectiveInput {
     losses: Input<dpo_loss>,
     kind: i32,
     term_weights: Option<Input<f64>>,
@@ -54,21 +59,24 @@ pub(super) struct Claimed {
 }
 
 impl dpo_objective {
-    pub(super) fn claim(&self, claim: &mut Claim) -> Result<Claimed, Fault> {
-        Ok(Claimed {
-            losses: claim.input(self.losses, self.count, DPO_BUFFER_LOSSES)?,
+    pub(super) fn add_to(&self, buffers: &mut Buffers) -> Result<ObjectiveInput, Fault> {
+        if self.reserved != 0 {
+            return Err(Fault::unused(DPO_BUFFER_LOSSES));
+        }
+        Ok(ObjectiveInput {
+            losses: buffers.input(self.losses, self.count, DPO_BUFFER_LOSSES)?,
             kind: self.kind,
-            term_weights: claim.optional_input(
+            term_weights: buffers.optional_input(
                 self.term_weights,
                 self.count,
                 DPO_BUFFER_MIXTURE_TERMS,
             )?,
-            order: claim.optional_output(self.order, self.order_len, DPO_BUFFER_PAIR_ORDER)?,
+            order: buffers.optional_output(self.order, self.order_len, DPO_BUFFER_PAIR_ORDER)?,
         })
     }
 }
 
-impl Claimed {
+impl ObjectiveInput {
     /// The objective, every loss of which was built once, so that building it again cannot fail.
     ///
     /// # Safety
@@ -129,10 +137,14 @@ pub(super) struct Terms {
 impl Terms {
     fn of(losses: &[dpo_loss], weights: Option<&[f64]>) -> Result<Self, Fault> {
         let Some(weights) = weights else {
-            return Err(Fault::C(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, 0));
+            return Err(Fault::call(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, [0, 0]));
         };
         if losses.len() > DPO_MOST_TERMS {
-            return Err(Fault::C(DPO_ERROR_TOO_LONG, DPO_BUFFER_MIXTURE_TERMS, losses.len()));
+            return Err(Fault::call(
+                DPO_ERROR_TOO_LONG,
+                DPO_BUFFER_MIXTURE_TERMS,
+                [losses.len(), 0],
+            ));
         }
         let mut terms = [None; DPO_MOST_TERMS];
         for ((to, loss), &weight) in terms.iter_mut().zip(losses).zip(weights) {

@@ -3,9 +3,10 @@
 use core::ffi::{CStr, c_char};
 use core::ptr;
 
-use super::memory::{Claim, plain};
+use super::memory::{Buffers, plain};
 use super::names::*;
-use super::status::{Fault, codes, dpo_error, dpo_status, report};
+use super::report::report;
+use super::status::{Fault, codes, dpo_error, dpo_status};
 use crate::Error;
 use crate::loss::{AlphaDivergence, AnyDivergence, LossName, LossOptions, Objective};
 
@@ -170,10 +171,10 @@ pub unsafe extern "C" fn dpo_loss_parse(
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
-        let mut claim = Claim::new();
-        let name = claim.input(name.cast::<u8>(), len, DPO_BUFFER_NAME)?;
-        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
-        let memory = claim.settle()?;
+        let mut buffers = Buffers::new();
+        let name = buffers.input(name.cast::<u8>(), len, DPO_BUFFER_NAME)?;
+        let out = buffers.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for both.
         let (name, out) = unsafe { (memory.slice(name), memory.slice_mut(out)) };
         let name: LossName = str::from_utf8(name).map_err(|_| Error::UnknownLoss)?.parse()?;

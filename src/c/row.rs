@@ -2,10 +2,13 @@
 
 use core::ffi::c_void;
 
-use super::memory::{Claim, argument, plain};
+use super::argument::argument;
+use super::dispatch::dpo_dispatch;
+use super::logits::{Stored, Type, dpo_transform, for_type};
+use super::memory::{Buffers, plain};
 use super::names::*;
-use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status, report};
-use super::view::{Stored, Type, dpo_dispatch, dpo_transform, for_type};
+use super::report::report;
+use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status};
 use crate::Dispatch;
 use crate::row::{DetailSums, Details, Extra, RowDetails, RowNorm, RowState, RowStats};
 
@@ -88,9 +91,13 @@ enum Stats {
 impl dpo_row_stats {
     fn read(&self) -> Result<Stats, Fault> {
         let has = |flag| self.flags & flag != 0;
-        let fault = Fault::C(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, 0);
+        let fault = Fault::call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
         let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_REFERENCE;
         if self.flags & !known != 0 {
+            return Err(fault);
+        }
+        let has_learnt = has(DPO_ROW_TARGET_SEEN) || has(DPO_ROW_REFERENCE) || self.rest != 0.0;
+        if self.columns == 0 && has_learnt {
             return Err(fault);
         }
         let transform = self.transform.check()?;
@@ -109,7 +116,10 @@ impl dpo_row_stats {
                 max: self.top,
                 argmax: self.top_column,
             };
-            RowStats::from_state(transform, target, numbers, sums).map(Stats::Detailed)
+            // Before the first column the largest value is not 0, even if the host has cleared all fields.
+            let empty = RowStats::<Details>::new(transform, target);
+            let stats = RowStats::from_state(transform, target, numbers, sums);
+            stats.map(|stats| Stats::Detailed(if self.columns == 0 { empty } else { stats }))
         } else {
             RowStats::from_state(transform, target, numbers, ()).map(Stats::Plain)
         };
@@ -177,9 +187,9 @@ pub unsafe extern "C" fn dpo_row_stats_new(
         } else {
             Stats::Detailed(RowStats::new(kernel, target_of))
         };
-        let mut claim = Claim::new();
-        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
-        let memory = claim.settle()?;
+        let mut buffers = Buffers::new();
+        let out = buffers.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for one element.
         for to in unsafe { memory.slice_mut(out) } {
             *to = dpo_row_stats {
@@ -239,10 +249,10 @@ unsafe fn fold<E: Stored>(
     len: usize,
     first_column: u32,
 ) -> Result<(), Fault> {
-    let mut claim = Claim::new();
-    let tile = claim.input(tile, len, DPO_BUFFER_TILE)?;
-    let stats = claim.output(stats, 1, DPO_BUFFER_OUT)?;
-    let memory = claim.settle()?;
+    let mut buffers = Buffers::new();
+    let tile = buffers.input(tile, len, DPO_BUFFER_TILE)?;
+    let stats = buffers.output(stats, 1, DPO_BUFFER_OUT)?;
+    let memory = buffers.check()?;
     // SAFETY: the caller's word for both.
     let (tile, stats) = unsafe { (memory.slice(tile), memory.slice_mut(stats)) };
     for stats in stats {
@@ -267,10 +277,10 @@ pub unsafe extern "C" fn dpo_row_stats_merge(
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
-        let mut claim = Claim::new();
-        let from = claim.input(from, 1, DPO_BUFFER_ARGUMENT)?;
-        let into = claim.output(into, 1, DPO_BUFFER_OUT)?;
-        let memory = claim.settle()?;
+        let mut buffers = Buffers::new();
+        let from = buffers.input(from, 1, DPO_BUFFER_ARGUMENT)?;
+        let into = buffers.output(into, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for both.
         let (from, into) = unsafe { (memory.slice(from), memory.slice_mut(into)) };
         for (into, from) in into.iter_mut().zip(from) {
@@ -299,10 +309,10 @@ pub unsafe extern "C" fn dpo_row_stats_finish(
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
-        let mut claim = Claim::new();
-        let stats = claim.input(stats, 1, DPO_BUFFER_ARGUMENT)?;
-        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
-        let memory = claim.settle()?;
+        let mut buffers = Buffers::new();
+        let stats = buffers.input(stats, 1, DPO_BUFFER_ARGUMENT)?;
+        let out = buffers.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for both.
         let (stats, out) = unsafe { (memory.slice(stats), memory.slice_mut(out)) };
         for (stats, out) in stats.iter().zip(out) {

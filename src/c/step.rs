@@ -1,20 +1,27 @@
 //! The whole step in one call.
 
-use super::answers::{dpo_nll, dpo_nll_summary};
-use super::loss::{dpo_pair_loss, dpo_pairs, dpo_summary};
-use super::memory::{Claim, argument, plain};
+use super::argument::{growing, growing_argument};
+use super::dispatch::dpo_dispatch;
+use super::layout::dpo_layout;
+use super::logits::{Stored, Type, dpo_logits_mut, for_type};
+use super::memory::Buffers;
 use super::names::*;
+use super::nll::{dpo_nll, dpo_nll_summary};
 use super::objective::dpo_objective;
+use super::pairs::{dpo_pair_loss, dpo_pairs, dpo_summary};
+use super::report::report;
 use super::row::dpo_row_norm;
-use super::status::{Fault, dpo_error, dpo_status, report};
+use super::status::{Fault, dpo_error, dpo_status};
 use super::token::dpo_sequence_log_prob;
-use super::view::{Stored, Type, dpo_dispatch, dpo_logits_mut, dpo_sequences, for_type};
+use crate::loss::BatchLoss;
 use crate::{Dispatch, NllStep, StepBatch, StepScratch, preference_step};
 
 /// [`StepScratch`]
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct dpo_scratch {
+    /// Of this struct, in bytes.
+    pub size: usize,
     /// R
     pub log_probs: *mut f32,
     /// R
@@ -33,13 +40,13 @@ pub struct dpo_scratch {
     pub nll_summary: *mut dpo_nll_summary,
 }
 
-plain!(dpo_scratch);
+growing!(dpo_scratch, DPO_BUFFER_SCRATCH => losses .. nll_summary;);
 
 /// The structs of a step, copied.
 struct Step {
     objective: dpo_objective,
     logits: dpo_logits_mut,
-    sequences: dpo_sequences,
+    layout: dpo_layout,
     pairs: dpo_pairs,
     scratch: dpo_scratch,
     token_weights: *const f32,
@@ -55,7 +62,7 @@ pub unsafe extern "C" fn dpo_preference_step(
     dispatch: dpo_dispatch,
     objective: *const dpo_objective,
     logits: *const dpo_logits_mut,
-    sequences: *const dpo_sequences,
+    layout: *const dpo_layout,
     token_weights: *const f32,
     pairs: *const dpo_pairs,
     scratch: *const dpo_scratch,
@@ -66,11 +73,11 @@ pub unsafe extern "C" fn dpo_preference_step(
         // SAFETY: the caller's word for the five structs.
         let step = unsafe {
             Step {
-                objective: argument(objective)?,
-                logits: argument(logits)?,
-                sequences: argument(sequences)?,
-                pairs: argument(pairs)?,
-                scratch: argument(scratch)?,
+                objective: growing_argument(objective)?,
+                logits: growing_argument(logits)?,
+                layout: growing_argument(layout)?,
+                pairs: growing_argument(pairs)?,
+                scratch: growing_argument(scratch)?,
                 token_weights,
                 summary,
             }
@@ -89,21 +96,21 @@ impl Step {
     /// # Safety
     /// That of [`dpo_preference_step`].
     unsafe fn run<E: Stored>(&self, dispatch: Dispatch) -> Result<(), Fault> {
-        let (rows, n, p) = (self.sequences.rows, self.sequences.count, self.pairs.count);
+        let (rows, n, p) = (self.layout.rows, self.layout.count, self.pairs.count);
         let scratch = &self.scratch;
-        let mut claim = Claim::new();
-        let logits = self.logits.claim::<E>(&mut claim, DPO_BUFFER_LOGITS)?;
-        let log_probs = claim.output(scratch.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-        let norms = claim.output(scratch.norms, rows, DPO_BUFFER_ROW_NORMS)?;
-        let sums = claim.output(scratch.sequences, n, DPO_BUFFER_SEQUENCES)?;
-        let d_log_probs = claim.output(scratch.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?;
-        let losses = claim.output(scratch.losses, p, DPO_BUFFER_PAIR_LOSSES)?;
-        let summary = claim.output(self.summary, 1, DPO_BUFFER_OUT)?;
+        let mut buffers = Buffers::new();
+        let logits = self.logits.add_to::<E>(&mut buffers, DPO_BUFFER_LOGITS)?;
+        let log_probs = buffers.output(scratch.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
+        let norms = buffers.output(scratch.norms, rows, DPO_BUFFER_ROW_NORMS)?;
+        let sums = buffers.output(scratch.sequences, n, DPO_BUFFER_SEQUENCES)?;
+        let d_log_probs = buffers.output(scratch.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?;
+        let losses = buffers.output(scratch.losses, p, DPO_BUFFER_PAIR_LOSSES)?;
+        let summary = buffers.output(self.summary, 1, DPO_BUFFER_OUT)?;
         let weights = DPO_BUFFER_TOKEN_WEIGHTS;
-        let token_weights = claim.optional_input(self.token_weights, rows, weights)?;
-        let objective = self.objective.claim(&mut claim)?;
-        let sequences = self.sequences.claim(&mut claim)?;
-        let pairs = self.pairs.claim(&mut claim, n)?;
+        let token_weights = buffers.optional_input(self.token_weights, rows, weights)?;
+        let objective = self.objective.add_to(&mut buffers)?;
+        let layout = self.layout.add_to(&mut buffers)?;
+        let pairs = self.pairs.add_to(&mut buffers, n)?;
         let nll = if scratch.nll.is_null() {
             if !scratch.d_nll.is_null() || !scratch.nll_summary.is_null() {
                 return Err(Fault::unused(DPO_BUFFER_NLL_GRADS));
@@ -111,15 +118,17 @@ impl Step {
             None
         } else {
             // SAFETY: the caller's word for the struct.
-            let term = unsafe { argument(scratch.nll)? }.check()?;
-            let d_nll = claim.output(scratch.d_nll, n, DPO_BUFFER_NLL_GRADS)?;
-            Some((term, d_nll, claim.output(scratch.nll_summary, 1, DPO_BUFFER_OUT)?))
+            let term = unsafe { growing_argument(scratch.nll)? }.check()?;
+            let d_nll = buffers.output(scratch.d_nll, n, DPO_BUFFER_NLL_GRADS)?;
+            Some((term, d_nll, buffers.output(scratch.nll_summary, 1, DPO_BUFFER_OUT)?))
         };
-        let memory = claim.settle()?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
         let (objective, batch, scratch, data, summary) = unsafe {
-            let (targets, spans) = sequences.get(&memory);
-            let pairs = pairs.get(&memory, &[]);
+            let (targets, spans) = layout.get(&memory);
+            let objective = objective.get(&memory)?;
+            // The policy is what the step finds.
+            let pairs = pairs.get(&memory, &[], objective.inputs().reference);
             let mut batch =
                 StepBatch::new(targets, spans, pairs.pairs, pairs.reference, pairs.divisor);
             (batch.weights, batch.offsets) = (pairs.weights, pairs.offsets);
@@ -138,7 +147,7 @@ impl Step {
                 nll,
             };
             let (data, summary) = (memory.slice_mut(logits), memory.slice_mut(summary));
-            (objective.get(&memory)?, batch, scratch, data, summary)
+            (objective, batch, scratch, data, summary)
         };
         let view = self.logits.view(data)?;
         summary.fill(preference_step(dispatch, objective, view, &batch, scratch)?);

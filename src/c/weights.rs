@@ -1,11 +1,13 @@
 //! Weights and offsets around a loss: LD-DPO, WPO, ODPO, R-DPO.
 
-use super::loss::dpo_pair;
-use super::memory::{Claim, argument};
+use super::argument::growing_argument;
+use super::layout::dpo_layout;
+use super::memory::Buffers;
 use super::names::*;
+use super::pairs::dpo_pair;
+use super::report::report;
 use super::row::dpo_row_details;
-use super::status::{Fault, codes, dpo_error, dpo_status, report};
-use super::view::dpo_sequences;
+use super::status::{Fault, codes, dpo_error, dpo_status};
 use crate::training::{WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
 
 codes! {
@@ -22,7 +24,7 @@ codes! {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dpo_ld_token_weights(
     alpha: f64,
-    sequences: *const dpo_sequences,
+    layout: *const dpo_layout,
     pairs: *const dpo_pair,
     pair_count: usize,
     token_weights: *mut f32,
@@ -30,15 +32,15 @@ pub unsafe extern "C" fn dpo_ld_token_weights(
 ) -> dpo_status {
     let run = || {
         // SAFETY: the caller's word for the struct.
-        let sequences = unsafe { argument(sequences)? };
-        let mut claim = Claim::new();
-        let weights = claim.output(token_weights, sequences.rows, DPO_BUFFER_TOKEN_WEIGHTS)?;
-        let pairs = claim.input(pairs, pair_count, DPO_BUFFER_PAIRS)?;
-        let sequences = sequences.claim(&mut claim)?;
-        let memory = claim.settle()?;
+        let layout = unsafe { growing_argument(layout)? };
+        let mut buffers = Buffers::new();
+        let weights = buffers.output(token_weights, layout.rows, DPO_BUFFER_TOKEN_WEIGHTS)?;
+        let pairs = buffers.input(pairs, pair_count, DPO_BUFFER_PAIRS)?;
+        let layout = layout.add_to(&mut buffers)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
         let ((targets, spans), pairs, weights) =
-            unsafe { (sequences.get(&memory), memory.slice(pairs), memory.slice_mut(weights)) };
+            unsafe { (layout.get(&memory), memory.slice(pairs), memory.slice_mut(weights)) };
         Ok(ld_token_weights(alpha, targets, spans, pairs, weights)?)
     };
     // SAFETY: the caller's word for `error`.
@@ -52,7 +54,7 @@ pub unsafe extern "C" fn dpo_ld_token_weights(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dpo_wpo_pair_weights(
     bound: i32,
-    sequences: *const dpo_sequences,
+    layout: *const dpo_layout,
     pairs: *const dpo_pair,
     pair_count: usize,
     log_probs: *const f32,
@@ -67,19 +69,19 @@ pub unsafe extern "C" fn dpo_wpo_pair_weights(
             other => return Err(Fault::unknown(DPO_BUFFER_WPO_BOUND, other)),
         };
         // SAFETY: the caller's word for the struct.
-        let sequences = unsafe { argument(sequences)? };
-        let rows = sequences.rows;
-        let mut claim = Claim::new();
-        let weights = claim.output(weights, pair_count, DPO_BUFFER_PAIR_WEIGHTS)?;
-        let pairs = claim.input(pairs, pair_count, DPO_BUFFER_PAIRS)?;
-        let log_probs = claim.input(log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-        let details = claim.input(details, rows, DPO_BUFFER_ROW_DETAILS)?;
-        let sequences = sequences.claim(&mut claim)?;
-        let memory = claim.settle()?;
+        let layout = unsafe { growing_argument(layout)? };
+        let rows = layout.rows;
+        let mut buffers = Buffers::new();
+        let weights = buffers.output(weights, pair_count, DPO_BUFFER_PAIR_WEIGHTS)?;
+        let pairs = buffers.input(pairs, pair_count, DPO_BUFFER_PAIRS)?;
+        let log_probs = buffers.input(log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
+        let details = buffers.input(details, rows, DPO_BUFFER_ROW_DETAILS)?;
+        let layout = layout.add_to(&mut buffers)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
         let ((targets, spans), pairs, log_probs, details, weights) = unsafe {
             (
-                sequences.get(&memory),
+                layout.get(&memory),
                 memory.slice(pairs),
                 memory.slice(log_probs),
                 memory.slice(details),
@@ -128,9 +130,9 @@ pub unsafe extern "C" fn dpo_length_offset(
 /// That of the entries: `out` and `error` are theirs.
 unsafe fn offset(found: Result<f64, Fault>, out: *mut f64, error: *mut dpo_error) -> dpo_status {
     let run = || {
-        let mut claim = Claim::new();
-        let out = claim.output(out, 1, DPO_BUFFER_OUT)?;
-        let memory = claim.settle()?;
+        let mut buffers = Buffers::new();
+        let out = buffers.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
         // SAFETY: the caller's word for one number.
         unsafe { memory.slice_mut(out) }.fill(found?);
         Ok(())

@@ -16,9 +16,7 @@ pub struct UnpairedSummary {
     pub undesirable: u64,
     /// Answers of weight 0, which are in no other figure.
     pub left_out: u64,
-    /// As [`Summary::masked_tokens`](crate::Summary::masked_tokens); [`unpaired_loss`](super::unpaired_loss)
     /// sees no logits and leaves 0.
-    pub masked_tokens: u64,
     /// Σ loss of the desirable answers, each times its weight.
     pub desirable_loss_sum: f64,
     /// Σ loss of the undesirable answers, each times its weight.
@@ -62,7 +60,6 @@ impl AddAssign for UnpairedSummary {
         self.desirable = self.desirable.saturating_add(other.desirable);
         self.undesirable = self.undesirable.saturating_add(other.undesirable);
         self.left_out = self.left_out.saturating_add(other.left_out);
-        self.masked_tokens = self.masked_tokens.saturating_add(other.masked_tokens);
         self.desirable_loss_sum += other.desirable_loss_sum;
         self.undesirable_loss_sum += other.undesirable_loss_sum;
         self.desirable_reward_sum += other.desirable_reward_sum;

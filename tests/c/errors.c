@@ -30,7 +30,7 @@ typedef struct batch {
     dpo_dispatch dispatch;
     dpo_objective objective;
     dpo_logits_mut view;
-    dpo_sequences sequences;
+    dpo_layout layout;
     dpo_pairs pairs;
     dpo_scratch scratch;
     const float *weights;
@@ -41,7 +41,6 @@ static void set_up(batch *b) {
     static const float logits[ROWS * VOCAB] = {0.5f, 1.0f,  -1.0f, 2.0f, 0.0f,  -0.5f,
                                                1.5f, -2.0f, 0.25f, 3.0f, 0.75f, 1.25f};
     const dpo_span first = {0, 2}, second = {2, 4};
-    const dpo_transform none = DPO_TRANSFORM_NONE;
     memset(b, 0, sizeof *b);
     memcpy(b->logits, logits, sizeof logits);
     b->targets[1] = 1;
@@ -54,22 +53,26 @@ static void set_up(batch *b) {
     for (int i = 0; i < ROWS; i++) b->token_weights[i] = 1.0f;
     b->dispatch.level = DPO_LEVEL_BASELINE;
     b->dispatch.arithmetic = DPO_ARITHMETIC_PORTABLE;
+    b->objective.size = sizeof b->objective;
     b->objective.losses = &b->loss;
     b->objective.count = 1;
+    b->view.size = sizeof b->view;
     b->view.data = b->logits;
     b->view.len = ROWS * VOCAB;
     b->view.rows = ROWS;
-    b->view.vocab = b->view.stride = VOCAB;
-    b->view.transform = none;
-    b->sequences.targets = b->targets;
-    b->sequences.rows = ROWS;
-    b->sequences.ignore = DPO_IGNORE_INDEX;
-    b->sequences.spans = b->spans;
-    b->sequences.count = SEQUENCES;
+    b->view.vocab = VOCAB;
+    b->view.type = DPO_TYPE_F32;
+    b->layout.size = sizeof b->layout;
+    b->layout.targets = b->targets;
+    b->layout.rows = ROWS;
+    b->layout.spans = b->spans;
+    b->layout.count = SEQUENCES;
+    b->pairs.size = sizeof b->pairs;
     b->pairs.pairs = &b->pair;
     b->pairs.count = 1;
-    b->pairs.reference.sums = b->reference;
+    b->pairs.reference_sums = b->reference;
     b->pairs.divisor = 1.0;
+    b->scratch.size = sizeof b->scratch;
     b->scratch.log_probs = b->log_probs;
     b->scratch.norms = b->norms;
     b->scratch.sequences = b->sums;
@@ -80,7 +83,7 @@ static void set_up(batch *b) {
 }
 
 static dpo_status step(batch *b, dpo_error *error) {
-    return dpo_preference_step(b->dispatch, &b->objective, &b->view, &b->sequences, b->weights, &b->pairs,
+    return dpo_preference_step(b->dispatch, &b->objective, &b->view, &b->layout, b->weights, &b->pairs,
                                &b->scratch, b->to, error);
 }
 
@@ -121,10 +124,9 @@ static dpo_status step(batch *b, dpo_error *error) {
 
 static void pointers(void) {
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_LOGITS, b.view.data = NULL);
-    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_TARGETS, b.sequences.targets = NULL);
-    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SPANS, b.sequences.spans = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_TARGETS, b.layout.targets = NULL);
+    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SPANS, b.layout.spans = NULL);
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_PAIRS, b.pairs.pairs = NULL);
-    REFUSED(DPO_ERROR_NULL, DPO_BUFFER_REFERENCE, b.pairs.reference.sums = NULL);
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_TOKEN_LOG_PROBS, b.scratch.log_probs = NULL);
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_ROW_NORMS, b.scratch.norms = NULL);
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_SEQUENCES, b.scratch.sequences = NULL);
@@ -134,15 +136,15 @@ static void pointers(void) {
     REFUSED(DPO_ERROR_NULL, DPO_BUFFER_LOSSES, b.objective.losses = NULL);
     REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_LOGITS, b.view.data = (char *)b.view.data + 1);
     REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_TARGETS,
-            b.sequences.targets = SKEW(uint32_t, b.targets));
-    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_SPANS, b.sequences.spans = SKEW(dpo_span, b.spans));
+            b.layout.targets = SKEW(uint32_t, b.targets));
+    REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_SPANS, b.layout.spans = SKEW(dpo_span, b.spans));
     REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_TOKEN_WEIGHTS, b.weights = SKEW(float, b.token_weights));
     REFUSED(DPO_ERROR_MISALIGNED, DPO_BUFFER_OUT, b.to = SKEW(dpo_summary, &b.summary));
     REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_LOGITS, b.view.len = SIZE_MAX);
     REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_LOGITS, b.view.len = SIZE_MAX / 8 + 1);
     REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_PAIR_LOSSES, b.pairs.count = SIZE_MAX);
-    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_TOKEN_LOG_PROBS, b.sequences.rows = SIZE_MAX / 4);
-    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_SEQUENCES, b.sequences.count = SIZE_MAX / 2);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_TOKEN_LOG_PROBS, b.layout.rows = SIZE_MAX / 4);
+    REFUSED(DPO_ERROR_TOO_LONG, DPO_BUFFER_SEQUENCES, b.layout.count = SIZE_MAX / 2);
     REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_LOGITS, b.scratch.log_probs = b.logits);
     REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_LOGITS, b.weights = b.logits + 8);
     REFUSED(DPO_ERROR_OVERLAP, DPO_BUFFER_SEQUENCE_GRADS, b.scratch.d_log_probs = b.reference);
@@ -150,28 +152,30 @@ static void pointers(void) {
 }
 
 static void numbers(void) {
-    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_DISPATCH, b.dispatch.level = 3);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_DISPATCH, b.dispatch.level = 4);
     REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_DISPATCH, b.dispatch.arithmetic = -1);
-    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_TYPE, b.view.type = 3);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_TYPE, b.view.type = 4);
     REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_NAME, b.loss.name = 1000);
     REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_NAME, b.loss.name = DPO_LOSS_SFT);
     REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_LOSSES, b.objective.kind = 9);
-    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_REFERENCE, b.pairs.reference.kind = 7);
+    REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_LAYOUT, b.layout.given = 2);
     REFUSED(DPO_ERROR_UNKNOWN_VALUE, DPO_BUFFER_OPTIONS, b.loss.given = UINT32_C(1) << 31);
     REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_OPTIONS, b.loss.beta = 0.5);
     REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_OPTIONS, b.loss.divergence = 1);
-    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_REFERENCE, b.pairs.reference.sequences = b.sums);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_LAYOUT, b.layout.ignore = DPO_IGNORE_INDEX);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_LOSSES, b.objective.reserved = 1);
+    REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_REFERENCE, b.pairs.reference_sequences = b.sums);
     REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_MIXTURE_TERMS, b.objective.term_weights = b.reference);
     REFUSED(DPO_ERROR_FIELD_UNUSED, DPO_BUFFER_NLL_GRADS, b.scratch.d_nll = b.reference);
     REFUSED(DPO_ERROR_PARAMETER_UNUSED, DPO_PARAMETER_REFERENCE_KL,
             b.loss.given = DPO_OPTION_REFERENCE_KL);
     REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_BETA, b.loss.given = DPO_OPTION_BETA);
     REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_DIVISOR, b.pairs.divisor = 0.0);
-    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_SCALE, b.view.transform.scale = 0.0f);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_SCALE, b.view.transform.scale = -1.0f);
+    REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_TEMPERATURE, b.view.transform.temperature = (float)NAN);
     REFUSED(DPO_ERROR_PARAMETER, DPO_PARAMETER_SOFTCAP, b.view.transform.softcap = -1.0f);
     REFUSED(DPO_ERROR_PARAMETER_MISSING, DPO_PARAMETER_REFERENCE_KL, b.loss.name = DPO_LOSS_KTO);
-    REFUSED(DPO_ERROR_REFERENCE_MISSING, 0,
-            (b.pairs.reference.kind = DPO_REFERENCE_FREE, b.pairs.reference.sums = NULL));
+    REFUSED(DPO_ERROR_REFERENCE_MISSING, 0, b.pairs.reference_sums = NULL);
     REFUSED(DPO_ERROR_INPUT_UNUSED, DPO_BUFFER_REFERENCE, b.loss.name = DPO_LOSS_CPO);
     REFUSED(DPO_ERROR_LENGTH, DPO_BUFFER_LOGITS, b.view.rows = ROWS + 1);
     REFUSED(DPO_ERROR_LENGTH, DPO_BUFFER_TARGETS, (b.view.rows = ROWS - 1, b.view.len -= VOCAB, b.weights = NULL));
@@ -188,6 +192,28 @@ static void numbers(void) {
     REFUSED(DPO_ERROR_SEQUENCE_OUT_OF_RANGE, 0, b.pair.chosen = SIZE_MAX);
     REFUSED(DPO_ERROR_PAIR_OF_ONE_SEQUENCE, 0, b.pair.chosen = 1);
     REFUSED(DPO_ERROR_INVALID_VALUE, DPO_BUFFER_TOKEN_WEIGHTS, b.token_weights[2] = (float)NAN);
+}
+
+/* Negative targets, as trainers write them, and what the error says of them. */
+static void negative_targets(void) {
+    batch b;
+    dpo_error error;
+    set_up(&b);
+    b.targets[3] = (uint32_t)-1;
+    CHECK(step(&b, &error) == DPO_ERROR_TARGET_OUT_OF_RANGE);
+    CHECK(error.numbers[0] == 3 && error.numbers[1] == 4294967295u && error.numbers[2] == VOCAB);
+    CHECK(error.value == -1.0);
+    CHECK(strstr(dpo_status_message(error.status), "DPO_LAYOUT_IGNORE") != NULL);
+    b.layout.given = DPO_LAYOUT_IGNORE;
+    b.layout.ignore = (uint32_t)-1;
+    CHECK(step(&b, &error) == DPO_OK);
+    CHECK(b.sums[0].count == 2 && b.sums[1].count == 1);
+    set_up(&b);
+    b.targets[3] = (uint32_t)-100;
+    CHECK(step(&b, &error) == DPO_OK && b.sums[1].count == 1);
+    set_up(&b);
+    b.targets[3] = VOCAB;
+    CHECK(step(&b, &error) == DPO_ERROR_TARGET_OUT_OF_RANGE && error.value == VOCAB);
 }
 
 /* What is not finite is named after the rest is done. */
@@ -214,19 +240,19 @@ static void not_finite(void) {
 /* Nothing at all may be NULL. */
 static void nothing(void) {
     const dpo_transform none = DPO_TRANSFORM_NONE;
-    const dpo_logits view = {NULL, 0, 0, 7, 7, DPO_TYPE_BF16, none};
-    const dpo_logits_mut in_place = {NULL, 0, 0, 7, 7, DPO_TYPE_F32, none};
-    const dpo_sequences no = {NULL, 0, DPO_IGNORE_INDEX, NULL, 0};
-    const dpo_pairs pairs = {NULL, 0, {DPO_REFERENCE_SUMS, NULL, NULL}, NULL, NULL, 1.0};
-    const dpo_scratch scratch = {NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
-    const dpo_grads grads = {NULL, NULL, NULL, NULL};
-    const dpo_unpaired_batch answers = {NULL, 0, {DPO_REFERENCE_SUMS, NULL, NULL}, NULL, 1.0};
-    const dpo_nll nll = {1.0, 1.0, DPO_NLL_PER_TOKEN};
+    const dpo_logits view = {sizeof view, NULL, 0, 0, 7, 0, DPO_TYPE_BF16, none};
+    const dpo_logits_mut in_place = {sizeof in_place, NULL, 0, 0, 7, 0, DPO_TYPE_F32, none};
+    const dpo_layout no = DPO_LAYOUT_INIT;
+    const dpo_pairs pairs = {sizeof pairs, NULL, 0, NULL, NULL, 1.0, NULL, NULL};
+    const dpo_scratch scratch = DPO_SCRATCH_INIT;
+    const dpo_grads grads = DPO_GRADS_INIT;
+    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, 1.0, NULL};
+    const dpo_nll nll = {sizeof nll, 1.0, 1.0, DPO_NLL_PER_TOKEN, 0};
     const dpo_dispatch fastest = dpo_detect();
     dpo_unpaired_summary labelled;
     dpo_nll_summary likelihood;
     dpo_loss loss;
-    dpo_objective objective = {&loss, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
+    dpo_objective objective = {sizeof objective, &loss, 1, DPO_OBJECTIVE_ONE, 0, NULL, NULL, 0};
     dpo_summary summary;
     dpo_row_stats stats;
     memset(&loss, 0, sizeof loss);
@@ -238,6 +264,8 @@ static void nothing(void) {
     CHECK(dpo_logit_grads_in_place(fastest, &in_place, &no, &grads, NULL) == DPO_OK);
     CHECK(dpo_preference_step(fastest, &objective, &in_place, &no, NULL, &pairs, &scratch, &summary, NULL) ==
           DPO_OK);
+    loss.name = DPO_LOSS_CPO;
+    CHECK(dpo_preference_loss(&objective, &pairs, NULL, 0, NULL, NULL, &summary, NULL) == DPO_OK);
     loss.name = DPO_LOSS_APO_ZERO;
     CHECK(dpo_unpaired_loss(&loss, &answers, NULL, 0, NULL, NULL, &labelled, NULL) == DPO_OK);
     CHECK(dpo_nll_loss(&nll, NULL, 0, NULL, 0, NULL, &likelihood, NULL) == DPO_OK);
@@ -263,7 +291,7 @@ static void statistics(void) {
     CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET_SEEN, 0, &bad, NULL) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(dpo_row_stats_new(&none, 0, 1, &bad, NULL) == DPO_ERROR_FIELD_UNUSED);
     CHECK(dpo_row_stats_fold(fastest, &good, DPO_TYPE_F32, row, 3, 0, NULL) == DPO_OK);
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         bad = good;
         if (i == 0) bad.flags |= UINT32_C(1) << 30;
         if (i == 1) bad.exponent = INT32_MIN;
@@ -272,6 +300,7 @@ static void statistics(void) {
         if (i == 4) bad.flags &= ~DPO_ROW_TARGET;
         if (i == 5) bad.exponent = 1901;
         if (i == 6) bad.rest = -0.5;
+        if (i == 7) bad.columns = 0;
         dpo_row_stats before = bad, other = good;
         CHECK(dpo_row_stats_fold(fastest, &bad, DPO_TYPE_F32, row, 3, 3, &error) == DPO_ERROR_ROW_STATS);
         CHECK(dpo_row_stats_merge(&bad, &other, NULL) == DPO_ERROR_ROW_STATS);
@@ -297,9 +326,9 @@ static void texts(void) {
     CHECK(dpo_loss_parse("dpop", 4, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS && name == -7);
     CHECK(dpo_loss_parse("sigmoid!", 7, &name, NULL) == DPO_OK && name == DPO_LOSS_SIGMOID);
     CHECK(dpo_loss_parse("\xff", 1, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS);
-    const dpo_answer wrong = {0, 2};
+    dpo_answer wrong = {0, 2};
     const double reference = -1.0;
-    const dpo_unpaired_batch answers = {&wrong, 1, {DPO_REFERENCE_SUMS, &reference, NULL}, NULL, 1.0};
+    const dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, 1.0, NULL};
     const dpo_sequence_log_prob policy = {-1.5, 1};
     dpo_answer_loss found;
     dpo_unpaired_summary summary;
@@ -310,7 +339,12 @@ static void texts(void) {
     loss.name = DPO_LOSS_APO_ZERO;
     CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
           DPO_ERROR_UNKNOWN_VALUE);
-    CHECK(error.subject == DPO_BUFFER_LABEL && error.numbers[0] == 2);
+    CHECK(error.subject == DPO_BUFFER_LABEL && error.numbers[0] == 2 && error.value == 2.0);
+    wrong.label = -1;
+    CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_LABEL && error.value == -1.0);
+    wrong.label = DPO_DESIRABLE;
     loss.name = DPO_LOSS_SIGMOID;
     CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
           DPO_ERROR_UNKNOWN_VALUE);
@@ -320,6 +354,7 @@ static void texts(void) {
 int main(void) {
     pointers();
     numbers();
+    negative_targets();
     not_finite();
     nothing();
     statistics();

@@ -62,13 +62,13 @@ static void fill(float *logits) {
     logits[2 * STRIDE + 1] = -INFINITY;
 }
 
-static dpo_sequences sequences(void) {
-    dpo_sequences sequences = {TARGETS, ROWS, DPO_IGNORE_INDEX, SPANS, SEQUENCES};
-    return sequences;
+static dpo_layout layout(void) {
+    dpo_layout layout = {sizeof layout, TARGETS, ROWS, SPANS, SEQUENCES, 0, 0};
+    return layout;
 }
 
 static dpo_pairs pairs(void) {
-    dpo_pairs pairs = {PREFERENCES, PAIRS, {DPO_REFERENCE_SUMS, REFERENCE, NULL}, WEIGHTS, OFFSETS, 2.0};
+    dpo_pairs pairs = {sizeof pairs, PREFERENCES, PAIRS, REFERENCE, NULL, 2.0, WEIGHTS, OFFSETS};
     return pairs;
 }
 
@@ -83,7 +83,7 @@ static dpo_loss dpo(double beta, double label_smoothing) {
 }
 
 static dpo_objective one(const dpo_loss *loss) {
-    dpo_objective objective = {loss, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
+    dpo_objective objective = {sizeof objective, loss, 1, DPO_OBJECTIVE_ONE, 0, NULL, NULL, 0};
     return objective;
 }
 
@@ -98,7 +98,7 @@ static void stages(dpo_dispatch dispatch) {
     double d[SEQUENCES];
     dpo_summary summary, step_summary;
     dpo_error error;
-    const dpo_sequences which = sequences();
+    const dpo_layout which = layout();
     const dpo_pairs preferences = pairs();
     const dpo_loss loss = dpo(0.5, 0.125);
     const dpo_objective objective = one(&loss);
@@ -108,14 +108,14 @@ static void stages(dpo_dispatch dispatch) {
     memset(norms, 0, sizeof norms);
     memset(details, 0, sizeof details);
     memset(grads, 0, sizeof grads);
-    dpo_logits view = {logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
+    dpo_logits view = {sizeof view, logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
     ok(dpo_token_log_probs(dispatch, &view, &which, log_probs, norms, details, &error), &error,
        "token log-probs");
     ok(dpo_sequence_log_probs(log_probs, &which, TOKEN_WEIGHTS, sums, &error), &error, "sums");
     ok(dpo_preference_loss(&objective, &preferences, sums, SEQUENCES, losses, d, &summary, &error), &error,
        "loss");
-    dpo_logits_mut out = {grads, ROWS * VOCAB, ROWS, VOCAB, VOCAB, DPO_TYPE_F32, DPO_TRANSFORM_NONE};
-    dpo_grads backward = {norms, d, TOKEN_WEIGHTS, NULL};
+    dpo_logits_mut out = {sizeof out, grads, ROWS * VOCAB, ROWS, VOCAB, 0, DPO_TYPE_F32, DPO_TRANSFORM_NONE};
+    dpo_grads backward = {sizeof backward, norms, d, TOKEN_WEIGHTS, NULL};
     ok(dpo_logit_grads(dispatch, &view, &which, &backward, &out, &error), &error, "gradients");
 
     for (int row = 0; row < ROWS; row++) {
@@ -139,8 +139,8 @@ static void stages(dpo_dispatch dispatch) {
     figure("correct", (double)summary.correct);
     for (int i = 0; i < ROWS * VOCAB; i++) figure("grad", grads[i]);
 
-    dpo_scratch scratch = {step_log_probs, norms, sums, d, losses, NULL, NULL, NULL};
-    dpo_logits_mut in_place = {logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
+    dpo_scratch scratch = {sizeof scratch, step_log_probs, norms, sums, d, losses, NULL, NULL, NULL};
+    dpo_logits_mut in_place = {sizeof in_place, logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
     ok(dpo_preference_step(dispatch, &objective, &in_place, &which, TOKEN_WEIGHTS, &preferences, &scratch,
                            &step_summary, &error),
        &error, "step");
@@ -164,7 +164,7 @@ static void storage(dpo_dispatch dispatch) {
     const uint16_t brains[4] = {0x3f80, 0xc000, 0x3f00, 0xff80};
     const uint32_t target = 2;
     const dpo_span span = {0, 1};
-    const dpo_sequences which = {&target, 1, DPO_IGNORE_INDEX, &span, 1};
+    const dpo_layout which = {sizeof which, &target, 1, &span, 1, 0, 0};
     const double c = -0.75;
     float log_probs[2] = {0.0f, 0.0f};
     dpo_row_norm norm;
@@ -172,9 +172,10 @@ static void storage(dpo_dispatch dispatch) {
     for (int i = 0; i < 2; i++) {
         uint16_t data[4];
         memcpy(data, i == 0 ? halves : brains, sizeof data);
-        dpo_logits view = {data, 4, 1, 4, 4, i == 0 ? DPO_TYPE_F16 : DPO_TYPE_BF16, DPO_TRANSFORM_NONE};
-        dpo_logits_mut in_place = {data, 4, 1, 4, 4, view.type, DPO_TRANSFORM_NONE};
-        dpo_grads backward = {&norm, &c, NULL, NULL};
+        const int32_t type = i == 0 ? DPO_TYPE_F16 : DPO_TYPE_BF16;
+        dpo_logits view = {sizeof view, data, 4, 1, 4, 0, type, DPO_TRANSFORM_NONE};
+        dpo_logits_mut in_place = {sizeof in_place, data, 4, 1, 4, 0, type, DPO_TRANSFORM_NONE};
+        dpo_grads backward = {sizeof backward, &norm, &c, NULL, NULL};
         ok(dpo_token_log_probs(dispatch, &view, &which, &log_probs[i], &norm, NULL, &error), &error, "16 bits");
         ok(dpo_logit_grads_in_place(dispatch, &in_place, &which, &backward, &error), &error, "16-bit gradients");
         figure("log_prob16", log_probs[i]);
@@ -204,7 +205,7 @@ static void tiles(dpo_dispatch dispatch) {
     figure("log_z", result.log_z);
     figure("entropy_of_tiles", result.details.entropy);
     for (int i = 0; i < 2; i++) {
-        dpo_tile tile = {row + 2 * i, 2, 1.0, result.norm, none, DPO_TYPE_F32, (uint32_t)(2 * i), 3};
+        dpo_tile tile = {sizeof tile, row + 2 * i, 2, 1.0, result.norm, none, DPO_TYPE_F32, (uint32_t)(2 * i), 3};
         ok(dpo_tile_grads_in_place(dispatch, &tile, &error), &error, "tile");
     }
     near(row[0], -0.0320586, 1e-6, "gradient of a tile");
@@ -218,7 +219,7 @@ static void losses(void) {
         const char *name;
         double loss;
     } table[] = {{"sigmoid", 0.632599035317169}, {"ipo", 23.88765625}, {"hinge", 0.875}};
-    const dpo_pair_log_probs pair = {-20.5, -25.25, -21.0, -24.5, 10, 12, 1.0, 0.0};
+    const dpo_pair_log_probs pair = {-20.5, -25.25, -21.0, -24.5, 10, 12, 0.0};
     dpo_error error;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         dpo_loss loss;
@@ -272,7 +273,7 @@ static void batches(void) {
     two[1].given = DPO_OPTION_BETA;
     for (int kind = DPO_OBJECTIVE_PER_PAIR; kind <= DPO_OBJECTIVE_MIXTURE; kind++) {
         const double *weights = kind == DPO_OBJECTIVE_MIXTURE ? term_weights : NULL;
-        dpo_objective objective = {two, 2, kind, weights, NULL, 0};
+        dpo_objective objective = {sizeof objective, two, 2, kind, 0, weights, NULL, 0};
         ok(dpo_preference_loss(&objective, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error,
            "two losses");
         figure("objective", summary.loss_sum);
@@ -281,7 +282,7 @@ static void batches(void) {
     dpo_loss aot;
     memset(&aot, 0, sizeof aot);
     aot.name = DPO_LOSS_AOT;
-    dpo_objective sorted = {&aot, 1, DPO_OBJECTIVE_ONE, NULL, order, 2 * PAIRS};
+    dpo_objective sorted = {sizeof sorted, &aot, 1, DPO_OBJECTIVE_ONE, 0, NULL, order, 2 * PAIRS};
     preferences.weights = NULL;
     preferences.offsets = NULL;
     ok(dpo_preference_loss(&sorted, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error, "aot");
@@ -292,21 +293,21 @@ static void batches(void) {
     kto.name = DPO_LOSS_KTO;
     kto.given = DPO_OPTION_REFERENCE_KL;
     const dpo_answer labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
-    dpo_unpaired_batch answers = {labelled, 3, {DPO_REFERENCE_SUMS, REFERENCE, NULL}, NULL, 3.0};
+    dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, 3.0, NULL};
     dpo_answer_loss each[3];
     dpo_unpaired_summary sums;
     ok(dpo_unpaired_loss(&kto, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "kto");
     figure("desirable", sums.desirable_loss_sum);
     figure("undesirable", sums.undesirable_loss_sum);
 
-    const dpo_nll nll = {1.0, 4.0, DPO_NLL_PER_SEQUENCE};
+    const dpo_nll nll = {sizeof nll, 1.0, 4.0, DPO_NLL_PER_SEQUENCE, 0};
     dpo_nll_summary likelihood;
     ok(dpo_nll_loss(&nll, PREFERENCES, PAIRS, policy, SEQUENCES, d, &likelihood, &error), &error, "nll");
     near(likelihood.loss_sum, 3.0, 0.0, "two chosen answers of 1.5 nats a token");
     for (int i = 0; i < SEQUENCES; i++) figure("d_nll", d[i]);
 
     float token_weights[ROWS] = {0.0f};
-    const dpo_sequences which = sequences();
+    const dpo_layout which = layout();
     ok(dpo_ld_token_weights(0.25, &which, PREFERENCES, 1, token_weights, &error), &error, "LD");
     check(token_weights[0] == 1.0f && token_weights[1] == 0.25f, "LD weighs the longer answer's tail");
     double offset;

@@ -1,4 +1,4 @@
-//! Structs have one layout on both sides: sizes and offsets as the C compiler sees them.
+//! Structs have one layout on both sides, and constants one value: as the C compiler sees them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::mem::{align_of, offset_of, size_of};
 
 use dpo_kernel::c::*;
 
-use crate::header::{headers, of_header};
+use crate::header::{headers, of_code, of_header, sources};
 use crate::programs::{Language, Link, compile, run};
 
 /// A struct as Rust lays it out: name, size, alignment, and offset of each field.
@@ -28,10 +28,10 @@ fn rust() -> Vec<Layout> {
         dpo_error { status, subject, numbers, value }
         dpo_dispatch { level, arithmetic }
         dpo_transform { scale, softcap, temperature }
-        dpo_logits { data, len, rows, vocab, stride, r#type, transform }
-        dpo_logits_mut { data, len, rows, vocab, stride, r#type, transform }
+        dpo_logits { size, data, len, rows, vocab, stride, r#type, transform }
+        dpo_logits_mut { size, data, len, rows, vocab, stride, r#type, transform }
         dpo_span { start, end }
-        dpo_sequences { targets, rows, ignore, spans, count }
+        dpo_layout { size, targets, rows, spans, count, given, ignore }
         dpo_sequence_log_prob { sum, count }
         dpo_row_norm { }
         dpo_row_details { entropy, mean_logit, log_sum_sq_probs, argmax }
@@ -45,13 +45,14 @@ fn rust() -> Vec<Layout> {
             blend_temperature, reward_shift, slic_margin, drop_penalty, odds_weight, reference_kl,
             desirable_weight, undesirable_weight, reward_gap, divergence_alpha, divergence,
         }
-        dpo_objective { losses, count, kind, term_weights, order, order_len }
+        dpo_objective { size, losses, count, kind, reserved, term_weights, order, order_len }
         dpo_pair { chosen, rejected }
-        dpo_reference { kind, sums, sequences }
-        dpo_pairs { pairs, count, reference, weights, offsets, divisor }
+        dpo_pairs {
+            size, pairs, count, reference_sums, reference_sequences, divisor, weights, offsets,
+        }
         dpo_pair_log_probs {
             policy_chosen, policy_rejected, reference_chosen, reference_rejected, chosen_tokens,
-            rejected_tokens, weight, offset,
+            rejected_tokens, offset,
         }
         dpo_pair_loss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected }
         dpo_summary {
@@ -59,18 +60,20 @@ fn rust() -> Vec<Layout> {
             left_out, masked_tokens, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
         }
         dpo_answer { sequence, label }
-        dpo_unpaired_batch { answers, count, reference, weights, divisor }
+        dpo_unpaired_batch {
+            size, answers, count, reference_sums, reference_sequences, divisor, weights,
+        }
         dpo_answer_loss { loss, reward, d_log_prob }
         dpo_unpaired_summary {
             desirable, undesirable, left_out, masked_tokens, desirable_loss_sum, undesirable_loss_sum, desirable_reward_sum,
             undesirable_reward_sum,
         }
-        dpo_nll { weight, divisor, per }
+        dpo_nll { size, weight, divisor, per, reserved }
         dpo_nll_summary { sequences, tokens, left_out, loss_sum }
-        dpo_grads { norms, d_log_probs, token_weights, d_nll }
-        dpo_tile { data, len, coefficient, norm, transform, r#type, first_column, target }
+        dpo_grads { size, norms, d_log_probs, token_weights, d_nll }
+        dpo_tile { size, data, len, coefficient, norm, transform, r#type, first_column, target }
         dpo_scratch {
-            log_probs, norms, sequences, d_log_probs, losses, nll, d_nll, nll_summary,
+            size, log_probs, norms, sequences, d_log_probs, losses, nll, d_nll, nll_summary,
         }
     }
 }
@@ -78,7 +81,7 @@ fn rust() -> Vec<Layout> {
 /// The fields of the one struct that keeps them to itself.
 const NORM: [(&str, usize); 4] = [("shift", 0), ("exponent", 4), ("inverse", 8), ("rest", 12)];
 
-/// One line a struct and one a field.
+/// One line a struct, one a field, and one a constant of the code.
 fn lines(layouts: &[Layout]) -> String {
     let mut lines = String::new();
     for (name, size, align, fields) in layouts {
@@ -89,10 +92,18 @@ fn lines(layouts: &[Layout]) -> String {
             writeln!(lines, "{name}.{field} {offset}").unwrap();
         }
     }
+    let version = env!("CARGO_PKG_VERSION").split('.').zip(["MAJOR", "MINOR", "PATCH"]);
+    let mut constants = of_code(&sources()).constants;
+    constants.extend(
+        version.map(|(value, part)| (format!("DPO_KERNEL_VERSION_{part}"), value.parse().unwrap())),
+    );
+    for (name, value) in constants {
+        writeln!(lines, "{name} {value}").unwrap();
+    }
     lines
 }
 
-/// The same from the C compiler, over the structs and fields that the header has.
+/// The same from the C compiler, over the structs, fields and constants that the header has.
 fn program() -> String {
     let mut code = String::from(
         "#include <dpo_kernel.h>\n#include <stddef.h>\n#include <stdio.h>\n#define ALIGN(T) \
@@ -113,6 +124,9 @@ fn program() -> String {
             writeln!(body, "    printf(\"{name}.{field} %u\\n\", {offset});").unwrap();
         }
         assert!(!fields.is_empty() || name == "dpo_row_norm");
+    }
+    for name in of_header(&headers()).constants.keys() {
+        writeln!(body, "    printf(\"{name} %ld\\n\", (long){name});").unwrap();
     }
     code + "int main(void) {\n" + &body + "    return 0;\n}\n"
 }

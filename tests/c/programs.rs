@@ -1,8 +1,11 @@
 //! Builds the library as a C host gets it, compiles the programs, runs them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+use crate::header::{headers, of_header};
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -100,13 +103,44 @@ pub const WAYS: [(Language, Link); 4] = [
     (Language::Cpp, Link::Shared),
 ];
 
+/// Programs that check by themselves.
 #[test]
-fn every_mistake_is_refused() {
-    let source = root().join("tests/c/errors.c");
-    for (language, link) in WAYS {
-        if let Some(program) = compile(&source, language, link) {
-            run(&program);
+fn mistakes_are_refused_and_the_contract_holds() {
+    for program in ["errors.c", "contract.c"] {
+        let source = root().join("tests/c").join(program);
+        for (language, link) in WAYS {
+            if let Some(program) = compile(&source, language, link) {
+                run(&program);
+            }
         }
+    }
+}
+
+/// The structs that a program prints the names of, one way after another.
+fn structs_tried(program: &str) -> Vec<BTreeSet<String>> {
+    let source = root().join("tests/c").join(program);
+    let programs = WAYS.into_iter().filter_map(|(language, link)| compile(&source, language, link));
+    programs.map(|program| run(&program).lines().map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn every_zeroed_struct_is_the_default_or_refused() {
+    let declared: BTreeSet<String> = of_header(&headers()).structs.into_keys().collect();
+    for tried in structs_tried("zeroed.c") {
+        assert_eq!(tried, declared, "structs that zeroed.c tries, and those of the header");
+    }
+}
+
+#[test]
+fn every_struct_that_says_its_size_may_grow() {
+    let structs = of_header(&headers()).structs.into_iter();
+    let declared: BTreeSet<String> = structs
+        .filter(|(_, fields)| fields.starts_with("size_t size; "))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(declared.len(), 10, "{declared:?}");
+    for tried in structs_tried("sizes.c") {
+        assert_eq!(tried, declared, "structs that sizes.c tries, and those of the header");
     }
 }
 
@@ -129,7 +163,7 @@ fn no_memory_is_misused() {
     if !has("valgrind") {
         return;
     }
-    for program in ["figures.c", "errors.c"] {
+    for program in ["figures.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"] {
         let source = root().join("tests/c").join(program);
         let program = compile(&source, Language::C, Link::Static).unwrap();
         let mut valgrind = Command::new("valgrind");

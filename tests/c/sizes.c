@@ -1,0 +1,293 @@
+/* Structs that say their size: hosts that forget it, that were compiled with an older header, and with a
+ * newer one. C99 and C++11. */
+#include <dpo_kernel.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS 2
+#define VOCAB 4
+
+static int failures = 0;
+
+#define CHECK(condition)                                            \
+    do {                                                            \
+        if (!(condition)) {                                         \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+            failures += 1;                                          \
+        }                                                           \
+    } while (0)
+
+/* A struct of a newer header: with fields that this library does not know. */
+#define NEWER(type) \
+    struct {        \
+        type now;   \
+        uint64_t later[4]; \
+    }
+
+/* Every struct that says its size, filled for calls that succeed. */
+static float logits[ROWS * VOCAB], grads[ROWS * VOCAB];
+static const uint32_t targets[ROWS] = {0, 1};
+static const dpo_span spans[2] = {{0, 1}, {1, 2}};
+static const dpo_pair pair = {0, 1};
+static const dpo_answer answer = {0, DPO_DESIRABLE};
+static const double zeros[2] = {0.0, 0.0};
+static float log_probs[ROWS];
+static dpo_row_norm norms[ROWS];
+static dpo_sequence_log_prob sums[2];
+static double d[2], d_nll[2];
+static dpo_pair_loss losses[1];
+static dpo_nll_summary nll_summary;
+static dpo_loss loss;
+
+static NEWER(dpo_layout) layout;
+static NEWER(dpo_logits) view;
+static NEWER(dpo_logits_mut) out;
+static NEWER(dpo_objective) objective;
+static NEWER(dpo_pairs) pairs;
+static NEWER(dpo_unpaired_batch) answers;
+static NEWER(dpo_nll) nll;
+static NEWER(dpo_grads) batch;
+static NEWER(dpo_tile) tile;
+static NEWER(dpo_scratch) scratch;
+
+/* As hosts in C++ do, which have no designated initialisers before C++20. */
+static void set_up(void) {
+    const dpo_layout no_layout = DPO_LAYOUT_INIT;
+    const dpo_logits no_view = DPO_LOGITS_INIT;
+    const dpo_logits_mut no_out = DPO_LOGITS_MUT_INIT;
+    const dpo_objective no_objective = DPO_OBJECTIVE_INIT;
+    const dpo_pairs no_pairs = DPO_PAIRS_INIT;
+    const dpo_unpaired_batch no_answers = DPO_UNPAIRED_BATCH_INIT;
+    const dpo_nll no_nll = DPO_NLL_INIT;
+    const dpo_grads no_batch = DPO_GRADS_INIT;
+    const dpo_tile no_tile = DPO_TILE_INIT;
+    const dpo_scratch no_scratch = DPO_SCRATCH_INIT;
+    memset(&layout, 0, sizeof layout);
+    memset(&view, 0, sizeof view);
+    memset(&out, 0, sizeof out);
+    memset(&objective, 0, sizeof objective);
+    memset(&pairs, 0, sizeof pairs);
+    memset(&answers, 0, sizeof answers);
+    memset(&nll, 0, sizeof nll);
+    memset(&batch, 0, sizeof batch);
+    memset(&tile, 0, sizeof tile);
+    memset(&scratch, 0, sizeof scratch);
+    for (int i = 0; i < ROWS * VOCAB; i++) logits[i] = (float)(i % 3);
+    memset(grads, 0, sizeof grads);
+    layout.now = no_layout;
+    layout.now.targets = targets;
+    layout.now.rows = ROWS;
+    layout.now.spans = spans;
+    layout.now.count = 2;
+    view.now = no_view;
+    view.now.data = logits;
+    view.now.len = ROWS * VOCAB;
+    view.now.rows = ROWS;
+    view.now.vocab = VOCAB;
+    view.now.type = DPO_TYPE_F32;
+    out.now = no_out;
+    out.now.data = grads;
+    out.now.len = ROWS * VOCAB;
+    out.now.rows = ROWS;
+    out.now.vocab = VOCAB;
+    out.now.type = DPO_TYPE_F32;
+    objective.now = no_objective;
+    objective.now.losses = &loss;
+    objective.now.count = 1;
+    pairs.now = no_pairs;
+    pairs.now.pairs = &pair;
+    pairs.now.count = 1;
+    pairs.now.reference_sums = zeros;
+    pairs.now.divisor = 1.0;
+    answers.now = no_answers;
+    answers.now.answers = &answer;
+    answers.now.count = 1;
+    answers.now.reference_sums = zeros;
+    answers.now.divisor = 1.0;
+    nll.now = no_nll;
+    nll.now.divisor = 1.0;
+    batch.now = no_batch;
+    batch.now.norms = norms;
+    batch.now.d_log_probs = d;
+    tile.now = no_tile;
+    tile.now.data = grads;
+    tile.now.len = VOCAB;
+    tile.now.type = DPO_TYPE_F32;
+    scratch.now = no_scratch;
+    scratch.now.log_probs = log_probs;
+    scratch.now.norms = norms;
+    scratch.now.sequences = sums;
+    scratch.now.d_log_probs = d;
+    scratch.now.losses = losses;
+}
+
+/* Each function that takes one of the structs; the first status that is not DPO_OK. */
+static dpo_status forward(dpo_error *error) {
+    const dpo_dispatch fastest = {0, 0};
+    dpo_status status = dpo_token_log_probs(fastest, &view.now, &layout.now, log_probs, norms, NULL, error);
+    if (status == DPO_OK) status = dpo_sequence_log_probs(log_probs, &layout.now, NULL, sums, error);
+    return status;
+}
+
+static dpo_status measure(dpo_error *error) {
+    dpo_summary summary;
+    dpo_unpaired_summary of_answers;
+    dpo_answer_loss found;
+    dpo_loss unpaired;
+    double d_answers[2];
+    memset(&unpaired, 0, sizeof unpaired);
+    unpaired.name = DPO_LOSS_APO_ZERO;
+    dpo_status status =
+        dpo_preference_loss(&objective.now, &pairs.now, sums, 2, losses, d, &summary, error);
+    if (status == DPO_OK)
+        status = dpo_unpaired_loss(&unpaired, &answers.now, sums, 2, &found, d_answers, &of_answers, error);
+    if (status == DPO_OK) status = dpo_nll_loss(&nll.now, &pair, 1, sums, 2, d_nll, &nll_summary, error);
+    return status;
+}
+
+static dpo_status backward(dpo_error *error) {
+    const dpo_dispatch fastest = {0, 0};
+    dpo_summary summary;
+    dpo_status status = dpo_logit_grads(fastest, &view.now, &layout.now, &batch.now, &out.now, error);
+    if (status != DPO_OK) return status;
+    tile.now.norm = norms[0];
+    status = dpo_tile_grads_in_place(fastest, &tile.now, error);
+    if (status != DPO_OK) return status;
+    scratch.now.nll = &nll.now;
+    scratch.now.d_nll = d_nll;
+    scratch.now.nll_summary = &nll_summary;
+    out.now.data = logits;
+    status = dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, &pairs.now, &scratch.now,
+                                 &summary, error);
+    out.now.data = grads;
+    return status;
+}
+
+static dpo_status all(dpo_error *error) {
+    dpo_status status = forward(error);
+    if (status == DPO_OK) status = measure(error);
+    if (status == DPO_OK) status = backward(error);
+    return status;
+}
+
+/* One struct: sizes that no release has, the size of a newer header with and without fields set, and the
+ * bytes of its initialiser. */
+static void sizes_of(const char *name, void *host, size_t size, int32_t subject) {
+    const size_t wrong[] = {0, 1, sizeof(void *), 2 * sizeof(void *), size + 1, 4096 + 64, SIZE_MAX};
+    dpo_error error;
+    CHECK(all(&error) == DPO_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        memcpy(host, &wrong[i], sizeof(size_t));
+        dpo_status status = all(&error);
+        if (status != DPO_ERROR_STRUCT_SIZE || error.subject != subject || error.numbers[0] != size ||
+            error.numbers[1] != wrong[i]) {
+            fprintf(stderr, "%s: size %lu: status %d, subject %d\n", name, (unsigned long)wrong[i],
+                    (int)status, (int)error.subject);
+            failures += 1;
+        }
+        set_up();
+    }
+    const size_t newer = size + 4 * sizeof(uint64_t);
+    unsigned char *bytes = (unsigned char *)host;
+    memcpy(host, &newer, sizeof newer);
+    CHECK(all(&error) == DPO_OK);
+    for (size_t i = size; i < newer; i++) {
+        set_up();
+        memcpy(host, &newer, sizeof newer);
+        bytes[i] = 1;
+        dpo_status status = all(&error);
+        if (status != DPO_ERROR_STRUCT_SIZE || error.numbers[0] != size || error.numbers[1] != newer) {
+            fprintf(stderr, "%s: byte %lu of a later field: status %d\n", name, (unsigned long)i, (int)status);
+            failures += 1;
+        }
+        set_up();
+    }
+}
+
+static void every_struct(void) {
+#define SIZES_OF(type, struct_, subject) \
+    printf("%s\n", #type);               \
+    sizes_of(#type, &struct_, sizeof(type), subject)
+    SIZES_OF(dpo_layout, layout, DPO_BUFFER_LAYOUT);
+    SIZES_OF(dpo_logits, view, DPO_BUFFER_LOGITS);
+    SIZES_OF(dpo_logits_mut, out, DPO_BUFFER_LOGITS);
+    SIZES_OF(dpo_objective, objective, DPO_BUFFER_LOSSES);
+    SIZES_OF(dpo_pairs, pairs, DPO_BUFFER_PAIRS);
+    SIZES_OF(dpo_unpaired_batch, answers, DPO_BUFFER_UNPAIRED_ANSWERS);
+    SIZES_OF(dpo_nll, nll, DPO_BUFFER_NLL);
+    SIZES_OF(dpo_grads, batch, DPO_BUFFER_BACKWARD);
+    SIZES_OF(dpo_tile, tile, DPO_BUFFER_TILE);
+    SIZES_OF(dpo_scratch, scratch, DPO_BUFFER_SCRATCH);
+}
+
+/* Hosts whose header ends where the fields begin that have a default: the memory after them is not theirs, and
+ * is not read (valgrind looks: each struct is the whole of its allocation). */
+static void *older(const void *host, size_t size) {
+    void *copy = malloc(size);
+    if (copy == NULL) exit(2);
+    memcpy(copy, host, size);
+    memcpy(copy, &size, sizeof size);
+    return copy;
+}
+
+static void older_hosts(void) {
+    const dpo_dispatch fastest = {0, 0};
+    float found[ROWS], expected[ROWS];
+    dpo_summary summary;
+    dpo_error error;
+    set_up();
+    /* What lies past the end must not count. */
+    layout.now.given = DPO_LAYOUT_IGNORE;
+    layout.now.ignore = 0;
+    view.now.transform.temperature = 3.0f;
+    void *old_layout = older(&layout.now, offsetof(dpo_layout, given));
+    void *old_view = older(&view.now, offsetof(dpo_logits, type) + 2 * sizeof(int32_t));
+    CHECK(dpo_token_log_probs(fastest, (dpo_logits *)old_view, (dpo_layout *)old_layout, found, norms, NULL,
+                              NULL) == DPO_OK);
+    CHECK(dpo_sequence_log_probs(found, (dpo_layout *)old_layout, NULL, sums, NULL) == DPO_OK);
+    CHECK(sums[0].count == 1 && sums[1].count == 1);
+    set_up();
+    CHECK(dpo_token_log_probs(fastest, &view.now, &layout.now, expected, NULL, NULL, NULL) == DPO_OK);
+    CHECK(memcmp(found, expected, sizeof found) == 0);
+
+    objective.now.kind = 77;
+    void *old_objective = older(&objective.now, offsetof(dpo_objective, kind));
+    const float none[1] = {0.0f};
+    pairs.now.weights = none;
+    void *old_pairs = older(&pairs.now, offsetof(dpo_pairs, weights));
+    CHECK(dpo_preference_loss((dpo_objective *)old_objective, (dpo_pairs *)old_pairs, sums, 2, losses, d,
+                              &summary, NULL) == DPO_OK);
+    CHECK(summary.loss_sum > 0.1);
+
+    batch.now.token_weights = none;
+    void *old_batch = older(&batch.now, offsetof(dpo_grads, token_weights));
+    CHECK(dpo_logit_grads(fastest, &view.now, &layout.now, (dpo_grads *)old_batch, &out.now, NULL) == DPO_OK);
+    scratch.now.nll_summary = &nll_summary;
+    void *old_scratch = older(&scratch.now, offsetof(dpo_scratch, nll));
+    out.now.data = logits;
+    CHECK(dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, (dpo_pairs *)old_pairs,
+                              (dpo_scratch *)old_scratch, &summary, &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_LOSSES && error.numbers[0] == 77);
+    CHECK(dpo_preference_step(fastest, (dpo_objective *)old_objective, &out.now, &layout.now, NULL,
+                              (dpo_pairs *)old_pairs, (dpo_scratch *)old_scratch, &summary, NULL) == DPO_OK);
+    /* Before its last field without a default, a struct is too small. */
+    void *cut = older(&layout.now, offsetof(dpo_layout, count));
+    CHECK(dpo_sequence_log_probs(found, (dpo_layout *)cut, NULL, sums, &error) == DPO_ERROR_STRUCT_SIZE);
+    CHECK(error.numbers[0] == sizeof(dpo_layout) && error.numbers[1] == offsetof(dpo_layout, count));
+    free(cut);
+    free(old_scratch);
+    free(old_batch);
+    free(old_pairs);
+    free(old_objective);
+    free(old_view);
+    free(old_layout);
+}
+
+int main(void) {
+    set_up();
+    every_struct();
+    older_hosts();
+    return failures == 0 ? 0 : 1;
+}

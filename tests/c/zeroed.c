@@ -1,0 +1,422 @@
+/* Every struct of the header, zeroed but for its size, pointers and counts: the default that its comment
+ * names, by figures that were computed elsewhere, or refused. Prints the name of each struct that was tried,
+ * for the test to compare with the header's. C99 and C++11. */
+#include <dpo_kernel.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static int failures = 0;
+
+#define CHECK(condition)                                            \
+    do {                                                            \
+        if (!(condition)) {                                         \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+            failures += 1;                                          \
+        }                                                           \
+    } while (0)
+
+/* A struct of zeros; whoever cares says its size. */
+#define ZEROED(type, name) \
+    type name;             \
+    memset(&name, 0, sizeof name)
+#define SIZED(type, name) \
+    ZEROED(type, name);   \
+    name.size = sizeof name
+/* A result that holds anything before it is written. */
+#define DIRTY(type, name) \
+    type name;            \
+    memset(&name, 0xa5, sizeof name)
+#define CASE(type) printf("%s\n", #type)
+
+static int near(double found, double expected) { return fabs(found - expected) <= 1e-6; }
+
+#define ROWS 2
+#define VOCAB 4
+
+/* The worst that a cleared struct has done: the target 0 of the first row was taken for the ignore value. */
+static const float LOGITS[ROWS * VOCAB] = {0, 1, 2, 3, 0, 0, 0, 0};
+static const uint32_t TARGETS[ROWS] = {0, 1};
+static const dpo_span ONE_SPAN = {0, ROWS};
+static const dpo_span TWO_SPANS[2] = {{0, 1}, {1, 2}};
+static const dpo_pair PAIR = {0, 1};
+/* -ln(1 + e + e^2 + e^3), -ln 4 */
+static const double LOG_PROBS[ROWS] = {-3.4401896985611953, -1.3862943611198906};
+static const double ZEROS[2] = {0.0, 0.0};
+
+static dpo_logits logits(void) {
+    SIZED(dpo_logits, view);
+    view.data = LOGITS;
+    view.len = ROWS * VOCAB;
+    view.rows = ROWS;
+    view.vocab = VOCAB;
+    view.type = DPO_TYPE_F32;
+    return view;
+}
+
+static dpo_layout layout(const dpo_span *spans, size_t count) {
+    SIZED(dpo_layout, layout);
+    layout.targets = TARGETS;
+    layout.rows = ROWS;
+    layout.spans = spans;
+    layout.count = count;
+    return layout;
+}
+
+static void instructions(void) {
+    const dpo_layout rows = layout(&ONE_SPAN, 1);
+    const dpo_logits view = logits();
+    float zeroed[ROWS], detected[ROWS];
+    CASE(dpo_dispatch);
+    ZEROED(dpo_dispatch, fastest);
+    CHECK(dpo_is_available(fastest) == 1);
+    CHECK(dpo_detect().level >= DPO_LEVEL_BASELINE && dpo_detect().arithmetic >= DPO_ARITHMETIC_FUSED);
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, zeroed, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(dpo_detect(), &view, &rows, detected, NULL, NULL, NULL) == DPO_OK);
+    CHECK(memcmp(zeroed, detected, sizeof zeroed) == 0);
+    fastest.arithmetic = DPO_ARITHMETIC_PORTABLE;
+    CHECK(dpo_is_available(fastest) == 1);
+    ZEROED(dpo_dispatch, baseline);
+    baseline.level = DPO_LEVEL_BASELINE;
+    CHECK(dpo_is_available(baseline) == 1);
+}
+
+static void inputs(void) {
+    ZEROED(dpo_dispatch, fastest);
+    float log_probs[ROWS] = {0, 0};
+    dpo_sequence_log_prob sum;
+    dpo_error error;
+
+    CASE(dpo_layout);
+    const dpo_layout rows = layout(&ONE_SPAN, 1);
+    const dpo_logits view = logits();
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_sequence_log_probs(log_probs, &rows, NULL, &sum, NULL) == DPO_OK);
+    CHECK(near(sum.sum, -4.826484059681086) && sum.count == 2);
+    /* Which is the ignore value, if it is given. */
+    dpo_layout without_zero = rows;
+    without_zero.given = DPO_LAYOUT_IGNORE;
+    CHECK(dpo_sequence_log_probs(log_probs, &without_zero, NULL, &sum, NULL) == DPO_OK);
+    CHECK(near(sum.sum, LOG_PROBS[1]) && sum.count == 1);
+
+    CASE(dpo_transform);
+    CHECK(near(log_probs[0], LOG_PROBS[0]) && near(log_probs[1], LOG_PROBS[1]));
+    dpo_logits halved = view;
+    halved.transform.temperature = 2.0f;
+    CHECK(dpo_token_log_probs(fastest, &halved, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
+    /* -ln(1 + e^0.5 + e + e^1.5) */
+    CHECK(near(log_probs[0], -2.2873386716983295));
+
+    CASE(dpo_logits);
+    dpo_logits without_type = view;
+    without_type.type = 0;
+    CHECK(dpo_token_log_probs(fastest, &without_type, &rows, log_probs, NULL, NULL, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE && error.numbers[0] == 0);
+    dpo_logits strided = view;
+    strided.stride = VOCAB;
+    float same[ROWS];
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &strided, &rows, same, NULL, NULL, NULL) == DPO_OK);
+    CHECK(memcmp(log_probs, same, sizeof same) == 0);
+
+    CASE(dpo_span);
+    ZEROED(dpo_span, nothing);
+    const dpo_span spans[2] = {{0, 1}, nothing};
+    const dpo_layout one_empty = layout(spans, 2);
+    float in_place[ROWS * VOCAB];
+    memcpy(in_place, LOGITS, sizeof in_place);
+    SIZED(dpo_logits_mut, step_view);
+    step_view.data = in_place;
+    step_view.len = ROWS * VOCAB;
+    step_view.rows = ROWS;
+    step_view.vocab = VOCAB;
+    step_view.type = DPO_TYPE_F32;
+    ZEROED(dpo_loss, loss);
+    SIZED(dpo_objective, objective);
+    objective.losses = &loss;
+    objective.count = 1;
+    SIZED(dpo_pairs, pairs);
+    pairs.pairs = &PAIR;
+    pairs.count = 1;
+    pairs.reference_sums = ZEROS;
+    pairs.divisor = 1.0;
+    dpo_row_norm norms[ROWS];
+    dpo_sequence_log_prob sums[2];
+    double d[2];
+    dpo_pair_loss losses[1];
+    dpo_summary summary;
+    SIZED(dpo_scratch, scratch);
+    scratch.log_probs = log_probs;
+    scratch.norms = norms;
+    scratch.sequences = sums;
+    scratch.d_log_probs = d;
+    scratch.losses = losses;
+    CHECK(dpo_preference_step(fastest, &objective, &step_view, &one_empty, NULL, &pairs, &scratch, &summary,
+                              &error) == DPO_ERROR_NO_SCORED_TOKENS);
+    CHECK(error.numbers[0] == 1);
+
+    CASE(dpo_scratch);
+    const dpo_layout two = layout(TWO_SPANS, 2);
+    CHECK(dpo_preference_step(fastest, &objective, &step_view, &two, NULL, &pairs, &scratch, &summary, NULL) ==
+          DPO_OK);
+    /* softplus(0.1 * (3.44019 - 1.38629)): DPO, beta 0.1, and no NLL term. */
+    CHECK(near(summary.loss_sum, 0.8011058124319891));
+    CHECK(near(d[0], -0.05511676348) && near(d[1], 0.05511676348));
+    SIZED(dpo_scratch, no_buffers);
+    CHECK(dpo_preference_step(fastest, &objective, &step_view, &two, NULL, &pairs, &no_buffers, &summary,
+                              &error) == DPO_ERROR_NULL);
+
+    CASE(dpo_logits_mut);
+    /* d[0] * (1 - p) for the target, whose p is e^-3.44019. */
+    CHECK(near(in_place[0], d[0] * (1.0 - 0.03205860328)));
+    dpo_logits_mut of_no_type = step_view;
+    of_no_type.type = 0;
+    CHECK(dpo_preference_step(fastest, &objective, &of_no_type, &two, NULL, &pairs, &scratch, &summary,
+                              &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE);
+}
+
+static void rows(void) {
+    ZEROED(dpo_dispatch, fastest);
+    ZEROED(dpo_transform, none);
+    dpo_error error;
+
+    CASE(dpo_row_stats);
+    ZEROED(dpo_row_stats, stats);
+    DIRTY(dpo_row_stats, made);
+    CHECK(dpo_row_stats_new(&none, 0, 0, &made, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_fold(fastest, &stats, DPO_TYPE_F32, LOGITS, VOCAB, 0, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_fold(fastest, &made, DPO_TYPE_F32, LOGITS, VOCAB, 0, NULL) == DPO_OK);
+    CHECK(stats.rest == made.rest && stats.columns == VOCAB && made.columns == VOCAB);
+    DIRTY(dpo_row_result, result);
+    CHECK(dpo_row_stats_finish(&stats, &result, NULL) == DPO_OK);
+    CHECK(near(result.log_z, -LOG_PROBS[0]) && isnan(result.log_prob) && isnan(result.target_logit));
+    /* Details that a host asks for without dpo_row_stats_new: the largest of negative logits is not 0. */
+    const float negative[3] = {-3.0f, -1.0f, -2.0f};
+    ZEROED(dpo_row_stats, detailed);
+    detailed.flags = DPO_ROW_DETAILS;
+    CHECK(dpo_row_stats_fold(fastest, &detailed, DPO_TYPE_F32, negative, 3, 0, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_finish(&detailed, &result, NULL) == DPO_OK);
+    CHECK(result.details.argmax == 1 && near(result.details.mean_logit, -2.0));
+
+    CASE(dpo_row_result);
+    ZEROED(dpo_row_stats, nothing);
+    memset(&result, 0xa5, sizeof result);
+    CHECK(dpo_row_stats_finish(&nothing, &result, NULL) == DPO_OK);
+    CHECK(isnan(result.log_z) && isnan(result.log_prob) && result.columns == 0);
+
+    CASE(dpo_row_norm);
+    ZEROED(dpo_row_norm, norm);
+    const dpo_row_norm two_norms[ROWS] = {norm, norm};
+    const double d[1] = {-1.0};
+    float grads[ROWS * VOCAB] = {0};
+    const dpo_layout which = layout(&ONE_SPAN, 1);
+    const dpo_logits view = logits();
+    SIZED(dpo_grads, batch);
+    batch.norms = two_norms;
+    batch.d_log_probs = d;
+    SIZED(dpo_logits_mut, out);
+    out.data = grads;
+    out.len = ROWS * VOCAB;
+    out.rows = ROWS;
+    out.vocab = VOCAB;
+    out.type = DPO_TYPE_F32;
+    CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, &error) == DPO_ERROR_INVALID_VALUE);
+    CHECK(error.subject == DPO_BUFFER_ROW_NORMS && error.numbers[0] == 0);
+    /* Rows whose coefficient is 0 need none. */
+    batch.d_log_probs = ZEROS;
+    grads[3] = 7.0f;
+    CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, NULL) == DPO_OK && grads[3] == 0.0f);
+
+    CASE(dpo_grads);
+    float log_probs[ROWS];
+    dpo_row_norm norms[ROWS];
+    CHECK(dpo_token_log_probs(fastest, &view, &which, log_probs, norms, NULL, NULL) == DPO_OK);
+    batch.norms = norms;
+    batch.d_log_probs = d;
+    CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, NULL) == DPO_OK);
+    /* -(1 - p) of the target, p = e^-3.44019; -(0 - 1/4) of another column of the second row. */
+    CHECK(near(grads[0], -0.96794139672) && near(grads[4], 0.25) && near(grads[5], -0.75));
+    SIZED(dpo_grads, no_buffers);
+    CHECK(dpo_logit_grads(fastest, &view, &which, &no_buffers, &out, NULL) == DPO_ERROR_NULL);
+
+    CASE(dpo_tile);
+    float tile_data[2] = {0.0f, 0.0f};
+    SIZED(dpo_tile, tile);
+    tile.data = tile_data;
+    tile.len = 2;
+    CHECK(dpo_tile_grads_in_place(fastest, &tile, &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE);
+    tile.type = DPO_TYPE_F32;
+    CHECK(dpo_tile_grads_in_place(fastest, &tile, &error) == DPO_ERROR_INVALID_VALUE);
+    CHECK(error.subject == DPO_BUFFER_ROW_NORMS);
+    tile.norm = norms[1];
+    tile.coefficient = -1.0;
+    CHECK(dpo_tile_grads_in_place(fastest, &tile, NULL) == DPO_OK);
+    /* Column 0, the target that a cleared field says, and column 1, of the second row. */
+    CHECK(near(tile_data[0], -0.75) && near(tile_data[1], 0.25));
+
+    CASE(dpo_row_details);
+    ZEROED(dpo_row_details, certain);
+    const dpo_row_details details[ROWS] = {certain, certain};
+    const dpo_layout two = layout(TWO_SPANS, 2);
+    const float token_log_probs[ROWS] = {-0.5f, -1.5f};
+    float weight;
+    CHECK(dpo_wpo_pair_weights(DPO_WPO_AT_MOST_ONE, &two, &PAIR, 1, token_log_probs, details, &weight,
+                               NULL) == DPO_OK);
+    /* e^(-0.5 - 1.5): nothing to align by where the model is certain. */
+    CHECK(near(weight, 0.1353352832366127));
+}
+
+static void losses_of_pairs(void) {
+    dpo_error error;
+    double d[2];
+
+    CASE(dpo_loss);
+    ZEROED(dpo_loss, loss);
+    CASE(dpo_pair_log_probs);
+    ZEROED(dpo_pair_log_probs, pair);
+    CASE(dpo_pair_loss);
+    DIRTY(dpo_pair_loss, found);
+    /* Policy and reference agree: ln 2, and -beta / 2 with beta 0.1. */
+    CHECK(dpo_evaluate_pair(&loss, &pair, &found, NULL) == DPO_OK);
+    CHECK(near(found.loss, 0.6931471805599453) && near(found.d_chosen, -0.05) && found.margin == 0.0);
+    pair.policy_chosen = -1.0;
+    pair.policy_rejected = -3.0;
+    /* softplus(-0.1 * 2): a pair by itself has no weight that could be forgotten. */
+    CHECK(dpo_evaluate_pair(&loss, &pair, &found, NULL) == DPO_OK && near(found.loss, 0.598138869381592));
+
+    CASE(dpo_objective);
+    SIZED(dpo_objective, objective);
+    objective.losses = &loss;
+    objective.count = 1;
+    const dpo_sequence_log_prob policy[2] = {{-1.0, 2}, {-3.0, 2}};
+    SIZED(dpo_pairs, pairs);
+    pairs.pairs = &PAIR;
+    pairs.count = 1;
+    pairs.reference_sums = ZEROS;
+    DIRTY(dpo_summary, summary);
+    CASE(dpo_pairs);
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, &error) ==
+          DPO_ERROR_PARAMETER);
+    CHECK(error.subject == DPO_PARAMETER_DIVISOR && error.value == 0.0);
+    pairs.divisor = 1.0;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) == DPO_OK);
+    CHECK(near(summary.loss_sum, 0.598138869381592));
+    pairs.reference_sums = NULL;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) ==
+          DPO_ERROR_REFERENCE_MISSING);
+    /* SimPO, beta 2 and gamma 0.5 by default, needs none: softplus(-(2 * (-0.5 + 1.5) - 0.5)). */
+    ZEROED(dpo_loss, simpo);
+    simpo.name = DPO_LOSS_SIMPO;
+    objective.losses = &simpo;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) == DPO_OK);
+    CHECK(near(summary.loss_sum, 0.20141327798275246));
+    objective.losses = &loss;
+    pairs.reference_sums = ZEROS;
+    objective.count = 2;
+    const dpo_loss two[2] = {loss, loss};
+    objective.losses = two;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) == DPO_ERROR_LENGTH);
+    objective.count = 1;
+
+    CASE(dpo_summary);
+    /* Every field is written, whatever was there; sums begin at 0. */
+    memset(&summary, 0xa5, sizeof summary);
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) == DPO_OK);
+    CHECK(summary.pairs == 1 && summary.correct == 1 && summary.ties == 0 && summary.saturated == 0);
+    CHECK(summary.displaced == 1 && summary.saturated_wrong == 0 && near(summary.margin_sum, 0.2));
+
+    CASE(dpo_pair);
+    ZEROED(dpo_pair, of_nothing);
+    pairs.pairs = &of_nothing;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) ==
+          DPO_ERROR_PAIR_OF_ONE_SEQUENCE);
+    pairs.pairs = &PAIR;
+
+    CASE(dpo_sequence_log_prob);
+    ZEROED(dpo_sequence_log_prob, none);
+    const dpo_sequence_log_prob empty[2] = {none, none};
+    objective.losses = &simpo;
+    pairs.reference_sums = NULL;
+    CHECK(dpo_preference_loss(&objective, &pairs, empty, 2, &found, d, &summary, NULL) ==
+          DPO_ERROR_NO_SCORED_TOKENS);
+    objective.losses = &loss;
+    pairs.reference_sequences = empty;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, NULL) ==
+          DPO_ERROR_TOKEN_COUNT_MISMATCH);
+
+    CASE(dpo_error);
+    memset(&error, 0xa5, sizeof error);
+    pairs.reference_sequences = policy;
+    CHECK(dpo_preference_loss(&objective, &pairs, policy, 2, &found, d, &summary, &error) == DPO_OK);
+    CHECK(error.status == DPO_OK && error.subject == 0 && error.value == 0.0);
+    for (int i = 0; i < 4; i++) CHECK(error.numbers[i] == 0);
+}
+
+static void losses_of_answers(void) {
+    dpo_error error;
+    double d[2];
+    const dpo_sequence_log_prob policy[2] = {{-1.0, 2}, {-3.0, 3}};
+    ZEROED(dpo_loss, loss);
+    loss.name = DPO_LOSS_APO_ZERO;
+
+    CASE(dpo_unpaired_batch);
+    ZEROED(dpo_answer, answer);
+    SIZED(dpo_unpaired_batch, batch);
+    batch.answers = &answer;
+    batch.count = 1;
+    batch.reference_sums = ZEROS;
+    DIRTY(dpo_answer_loss, found);
+    DIRTY(dpo_unpaired_summary, summary);
+    CHECK(dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, &error) == DPO_ERROR_PARAMETER);
+    CHECK(error.subject == DPO_PARAMETER_DIVISOR);
+    batch.divisor = 1.0;
+    batch.reference_sums = NULL;
+    CHECK(dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, NULL) ==
+          DPO_ERROR_REFERENCE_MISSING);
+    batch.reference_sums = ZEROS;
+
+    /* As data sets write it: 0 is bad, so its log-prob is pushed down; APO-zero, beta 0.1: sigmoid(-0.1). */
+    CASE(dpo_answer);
+    CHECK(dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, NULL) == DPO_OK);
+    CHECK(summary.undesirable == 1 && summary.desirable == 0 && d[0] > 0.0);
+    CASE(dpo_answer_loss);
+    CHECK(near(found.loss, 0.47502081252106) && near(found.reward, -0.1) && found.d_log_prob == d[0]);
+    CASE(dpo_unpaired_summary);
+    CHECK(near(summary.undesirable_loss_sum, 0.47502081252106) && summary.desirable_loss_sum == 0.0);
+    answer.label = 1;
+    CHECK(dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, NULL) == DPO_OK);
+    CHECK(summary.desirable == 1 && summary.undesirable == 0 && d[0] < 0.0);
+    CHECK(near(found.loss, 1.0 - 0.47502081252106));
+    for (int32_t label = -2; label < 5; label++) {
+        answer.label = label;
+        dpo_status status = dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, &error);
+        if (label == 0 || label == 1) continue;
+        CHECK(status == DPO_ERROR_UNKNOWN_VALUE && error.subject == DPO_BUFFER_LABEL);
+        CHECK(error.value == label);
+    }
+
+    CASE(dpo_nll);
+    SIZED(dpo_nll, nll);
+    DIRTY(dpo_nll_summary, likelihood);
+    CHECK(dpo_nll_loss(&nll, &PAIR, 1, policy, 2, d, &likelihood, &error) == DPO_ERROR_PARAMETER);
+    CHECK(error.subject == DPO_PARAMETER_DIVISOR);
+    nll.divisor = 1.0;
+    nll.weight = 1.0;
+    CHECK(dpo_nll_loss(&nll, &PAIR, 1, policy, 2, d, &likelihood, NULL) == DPO_OK);
+    CHECK(d[0] == -1.0 && d[1] == 0.0); /* per token */
+    CASE(dpo_nll_summary);
+    CHECK(likelihood.sequences == 1 && likelihood.tokens == 2 && near(likelihood.loss_sum, 1.0));
+}
+
+int main(void) {
+    instructions();
+    inputs();
+    rows();
+    losses_of_pairs();
+    losses_of_answers();
+    return failures == 0 ? 0 : 1;
+}
