@@ -85,7 +85,8 @@ fn a_step_allocates_nothing() {
 fn a_step_over_answers_allocates_nothing() {
     let found = allocations(|| {
         let mut logits = [0.5_f32, -1.0, 2.0];
-        let layout = Layout::new(&[2], &[Span::new(0, 1)], 3).unwrap();
+        let spans = [Span::new(0, 1)];
+        let layout = Layout::new(&[2], &spans, 3).unwrap();
         let answers = [UnpairedAnswer { sequence: 0, label: Label::Desirable }];
         let batch = UnpairedStepBatch::new(&layout, &answers, Reference::Sums(&[-0.25]), 1.0);
         let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);

@@ -88,12 +88,12 @@ fn a_saturated_pair_has_lost_its_gradient() {
 #[test]
 fn what_is_counted_apart() {
     let mut summary = summary_of(&[pair(1.5, 0.5)]);
-    assert_eq!((summary.left_out, summary.masked_tokens), (0, 0));
+    assert_eq!((summary.left_out, summary.pairs), (0, 1));
     let mut other = Summary::default();
-    (other.left_out, other.masked_tokens) = (3, u64::MAX - 1);
+    (other.left_out, other.ties) = (3, u64::MAX - 1);
     summary += other;
     summary += other;
-    assert_eq!((summary.pairs, summary.left_out, summary.masked_tokens), (1, 6, u64::MAX));
+    assert_eq!((summary.pairs, summary.left_out, summary.ties), (1, 6, u64::MAX));
     assert_eq!((summary.mean_margin(), summary.accuracy()), (1.5, 1.0));
 }
 

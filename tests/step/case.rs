@@ -3,9 +3,9 @@
 use dpo_kernel::loss::{BatchLoss, Nll};
 use dpo_kernel::step::StepLogits;
 use dpo_kernel::{
-    Dispatch, Element, Error, Executor, IGNORE_INDEX, Layout, LogitsMut, Pair, PairLoss, Reference,
-    RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, StepSummary, Summary, Unscored,
-    preference_step,
+    Dispatch, Element, Error, Executor, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairLoss,
+    Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, StepSummary, Summary,
+    Unscored, preference_step,
 };
 
 pub const ROWS: usize = 12;
@@ -36,6 +36,10 @@ pub fn layout() -> Layout<'static> {
 
 pub fn view<E: Element>(logits: &mut [E]) -> LogitsMut<'_, E> {
     LogitsMut::with_stride(logits, ROWS, VOCAB, STRIDE).unwrap()
+}
+
+pub fn read<E: Element>(logits: &[E]) -> Logits<'_, E> {
+    Logits::with_stride(logits, ROWS, VOCAB, STRIDE).unwrap()
 }
 
 /// What is given beside layout, pairs and reference.

@@ -38,21 +38,20 @@ fn forms_agree<E: Element>() {
     assert!(summary.mean_loss() > 0.0 && summary.nll.loss_sum > 0.0);
     assert_eq!(summary.tokens.tokens, 8);
 
-    let mut from = logits::<E>();
+    let from = logits::<E>();
     let mut same = vec![E::from_f32(7.5); ROWS * STRIDE];
     let mut wide = vec![7.5_f32; ROWS * VOCAB];
     for dispatch in
         Dispatch::available().filter(|d| d.arithmetic() == Dispatch::detect().arithmetic())
     {
         let threads = Parallel::new(dispatch);
-        let to = (view(&mut from).as_logits(), 0).0;
-        let found = step(threads, &dpo, (to, view(&mut same)), &batch);
+        let found = step(threads, &dpo, (read(&from), view(&mut same)), &batch);
         assert_eq!(found.bits(), expected.bits(), "{dispatch:?}, apart, over threads");
         assert_eq!(found.summary.unwrap(), summary);
         assert_eq!(bits(&same), bits(&grads), "{dispatch:?}, apart");
 
         let to = LogitsMut::new(&mut wide, ROWS, VOCAB).unwrap();
-        let found = step(dispatch, &dpo, (view(&mut from).as_logits(), to), &batch);
+        let found = step(dispatch, &dpo, (read(&from), to), &batch);
         assert_eq!(found.bits(), expected.bits(), "{dispatch:?}, f32 gradients");
         for row in 0..ROWS {
             let rounded: Vec<E> =
@@ -96,10 +95,10 @@ fn of_answers_are_their_stages() {
     let reference = Reference::Sums(&REFERENCE);
     let weights = [1.0, 0.5, 2.0];
 
-    let mut expected = logits::<f32>();
+    let from = logits::<f32>();
     let (mut log_probs, mut norms) = ([0.0; ROWS], [RowNorm::default(); ROWS]);
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-    let tokens = token_log_probs(dispatch, view(&mut expected).as_logits(), &layout, out).unwrap();
+    let tokens = token_log_probs(dispatch, read(&from), &layout, out).unwrap();
     let mut sequences = [SequenceLogProb::default(); 4];
     sequence_log_probs(&log_probs, &layout, Some(&TOKEN_WEIGHTS), &mut sequences).unwrap();
     let (mut losses, mut d) = ([AnswerLoss::default(); 3], [7.5; 4]);
@@ -110,7 +109,7 @@ fn of_answers_are_their_stages() {
     token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
     let grads = GradBatch::new(&layout, &norms, &coefficients);
     let mut apart = vec![7.5_f32; ROWS * STRIDE];
-    logit_grads(dispatch, view(&mut expected).as_logits(), &grads, view(&mut apart)).unwrap();
+    logit_grads(dispatch, read(&from), &grads, view(&mut apart)).unwrap();
     assert_eq!(d[1], 0.0, "no answer names sequence 1");
 
     let batch = UnpairedStepBatch::new(&layout, &ANSWERS, reference, 3.0)
