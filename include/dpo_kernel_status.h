@@ -116,7 +116,7 @@ enum {
     DPO_BUFFER_WPO_BOUND = 115
 };
 
-/* Parameters that errors name, by dpo_parameter_name(). */
+/* Parameters that errors name, by dpo_parameter_name(), and that options of losses are. */
 enum {
     DPO_PARAMETER_BETA = 1,
     DPO_PARAMETER_LABEL_SMOOTHING = 2,
@@ -148,7 +148,9 @@ enum {
     DPO_PARAMETER_TEMPERATURE = 28,
     DPO_PARAMETER_TRANSFORM = 29,
     DPO_PARAMETER_BETA_GAIN = 30,
-    DPO_PARAMETER_MIXING = 31
+    DPO_PARAMETER_MIXING = 31,
+    DPO_PARAMETER_CENTERING = 32,
+    DPO_PARAMETER_ADVANTAGE = 33
 };
 
 #ifdef __cplusplus

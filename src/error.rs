@@ -9,6 +9,9 @@ mod parameter;
 use core::fmt;
 
 pub use parameter::Parameter;
+#[cfg(feature = "c")]
+pub(crate) use parameter::c_text;
+pub(crate) use parameter::parameter_table;
 
 /// Results that are not finite: the lowest index, and how many.
 #[derive(Clone, Copy)]

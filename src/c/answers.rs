@@ -3,7 +3,6 @@
 use super::loss::{dpo_pair, dpo_reference};
 use super::memory::{Claim, argument, plain};
 use super::names::*;
-use super::objective::pairs_loss;
 use super::options::dpo_loss;
 use super::status::{Fault, codes, dpo_error, dpo_status, report};
 use super::token::dpo_sequence_log_prob;
@@ -123,7 +122,7 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
     let run = || {
         // SAFETY: the caller's word for both structs.
         let (loss, answers) = unsafe { (argument(loss)?, argument(answers)?) };
-        let built = pairs_loss(&loss)?;
+        let built = loss.build()?;
         let unknown = Fault::unknown(DPO_BUFFER_NAME, loss.name);
         let loss = built.as_unpaired().ok_or(unknown)?;
         let (count, divisor) = (answers.count, answers.divisor);

@@ -10,6 +10,7 @@ mod identical;
 mod length;
 mod log_ratio;
 mod moving_reference;
+mod optimal_value;
 mod weights;
 
 pub use best_worst::{Selection, best_worst_pairs};
@@ -18,4 +19,5 @@ pub use identical::identical_pairs;
 pub use length::LengthSums;
 pub use log_ratio::LogRatioSums;
 pub use moving_reference::update_reference;
+pub use optimal_value::optimal_value;
 pub use weights::{WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};

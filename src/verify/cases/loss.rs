@@ -3,7 +3,7 @@
 use crate::verify::{Curve, Divergence, Loss};
 
 /// Kinds that [`loss`] makes, 0 to this.
-pub(super) const KINDS: u8 = 19;
+pub(super) const KINDS: u8 = 20;
 
 /// Numbers in [0, 1] that parameters are made of.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub(super) fn loss(kind: u8, parts: Parts) -> Loss {
         10 => free(Curve::Logistic(0.5 * first), true, alpha - 0.5, second),
         11 => free(Curve::Logistic(0.5 * first), false, 0.0, 0.0),
         12 => free(Curve::Hinge(0.1 + first), false, 0.0, 0.0),
-        13 => Loss::Orpo { lambda: beta },
+        13 => Loss::Orpo { lambda: beta, epsilon: 0.5 * first },
         14 => Loss::Nca { beta },
         15 => Loss::Bco { beta, delta: 4.0 * first - 2.0 },
         16 => Loss::SppoHard { beta },
@@ -58,6 +58,7 @@ pub(super) fn loss(kind: u8, parts: Parts) -> Loss {
                 Loss::CalDpo { beta }
             }
         }
+        19 => Loss::RewardModel { centering: first },
         _ if second < 0.5 => Loss::DpopInside { beta, lambda: 50.0 * first },
         _ => Loss::DpopOutside { beta, lambda: 50.0 * first },
     }
