@@ -96,8 +96,8 @@ int main(void) {
     dpo_loss loss;
     memset(&loss, 0, sizeof loss);
     loss.name = DPO_LOSS_SIGMOID;
-    loss.given = DPO_OPTION_BETA;
-    loss.beta = 0.1;
+    loss.options[0].parameter = DPO_PARAMETER_BETA;
+    loss.options[0].value = 0.1;
     const dpo_objective objective = {&loss, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
     const dpo_pairs batch = {pairs, PAIRS, {DPO_REFERENCE_SEQUENCES, NULL, reference}, NULL, NULL, PAIRS};
     const dpo_logits_mut view = {logits, rows * VOCAB, rows, VOCAB, VOCAB, DPO_TYPE_F32, none};

@@ -111,7 +111,9 @@ fn one<'a>(losses: &[dpo_loss], order: Option<&'a mut [usize]>) -> Result<AnyObj
         (Objective::Batch(aot), order) => {
             Ok(AnyObjective::Batch(aot.over(order.unwrap_or_default())))
         }
-        (Objective::Unpaired(_) | Objective::Nll, _) => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
+        (Objective::Unpaired(_) | Objective::Nll, _) => {
+            Err(Fault::unknown(DPO_BUFFER_NAME, loss.name))
+        }
     }
 }
 

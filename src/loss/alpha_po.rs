@@ -42,8 +42,7 @@ label_smoothing!(AlphaPo);
 
 impl FromOptions for AlphaPo {
     fn from_options(given: &mut Given) -> Result<Self, Error> {
-        let (beta, gamma) =
-            (given.beta().unwrap_or(2.0), given.target_margin().unwrap_or(0.5));
+        let (beta, gamma) = (given.beta().unwrap_or(2.0), given.target_margin().unwrap_or(0.5));
         let loss = Self::new(beta, gamma, given.reward_exponent().unwrap_or(0.0))?;
         loss.with_label_smoothing(given.label_smoothing().unwrap_or(0.0))
     }

@@ -1,10 +1,10 @@
 //! `DiscoPOP`: the loss that a language model discovered.
 
+use super::Tangent;
 use super::divergence::{AnyDivergence, ReverseKl};
 use super::options::{FromOptions, Given};
 use super::preference_logit::{Curve, LogitLoss, logit_loss};
 use super::score::LogRatio;
-use super::Tangent;
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};

@@ -138,6 +138,42 @@ pub struct LossParameters {
 }
 
 impl Loss {
+    /// The names that [`named`](Self::named) knows.
+    pub const NAMES: [&'static str; 32] = [
+        "sigmoid",
+        "robust",
+        "hinge",
+        "ipo",
+        "ipo_sum",
+        "exo_pair",
+        "discopop",
+        "sigmoid_norm",
+        "rpo_fwd_kl",
+        "rpo_bwd_kl",
+        "rpo_sq",
+        "simpo",
+        "tpo_l",
+        "alphapo",
+        "cpo",
+        "tpo",
+        "cpo_hinge",
+        "tpo_hinge",
+        "cpo_ipo",
+        "tpo_ipo",
+        "slic",
+        "orpo",
+        "nca_pair",
+        "bco_pair",
+        "sppo_hard",
+        "apo_zero",
+        "kto",
+        "apo_down",
+        "cal_dpo",
+        "dpop_inside",
+        "dpop_outside",
+        "reward_model",
+    ];
+
     /// The loss of pairs that the crate gives this name; None for names of other losses.
     #[must_use]
     pub fn named(name: &str, parameters: &LossParameters) -> Option<Self> {
@@ -145,16 +181,21 @@ impl Loss {
         let LossParameters { kl, weights, gap, centering, divergence, .. } = *parameters;
         let relative = |curve, mean, scale| Self::Relative { curve, divergence, mean, scale, beta };
         let of_sums = |curve| relative(curve, false, beta);
-        let free = |curve, mean| {
-            Self::Free { curve, mean, alpha: 0.0, gamma: 0.0, scale: beta, beta }
-        };
+        let free =
+            |curve, mean| Self::Free { curve, mean, alpha: 0.0, gamma: 0.0, scale: beta, beta };
         let with_margin = |alpha| {
             let curve = Curve::Logistic(epsilon);
             Self::Free { curve, mean: true, alpha, gamma, scale: beta, beta }
         };
         let ipo = Curve::Square(1.0 / (2.0 * beta));
-        let of_free =
-            |curve, mean, beta| Self::Free { curve, mean, alpha: 0.0, gamma: 0.0, scale: 1.0, beta };
+        let of_free = |curve, mean, beta| Self::Free {
+            curve,
+            mean,
+            alpha: 0.0,
+            gamma: 0.0,
+            scale: 1.0,
+            beta,
+        };
         Some(match name {
             "sigmoid" => of_sums(Curve::Logistic(epsilon)),
             "robust" => of_sums(Curve::Robust(epsilon)),

@@ -41,8 +41,8 @@ mod sequence;
 
 pub use batch::Batch;
 pub use compare::{Figure, Mismatch, Tolerance, compare, compare_all};
-pub use dual::{Dual, batch_loss_derivative};
 pub use curves::{Curve, Divergence};
+pub use dual::{Dual, batch_loss_derivative};
 pub use losses::{Loss, LossParameters, pair_loss, textbook_loss};
 pub use preference::{Dpo, PairLogProbs, PairResult, preference_loss, sigmoid, softplus};
 pub use rows::{
