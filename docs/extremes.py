@@ -16,7 +16,8 @@ from mpmath import exp, expm1, log, log1p, mp, mpf
 mp.dps = 60
 
 BETAS = [1e-4, 0.1, 1.0, 1e3]
-EPSILON, GAMMA, ALPHA, TAU, DELTA, LAMBDA, KL, GAP = (mpf(x) for x in (0.1, 0.5, 0.25, 0.05, 1.0, 5.0, 0.2, 0.3))
+EPSILON, GAMMA, ALPHA, TAU, DELTA, LAMBDA, KL, GAP, CENTERING = (
+    mpf(x) for x in (0.1, 0.5, 0.25, 0.05, 1.0, 5.0, 0.2, 0.3, 0.01))
 # (policy of chosen and rejected, reference of both, tokens of both)
 PAIRS = [
     ((-20.5, -25.25), (-21.0, -24.5), (10, 12)),
@@ -123,14 +124,19 @@ def free(curve, scale, mean, alpha=mpf(0), gamma=mpf(0)):
     return loss
 
 
-def orpo(lam):
+def orpo(lam, epsilon):
     def loss(policy, reference, tokens):
         p, q = policy[0] / tokens[0], policy[1] / tokens[1]
         odds = p - q - log(-expm1(p)) + log(-expm1(q))
-        share = sigmoid(-odds)
-        value = lam * softplus(-odds)
-        return value, lam * share / expm1(p) / tokens[0], -lam * share / expm1(q) / tokens[1]
+        value, slope = logistic(epsilon)(odds)
+        return lam * value, -lam * slope / expm1(p) / tokens[0], lam * slope / expm1(q) / tokens[1]
     return loss
+
+
+def reward_model(policy, reference, tokens):
+    z, total = policy[0] - policy[1], policy[0] + policy[1]
+    share, pull = sigmoid(-z), 2 * CENTERING * total
+    return softplus(-z) + CENTERING * total ** 2, pull - share, pull + share
 
 
 def sides(chosen, rejected):
@@ -210,7 +216,13 @@ def losses(beta):
         "cpo_ipo": free(ipo, mpf(1), True),
         "slic": free(hinge(DELTA), mpf(1), False),
         "alphapo": free(smooth, beta, True, ALPHA, GAMMA),
-        "orpo": orpo(beta),
+        "orpo": orpo(beta, EPSILON),
+        "orpo, unsmoothed": orpo(beta, mpf(0)),
+        "tpo": free(smooth, beta, False),
+        "tpo_hinge": free(hinge(mpf(1)), beta, False),
+        "tpo_ipo": free(ipo, mpf(1), True),
+        "tpo_l": free(smooth, beta, True, gamma=GAMMA),
+        "reward_model": reward_model,
         "nca_pair": sides(
             lambda a: (softplus(-beta * a) + softplus(beta * a) / 2, beta * (sigmoid(beta * a) / 2 - sigmoid(-beta * a))),
             lambda b: (softplus(beta * b) / 2, beta * sigmoid(beta * b) / 2)),

@@ -126,7 +126,7 @@ enum {
     DPO_BUFFER_BACKWARD = 118
 };
 
-/* Parameters that errors name, by dpo_parameter_name(). */
+/* Parameters that errors name, by dpo_parameter_name(), and that options of losses are. */
 enum {
     DPO_PARAMETER_BETA = 1,
     DPO_PARAMETER_LABEL_SMOOTHING = 2,
@@ -159,7 +159,9 @@ enum {
     DPO_PARAMETER_TRANSFORM = 29,
     DPO_PARAMETER_BETA_GAIN = 30,
     DPO_PARAMETER_MIXING = 31,
-    DPO_PARAMETER_EXPLORATION_WEIGHT = 32
+    DPO_PARAMETER_CENTERING = 32,
+    DPO_PARAMETER_ADVANTAGE = 33,
+    DPO_PARAMETER_EXPLORATION_WEIGHT = 34
 };
 
 #ifdef __cplusplus

@@ -206,7 +206,14 @@ enum {
     DPO_LOSS_DPOP_OUTSIDE = 26,
     DPO_LOSS_AOT = 27,
     DPO_LOSS_AOT_UNPAIRED = 28,
-    DPO_LOSS_SFT = 29
+    DPO_LOSS_SFT = 29,
+    DPO_LOSS_TPO = 30,
+    DPO_LOSS_TPO_HINGE = 31,
+    DPO_LOSS_TPO_IPO = 32,
+    DPO_LOSS_TPO_L = 33,
+    DPO_LOSS_REWARD_MODEL = 34, /* scores of a reward model in the place of log-probs */
+    DPO_LOSS_A2PO = 35,         /* of answers without a partner alone */
+    DPO_LOSS_S_DPO = 36         /* consecutive pairs of one chosen answer are a group */
 };
 
 /* The f-divergence that log-ratios are measured by, in losses of a difference of log-ratios. */
@@ -218,44 +225,21 @@ enum {
     DPO_DIVERGENCE_ALPHA_TRL = 4    /* 1 - alpha, as TRL from 0.29 on has it */
 };
 
-/* Which options of a dpo_loss are given. */
-#define DPO_OPTION_BETA (UINT32_C(1) << 0)
-#define DPO_OPTION_LABEL_SMOOTHING (UINT32_C(1) << 1)
-#define DPO_OPTION_TARGET_MARGIN (UINT32_C(1) << 2)
-#define DPO_OPTION_TARGET_MARGIN_RATIO (UINT32_C(1) << 3)
-#define DPO_OPTION_REWARD_EXPONENT (UINT32_C(1) << 4)
-#define DPO_OPTION_BLEND_TEMPERATURE (UINT32_C(1) << 5)
-#define DPO_OPTION_REWARD_SHIFT (UINT32_C(1) << 6)
-#define DPO_OPTION_SLIC_MARGIN (UINT32_C(1) << 7)
-#define DPO_OPTION_DROP_PENALTY (UINT32_C(1) << 8)
-#define DPO_OPTION_ODDS_WEIGHT (UINT32_C(1) << 9)
-#define DPO_OPTION_REFERENCE_KL (UINT32_C(1) << 10)
-#define DPO_OPTION_DESIRABLE_WEIGHT (UINT32_C(1) << 11)
-#define DPO_OPTION_UNDESIRABLE_WEIGHT (UINT32_C(1) << 12)
-#define DPO_OPTION_REWARD_GAP (UINT32_C(1) << 13)
-#define DPO_OPTION_DIVERGENCE (UINT32_C(1) << 14)
+#define DPO_MOST_OPTIONS 8
 
-/* A loss with its options. An option that `given` does not name has the loss's default and must
-   be 0 here; one that the loss does not have is refused. {0} is `sigmoid`, DPO with beta 0.1. */
+/* An option of a loss. A divergence is DPO_PARAMETER_DIVERGENCE with a DPO_DIVERGENCE_ number as its
+   value; the alpha-divergences need DPO_PARAMETER_DIVERGENCE_ALPHA beside it. */
+typedef struct dpo_option {
+    int32_t parameter; /* DPO_PARAMETER_; 0: no option, and the value must be 0 */
+    double value;
+} dpo_option;
+
+/* A loss with its options, in any order. What is not there has the loss's default; what the loss
+   does not have, what stands there twice, and numbers that are no option are refused. {0} is
+   `sigmoid`, DPO with beta 0.1; {DPO_LOSS_SIMPO, {{DPO_PARAMETER_BETA, 2.5}}} is SimPO with beta 2.5. */
 typedef struct dpo_loss {
-    int32_t name;   /* DPO_LOSS_ */
-    uint32_t given; /* DPO_OPTION_, or-ed */
-    double beta;
-    double label_smoothing;
-    double target_margin;
-    double target_margin_ratio;
-    double reward_exponent;
-    double blend_temperature;
-    double reward_shift;
-    double slic_margin;
-    double drop_penalty;
-    double odds_weight;
-    double reference_kl;
-    double desirable_weight;
-    double undesirable_weight;
-    double reward_gap;
-    double divergence_alpha; /* of DPO_DIVERGENCE_ALPHA_ */
-    int32_t divergence;      /* DPO_DIVERGENCE_ */
+    int32_t name; /* DPO_LOSS_ */
+    dpo_option options[DPO_MOST_OPTIONS];
 } dpo_loss;
 
 enum {
@@ -266,8 +250,8 @@ enum {
 
 #define DPO_MOST_TERMS 8
 
-/* What a batch of pairs is measured by. `aot` and `aot_unpaired` stand alone and need memory to
-   sort in. */
+/* What a batch of pairs is measured by. `aot`, `aot_unpaired` and `s_dpo` stand alone; the first two
+   need memory to sort in. */
 typedef struct dpo_objective {
     size_t size;            /* sizeof(dpo_objective) */
     const dpo_loss *losses; /* count */

@@ -12,6 +12,9 @@ use core::fmt;
 
 pub(crate) use non_finite::NonFinite;
 pub use parameter::Parameter;
+#[cfg(feature = "c")]
+pub(crate) use parameter::c_text;
+pub(crate) use parameter::parameter_table;
 
 /// A length whose expected value the caller got wrong, named in [`Error::Length`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -97,8 +97,8 @@ int main(void) {
     dpo_loss loss;
     memset(&loss, 0, sizeof loss);
     loss.name = DPO_LOSS_SIGMOID;
-    loss.given = DPO_OPTION_BETA;
-    loss.beta = 0.1;
+    loss.options[0].parameter = DPO_PARAMETER_BETA;
+    loss.options[0].value = 0.1;
     const dpo_objective objective = {.size = sizeof objective, .losses = &loss, .count = 1};
     const dpo_pairs batch = {.size = sizeof batch, .pairs = pairs, .count = PAIRS,
                              .reference_sequences = reference, .divisor = PAIRS};

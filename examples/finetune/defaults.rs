@@ -31,7 +31,7 @@ pub fn defaults(name: LossName) -> Defaults {
     match name {
         // The target is 1/(2β), of means, and then of sums.
         LossName::Ipo => beta(2.0),
-        LossName::CpoIpo => with_nll(beta(2.0), 1.0, Over::Tokens),
+        LossName::CpoIpo | LossName::TpoIpo => with_nll(beta(2.0), 1.0, Over::Tokens),
         LossName::IpoSum | LossName::SppoHard | LossName::CalDpo => beta(0.05),
         // At the published τ = 0.05 the slope at z = 0 is uphill, and margins as small as these never get
         // past it.
@@ -39,6 +39,11 @@ pub fn defaults(name: LossName) -> Defaults {
             of(LossOptions { beta: Some(0.1), blend_temperature: Some(1.0), ..options })
         }
         LossName::SigmoidNorm => beta(10.0),
+        // A pair has no third, gold answer: TPO's likelihood term is that of the chosen one.
+        LossName::TpoL => {
+            let loss = of(LossOptions { beta: Some(10.0), target_margin: Some(1.0), ..options });
+            with_nll(loss, 1.0, Over::Tokens)
+        }
         LossName::SimPo => {
             of(LossOptions { beta: Some(10.0), target_margin: Some(1.0), ..options })
         }
@@ -53,7 +58,13 @@ pub fn defaults(name: LossName) -> Defaults {
             of(LossOptions { beta: Some(0.1), reward_gap: Some(2.0), ..options })
         }
         // The NLL terms are part of these losses in their papers.
-        LossName::Cpo | LossName::CpoHinge => with_nll(beta(0.1), 1.0, Over::Tokens),
+        LossName::Cpo | LossName::CpoHinge | LossName::Tpo | LossName::TpoHinge => {
+            with_nll(beta(0.1), 1.0, Over::Tokens)
+        }
+        // Log-probs stand in for a reward model's scores: the loss is CPO's with β = 1.
+        LossName::RewardModel => Defaults::default(),
+        // A chosen answer is worth one more than the prompt, a rejected one as much less.
+        LossName::AStarPo => of(LossOptions { beta: Some(0.1), advantage: Some(1.0), ..options }),
         LossName::Orpo => {
             with_nll(of(LossOptions { odds_weight: Some(0.1), ..options }), 1.0, Over::Tokens)
         }

@@ -4,13 +4,13 @@
 //! ```text
 //! of pairs      preference_loss(&loss)                most; δ of BCO is a running mean
 //! of a batch    preference_loss(aot.over(order))      AOT
-//! of answers    unpaired_loss(&kto)                   KTO; K from answers to other prompts
+//! of answers    unpaired_loss(&kto)                   KTO, K from answers to other prompts; A*PO
 //! of tokens     nll_loss                              sft; and beside CPO, ORPO, SLiC
 //! ```
 
 use dpo_kernel::loss::{
-    Loss, LossName, LossOptions, Nll, NllBatch, NllPer, Objective as Built, PreferenceLoss,
-    nll_loss,
+    AStarPo, Loss, LossName, LossOptions, Nll, NllBatch, NllPer, Objective as Built,
+    PreferenceLoss, UnpairedLoss, nll_loss,
 };
 use dpo_kernel::training::{LengthSums, LogRatioSums};
 use dpo_kernel::unpaired::{
@@ -124,7 +124,7 @@ impl Objective {
                 let reference = if loss.inputs().reference { with } else { Reference::Free };
                 let summary = preference_loss(&loss, &batch(reference), out)?;
                 let mean = match loss {
-                    Loss::Kto(kto) => of_answers(&kto, policy, with, &mut d_log_probs)?,
+                    Loss::Kto(kto) => of_answers([&kto, &kto], policy, with, &mut d_log_probs)?,
                     _ => summary.mean_loss(),
                 };
                 (mean, summary)
@@ -133,6 +133,18 @@ impl Objective {
                 let mut order = vec![0; 2 * pairs.len()];
                 let summary = preference_loss(aot.over(&mut order), &batch(with), out)?;
                 (summary.mean_loss(), summary)
+            }
+            Built::Groups(loss) => {
+                let summary = preference_loss(loss, &batch(with), out)?;
+                (summary.mean_loss(), summary)
+            }
+            // Advantages of one size, with the sign of the preference; rewards as DPO reports them.
+            Built::Unpaired(_) => {
+                let (beta, size) = (self.options.beta, self.options.advantage);
+                let (beta, size) = (beta.unwrap_or(0.1), size.unwrap_or(1.0));
+                let summary = preference_loss(&Dpo::new(beta)?, &batch(with), out)?;
+                let [good, bad] = [AStarPo::new(beta, size)?, AStarPo::new(beta, -size)?];
+                (of_answers([&good, &bad], policy, with, &mut d_log_probs)?, summary)
             }
             // No preference at all; rewards are reported as DPO has them.
             _ => {
@@ -153,23 +165,31 @@ impl Objective {
     }
 }
 
-/// The mean loss of answers that are good or bad on their own.
+/// The mean loss of answers that are good or bad on their own, with a loss for each kind.
 fn of_answers(
-    kto: &dpo_kernel::loss::Kto,
+    losses: [&dyn UnpairedLoss; 2],
     policy: &[SequenceLogProb],
     reference: Reference<'_>,
     d_log_probs: &mut [f64],
 ) -> Result<f64, Error> {
-    let labels = [Label::Desirable, Label::Undesirable].into_iter().cycle();
-    let answers: Vec<UnpairedAnswer> = (0..policy.len())
-        .zip(labels)
-        .map(|(sequence, label)| UnpairedAnswer { sequence, label })
-        .collect();
-    let divisor = answers.len().max(1) as f64;
-    let batch = UnpairedBatch::new(&answers, policy, reference, divisor);
-    let mut losses = vec![AnswerLoss::default(); answers.len()];
-    let out = UnpairedOut { losses: &mut losses, d_log_probs };
-    Ok(unpaired_loss(kto, &batch, out)?.mean_loss())
+    let divisor = policy.len().max(1) as f64;
+    let (mut sum, mut d) = (0.0, vec![0.0; policy.len()]);
+    d_log_probs.fill(0.0);
+    for (i, (loss, label)) in
+        losses.into_iter().zip([Label::Desirable, Label::Undesirable]).enumerate()
+    {
+        let answers: Vec<UnpairedAnswer> = (i..policy.len())
+            .step_by(2)
+            .map(|sequence| UnpairedAnswer { sequence, label })
+            .collect();
+        let batch = UnpairedBatch::new(&answers, policy, reference, divisor);
+        let mut found = vec![AnswerLoss::default(); answers.len()];
+        let out = UnpairedOut { losses: &mut found, d_log_probs: &mut d };
+        let summary = unpaired_loss(loss, &batch, out)?;
+        sum += summary.desirable_loss_sum + summary.undesirable_loss_sum;
+        d_log_probs.iter_mut().zip(&d).for_each(|(to, d)| *to += d);
+    }
+    Ok(sum / divisor)
 }
 
 /// What all losses are compared by, whatever rewards they have of their own: log-ratios against the

@@ -101,70 +101,6 @@ codes! {
     DPO_BUFFER_SCRATCH = 117;
     /// Of C alone: what the backward needs.
     DPO_BUFFER_BACKWARD = 118;
-    /// [`Parameter::Beta`]
-    DPO_PARAMETER_BETA = 1;
-    /// [`Parameter::LabelSmoothing`]
-    DPO_PARAMETER_LABEL_SMOOTHING = 2;
-    /// [`Parameter::RobustSmoothing`]
-    DPO_PARAMETER_ROBUST_SMOOTHING = 3;
-    /// [`Parameter::ExoSmoothing`]
-    DPO_PARAMETER_EXO_SMOOTHING = 4;
-    /// [`Parameter::TargetMargin`]
-    DPO_PARAMETER_TARGET_MARGIN = 5;
-    /// [`Parameter::TargetMarginRatio`]
-    DPO_PARAMETER_TARGET_MARGIN_RATIO = 6;
-    /// [`Parameter::RewardExponent`]
-    DPO_PARAMETER_REWARD_EXPONENT = 7;
-    /// [`Parameter::BlendTemperature`]
-    DPO_PARAMETER_BLEND_TEMPERATURE = 8;
-    /// [`Parameter::DivergenceAlpha`]
-    DPO_PARAMETER_DIVERGENCE_ALPHA = 9;
-    /// [`Parameter::RewardShift`]
-    DPO_PARAMETER_REWARD_SHIFT = 10;
-    /// [`Parameter::SlicMargin`]
-    DPO_PARAMETER_SLIC_MARGIN = 11;
-    /// [`Parameter::DropPenalty`]
-    DPO_PARAMETER_DROP_PENALTY = 12;
-    /// [`Parameter::OddsWeight`]
-    DPO_PARAMETER_ODDS_WEIGHT = 13;
-    /// [`Parameter::ReferenceKl`]
-    DPO_PARAMETER_REFERENCE_KL = 14;
-    /// [`Parameter::DesirableWeight`]
-    DPO_PARAMETER_DESIRABLE_WEIGHT = 15;
-    /// [`Parameter::UndesirableWeight`]
-    DPO_PARAMETER_UNDESIRABLE_WEIGHT = 16;
-    /// [`Parameter::RewardGap`]
-    DPO_PARAMETER_REWARD_GAP = 17;
-    /// [`Parameter::TermWeight`]
-    DPO_PARAMETER_TERM_WEIGHT = 18;
-    /// [`Parameter::NllWeight`]
-    DPO_PARAMETER_NLL_WEIGHT = 19;
-    /// [`Parameter::TailWeight`]
-    DPO_PARAMETER_TAIL_WEIGHT = 20;
-    /// [`Parameter::OffsetScale`]
-    DPO_PARAMETER_OFFSET_SCALE = 21;
-    /// [`Parameter::ScoreGap`]
-    DPO_PARAMETER_SCORE_GAP = 22;
-    /// [`Parameter::LengthPenalty`]
-    DPO_PARAMETER_LENGTH_PENALTY = 23;
-    /// [`Parameter::Divergence`]
-    DPO_PARAMETER_DIVERGENCE = 24;
-    /// [`Parameter::Divisor`]
-    DPO_PARAMETER_DIVISOR = 25;
-    /// [`Parameter::Scale`]
-    DPO_PARAMETER_SCALE = 26;
-    /// [`Parameter::Softcap`]
-    DPO_PARAMETER_SOFTCAP = 27;
-    /// [`Parameter::Temperature`]
-    DPO_PARAMETER_TEMPERATURE = 28;
-    /// [`Parameter::Transform`]
-    DPO_PARAMETER_TRANSFORM = 29;
-    /// [`Parameter::BetaGain`]
-    DPO_PARAMETER_BETA_GAIN = 30;
-    /// [`Parameter::Mixing`]
-    DPO_PARAMETER_MIXING = 31;
-    /// [`Parameter::ExplorationWeight`]
-    DPO_PARAMETER_EXPLORATION_WEIGHT = 32;
 }
 
 pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
@@ -201,41 +137,9 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
     }
 }
 
+/// `DPO_PARAMETER_…`, which the header has: a parameter carries its number.
 pub(super) const fn parameter_code(parameter: Parameter) -> i32 {
-    match parameter {
-        Parameter::Beta => DPO_PARAMETER_BETA,
-        Parameter::LabelSmoothing => DPO_PARAMETER_LABEL_SMOOTHING,
-        Parameter::RobustSmoothing => DPO_PARAMETER_ROBUST_SMOOTHING,
-        Parameter::ExoSmoothing => DPO_PARAMETER_EXO_SMOOTHING,
-        Parameter::TargetMargin => DPO_PARAMETER_TARGET_MARGIN,
-        Parameter::TargetMarginRatio => DPO_PARAMETER_TARGET_MARGIN_RATIO,
-        Parameter::RewardExponent => DPO_PARAMETER_REWARD_EXPONENT,
-        Parameter::BlendTemperature => DPO_PARAMETER_BLEND_TEMPERATURE,
-        Parameter::DivergenceAlpha => DPO_PARAMETER_DIVERGENCE_ALPHA,
-        Parameter::RewardShift => DPO_PARAMETER_REWARD_SHIFT,
-        Parameter::SlicMargin => DPO_PARAMETER_SLIC_MARGIN,
-        Parameter::DropPenalty => DPO_PARAMETER_DROP_PENALTY,
-        Parameter::OddsWeight => DPO_PARAMETER_ODDS_WEIGHT,
-        Parameter::ReferenceKl => DPO_PARAMETER_REFERENCE_KL,
-        Parameter::DesirableWeight => DPO_PARAMETER_DESIRABLE_WEIGHT,
-        Parameter::UndesirableWeight => DPO_PARAMETER_UNDESIRABLE_WEIGHT,
-        Parameter::RewardGap => DPO_PARAMETER_REWARD_GAP,
-        Parameter::TermWeight => DPO_PARAMETER_TERM_WEIGHT,
-        Parameter::NllWeight => DPO_PARAMETER_NLL_WEIGHT,
-        Parameter::TailWeight => DPO_PARAMETER_TAIL_WEIGHT,
-        Parameter::OffsetScale => DPO_PARAMETER_OFFSET_SCALE,
-        Parameter::ScoreGap => DPO_PARAMETER_SCORE_GAP,
-        Parameter::LengthPenalty => DPO_PARAMETER_LENGTH_PENALTY,
-        Parameter::Divergence => DPO_PARAMETER_DIVERGENCE,
-        Parameter::Divisor => DPO_PARAMETER_DIVISOR,
-        Parameter::Scale => DPO_PARAMETER_SCALE,
-        Parameter::Softcap => DPO_PARAMETER_SOFTCAP,
-        Parameter::Temperature => DPO_PARAMETER_TEMPERATURE,
-        Parameter::Transform => DPO_PARAMETER_TRANSFORM,
-        Parameter::BetaGain => DPO_PARAMETER_BETA_GAIN,
-        Parameter::Mixing => DPO_PARAMETER_MIXING,
-        Parameter::ExplorationWeight => DPO_PARAMETER_EXPLORATION_WEIGHT,
-    }
+    parameter as i32
 }
 
 /// The name of a buffer, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
@@ -296,40 +200,6 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
 /// The name of a parameter, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
 #[unsafe(no_mangle)]
 pub extern "C" fn dpo_parameter_name(subject: i32) -> *const c_char {
-    let name: &CStr = match subject {
-        DPO_PARAMETER_BETA => c"beta",
-        DPO_PARAMETER_LABEL_SMOOTHING => c"label smoothing",
-        DPO_PARAMETER_ROBUST_SMOOTHING => c"label smoothing of the robust loss",
-        DPO_PARAMETER_EXO_SMOOTHING => c"label smoothing of EXO",
-        DPO_PARAMETER_TARGET_MARGIN => c"target margin",
-        DPO_PARAMETER_TARGET_MARGIN_RATIO => c"target margin over beta",
-        DPO_PARAMETER_REWARD_EXPONENT => c"alpha of AlphaPO",
-        DPO_PARAMETER_BLEND_TEMPERATURE => c"tau of DiscoPOP",
-        DPO_PARAMETER_DIVERGENCE_ALPHA => c"alpha of the divergence",
-        DPO_PARAMETER_REWARD_SHIFT => c"delta of BCO",
-        DPO_PARAMETER_SLIC_MARGIN => c"delta of SLiC",
-        DPO_PARAMETER_DROP_PENALTY => c"lambda of DPOP",
-        DPO_PARAMETER_ODDS_WEIGHT => c"lambda of ORPO",
-        DPO_PARAMETER_REFERENCE_KL => c"K of KTO",
-        DPO_PARAMETER_DESIRABLE_WEIGHT => c"weight of desirable answers",
-        DPO_PARAMETER_UNDESIRABLE_WEIGHT => c"weight of undesirable answers",
-        DPO_PARAMETER_REWARD_GAP => c"reward gap",
-        DPO_PARAMETER_TERM_WEIGHT => c"weight of a mixture's term",
-        DPO_PARAMETER_NLL_WEIGHT => c"weight of the NLL term",
-        DPO_PARAMETER_TAIL_WEIGHT => c"alpha of LD-DPO",
-        DPO_PARAMETER_OFFSET_SCALE => c"scale of the offset",
-        DPO_PARAMETER_SCORE_GAP => c"score gap",
-        DPO_PARAMETER_LENGTH_PENALTY => c"length penalty",
-        DPO_PARAMETER_DIVERGENCE => c"f-divergence",
-        DPO_PARAMETER_DIVISOR => c"divisor",
-        DPO_PARAMETER_SCALE => c"logit scale",
-        DPO_PARAMETER_SOFTCAP => c"softcap",
-        DPO_PARAMETER_TEMPERATURE => c"temperature",
-        DPO_PARAMETER_TRANSFORM => c"combined logit factor",
-        DPO_PARAMETER_BETA_GAIN => c"gain of beta-DPO",
-        DPO_PARAMETER_MIXING => c"alpha of the moving reference",
-        DPO_PARAMETER_EXPLORATION_WEIGHT => c"alpha of XPO",
-        _ => return ptr::null(),
-    };
-    name.as_ptr()
+    let parameter = Parameter::ALL.into_iter().find(|&p| parameter_code(p) == subject);
+    parameter.map_or(ptr::null(), |parameter| parameter.c_name().as_ptr())
 }

@@ -8,7 +8,7 @@ use super::status::{DPO_ERROR_NULL, DPO_ERROR_TOO_LONG, Fault, codes};
 use crate::error::Buffer;
 use crate::loss::{
     AotOver, BatchLoss, Inputs, Loss, Mixture, MixtureTerm, Objective, PairLogProbs, PerPair,
-    PreferenceLoss,
+    PreferenceLoss, SoftmaxDpo,
 };
 use crate::pair::Pair;
 use crate::{Error, PairBatch, PairLoss};
@@ -111,20 +111,25 @@ fn one<'a>(losses: &[dpo_loss], order: Option<&'a mut [usize]>) -> Result<AnyObj
         return Err(Error::Length { buffer, expected, found }.into());
     };
     match (loss.build()?, order) {
-        (Objective::Pairs(_), Some(_)) => Err(Fault::unused(DPO_BUFFER_PAIR_ORDER)),
+        (Objective::Pairs(_) | Objective::Groups(_), Some(_)) => {
+            Err(Fault::unused(DPO_BUFFER_PAIR_ORDER))
+        }
         (Objective::Pairs(loss), None) => Ok(AnyObjective::One(loss)),
+        (Objective::Groups(loss), None) => Ok(AnyObjective::Groups(loss)),
         (Objective::Batch(aot), order) => {
             Ok(AnyObjective::Batch(aot.over(order.unwrap_or_default())))
         }
-        (Objective::Nll, _) => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
+        (Objective::Unpaired(_) | Objective::Nll, _) => {
+            Err(Fault::unknown(DPO_BUFFER_NAME, loss.name))
+        }
     }
 }
 
-/// A loss of pairs; `aot` and `sft` are none.
+/// A loss of pairs one by one.
 pub(super) fn pairs_loss(loss: &dpo_loss) -> Result<Loss, Fault> {
     match loss.build()? {
         Objective::Pairs(loss) => Ok(loss),
-        Objective::Batch(_) | Objective::Nll => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
+        _ => Err(Fault::unknown(DPO_BUFFER_NAME, loss.name)),
     }
 }
 
@@ -202,6 +207,7 @@ const NO_INPUTS: Inputs = Inputs { reference: true, tokens: true, offsets: false
 pub(super) enum AnyObjective<'a> {
     One(Loss),
     Batch(AotOver<'a>),
+    Groups(SoftmaxDpo),
     PerPair(&'a [dpo_loss]),
     Mixture(Terms),
 }
@@ -211,6 +217,7 @@ impl BatchLoss for AnyObjective<'_> {
         match self {
             Self::One(loss) => PreferenceLoss::inputs(loss),
             Self::Batch(aot) => aot.inputs(weights),
+            Self::Groups(loss) => loss.inputs(weights),
             Self::PerPair(losses) => PerPair::new(losses).inputs(weights),
             Self::Mixture(terms) => {
                 terms.with(|mixture| PreferenceLoss::inputs(mixture)).unwrap_or(NO_INPUTS)
@@ -222,6 +229,7 @@ impl BatchLoss for AnyObjective<'_> {
         match self {
             Self::One(loss) => BatchLoss::check(&loss, pairs, weights),
             Self::Batch(aot) => aot.check(pairs, weights),
+            Self::Groups(loss) => loss.check(pairs, weights),
             Self::PerPair(losses) => PerPair::new(losses).check(pairs, weights),
             Self::Mixture(terms) => {
                 terms.with(|mixture| BatchLoss::check(&mixture, pairs, weights))?
@@ -233,6 +241,7 @@ impl BatchLoss for AnyObjective<'_> {
         match self {
             Self::One(loss) => BatchLoss::evaluate_all(&loss, batch, losses),
             Self::Batch(aot) => aot.evaluate_all(batch, losses),
+            Self::Groups(loss) => loss.evaluate_all(batch, losses),
             Self::PerPair(each) => PerPair::new(each).evaluate_all(batch, losses),
             Self::Mixture(terms) => {
                 if terms.with(|mixture| mixture.evaluate_all(batch, losses)).is_err() {

@@ -3,7 +3,6 @@
 use super::argument::{argument, growing, growing_argument};
 use super::memory::{Buffers, plain};
 use super::names::*;
-use super::objective::pairs_loss;
 use super::options::dpo_loss;
 use super::reference::ReferenceInput;
 use super::report::report;
@@ -99,7 +98,7 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
     let run = || {
         // SAFETY: the caller's word for both structs.
         let (loss, answers) = unsafe { (argument(loss)?, growing_argument(answers)?) };
-        let built = pairs_loss(&loss)?;
+        let built = loss.build()?;
         let unknown = Fault::unknown(DPO_BUFFER_NAME, loss.name);
         let loss = built.as_unpaired().ok_or(unknown)?;
         let dpo_unpaired_batch { count, divisor, .. } = answers;

@@ -8,7 +8,7 @@
 //!
 //! The gradient of rank k goes to the pair that stands there: sorting itself has none.
 
-use super::{BatchLoss, Curve, Dpo, Inputs, Tangent};
+use super::{BatchLoss, Dpo, Inputs, LossName, Tangent};
 use crate::Error;
 use crate::error::{Buffer, check_length};
 use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
@@ -68,6 +68,15 @@ impl Aot {
     /// Never.
     pub fn with_label_smoothing(self, label_smoothing: f64) -> Result<Self, Error> {
         Ok(Self { loss: self.loss.with_label_smoothing(label_smoothing)?, ..self })
+    }
+
+    /// The name of the loss.
+    #[must_use]
+    pub const fn name(&self) -> LossName {
+        match self.sorting {
+            Sorting::Paired => LossName::Aot,
+            Sorting::Unpaired => LossName::AotUnpaired,
+        }
     }
 
     /// The loss with memory to sort in, 2 P indices, whose contents do not matter: what
@@ -157,7 +166,7 @@ impl BatchLoss for AotOver<'_> {
         sort_by_key(right, |i| aot.keys(&batch.pair(i)).1);
         for (&i, &j) in left.iter().zip(&*right) {
             let delta = aot.keys(&batch.pair(i)).0 - aot.keys(&batch.pair(j)).1;
-            let Tangent { value, slope } = aot.loss.curve.tangent(beta * delta);
+            let Tangent { value, slope } = aot.loss.at(beta * delta);
             if let Some(to) = losses.get_mut(i) {
                 to.loss = value;
                 to.d_chosen = beta * slope;

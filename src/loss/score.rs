@@ -1,4 +1,4 @@
-//! What a margin is the difference of: the scores of two answers.
+//! What a preference logit is made of: the scores of two answers.
 //!
 //! ```text
 //! LogRatio       g(log π − log π_ref)          g of the f-divergence; the log-ratio itself for KL
@@ -14,35 +14,31 @@
 use super::divergence::{Divergence, ReverseKl, power};
 use crate::pair::PairLogProbs;
 
-/// A score of an answer; sealed.
-pub trait Score: Copy + Sealed {
+/// A score of an answer.
+pub(super) trait Score: Copy {
     /// Whether it compares with a reference.
     const REFERENCE: bool;
     /// Whether it divides by the tokens.
     const TOKENS: bool;
 
     /// The scores' difference and their slopes.
-    #[must_use]
     fn compare(&self, pair: &PairLogProbs) -> Comparison;
 }
 
-/// Keeps the list of scores closed.
-pub trait Sealed {}
-
 /// Two answers under a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
+pub(super) struct Comparison {
     /// `s(y_w) − s(y_l)`
     pub(super) difference: f64,
-    pub(super) chosen: Side,
-    pub(super) rejected: Side,
+    pub(super) chosen: Scored,
+    pub(super) rejected: Scored,
     /// Difference of the rewards, over β.
     pub(super) reward_difference: f64,
 }
 
 /// One answer under a score.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Side {
+pub(super) struct Scored {
     /// Implicit reward over β.
     pub(super) reward: f64,
     /// ∂s/∂log π times `tokens`.
@@ -53,31 +49,25 @@ pub(super) struct Side {
 
 /// The sum of the tokens' log-ratios, under an f-divergence.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LogRatio<D = ReverseKl>(pub(super) D);
+pub(super) struct LogRatio<D = ReverseKl>(pub(super) D);
 
 /// The log-ratio under an f-divergence, over the number of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MeanLogRatio<D = ReverseKl>(pub(super) D);
+pub(super) struct MeanLogRatio<D = ReverseKl>(pub(super) D);
 
 /// The sum of the tokens' log-probs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogProb;
+pub(super) struct LogProb;
 
 /// The mean of the tokens' log-probs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MeanLogProb;
+pub(super) struct MeanLogProb;
 
 /// The reward of `AlphaPO`, a power of the geometric mean of the tokens' probabilities.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PowerLogProb {
+pub(super) struct PowerLogProb {
     pub(super) alpha: f64,
 }
-
-impl<D> Sealed for LogRatio<D> {}
-impl<D> Sealed for MeanLogRatio<D> {}
-impl Sealed for LogProb {}
-impl Sealed for MeanLogProb {}
-impl Sealed for PowerLogProb {}
 
 impl<D: Divergence> Score for LogRatio<D> {
     const REFERENCE: bool = true;
@@ -85,11 +75,11 @@ impl<D: Divergence> Score for LogRatio<D> {
 
     fn compare(&self, pair: &PairLogProbs) -> Comparison {
         let (a, b) = pair.log_ratios();
-        let side = |reward| Side { reward, slope: self.0.slope(reward), tokens: 1.0 };
+        let scored = |reward| Scored { reward, slope: self.0.slope(reward), tokens: 1.0 };
         Comparison {
             difference: self.0.difference(a, b),
-            chosen: side(a),
-            rejected: side(b),
+            chosen: scored(a),
+            rejected: scored(b),
             reward_difference: a - b,
         }
     }
@@ -102,11 +92,11 @@ impl<D: Divergence> Score for MeanLogRatio<D> {
     fn compare(&self, pair: &PairLogProbs) -> Comparison {
         let (a, b) = pair.log_ratios();
         let (n_chosen, n_rejected) = tokens(pair);
-        let side = |reward, tokens| Side { reward, slope: self.0.slope(reward), tokens };
+        let scored = |reward, tokens| Scored { reward, slope: self.0.slope(reward), tokens };
         Comparison {
             difference: self.0.mean_difference((a, n_chosen), (b, n_rejected)),
-            chosen: side(a, n_chosen),
-            rejected: side(b, n_rejected),
+            chosen: scored(a, n_chosen),
+            rejected: scored(b, n_rejected),
             reward_difference: a - b,
         }
     }
@@ -117,12 +107,12 @@ impl Score for LogProb {
     const TOKENS: bool = false;
 
     fn compare(&self, pair: &PairLogProbs) -> Comparison {
-        let side = |reward| Side { reward, slope: 1.0, tokens: 1.0 };
+        let scored = |reward| Scored { reward, slope: 1.0, tokens: 1.0 };
         let difference = pair.policy_chosen - pair.policy_rejected;
         Comparison {
             difference,
-            chosen: side(pair.policy_chosen),
-            rejected: side(pair.policy_rejected),
+            chosen: scored(pair.policy_chosen),
+            rejected: scored(pair.policy_rejected),
             reward_difference: difference,
         }
     }
@@ -133,7 +123,7 @@ impl Score for MeanLogProb {
     const TOKENS: bool = true;
 
     fn compare(&self, pair: &PairLogProbs) -> Comparison {
-        let (chosen, rejected) = mean_sides(pair);
+        let (chosen, rejected) = mean_log_probs(pair);
         let difference = chosen.reward - rejected.reward;
         Comparison { difference, chosen, rejected, reward_difference: difference }
     }
@@ -144,7 +134,7 @@ impl Score for PowerLogProb {
     const TOKENS: bool = true;
 
     fn compare(&self, pair: &PairLogProbs) -> Comparison {
-        let (mut chosen, mut rejected) = mean_sides(pair);
+        let (mut chosen, mut rejected) = mean_log_probs(pair);
         chosen.slope = power::slope(self.alpha, chosen.reward);
         rejected.slope = power::slope(self.alpha, rejected.reward);
         Comparison {
@@ -163,8 +153,8 @@ pub(super) fn tokens(pair: &PairLogProbs) -> (f64, f64) {
 }
 
 /// Both mean log-probs, as rewards.
-pub(super) fn mean_sides(pair: &PairLogProbs) -> (Side, Side) {
-    let side = |log_prob, tokens| Side { reward: log_prob / tokens, slope: 1.0, tokens };
+pub(super) fn mean_log_probs(pair: &PairLogProbs) -> (Scored, Scored) {
+    let scored = |log_prob, tokens| Scored { reward: log_prob / tokens, slope: 1.0, tokens };
     let (n_chosen, n_rejected) = tokens(pair);
-    (side(pair.policy_chosen, n_chosen), side(pair.policy_rejected, n_rejected))
+    (scored(pair.policy_chosen, n_chosen), scored(pair.policy_rejected, n_rejected))
 }

@@ -22,6 +22,7 @@ mod length;
 mod log_ratio;
 mod moving_reference;
 mod offsets;
+mod optimal_value;
 mod wpo;
 
 pub use best_worst::{Selection, best_worst_pairs};
@@ -32,4 +33,5 @@ pub use length::LengthSums;
 pub use log_ratio::LogRatioSums;
 pub use moving_reference::update_reference;
 pub use offsets::{length_offset, odpo_offset};
+pub use optimal_value::optimal_value;
 pub use wpo::{WpoBound, wpo_pair_weights};

@@ -9,7 +9,7 @@
 //! rows        logits → y = softcap(scale · x)/temperature → log Z, log-probs, …   and back
 //! sequence    token log-probs → {sum, count}                                      and back
 //! preference  four sequence log-probs → loss, rewards, gradients
-//! losses      every other loss of such a pair, as printed
+//! losses      every other loss of such a pair, as printed; curves has the functions that they share
 //! batch       all three in a row: logits → mean loss                              and back
 //! dual        the batch once more, from the textbook, on numbers that carry a derivative
 //! ```
@@ -32,6 +32,7 @@ mod batch;
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]
 pub mod cases;
 mod compare;
+mod curves;
 mod dual;
 mod losses;
 mod preference;
@@ -40,8 +41,9 @@ mod sequence;
 
 pub use batch::Batch;
 pub use compare::{Figure, Mismatch, Tolerance, compare, compare_all};
+pub use curves::{Curve, Divergence};
 pub use dual::{Dual, batch_loss_derivative};
-pub use losses::{Curve, Divergence, Loss, pair_loss};
+pub use losses::{Loss, LossParameters, pair_loss, textbook_loss};
 pub use preference::{Dpo, PairLogProbs, PairResult, preference_loss, sigmoid, softplus};
 pub use rows::{
     Transform, argmax, entropy, log_prob, log_sum_exp, log_sum_sq_probs, logit_grads, mean_logit,

@@ -72,13 +72,17 @@ static dpo_pairs pairs(void) {
     return pairs;
 }
 
+static void give(dpo_loss *loss, int option, int32_t parameter, double value) {
+    loss->options[option].parameter = parameter;
+    loss->options[option].value = value;
+}
+
 static dpo_loss dpo(double beta, double label_smoothing) {
     dpo_loss loss;
     memset(&loss, 0, sizeof loss);
     loss.name = DPO_LOSS_SIGMOID;
-    loss.given = DPO_OPTION_BETA | DPO_OPTION_LABEL_SMOOTHING;
-    loss.beta = beta;
-    loss.label_smoothing = label_smoothing;
+    give(&loss, 0, DPO_PARAMETER_BETA, beta);
+    give(&loss, 1, DPO_PARAMETER_LABEL_SMOOTHING, label_smoothing);
     return loss;
 }
 
@@ -227,8 +231,7 @@ static void losses(void) {
         memset(&loss, 0, sizeof loss);
         ok(dpo_loss_parse(table[i].name, strlen(table[i].name), &loss.name, &error), &error, table[i].name);
         check(strcmp(dpo_loss_name(loss.name), table[i].name) == 0, "the name of a name");
-        loss.given = DPO_OPTION_BETA;
-        loss.beta = 0.1;
+        give(&loss, 0, DPO_PARAMETER_BETA, 0.1);
         ok(dpo_evaluate_pair(&loss, &pair, &found, &error), &error, table[i].name);
         near(found.loss, table[i].loss, 1e-13, table[i].name);
     }
@@ -238,17 +241,15 @@ static void losses(void) {
         dpo_pair_loss found;
         memset(&loss, 0, sizeof loss);
         loss.name = name;
-        if (name == DPO_LOSS_KTO) {
-            loss.given = DPO_OPTION_REFERENCE_KL;
-            loss.reference_kl = 0.25;
-        }
-        if (name == DPO_LOSS_RPO_FWD_KL || name == DPO_LOSS_RPO_BWD_KL || name == DPO_LOSS_RPO_SQ) {
-            loss.given = DPO_OPTION_REWARD_GAP;
-            loss.reward_gap = 0.5;
-        }
+        /* In any place, with empty ones before it. */
+        if (name == DPO_LOSS_KTO) give(&loss, DPO_MOST_OPTIONS - 1, DPO_PARAMETER_REFERENCE_KL, 0.25);
+        if (name == DPO_LOSS_RPO_FWD_KL || name == DPO_LOSS_RPO_BWD_KL || name == DPO_LOSS_RPO_SQ)
+            give(&loss, 3, DPO_PARAMETER_REWARD_GAP, 0.5);
+        if (name == DPO_LOSS_A2PO) give(&loss, 0, DPO_PARAMETER_ADVANTAGE, 0.5);
         dpo_status status = dpo_evaluate_pair(&loss, &pair, &found, &error);
-        if (name == DPO_LOSS_AOT || name == DPO_LOSS_AOT_UNPAIRED || name == DPO_LOSS_SFT) {
-            check(status == DPO_ERROR_UNKNOWN_VALUE, "a loss of the batch was evaluated on a pair");
+        if (name == DPO_LOSS_AOT || name == DPO_LOSS_AOT_UNPAIRED || name == DPO_LOSS_SFT ||
+            name == DPO_LOSS_A2PO || name == DPO_LOSS_S_DPO) {
+            check(status == DPO_ERROR_UNKNOWN_VALUE, "a loss of another kind was evaluated on a pair");
             continue;
         }
         ok(status, &error, dpo_loss_name(name));
@@ -269,8 +270,9 @@ static void batches(void) {
     dpo_summary summary;
     dpo_error error;
     dpo_pairs preferences = pairs();
+    memset(&two[1], 0, sizeof two[1]);
     two[1].name = DPO_LOSS_HINGE;
-    two[1].given = DPO_OPTION_BETA;
+    give(&two[1], 0, DPO_PARAMETER_BETA, 0.25);
     for (int kind = DPO_OBJECTIVE_PER_PAIR; kind <= DPO_OBJECTIVE_MIXTURE; kind++) {
         const double *weights = kind == DPO_OBJECTIVE_MIXTURE ? term_weights : NULL;
         dpo_objective objective = {sizeof objective, two, 2, kind, 0, weights, NULL, 0};
@@ -287,11 +289,28 @@ static void batches(void) {
     preferences.offsets = NULL;
     ok(dpo_preference_loss(&sorted, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error, "aot");
     figure("aot", summary.loss_sum);
+    /* Both pairs have the first sequence for their chosen answer: one group. */
+    dpo_loss softmax;
+    memset(&softmax, 0, sizeof softmax);
+    softmax.name = DPO_LOSS_S_DPO;
+    give(&softmax, 0, DPO_PARAMETER_BETA, 0.5);
+    dpo_objective grouped = {&softmax, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
+    ok(dpo_preference_loss(&grouped, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error,
+       "s_dpo");
+    figure("s_dpo", summary.loss_sum);
+    for (int i = 0; i < SEQUENCES; i++) figure("d_s_dpo", d[i]);
+    dpo_loss divergent = dpo(0.5, 0.125);
+    give(&divergent, 2, DPO_PARAMETER_DIVERGENCE, DPO_DIVERGENCE_ALPHA_TRL);
+    give(&divergent, 4, DPO_PARAMETER_DIVERGENCE_ALPHA, 0.25);
+    dpo_objective alpha = one(&divergent);
+    ok(dpo_preference_loss(&alpha, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error,
+       "an alpha-divergence");
+    figure("alpha", summary.loss_sum);
 
     dpo_loss kto;
     memset(&kto, 0, sizeof kto);
     kto.name = DPO_LOSS_KTO;
-    kto.given = DPO_OPTION_REFERENCE_KL;
+    give(&kto, 0, DPO_PARAMETER_REFERENCE_KL, 0.0);
     const dpo_answer labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
     dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, 3.0, NULL};
     dpo_answer_loss each[3];
@@ -299,6 +318,12 @@ static void batches(void) {
     ok(dpo_unpaired_loss(&kto, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "kto");
     figure("desirable", sums.desirable_loss_sum);
     figure("undesirable", sums.undesirable_loss_sum);
+    dpo_loss regression;
+    memset(&regression, 0, sizeof regression);
+    regression.name = DPO_LOSS_A2PO;
+    give(&regression, 0, DPO_PARAMETER_ADVANTAGE, 0.5);
+    ok(dpo_unpaired_loss(&regression, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "a2po");
+    figure("a2po", sums.desirable_loss_sum + sums.undesirable_loss_sum);
 
     const dpo_nll nll = {sizeof nll, 1.0, 4.0, DPO_NLL_PER_SEQUENCE, 0};
     dpo_nll_summary likelihood;

@@ -118,12 +118,15 @@ fn tiles(figures: &mut Figures, dispatch: Dispatch) {
 
 fn losses(figures: &mut Figures) {
     let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
-    for name in LossName::ALL {
+    let mut names = LossName::ALL;
+    names.sort_unstable_by_key(|&name| name as i32);
+    for name in names {
         let is_rpo =
             matches!(name, LossName::RpoForward | LossName::RpoBackward | LossName::RpoSquare);
         let options = LossOptions {
             reference_kl: (name == LossName::Kto).then_some(0.25),
             reward_gap: is_rpo.then_some(0.5),
+            advantage: (name == LossName::AStarPo).then_some(0.5),
             ..LossOptions::default()
         };
         if let Objective::Pairs(loss) = name.build(&options).unwrap() {
@@ -163,6 +166,14 @@ fn batches(figures: &mut Figures) {
     let aot = Aot::paired(0.01).unwrap().over(&mut order);
     let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
     figures.add("aot", preference_loss(aot, &plain, out).unwrap().loss_sum);
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let softmax = SoftmaxDpo::new(0.5).unwrap();
+    figures.add("s_dpo", preference_loss(softmax, &plain, out).unwrap().loss_sum);
+    figures.all("d_s_dpo", &d);
+    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let alpha = dpo.with_label_smoothing(0.125).unwrap();
+    let alpha = alpha.with_divergence(AlphaDivergence::with_trl_alpha(0.25).unwrap());
+    figures.add("alpha", preference_loss(&alpha, &plain, out).unwrap().loss_sum);
 
     let labels = [Label::Desirable, Label::Undesirable, Label::Undesirable];
     let answers = [0, 1, 2].map(|sequence| UnpairedAnswer { sequence, label: labels[sequence] });
@@ -172,6 +183,9 @@ fn batches(figures: &mut Figures) {
     let summary = unpaired_loss(&Kto::new(0.1, 0.0).unwrap(), &answers, out).unwrap();
     figures.add("desirable", summary.desirable_loss_sum);
     figures.add("undesirable", summary.undesirable_loss_sum);
+    let out = UnpairedOut { losses: &mut each, d_log_probs: &mut d };
+    let summary = unpaired_loss(&AStarPo::new(1e-3, 0.5).unwrap(), &answers, out).unwrap();
+    figures.add("a2po", summary.desirable_loss_sum + summary.undesirable_loss_sum);
     let nll = Nll::new(1.0, NllPer::Sequence, 4.0).unwrap();
     nll_loss(&nll, &NllBatch::of_chosen(&PAIRS, &policy), &mut d).unwrap();
     figures.all("d_nll", &d);

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use dpo_kernel::error::Parameter;
+use dpo_kernel::loss::LossName;
+
 use crate::programs::root;
 
 /// What one side declares, in C's words.
@@ -227,7 +230,28 @@ pub fn of_code(text: &str) -> Declared {
             declared.constants.insert(format!("DPO_{name}"), value);
         }
     }
+    // Losses and parameters carry their numbers.
+    for name in LossName::ALL {
+        let constant = format!("DPO_LOSS_{}", name.name().to_uppercase());
+        declared.constants.insert(constant, i64::from(name as i32));
+    }
+    for parameter in Parameter::ALL {
+        let constant = format!("DPO_PARAMETER_{}", screaming(&format!("{parameter:?}")));
+        declared.constants.insert(constant, i64::from(parameter as i32));
+    }
     declared
+}
+
+/// `LabelSmoothing` as `LABEL_SMOOTHING`.
+fn screaming(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_uppercase());
+    }
+    out
 }
 
 /// What the header has and the code has not, and the other way round.
@@ -334,7 +358,11 @@ fn planted_faults_are_caught() {
         ("    double reward_chosen_sum;\n", "    uint64_t reward_chosen_sum;\n"),
         ("DPO_ERROR_NULL = 101,", "DPO_ERROR_NULL = 102,"),
         ("DPO_TYPE_BF16 = 3", "DPO_TYPE_BF16 = 2"),
-        ("DPO_OPTION_BETA (UINT32_C(1) << 0)", "DPO_OPTION_BETA (UINT32_C(1) << 1)"),
+        ("DPO_LOSS_HINGE = 2,", "DPO_LOSS_HINGE = 1,"),
+        ("DPO_LOSS_TPO = 30,", ""),
+        ("DPO_PARAMETER_BETA = 1,", "DPO_PARAMETER_BETA = 2,"),
+        ("DPO_PARAMETER_SCORE_GAP = 22,", "DPO_PARAMETER_SCORES_GAP = 22,"),
+        ("DPO_MOST_OPTIONS 8", "DPO_MOST_OPTIONS 9"),
         ("UINT32_C(4294967196)", "UINT32_C(4294967195)"),
         ("double dpo_sigmoid(double x);", ""),
         ("double dpo_sigmoid(double x);", "double dpo_sigmoid(float x);"),

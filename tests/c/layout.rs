@@ -40,11 +40,8 @@ fn rust() -> Vec<Layout> {
             about, squares, total,
         }
         dpo_row_result { log_z, log_prob, target_logit, columns, norm, details }
-        dpo_loss {
-            name, given, beta, label_smoothing, target_margin, target_margin_ratio, reward_exponent,
-            blend_temperature, reward_shift, slic_margin, drop_penalty, odds_weight, reference_kl,
-            desirable_weight, undesirable_weight, reward_gap, divergence_alpha, divergence,
-        }
+        dpo_option { parameter, value }
+        dpo_loss { name, options }
         dpo_objective { size, losses, count, kind, reserved, term_weights, order, order_len }
         dpo_pair { chosen, rejected }
         dpo_pairs {

@@ -10,7 +10,7 @@ use dpo_kernel::{
     Targets, preference_loss, sequence_log_probs,
 };
 
-use crate::catalog::{Parameters, loss, names};
+use crate::catalog::{GOLDEN, loss, names};
 use crate::{close, is_close};
 
 pub const IDS: [u32; 9] = [1, 2, 3, dpo_kernel::IGNORE_INDEX, 4, 0, 1, 2, 3];
@@ -140,7 +140,7 @@ fn offsets() {
 #[test]
 fn mixtures() {
     let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12).with_weight(0.75);
-    let all: Vec<Loss> = names().map(|name| loss(name, &Parameters::GOLDEN)).collect();
+    let all: Vec<Loss> = names().map(|name| loss(name, &GOLDEN)).collect();
     for two in all.windows(2) {
         let terms = [(0.8, &two[0]), (0.2, &two[1])];
         let terms = terms.map(|(weight, loss)| MixtureTerm { weight, loss });

@@ -1,69 +1,29 @@
-//! Every loss of pairs twice: the crate's, by its name and options, and the plain reference.
+//! Every loss of pairs twice: the crate's, by its name and options, and the plain reference. Nothing here
+//! knows a loss: what there is says [`LossName::ALL`], which options a loss has says the loss.
 
-use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{
     AlphaDivergence, AnyDivergence, Loss, LossName, LossOptions, Objective, PairLogProbs,
 };
-use dpo_kernel::verify::{self, Curve, Divergence};
+use dpo_kernel::verify::{self, Divergence};
+use dpo_kernel::{Error, PairLoss};
 
-/// Values for every parameter that a loss may have.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameters {
-    pub beta: f64,
-    /// In (0, ½).
-    pub epsilon: f64,
-    pub gamma: f64,
-    pub alpha: f64,
-    pub tau: f64,
-    pub delta: f64,
-    pub lambda: f64,
-    pub kl: f64,
-    pub weights: (f64, f64),
-    pub gap: f64,
-    pub divergence: Divergence,
-}
+pub use dpo_kernel::verify::LossParameters as Parameters;
 
-impl Parameters {
-    /// Those of the golden figures.
-    pub const GOLDEN: Self = Self {
-        beta: 0.1,
-        epsilon: 0.1,
-        gamma: 0.5,
-        alpha: 0.25,
-        tau: 0.05,
-        delta: 1.0,
-        lambda: 5.0,
-        kl: 0.2,
-        weights: (1.0, 1.0),
-        gap: 0.3,
-        divergence: Divergence::ReverseKl,
-    };
-}
-
-/// The names of losses of pairs.
-pub fn names() -> impl Iterator<Item = LossName> {
-    let others = [LossName::Aot, LossName::AotUnpaired, LossName::Sft];
-    LossName::ALL.into_iter().filter(move |name| !others.contains(name))
-}
-
-/// Whether a loss is one of a difference of log-ratios, for which divergences are defined.
-pub fn takes_divergence(name: LossName) -> bool {
-    use LossName as N;
-    let relative = [
-        N::Sigmoid,
-        N::Robust,
-        N::Hinge,
-        N::Ipo,
-        N::IpoSum,
-        N::Exo,
-        N::DiscoPop,
-        N::SigmoidNorm,
-        N::RpoForward,
-        N::RpoBackward,
-        N::RpoSquare,
-    ];
-    relative.contains(&name)
-}
+/// Those of the golden figures.
+pub const GOLDEN: Parameters = Parameters {
+    beta: 0.1,
+    epsilon: 0.1,
+    gamma: 0.5,
+    alpha: 0.25,
+    tau: 0.05,
+    delta: 1.0,
+    lambda: 5.0,
+    kl: 0.2,
+    weights: (1.0, 1.0),
+    gap: 0.3,
+    centering: 0.01,
+    divergence: Divergence::ReverseKl,
+};
 
 pub fn divergence(of: Divergence) -> AnyDivergence {
     match of {
@@ -76,37 +36,58 @@ pub fn divergence(of: Divergence) -> AnyDivergence {
     }
 }
 
+/// Every option there is, but for the one that may not stand beside γ.
+fn all_options(p: &Parameters) -> LossOptions {
+    LossOptions {
+        beta: Some(p.beta),
+        label_smoothing: Some(p.epsilon),
+        target_margin: Some(p.gamma),
+        target_margin_ratio: None,
+        reward_exponent: Some(p.alpha),
+        blend_temperature: Some(p.tau),
+        reward_shift: Some(p.gap),
+        slic_margin: Some(p.delta),
+        drop_penalty: Some(p.lambda),
+        odds_weight: Some(p.beta),
+        reference_kl: Some(p.kl),
+        desirable_weight: Some(p.weights.0),
+        undesirable_weight: Some(p.weights.1),
+        reward_gap: Some(p.gap),
+        centering: Some(p.centering),
+        advantage: Some(p.gap),
+        divergence: Some(divergence(p.divergence)),
+    }
+}
+
+/// Takes away what the loss refuses, and makes it.
+pub fn build(name: LossName, p: &Parameters) -> (LossOptions, Objective) {
+    let mut options = all_options(p);
+    loop {
+        match name.build(&options) {
+            Ok(objective) => return (options, objective),
+            Err(Error::ParameterUnused { parameter }) => match options.option_mut(parameter) {
+                Some(option) => *option = None,
+                None => options.divergence = None,
+            },
+            Err(error) => panic!("{name:?}: {error}"),
+        }
+    }
+}
+
+/// The names of losses of pairs.
+pub fn names() -> impl Iterator<Item = LossName> {
+    let of_pairs = |name: &LossName| matches!(build(*name, &GOLDEN).1, Objective::Pairs(_));
+    LossName::ALL.into_iter().filter(of_pairs)
+}
+
+/// Whether a loss is one of a difference of log-ratios, for which divergences are defined.
+pub fn takes_divergence(name: LossName) -> bool {
+    build(name, &GOLDEN).0.divergence.is_some()
+}
+
 /// The crate's loss.
 pub fn loss(name: LossName, p: &Parameters) -> Loss {
-    use LossName as N;
-    let none = LossOptions::default();
-    let beta = LossOptions { beta: Some(p.beta), ..none };
-    let smoothed = LossOptions { label_smoothing: Some(p.epsilon), ..beta };
-    let margin = LossOptions { target_margin: Some(p.gamma), ..smoothed };
-    let mut options = match name {
-        N::Sigmoid | N::SigmoidNorm | N::Cpo | N::Robust | N::Exo => smoothed,
-        N::SimPo => margin,
-        N::AlphaPo => LossOptions { reward_exponent: Some(p.alpha), ..margin },
-        N::DiscoPop => LossOptions { blend_temperature: Some(p.tau), ..beta },
-        N::RpoForward | N::RpoBackward | N::RpoSquare => {
-            LossOptions { reward_gap: Some(p.gap), ..beta }
-        }
-        N::Slic => LossOptions { slic_margin: Some(p.delta), ..none },
-        N::Orpo => LossOptions { odds_weight: Some(p.beta), ..none },
-        N::Bco => LossOptions { reward_shift: Some(p.gap), ..beta },
-        N::Kto => LossOptions {
-            reference_kl: Some(p.kl),
-            desirable_weight: Some(p.weights.0),
-            undesirable_weight: Some(p.weights.1),
-            ..beta
-        },
-        N::DpopInside | N::DpopOutside => LossOptions { drop_penalty: Some(p.lambda), ..beta },
-        _ => beta,
-    };
-    if takes_divergence(name) {
-        options.divergence = Some(divergence(p.divergence));
-    }
-    match name.build(&options).unwrap() {
+    match build(name, p).1 {
         Objective::Pairs(loss) => loss,
         other => panic!("{name:?} is {other:?}"),
     }
@@ -114,51 +95,7 @@ pub fn loss(name: LossName, p: &Parameters) -> Loss {
 
 /// The reference.
 pub fn reference(name: LossName, p: &Parameters) -> verify::Loss {
-    use LossName as N;
-    use verify::Loss as L;
-    let Parameters { beta, epsilon, gamma, alpha, tau, delta, lambda, kl, weights, gap, .. } = *p;
-    let divergence = p.divergence;
-    let scaled = |curve, mean| L::Relative { curve, divergence, mean, scale: beta, beta };
-    let sum = |curve| scaled(curve, false);
-    let free = |curve, mean, alpha, gamma| L::Free { curve, mean, alpha, gamma, scale: beta, beta };
-    let ipo = Curve::Square(1.0 / (2.0 * beta));
-    match name {
-        N::Sigmoid => sum(Curve::Logistic(epsilon)),
-        N::Robust => sum(Curve::Robust(epsilon)),
-        N::Hinge => sum(Curve::Hinge(1.0)),
-        N::Ipo => L::Relative { curve: ipo, divergence, mean: true, scale: 1.0, beta },
-        N::IpoSum => L::Relative { curve: ipo, divergence, mean: false, scale: 1.0, beta },
-        N::Exo => sum(Curve::ForwardGap(libm::log((1.0 - epsilon) / epsilon))),
-        N::DiscoPop => sum(Curve::Blend(tau)),
-        N::SigmoidNorm => scaled(Curve::Logistic(epsilon), true),
-        N::RpoForward => sum(Curve::ForwardGap(gap)),
-        N::RpoBackward => sum(Curve::BackwardGap(gap)),
-        N::RpoSquare => sum(Curve::Square(gap)),
-        N::SimPo => free(Curve::Logistic(epsilon), true, 0.0, gamma),
-        N::Cpo => free(Curve::Logistic(epsilon), false, 0.0, 0.0),
-        N::CpoHinge => free(Curve::Hinge(1.0), false, 0.0, 0.0),
-        N::CpoIpo => L::Free { curve: ipo, mean: true, alpha: 0.0, gamma: 0.0, scale: 1.0, beta },
-        N::Slic => L::Free {
-            curve: Curve::Hinge(delta),
-            mean: false,
-            alpha: 0.0,
-            gamma: 0.0,
-            scale: 1.0,
-            beta: 1.0,
-        },
-        N::AlphaPo => free(Curve::Logistic(epsilon), true, alpha, gamma),
-        N::Orpo => L::Orpo { lambda: beta },
-        N::Nca => L::Nca { beta },
-        N::Bco => L::Bco { beta, delta: gap },
-        N::SppoHard => L::SppoHard { beta },
-        N::ApoZero => L::Kto { beta, kl: 0.0, weights: (1.0, 1.0) },
-        N::Kto => L::Kto { beta, kl, weights },
-        N::ApoDown => L::ApoDown { beta },
-        N::CalDpo => L::CalDpo { beta },
-        N::DpopInside => L::DpopInside { beta, lambda },
-        N::DpopOutside => L::DpopOutside { beta, lambda },
-        other => panic!("{other:?} is no loss of pairs"),
-    }
+    verify::Loss::named(name.name(), p).unwrap_or_else(|| panic!("{name:?} has no reference"))
 }
 
 /// What the reference says of a pair, in the crate's form.

@@ -2,12 +2,11 @@
 
 use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
-use dpo_kernel::verify::{Divergence, Dual};
+use dpo_kernel::verify::{self, Curve, Divergence, Dual, textbook_loss};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::catalog::{Parameters, loss, names, reference};
-use crate::textbook::pair_loss;
+use crate::catalog::{GOLDEN, Parameters, loss, names, reference};
 
 /// A loss, a pair, and what the loss has no derivative at.
 #[derive(Clone, Debug)]
@@ -26,8 +25,9 @@ impl Case {
     fn is_near_a_kink(&self, h: f64) -> bool {
         let a = self.pair.policy_chosen - self.pair.reference_chosen;
         let below = |pair: PairLogProbs| self.loss().evaluate(&pair).loss > 0.0;
-        match self.name {
-            LossName::Hinge | LossName::CpoHinge | LossName::Slic => {
+        use verify::Loss as L;
+        match reference(self.name, &self.parameters) {
+            L::Relative { curve: Curve::Hinge(_), .. } | L::Free { curve: Curve::Hinge(_), .. } => {
                 let moved = |d: f64| {
                     let PairLogProbs { policy_chosen, policy_rejected, .. } = self.pair;
                     let mut pair = self.pair;
@@ -37,7 +37,7 @@ impl Case {
                 };
                 moved(4.0 * h) != moved(-4.0 * h)
             }
-            LossName::DpopInside | LossName::DpopOutside => a.abs() < 4.0 * h,
+            L::DpopInside { .. } | L::DpopOutside { .. } => a.abs() < 4.0 * h,
             _ => false,
         }
     }
@@ -74,6 +74,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 kl,
                 weights,
                 gap,
+                centering: 0.1 * weights.1,
                 divergence,
             };
             let inputs = loss(name, &parameters).inputs();
@@ -106,7 +107,7 @@ fn equals_dual_numbers(case: &Case, found: &PairLoss) -> Result<(), String> {
     for (i, d) in [found.d_chosen, found.d_rejected].into_iter().enumerate() {
         let mut policy = log_probs.map(Dual::constant);
         policy[i] = Dual::variable(log_probs[i]);
-        let dual = pair_loss(&plain, policy, references, tokens, pair.offset);
+        let dual = textbook_loss(&plain, policy, references, tokens, pair.offset);
         let (value, slope) = (pair.weight * dual.value, pair.weight * dual.derivative);
         let near = |x: f64, y: f64| (x - y).abs() <= TOLERANCE * scale(case, found);
         if !near(found.loss, value) {
@@ -175,7 +176,7 @@ fn equal_differences_of_the_value() {
 fn planted_faults_are_caught() {
     for name in names() {
         // β of the squares' target small enough that the squares do not hide the rest.
-        let parameters = Parameters { beta: 0.5, tau: 0.5, delta: 8.0, ..Parameters::GOLDEN };
+        let parameters = Parameters { beta: 0.5, tau: 0.5, delta: 8.0, ..GOLDEN };
         let pair = PairLogProbs::new(-6.5, -7.25, -6.0, -6.5).with_tokens(3, 4);
         let case = Case { name, parameters, pair };
         let right = case.loss().evaluate(&pair);

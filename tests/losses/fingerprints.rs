@@ -5,7 +5,7 @@ use core::f64::consts::LN_2;
 use dpo_kernel::loss::{LossName, PairLogProbs, PreferenceLoss};
 use dpo_kernel::verify::Divergence;
 
-use crate::catalog::{Parameters, loss, names, takes_divergence};
+use crate::catalog::{GOLDEN, Parameters, loss, names, takes_divergence};
 
 /// (L, gc, gr) at a = b = 0, with m and n tokens; in the forms of the table.
 fn fingerprint(name: LossName, p: &Parameters, (m, n): (f64, f64)) -> Option<(f64, f64, f64)> {
@@ -63,14 +63,7 @@ fn to_the_last_bit() {
         for epsilon in [0.0, 0.1, 0.3] {
             // EXO and the robust loss are made in any case; they have their ε.
             let exo = epsilon > 0.0;
-            let p = Parameters {
-                beta,
-                epsilon,
-                kl: 0.0,
-                gap: 0.0,
-                weights: (1.5, 0.75),
-                ..Parameters::GOLDEN
-            };
+            let p = Parameters { beta, epsilon, kl: 0.0, gap: 0.0, weights: (1.5, 0.75), ..GOLDEN };
             for name in names().filter(|&name| exo || name != LossName::Exo) {
                 for pair in step_zero() {
                     let tokens = (pair.chosen_tokens as f64, pair.rejected_tokens as f64);
@@ -92,7 +85,7 @@ fn to_the_last_bit() {
 fn of_exo_and_discopop() {
     for (beta, epsilon) in [(0.1, 1e-3), (0.25, 0.2), (1.0, 0.7)] {
         let pair = PairLogProbs::new(-20.5, -25.25, -20.5, -25.25);
-        let p = Parameters { beta, epsilon, ..Parameters::GOLDEN };
+        let p = Parameters { beta, epsilon, ..GOLDEN };
         let found = loss(LossName::Exo, &p).evaluate(&pair);
         let expected = -LN_2 - 0.5 * (epsilon * (1.0 - epsilon)).ln();
         assert!((found.loss - expected).abs() < 1e-15, "{} is not {expected}", found.loss);
@@ -106,7 +99,7 @@ fn of_exo_and_discopop() {
         assert!(slope > 0.0, "the first step lowers the chosen answer");
         assert!((found.d_chosen / slope - 1.0).abs() < 1e-15, "{} is not {slope}", found.d_chosen);
     }
-    let p = Parameters { epsilon: 1e-3, ..Parameters::GOLDEN };
+    let p = Parameters { epsilon: 1e-3, ..GOLDEN };
     let start = PairLogProbs::new(-1.0, -2.0, -1.0, -2.0);
     let found = loss(LossName::Exo, &p).evaluate(&start).loss;
     assert!((found - 2.7612).abs() < 1e-4, "{found}");
@@ -116,7 +109,7 @@ fn of_exo_and_discopop() {
 /// halves the gradient, also in losses of means.
 #[test]
 fn under_every_divergence() {
-    let p = Parameters::GOLDEN;
+    let p = GOLDEN;
     let others = [Divergence::ForwardKl, Divergence::JensenShannon, Divergence::Alpha(0.3)];
     for name in names().filter(|&name| takes_divergence(name)) {
         for pair in step_zero() {

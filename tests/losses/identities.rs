@@ -1,15 +1,16 @@
 //! What the losses are to each other.
 
 use dpo_kernel::loss::{
-    AlphaPo, ApoZero, Bco, CpoHinge, DpopInside, DpopOutside, Exo, Hinge, IpoSum, Kto, LossName,
-    MarginLoss, Nca, PairLogProbs, PreferenceLoss, Robust, RpoBackward, RpoForward, RpoSquare,
-    SigmoidNorm, SimPo, Slic, Tangent,
+    AlphaPo, ApoZero, Bco, Cpo, CpoHinge, CpoIpo, CurveLoss, DpopInside, DpopOutside, Exo, Hinge,
+    IpoSum, Kto, LossName, Nca, Orpo, PairLogProbs, PreferenceLoss, RewardModel, Robust,
+    RpoBackward, RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, Tangent, Tpo, TpoHinge, TpoIpo,
+    TpoL,
 };
-use dpo_kernel::verify::Divergence;
+use dpo_kernel::verify::{Divergence, Loss as L};
 use dpo_kernel::{Dpo, PairLoss};
 use proptest::prelude::*;
 
-use crate::catalog::{Parameters, loss, names, takes_divergence};
+use crate::catalog::{GOLDEN, Parameters, loss, names, reference, takes_divergence};
 use crate::is_close;
 
 fn pairs() -> impl Strategy<Value = PairLogProbs> {
@@ -50,17 +51,27 @@ proptest! {
         same("KTO, K = 0", ApoZero::new(beta).unwrap().evaluate(&pair), kto)?;
         let simpo = SimPo::new(beta, gamma).unwrap();
         same("AlphaPO, α = 0", AlphaPo::new(beta, gamma, 0.0).unwrap().evaluate(&pair), simpo.evaluate(&pair))?;
-        same("SLiC and hinge", Slic::new(1.0).unwrap().evaluate(&pair), CpoHinge::of_rewards(1.0).unwrap().evaluate(&pair))?;
+        same("SLiC and hinge", Slic::new(1.0).unwrap().evaluate(&pair), CpoHinge::new(1.0).unwrap().evaluate(&pair))?;
+        // TPO's forms have the formulas of CPO's losses and of SimPO.
+        same("TPO", Tpo::new(beta).unwrap().evaluate(&pair), Cpo::new(beta).unwrap().evaluate(&pair))?;
+        same("TPO, hinge", TpoHinge::new(beta).unwrap().evaluate(&pair), CpoHinge::new(beta).unwrap().evaluate(&pair))?;
+        same("TPO, IPO", TpoIpo::new(beta).unwrap().evaluate(&pair), CpoIpo::new(beta).unwrap().evaluate(&pair))?;
+        same("TPO-L", TpoL::new(beta, gamma).unwrap().evaluate(&pair), simpo.evaluate(&pair))?;
+        // Rewards that are log-probs.
+        let rewards = RewardModel::new().with_centering(0.0).unwrap();
+        same("a reward model", rewards.evaluate(&pair), Cpo::new(1.0).unwrap().evaluate(&pair))?;
+        let orpo = Orpo::new(beta).unwrap();
+        same("ORPO, ε = 0", orpo.with_label_smoothing(0.0).unwrap().evaluate(&pair), orpo.evaluate(&pair))?;
         // A user's curve is the crate's.
         let curve = |z: f64| Tangent {
             value: dpo_kernel::math::softplus(-z),
             slope: -dpo_kernel::math::sigmoid(-z),
         };
-        same("a curve of one's own", MarginLoss::of_curve(beta, curve).unwrap().evaluate(&pair), plain)?;
+        same("a curve of one's own", CurveLoss::new(beta, curve).unwrap().evaluate(&pair), plain)?;
         // EXO is RPO, forward, with the gap of its smoothed label.
         for epsilon in [1e-3, 0.1, 0.4_f64] {
             let gap = libm::log1p(-epsilon) - libm::log(epsilon);
-            let rpo = RpoForward::of_gap(beta, gap).unwrap();
+            let rpo = RpoForward::new(beta, gap).unwrap();
             same("EXO", Exo::new(beta, epsilon).unwrap().evaluate(&pair), rpo.evaluate(&pair))?;
         }
         // SimPO without a margin is the length-normalised loss with a reference of 0.
@@ -79,17 +90,17 @@ proptest! {
         // Backward RPO and cDPO differ by the entropy of the label.
         let gap = ((1.0 - epsilon) / epsilon).ln();
         let smooth = dpo.with_label_smoothing(epsilon).unwrap().evaluate(&pair);
-        let backward = RpoBackward::of_gap(beta, gap).unwrap().evaluate(&pair);
+        let backward = RpoBackward::new(beta, gap).unwrap().evaluate(&pair);
         let entropy = -(epsilon * epsilon.ln() + (1.0 - epsilon) * (1.0 - epsilon).ln());
         near("cDPO", smooth.loss - backward.loss, entropy, 1e-13 * smooth.loss.max(1.0))?;
         near("cDPO's gradient", backward.d_chosen, smooth.d_chosen, 1e-14)?;
         // The square with Δ = ½ is β² times IPO on sums.
-        let square = RpoSquare::of_gap(beta, 0.5).unwrap().evaluate(&pair);
+        let square = RpoSquare::new(beta, 0.5).unwrap().evaluate(&pair);
         let ipo = IpoSum::new(beta).unwrap().evaluate(&pair);
         near("IPO", square.loss, beta * beta * ipo.loss, 1e-13)?;
         near("IPO's gradient", square.d_chosen, beta * beta * ipo.d_chosen, 1e-13)?;
         // Limits of the exponents. α is 1e-9 of a log-prob of up to 4,000 nats, squared.
-        let p = Parameters { beta, epsilon, ..Parameters::GOLDEN };
+        let p = Parameters { beta, epsilon, ..GOLDEN };
         let limit = Parameters { divergence: Divergence::Alpha(1e-12), ..p };
         for name in names().filter(|&name| takes_divergence(name)) {
             let (found, kl) = (loss(name, &limit).evaluate(&pair), loss(name, &p).evaluate(&pair));
@@ -108,7 +119,7 @@ proptest! {
     /// Swapping the answers negates the margin, and losses of a difference of sums pull both alike.
     #[test]
     fn of_symmetry(pair in pairs(), beta in 1e-3..2.0_f64) {
-        let p = Parameters { beta, ..Parameters::GOLDEN };
+        let p = Parameters { beta, ..GOLDEN };
         let swapped = PairLogProbs::new(
             pair.policy_rejected, pair.policy_chosen, pair.reference_rejected, pair.reference_chosen,
         )
@@ -123,8 +134,8 @@ proptest! {
             }
             prop_assert_eq!(found.margin, -mirror.margin, "{:?}", name);
             prop_assert_eq!(found.reward_chosen, mirror.reward_rejected, "{:?}", name);
-            let sums = takes_divergence(name) || matches!(name, LossName::Cpo | LossName::CpoHinge | LossName::Slic);
-            if sums && !loss(name, &p).inputs().tokens {
+            let is_difference = matches!(reference(name, &p), L::Relative { .. } | L::Free { .. });
+            if is_difference && !loss(name, &p).inputs().tokens {
                 prop_assert_eq!(found.d_chosen, -found.d_rejected, "{:?}", name);
             }
         }
@@ -136,7 +147,7 @@ proptest! {
     /// The margin moves by what the offset says, in rewards, whatever z is a multiple of.
     #[test]
     fn of_offsets(pair in pairs(), beta in 1e-3..2.0_f64, offset in -1.0..1.0_f64) {
-        let p = Parameters { beta, ..Parameters::GOLDEN };
+        let p = Parameters { beta, ..GOLDEN };
         for name in names() {
             let loss = loss(name, &p);
             let found = loss.evaluate(&pair.with_offset(offset));
@@ -145,9 +156,7 @@ proptest! {
             }
             if loss.inputs().offsets {
                 // β·(log-ratio of the rejected answer) moves z by as much, on sums without a kink.
-                let on_sums = !loss.inputs().tokens && !matches!(name, LossName::DpopInside | LossName::DpopOutside);
-                if on_sums {
-                    let rewards = if name == LossName::Slic { 1.0 } else { beta };
+                if let L::Relative { mean: false, beta: rewards, .. } | L::Free { mean: false, beta: rewards, .. } = reference(name, &p) {
                     let mut moved = pair;
                     moved.policy_rejected += offset / rewards;
                     let moved = loss.evaluate(&moved);

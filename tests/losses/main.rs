@@ -17,23 +17,26 @@
     reason = "a test may panic, compares bits where bits are promised, and quotes figures"
 )]
 
+mod advantage;
 mod aot;
 mod around;
 mod catalog;
 #[path = "../common/mod.rs"]
 mod common;
+mod constructors;
 mod coverage;
 mod derivatives;
+mod docs;
 mod fingerprints;
 mod golden;
 mod identities;
 mod left_out;
 mod nll;
 mod refusals;
+mod softmax;
 mod special;
 mod stability;
 mod step;
-mod textbook;
 mod trl;
 mod unpaired;
 

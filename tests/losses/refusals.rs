@@ -1,13 +1,14 @@
-//! Parameters outside their domains, and options that a loss does not have.
+//! Parameters outside their domains, and names.
 
 use dpo_kernel::error::Parameter as P;
 use dpo_kernel::loss::{
-    AlphaDivergence, AlphaPo, AnyDivergence, Aot, ApoDown, ApoZero, Bco, CalDpo, Cpo, CpoHinge,
-    CpoIpo, DiscoPop, DpopInside, DpopOutside, Exo, Hinge, Ipo, IpoSum, Kto, LossName, LossOptions,
-    MarginLoss, Mixture, MixtureTerm, Nca, Nll, NllPer, Objective, Orpo, Robust, RpoBackward,
-    RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SppoHard, Tangent, Xpo,
+    AStarPo, AlphaDivergence, AlphaPo, Aot, ApoDown, ApoZero, Bco, CalDpo, Cpo, CpoHinge, CpoIpo,
+    CurveLoss, DiscoPop, DpopInside, DpopOutside, Exo, Hinge, Ipo, IpoSum, Kto, LossName,
+    LossOptions, Mixture, MixtureTerm, Nca, Nll, NllPer, Objective, Orpo, RewardModel, Robust,
+    RpoBackward, RpoForward, RpoSquare, SigmoidNorm, SimPo, Slic, SoftmaxDpo, SppoHard, Tangent,
+    Tpo, TpoHinge, TpoIpo, TpoL, Xpo,
 };
-use dpo_kernel::training::{length_offset, odpo_offset};
+use dpo_kernel::training::{length_offset, odpo_offset, optimal_value};
 use dpo_kernel::{Dpo, Error};
 
 /// A parameter of a loss: where it stands, values that it may have, values that it may not.
@@ -35,19 +36,35 @@ fn domains() -> Vec<Domain> {
         (P::Beta, of!(|x| Robust::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| SigmoidNorm::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Hinge::new(x)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| CpoHinge::of_rewards(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| CpoHinge::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Ipo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| IpoSum::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| CpoIpo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
         (P::Beta, of!(|x| Exo::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| RpoForward::of_gap(x, 0.1)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| RpoBackward::of_gap(x, 0.1)), POSITIVE, NOT_POSITIVE),
-        (P::Beta, of!(|x| RpoSquare::of_gap(x, 0.1)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| RpoForward::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| RpoBackward::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| RpoSquare::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| DiscoPop::new(x, 0.1)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Cpo::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| SimPo::new(x, 0.5)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| SimPo::with_ratio(x, 0.25)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| AlphaPo::new(x, 0.5, 0.1)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| Tpo::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| TpoHinge::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| TpoIpo::new(x)), INVERTIBLE, NOT_INVERTIBLE),
+        (P::Beta, of!(|x| TpoL::new(x, 0.5)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| AStarPo::new(x, 0.5)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| SoftmaxDpo::new(x)), POSITIVE, NOT_POSITIVE),
+        (P::Beta, of!(|x| optimal_value(x, &[0.5, 1.0])), POSITIVE, NOT_POSITIVE),
+        (P::Advantage, of!(|x| AStarPo::new(0.1, x)), ANY, &[]),
+        (P::Centering, of!(|x| RewardModel::new().with_centering(x)), NOT_NEGATIVE, NEGATIVE),
+        (P::TargetMargin, of!(|x| TpoL::new(2.0, x)), NOT_NEGATIVE, NEGATIVE),
+        (
+            P::LabelSmoothing,
+            of!(|x| Orpo::new(0.1)?.with_label_smoothing(x)),
+            &[0.0, 0.1, 0.5],
+            &[-0.1, 0.500_000_1, 1.0],
+        ),
         (P::Beta, of!(|x| Nca::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| Bco::new(x)), POSITIVE, NOT_POSITIVE),
         (P::Beta, of!(|x| SppoHard::new(x)), INVERTIBLE, NOT_INVERTIBLE),
@@ -61,7 +78,7 @@ fn domains() -> Vec<Domain> {
         (P::Beta, of!(|x| Aot::unpaired(x)), POSITIVE, NOT_POSITIVE),
         (
             P::Beta,
-            of!(|x| MarginLoss::of_curve(x, |z: f64| Tangent { value: z, slope: 1.0 })),
+            of!(|x| CurveLoss::new(x, |z: f64| Tangent { value: z, slope: 1.0 })),
             POSITIVE,
             NOT_POSITIVE,
         ),
@@ -109,9 +126,9 @@ fn domains() -> Vec<Domain> {
             NOT_NEGATIVE,
             NEGATIVE,
         ),
-        (P::RewardGap, of!(|x| RpoForward::of_gap(0.1, x)), ANY, &[]),
-        (P::RewardGap, of!(|x| RpoBackward::of_gap(0.1, x)), ANY, &[]),
-        (P::RewardGap, of!(|x| RpoSquare::of_gap(0.1, x)), ANY, &[]),
+        (P::RewardGap, of!(|x| RpoForward::new(0.1, x)), ANY, &[]),
+        (P::RewardGap, of!(|x| RpoBackward::new(0.1, x)), ANY, &[]),
+        (P::RewardGap, of!(|x| RpoSquare::new(0.1, x)), ANY, &[]),
         (P::ExplorationWeight, of!(|x| Xpo::new(x, 1.0)), NOT_NEGATIVE, NEGATIVE),
         (P::Divisor, of!(|x| Xpo::new(1.0, x)), POSITIVE, NOT_POSITIVE),
         (P::NllWeight, of!(|x| Nll::new(x, NllPer::Token, 1.0)), NOT_NEGATIVE, NEGATIVE),
@@ -162,87 +179,6 @@ fn parameters_have_domains() {
     assert!(Mixture::new(&[term(0.0), term(5e-324)]).is_ok());
 }
 
-type Set = fn(&mut LossOptions);
-
-/// An option, and the losses that have it.
-fn options() -> Vec<(P, Set, Vec<LossName>)> {
-    use LossName as N;
-    let all_but = |not: &[N]| N::ALL.into_iter().filter(|n| !not.contains(n)).collect();
-    let relative = N::ALL.into_iter().filter(|&n| crate::catalog::takes_divergence(n)).collect();
-    vec![
-        (P::Beta, |o| o.beta = Some(0.5), all_but(&[N::Orpo, N::Slic, N::Sft])),
-        (
-            P::LabelSmoothing,
-            |o| o.label_smoothing = Some(0.2),
-            vec![
-                N::Sigmoid,
-                N::SigmoidNorm,
-                N::Robust,
-                N::Exo,
-                N::SimPo,
-                N::AlphaPo,
-                N::Cpo,
-                N::Aot,
-                N::AotUnpaired,
-            ],
-        ),
-        (P::TargetMargin, |o| o.target_margin = Some(0.2), vec![N::SimPo, N::AlphaPo]),
-        (P::TargetMarginRatio, |o| o.target_margin_ratio = Some(0.2), vec![N::SimPo]),
-        (P::RewardExponent, |o| o.reward_exponent = Some(0.2), vec![N::AlphaPo]),
-        (P::BlendTemperature, |o| o.blend_temperature = Some(0.2), vec![N::DiscoPop]),
-        (P::RewardShift, |o| o.reward_shift = Some(0.2), vec![N::Bco]),
-        (P::SlicMargin, |o| o.slic_margin = Some(0.2), vec![N::Slic]),
-        (P::DropPenalty, |o| o.drop_penalty = Some(0.2), vec![N::DpopInside, N::DpopOutside]),
-        (P::OddsWeight, |o| o.odds_weight = Some(0.2), vec![N::Orpo]),
-        (P::ReferenceKl, |o| o.reference_kl = Some(0.2), vec![N::Kto]),
-        (P::DesirableWeight, |o| o.desirable_weight = Some(0.2), vec![N::Kto]),
-        (P::UndesirableWeight, |o| o.undesirable_weight = Some(0.2), vec![N::Kto]),
-        (
-            P::RewardGap,
-            |o| o.reward_gap = Some(0.2),
-            vec![N::RpoForward, N::RpoBackward, N::RpoSquare],
-        ),
-        (P::Divergence, |o| o.divergence = Some(AnyDivergence::ForwardKl), relative),
-    ]
-}
-
-/// An option changes the loss that has it, and is refused by every other.
-#[test]
-fn options_are_used_or_refused() {
-    for name in LossName::ALL {
-        let mut needed = LossOptions::default();
-        match name {
-            LossName::Kto => needed.reference_kl = Some(0.1),
-            LossName::RpoForward | LossName::RpoBackward | LossName::RpoSquare => {
-                needed.reward_gap = Some(0.1);
-            }
-            _ => {}
-        }
-        let plain = name.build(&needed).unwrap();
-        for (parameter, set, losses) in options() {
-            let mut given = needed;
-            set(&mut given);
-            match name.build(&given) {
-                Ok(found) => {
-                    assert!(losses.contains(&name), "{name:?} took {parameter:?}");
-                    assert_ne!(found, plain, "{name:?} ignored {parameter:?}");
-                }
-                Err(error) => {
-                    assert_eq!(error, Error::ParameterUnused { parameter }, "{name:?}");
-                    assert!(!losses.contains(&name), "{name:?} refused {parameter:?}");
-                }
-            }
-        }
-    }
-    let both = LossOptions {
-        target_margin: Some(0.5),
-        target_margin_ratio: Some(0.25),
-        ..LossOptions::default()
-    };
-    let parameter = P::TargetMargin;
-    assert_eq!(LossName::SimPo.build(&both), Err(Error::ParameterUnused { parameter }));
-}
-
 #[test]
 fn names_are_read() {
     for name in LossName::ALL {
@@ -251,6 +187,7 @@ fn names_are_read() {
         let parameter = match name {
             LossName::Kto => P::ReferenceKl,
             LossName::RpoForward | LossName::RpoBackward | LossName::RpoSquare => P::RewardGap,
+            LossName::AStarPo => P::Advantage,
             _ => {
                 assert!(built.is_ok(), "{name:?} has no defaults");
                 continue;
@@ -264,6 +201,8 @@ fn names_are_read() {
         ("bco", LossName::Bco),
         ("apo_zero_unpaired", LossName::ApoZero),
         ("aot_pair", LossName::AotUnpaired),
+        ("bradley_terry", LossName::RewardModel),
+        ("softmax_dpo", LossName::SoftmaxDpo),
     ] {
         assert_eq!(synonym.parse(), Ok(name));
     }
@@ -275,6 +214,12 @@ fn names_are_read() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), LossName::ALL.len(), "two losses of one name");
+    let mut numbers = LossName::ALL.map(|name| name as i32);
+    numbers.sort_unstable();
+    assert!(numbers.iter().enumerate().all(|(i, &n)| i as i32 == n), "numbers with gaps");
+    let mut parameters = P::ALL.map(|parameter| parameter as i32);
+    parameters.sort_unstable();
+    assert!(parameters.iter().enumerate().all(|(i, &n)| i as i32 + 1 == n), "{parameters:?}");
 }
 
 /// What an error says of the new kinds.

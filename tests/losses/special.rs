@@ -11,7 +11,7 @@ use dpo_kernel::{
     Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, preference_loss,
 };
 
-use crate::catalog::{Parameters, loss, names};
+use crate::catalog::{GOLDEN, loss, names};
 
 const PAIR: PairLogProbs = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
 
@@ -21,7 +21,7 @@ fn is_all_nan(found: &PairLoss) -> bool {
 }
 
 fn all() -> impl Iterator<Item = Loss> {
-    names().map(|name| loss(name, &Parameters::GOLDEN))
+    names().map(|name| loss(name, &GOLDEN))
 }
 
 /// Any input that is read and is no number makes every field NaN, in every loss.
@@ -117,7 +117,7 @@ fn inputs_of_several() {
     assert_eq!(mix(&dpo, &simpo), inputs(true, true, true));
     assert_eq!(mix(&dpo, &nca), inputs(true, false, false));
     assert_eq!(mix(&simpo, &simpo), inputs(false, true, true));
-    let p = Parameters::GOLDEN;
+    let p = GOLDEN;
     let two = [dpo_kernel::loss::LossName::Sigmoid, dpo_kernel::loss::LossName::SimPo]
         .map(|n| loss(n, &p));
     let each = |losses: &[Loss], weights| BatchLoss::inputs(&PerPair::new(losses), weights);

@@ -5,11 +5,11 @@
 
 use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{LossName, PairLogProbs, PreferenceLoss};
-use dpo_kernel::verify::Divergence;
+use dpo_kernel::verify::{self, Curve, Divergence};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::catalog::{Parameters, expected, loss, names, reference};
+use crate::catalog::{GOLDEN, Parameters, expected, loss, names, reference};
 
 /// Relative, of every figure by itself. An argument z of an exponential is off by 2⁻⁵³ of itself, so the
 /// exponential by 745·2⁻⁵³ = 8e-14 at most before it underflows.
@@ -23,13 +23,19 @@ const NONE: (f64, f64) = (0.0, 0.0);
 /// What the rounding of z does to a loss with a minimum at a finite z, of at most 1, when z lies next to
 /// it: 2⁻⁵² in the distance and as much in the slope, which is twice the distance, times what z is a
 /// multiple of. The first is of the loss over its gradient, the second of the gradient.
-fn slack(name: LossName, beta: f64) -> (f64, f64) {
-    use LossName as N;
+fn slack(reference: &verify::Loss) -> (f64, f64) {
     const DISTANCE: f64 = 2.0 * f64::EPSILON;
-    match name {
-        N::RpoForward | N::RpoBackward | N::RpoSquare => (DISTANCE / beta, DISTANCE * beta),
-        N::Ipo | N::IpoSum | N::CpoIpo => (DISTANCE, DISTANCE),
-        _ => (0.0, 0.0),
+    let (verify::Loss::Relative { curve, scale, .. } | verify::Loss::Free { curve, scale, .. }) =
+        *reference
+    else {
+        return NONE;
+    };
+    match curve {
+        Curve::Square(_) => (DISTANCE / scale, DISTANCE * scale),
+        Curve::ForwardGap(gap) | Curve::BackwardGap(gap) if gap.abs() <= 1.0 => {
+            (DISTANCE / scale, DISTANCE * scale)
+        }
+        _ => NONE,
     }
 }
 
@@ -75,14 +81,15 @@ fn extremes() -> Vec<Extreme> {
     for case in list(&file["cases"]) {
         let mut words = case["loss"].as_str().unwrap().split(", ");
         let name: LossName = words.next().unwrap().parse().unwrap();
-        let divergence = match words.next() {
-            None => Divergence::ReverseKl,
-            Some("forward KL") => Divergence::ForwardKl,
-            Some("JS") => Divergence::JensenShannon,
+        let (epsilon, divergence) = match words.next() {
+            None => (GOLDEN.epsilon, Divergence::ReverseKl),
+            Some("unsmoothed") => (0.0, Divergence::ReverseKl),
+            Some("forward KL") => (GOLDEN.epsilon, Divergence::ForwardKl),
+            Some("JS") => (GOLDEN.epsilon, Divergence::JensenShannon),
             Some(other) => panic!("{other}"),
         };
         let beta = case["beta"].as_f64().unwrap();
-        let parameters = Parameters { beta, divergence, ..Parameters::GOLDEN };
+        let parameters = Parameters { beta, epsilon, divergence, ..GOLDEN };
         for (pair, figures) in pairs.iter().zip(list(&case["figures"])) {
             let figure = |i: usize| figures[i].as_f64();
             let exact = [figure(0), figure(1), figure(2)];
@@ -95,13 +102,13 @@ fn extremes() -> Vec<Extreme> {
 #[test]
 fn to_sixty_digits() {
     let extremes = extremes();
-    assert_eq!(extremes.len(), 29 * 4 * 14, "figures in the file");
+    assert_eq!(extremes.len(), 35 * 4 * 14, "figures in the file");
     assert!(names().all(|name| extremes.iter().any(|e| e.name == name)), "a loss has no figures");
     let wrong: Vec<String> = extremes
         .iter()
         .filter_map(|Extreme { name, parameters, pair, exact }| {
             let found = loss(*name, parameters).evaluate(pair);
-            let why = objection(&found, *exact, slack(*name, parameters.beta))?;
+            let why = objection(&found, *exact, slack(&reference(*name, parameters)))?;
             Some(format!("{name:?}, β = {}, {pair:?}: {why}", parameters.beta))
         })
         .collect();
@@ -131,7 +138,7 @@ fn planted_faults_are_caught() {
 /// Scores that overflow, of answers that a loss has long decided on: e^800 below a finite loss.
 #[test]
 fn of_scores_that_overflow() {
-    let p = Parameters { epsilon: 0.0, ..Parameters::GOLDEN };
+    let p = Parameters { epsilon: 0.0, ..GOLDEN };
     let divergences = [Divergence::ForwardKl, Divergence::Alpha(1.5), Divergence::Alpha(0.9)];
     for divergence in divergences {
         let p = Parameters { divergence, ..p };
@@ -179,7 +186,7 @@ proptest! {
         (m, n) in (1..2000_usize, 1..2000_usize),
         name in prop::sample::select(names().collect::<Vec<_>>()),
     ) {
-        let parameters = Parameters { beta, ..Parameters::GOLDEN };
+        let parameters = Parameters { beta, ..GOLDEN };
         // Policy log-probs are ≤ 0, and the log-ratios what the subtraction says.
         let pair = PairLogProbs::new((rc + a).min(0.0), (rr + b).min(0.0), rc, rr).with_tokens(m, n);
         let found = loss(name, &parameters).evaluate(&pair);

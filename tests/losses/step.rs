@@ -2,7 +2,7 @@
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::loss::{
-    Aot, Bco, LossName, Nll, NllBatch, NllPer, NllSummary, PreferenceLoss, nll_loss,
+    Bco, LossName, Nll, NllBatch, NllPer, NllSummary, Objective, PreferenceLoss, nll_loss,
 };
 use dpo_kernel::{
     Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, NllStep, Pair, PairBatch, PairLoss, PairOut,
@@ -11,7 +11,7 @@ use dpo_kernel::{
 };
 
 use crate::around::{IDS, spans};
-use crate::catalog::{Parameters, loss};
+use crate::catalog::{GOLDEN, build, loss};
 
 /// What a step needs of memory.
 struct Scratch {
@@ -57,25 +57,21 @@ fn a_step_is_its_stages() {
     let weights = [1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.25, 0.0];
     let term = Nll::new(0.5, NllPer::Token, 6.0).unwrap();
     for name in LossName::ALL {
-        let aot = match name {
-            LossName::Aot => Some(Aot::paired(0.1).unwrap()),
-            LossName::AotUnpaired => Some(Aot::unpaired(0.1).unwrap()),
-            LossName::Sft => continue,
-            _ => None,
-        };
-        let pairwise = aot.is_none().then(|| loss(name, &Parameters::GOLDEN));
-        let is_free = pairwise.is_some_and(|loss| !loss.inputs().reference);
+        let objective = build(name, &GOLDEN).1;
+        let is_free = matches!(objective, Objective::Pairs(loss) if !loss.inputs().reference);
         let reference = if is_free { Reference::Free } else { Reference::Sums(&sums) };
         let (mut one, mut order) = (Scratch::new(), [0; 4]);
         let step =
             StepBatch::new(targets, &spans, &pairs, reference, 2.0).with_token_weights(&weights);
         let (logits, scratch) = one.parts(Some(term));
-        let summary = match (aot, pairwise) {
-            (Some(aot), _) => {
+        let summary = match objective {
+            Objective::Batch(aot) => {
                 preference_step(dispatch, aot.over(&mut order), logits, &step, scratch)
             }
-            (_, Some(loss)) => preference_step(dispatch, &loss, logits, &step, scratch),
-            _ => unreachable!(),
+            Objective::Pairs(loss) => preference_step(dispatch, &loss, logits, &step, scratch),
+            Objective::Groups(loss) => preference_step(dispatch, loss, logits, &step, scratch),
+            // Not of pairs.
+            _ => continue,
         };
         let summary = summary.unwrap();
 
@@ -91,10 +87,11 @@ fn a_step_is_its_stages() {
             .unwrap();
         let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
         let out = PairOut { losses: scratch.losses, d_log_probs: scratch.d_log_probs };
-        let stages = match (aot, pairwise) {
-            (Some(aot), _) => preference_loss(aot.over(&mut order), &batch, out),
-            (_, Some(loss)) => preference_loss(&loss, &batch, out),
-            _ => unreachable!(),
+        let stages = match objective {
+            Objective::Batch(aot) => preference_loss(aot.over(&mut order), &batch, out),
+            Objective::Pairs(loss) => preference_loss(&loss, &batch, out),
+            Objective::Groups(loss) => preference_loss(loss, &batch, out),
+            _ => unreachable!("left out above"),
         };
         let grads = GradBatch::new(targets, &spans, scratch.norms, scratch.d_log_probs)
             .with_token_weights(&weights)
@@ -121,7 +118,7 @@ fn a_step_refuses_before_it_writes() {
     let free = StepBatch::new(targets, &spans, &pairs, Reference::Free, 2.0);
     let full = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&sums), 2.0);
     let (dpo, bco) = (Dpo::new(0.1).unwrap(), Bco::new(0.1).unwrap());
-    let simpo = loss(LossName::SimPo, &Parameters::GOLDEN);
+    let simpo = loss(LossName::SimPo, &GOLDEN);
     let offsets = [0.5_f32; 2];
     let run = |loss: &dyn PreferenceLoss, step: &StepBatch<'_>, short: bool| {
         let mut memory = Scratch::new();

@@ -8,7 +8,7 @@ use dpo_kernel::unpaired::{
 };
 use dpo_kernel::{Error, Reference, SequenceLogProb};
 
-use crate::catalog::{Parameters, loss, names};
+use crate::catalog::{GOLDEN, loss, names};
 
 const POLICY: [f64; 4] = [-20.5, -25.25, -3.0, -7.5];
 const REFERENCE: [f64; 4] = [-21.0, -24.5, -3.0, -6.25];
@@ -50,7 +50,7 @@ fn two_answers_are_a_pair() {
     let pair = PairLogProbs::new(POLICY[0], POLICY[1], REFERENCE[0], REFERENCE[1]);
     let mut sides = 0;
     for name in names() {
-        let loss = loss(name, &Parameters::GOLDEN);
+        let loss = loss(name, &GOLDEN);
         let Some(side) = loss.as_unpaired() else { continue };
         sides += 1;
         let expected = loss.evaluate(&pair);

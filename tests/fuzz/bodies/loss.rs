@@ -11,7 +11,7 @@ use dpo_kernel::{
 
 #[path = "../../losses/catalog.rs"]
 pub mod catalog;
-use catalog::{Parameters, expected, names, reference};
+use catalog::{GOLDEN, Parameters, expected, names, reference};
 
 /// A pair and a loss.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ impl<'a> Arbitrary<'a> for Case {
             kl: 4.0 * part(u)?,
             weights: (part(u)?, part(u)?),
             gap: 4.0 * part(u)? - 2.0,
+            centering: part(u)?,
             divergence,
         };
         Ok(Self { name, parameters, tokens: u.arbitrary()?, pair: u.arbitrary()? })
@@ -55,7 +56,7 @@ impl Case {
     /// DPO with label smoothing.
     pub fn of_dpo(pair: PairCase, dpo: Dpo) -> Self {
         let Dpo { beta, label_smoothing: epsilon } = dpo;
-        let parameters = Parameters { beta, epsilon, ..Parameters::GOLDEN };
+        let parameters = Parameters { beta, epsilon, ..GOLDEN };
         Self { pair, tokens: (1, 1), name: LossName::Sigmoid, parameters }
     }
 
@@ -170,6 +171,14 @@ pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
         + power(pair.policy_rejected, pair.rejected_tokens);
     let bent = if case.name == LossName::AlphaPo { 1.0 + powers } else { bent };
     let ratios = a.abs() + b.abs() + pair.policy_chosen.abs() + pair.policy_rejected.abs();
+    // Odds of answers that are as good as certain have steep slopes, which label smoothing subtracts.
+    let miss = |x: f64, n: usize| 1.0 + 1.0 / -libm::expm1(x / n as f64);
+    let bent = if case.name == LossName::Orpo {
+        miss(pair.policy_chosen, pair.chosen_tokens)
+            + miss(pair.policy_rejected, pair.rejected_tokens)
+    } else {
+        bent
+    };
     let of_loss =
         (1.0 + exact.loss.abs() + beta * ratios + lambda * a.abs() + pair.offset.abs()) * bent;
     let of_slope = (1.0 + beta * beta + 1.0 / beta + ratios + lambda + pair.offset.abs()) * bent;

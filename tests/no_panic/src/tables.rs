@@ -5,7 +5,7 @@ use core::ops::AddAssign;
 use dpo_kernel::theory::AnswerSet;
 use dpo_kernel::training::{
     DynamicBeta, GapAverages, GapSums, LengthSums, LogRatioSums, best_worst_pairs, identical_pairs,
-    pair_gaps, update_reference,
+    optimal_value, pair_gaps, update_reference,
 };
 use dpo_kernel::verify::{Batch, Dual, Figure, Tolerance};
 use dpo_kernel::{bf16, f16};
@@ -45,6 +45,7 @@ pub static DPO_KERNEL_THEORY: &[Entry] = entries![
 pub static DPO_KERNEL_TRAINING: &[Entry] = entries![
     best_worst_pairs,
     identical_pairs,
+    optimal_value,
     LogRatioSums::add_batch,
     LogRatioSums::mean,
     LogRatioSums::kto_k,
@@ -86,6 +87,8 @@ pub static DPO_KERNEL_VERIFY: &[Entry] = entries![
     verify::token_factor,
     verify::preference_loss,
     verify::pair_loss,
+    verify::textbook_loss,
+    verify::Loss::named,
     verify::Divergence::score,
     verify::Divergence::slope,
     verify::Curve::at,

@@ -179,12 +179,12 @@ impl<'a> Host<'a> {
     }
 
     pub fn loss(&mut self) -> dpo_loss {
-        let mut loss = dpo_loss { name: self.code(31), ..dpo_loss::default() };
+        let mut loss = dpo_loss { name: self.code(38), ..dpo_loss::default() };
         if self.one_in(2) {
-            loss.given = self.choice() as u32;
-            (loss.beta, loss.reference_kl, loss.reward_gap) =
-                (self.float(), self.float(), self.float());
-            (loss.label_smoothing, loss.divergence) = (self.float(), self.code(5));
+            for i in 0..3 {
+                let value = if self.one_in(4) { self.code(5).into() } else { self.float() };
+                loss.options[i] = dpo_option { parameter: self.code(35), value };
+            }
         }
         loss
     }

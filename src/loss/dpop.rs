@@ -1,13 +1,6 @@
-//! Losses of the margin with an anchor on the log-ratios themselves: DPOP and Cal-DPO.
-//!
-//! ```text
-//! DPOP, inside    L = softplus(−z),   z = β·(a − b − λ·max(0, −a)) − offset
-//! DPOP, outside   L = softplus(−z) + λ·max(0, −a),   z = β·(a − b) − offset
-//! Cal-DPO         L = softplus(−(a − b)) + ½·((a − 1/(2β))² + (b + 1/(2β))²)
-//! ```
-//!
-//! At a = 0, where every run begins, the slope of max(0, −a) is taken as 0.
+//! DPO-positive, as its paper has it and as some trainers have it.
 
+use super::options::{FromOptions, Given};
 use super::{Inputs, PreferenceLoss};
 use crate::Error;
 use crate::error::Parameter;
@@ -17,7 +10,14 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// DPO-positive of the paper (Smaug, Pal et al. 2024, arXiv 2402.13228): the penalty for a chosen answer
 /// that falls below the reference stands inside the sigmoid, scaled by β.
 ///
-/// While a ≥ 0 it is DPO. λ of some tens is usual, 50 in mlx-lm-lora.
+/// ```text
+/// z = β·(a − b − λ·max(0, −a)) − offset      L = softplus(−z)
+/// ∂L/∂log π(y_w) = −β·σ(−z)·(1 + λ·[a < 0])      ∂L/∂log π(y_l) = β·σ(−z)
+/// ```
+///
+/// While a ≥ 0 it is DPO; at a = 0, where every run begins, the slope of max(0, −a) is taken as 0. λ of
+/// some tens is usual, 50 by default, with β = 0.1.
+#[doc(alias = "DPOP")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpopInside {
     beta: f64,
@@ -26,22 +26,18 @@ pub struct DpopInside {
 
 /// DPO-positive as some implementations have it: the penalty is added to the loss, not scaled by β.
 ///
-/// mlx-lm-lora: `dpop`, λ = 50. The same λ is another loss here than inside.
+/// ```text
+/// z = β·(a − b) − offset      L = softplus(−z) + λ·max(0, −a)
+/// ∂L/∂log π(y_w) = −β·σ(−z) − λ·[a < 0]      ∂L/∂log π(y_l) = β·σ(−z)
+/// ```
+///
+/// mlx-lm-lora: `dpop`, λ = 50, β = 0.1. The same λ is another loss here than inside. At a = 0 the slope of
+/// max(0, −a) is taken as 0.
+#[doc(alias = "DPOP")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpopOutside {
     beta: f64,
     lambda: f64,
-}
-
-/// Calibrated DPO (Xiao et al. 2024, arXiv 2412.14516), as its authors' code has it.
-///
-/// The logistic term has no β, and there is a ½ before the squares that the paper does not have; β of 0.001
-/// to 0.002.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CalDpo {
-    beta: f64,
-    /// 1/(2β)
-    target: f64,
 }
 
 impl DpopInside {
@@ -69,19 +65,6 @@ impl DpopOutside {
     pub fn new(beta: f64, lambda: f64) -> Result<Self, Error> {
         let beta = Parameter::Beta.positive(beta)?;
         Ok(Self { beta, lambda: Parameter::DropPenalty.not_negative(lambda)? })
-    }
-}
-
-impl CalDpo {
-    /// Cal-DPO.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] unless β is finite and > 0, and 1/(2β) finite.
-    ///
-    /// # Panics
-    /// Never.
-    pub fn new(beta: f64) -> Result<Self, Error> {
-        Ok(Self { beta, target: Parameter::Beta.half_inverse(beta)? })
     }
 }
 
@@ -120,20 +103,14 @@ impl PreferenceLoss for DpopOutside {
     }
 }
 
-impl PreferenceLoss for CalDpo {
-    fn inputs(&self) -> Inputs {
-        Inputs { reference: true, tokens: false, offsets: false }
+impl FromOptions for DpopInside {
+    fn from_options(given: &mut Given) -> Result<Self, Error> {
+        Self::new(given.beta().unwrap_or(0.1), given.drop_penalty().unwrap_or(50.0))
     }
+}
 
-    fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
-        if pair.has_offset() {
-            return PairLoss::NAN;
-        }
-        let (a, b) = pair.log_ratios();
-        let (chosen, rejected) = (a - self.target, b + self.target);
-        let share = sigmoid(b - a);
-        let loss = softplus(b - a) + 0.5 * (chosen * chosen + rejected * rejected);
-        let d = (chosen - share, rejected + share);
-        PairLoss::of_log_ratios(self.beta, (a, b), loss, d).of(pair)
+impl FromOptions for DpopOutside {
+    fn from_options(given: &mut Given) -> Result<Self, Error> {
+        Self::new(given.beta().unwrap_or(0.1), given.drop_penalty().unwrap_or(50.0))
     }
 }
