@@ -6,8 +6,8 @@ use dpo_kernel::training::{
     WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights,
 };
 use dpo_kernel::{
-    Dpo, Error, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span,
-    Targets, preference_loss, sequence_log_probs,
+    Dpo, Error, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb,
+    Span, preference_loss, sequence_log_probs,
 };
 
 use crate::catalog::{GOLDEN, loss, names};
@@ -20,12 +20,17 @@ pub fn spans() -> [Span; 3] {
     [Span::new(0, 2), Span::new(2, 5), Span::new(5, 9)]
 }
 
+pub fn layout(spans: &[Span; 3]) -> Layout<'_> {
+    Layout::new(&IDS, spans, 6).unwrap()
+}
+
 #[test]
 fn length_desensitized_weights() {
-    let targets = Targets::new(&IDS);
+    let spans = spans();
+    let layout = layout(&spans);
     let run = |alpha, pairs: &[Pair]| {
         let mut weights = [7.5_f32; 9];
-        ld_token_weights(alpha, targets, &spans(), pairs, &mut weights).map(|()| weights)
+        ld_token_weights(alpha, &layout, pairs, &mut weights).map(|()| weights)
     };
     // Scored tokens count, not rows.
     let found = run(0.25, &[Pair::new(1, 2)]).unwrap();
@@ -38,17 +43,18 @@ fn length_desensitized_weights() {
     // One sequence in two pairs: fine while one weight serves both.
     assert!(run(0.5, &[Pair::new(0, 2), Pair::new(1, 2)]).is_ok());
     assert!(run(0.5, &[Pair::new(0, 2), Pair::new(0, 1)]).is_ok());
-    let spans = [Span::new(0, 1), Span::new(1, 3), Span::new(4, 8)];
+    let shorter = [Span::new(0, 1), Span::new(1, 3), Span::new(4, 8)];
+    let shorter = Layout::new(&IDS, &shorter, 6).unwrap();
     let conflict = [Pair::new(0, 2), Pair::new(2, 1)];
     let mut weights = [7.5_f32; 9];
-    let found = ld_token_weights(0.5, targets, &spans, &conflict, &mut weights);
+    let found = ld_token_weights(0.5, &shorter, &conflict, &mut weights);
     assert_eq!(found, Err(Error::TokenWeightsDiffer { pair: 1, sequence: 2 }));
     for alpha in [-0.1, 1.1, f64::NAN] {
         assert!(matches!(run(alpha, &[Pair::new(0, 1)]), Err(Error::Parameter { .. })), "{alpha}");
     }
     let far = Error::SequenceOutOfRange { pair: 0, sequence: 3, sequences: 3 };
     assert_eq!(run(0.5, &[Pair::new(0, 3)]), Err(far));
-    let short = ld_token_weights(0.5, targets, &spans, &[], &mut weights[..8]);
+    let short = ld_token_weights(0.5, &shorter, &[], &mut weights[..8]);
     let buffer = Buffer::TokenWeights;
     assert_eq!(short, Err(Error::Length { buffer, expected: 9, found: 8 }));
     assert_eq!(weights, [7.5; 9], "nothing was written");
@@ -58,18 +64,19 @@ fn length_desensitized_weights() {
 /// both models are weighed.
 #[test]
 fn length_desensitized_losses() {
-    let targets = Targets::new(&IDS);
+    let spans = spans();
+    let layout = layout(&spans);
     let log_probs: Vec<f32> = (0..9).map(|i| -0.3 - 0.17 * i as f32).collect();
     let reference: Vec<f32> = (0..9).map(|i| -0.9 + 0.07 * i as f32).collect();
     let run = |alpha: Option<f64>, pair: Pair, reference: &[f32]| {
         let mut weights = [1.0_f32; 9];
         if let Some(alpha) = alpha {
-            ld_token_weights(alpha, targets, &spans(), &[pair], &mut weights).unwrap();
+            ld_token_weights(alpha, &layout, &[pair], &mut weights).unwrap();
         }
         let sum = |x: &[f32]| {
             let mut out = [SequenceLogProb::default(); 3];
             let weights = alpha.map(|_| &weights[..]);
-            sequence_log_probs(x, targets, &spans(), weights, &mut out).unwrap();
+            sequence_log_probs(x, &layout, weights, &mut out).unwrap();
             out
         };
         let (policy, reference) = (sum(&log_probs), sum(reference));
@@ -95,9 +102,9 @@ fn weights_of_wpo() {
     let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
     let run = |bound, log_probs: &[f32], details: &[RowDetails]| {
         let mut weights = [7.5_f32; 2];
-        let targets = Targets::new(&IDS[..log_probs.len()]);
-        let found =
-            wpo_pair_weights(bound, targets, &spans(), &pairs, log_probs, details, &mut weights);
+        let spans = spans();
+        let layout = layout(&spans);
+        let found = wpo_pair_weights(bound, &layout, &pairs, log_probs, details, &mut weights);
         (found, weights)
     };
     // Means of log p − log Σp², half of log p here; the ignored row is not read.

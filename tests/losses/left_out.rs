@@ -14,7 +14,7 @@ use dpo_kernel::{
     preference_loss,
 };
 
-use crate::catalog::{Parameters, loss, names};
+use crate::catalog::{GOLDEN, loss, names};
 
 /// Sequences that are there, and behind them those that only what is left out may name.
 const THERE: usize = 6;
@@ -146,7 +146,7 @@ fn of_every_loss() {
                 LossName::AotUnpaired => Aot::unpaired(0.1),
                 LossName::Sft => continue,
                 _ => {
-                    let loss = loss(name, &Parameters::GOLDEN);
+                    let loss = loss(name, &GOLDEN);
                     let (is_free, offsets) = (!loss.inputs().reference, loss.inputs().offsets);
                     let (plain, all) = padded(seed, true, offsets);
                     let expected = run(&loss, &plain, is_free, offsets);
@@ -173,8 +173,8 @@ fn of_every_loss() {
 fn of_a_loss_for_each_pair() {
     for seed in 0..SEEDS {
         let (plain, all) = padded(seed, true, true);
-        let simpo = loss(LossName::SimPo, &Parameters::GOLDEN);
-        let others = [LossName::Sigmoid, LossName::Nca].map(|n| loss(n, &Parameters::GOLDEN));
+        let simpo = loss(LossName::SimPo, &GOLDEN);
+        let others = [LossName::Sigmoid, LossName::Nca].map(|n| loss(n, &GOLDEN));
         let mut losses: Vec<Loss> = (0..all.pairs.len()).map(|i| others[i % 2]).collect();
         for &i in &all.kept {
             losses[i] = simpo;
@@ -253,7 +253,7 @@ fn means_are_of_the_pairs_that_are_there() {
 #[test]
 fn of_a_pair_by_itself() {
     for name in names() {
-        let loss = loss(name, &Parameters::GOLDEN);
+        let loss = loss(name, &GOLDEN);
         for x in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -3.0] {
             let pair = PairLogProbs::new(x, -2.0, -3.0, x).with_offset(x).with_weight(0.0);
             assert!(pair.is_left_out() && !pair.with_weight(1.0).is_left_out());
@@ -268,7 +268,7 @@ fn what_is_named_is_looked_at() {
     let (policy, reference) = sequences();
     let (empty, longer) = (9, 10);
     for name in names() {
-        let loss = loss(name, &Parameters::GOLDEN);
+        let loss = loss(name, &GOLDEN);
         let is_free = !loss.inputs().reference;
         let reference = if is_free { Reference::Free } else { Reference::Sequences(&reference) };
         let run = |pair, weight| {
@@ -322,7 +322,7 @@ fn of_unpaired_answers() {
         let (plain, all) = padded(seed, true, false);
         let mut seen = 0;
         for name in names() {
-            let loss = loss(name, &Parameters::GOLDEN);
+            let loss = loss(name, &GOLDEN);
             let Some(loss) = loss.as_unpaired() else { continue };
             assert_eq!(run_answers(loss, &all), run_answers(loss, &plain), "{name:?}, {seed}");
             seen += 1;
@@ -371,7 +371,7 @@ fn of_nll_terms() {
 /// The comparison sees a pair that is there after all, and one that is not.
 #[test]
 fn planted_faults_are_caught() {
-    let loss = loss(LossName::Sigmoid, &Parameters::GOLDEN);
+    let loss = loss(LossName::Sigmoid, &GOLDEN);
     let (plain, all) = padded(3, true, true);
     assert!(all.pairs.len() > plain.pairs.len(), "something is left out");
     let expected = run(&loss, &plain, false, true).unwrap();

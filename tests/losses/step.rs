@@ -1,17 +1,16 @@
 //! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
 
 use dpo_kernel::error::Buffer;
-use dpo_kernel::loss::{
-    Bco, LossName, Nll, NllBatch, NllPer, NllSummary, Objective, PreferenceLoss, nll_loss,
-};
+use dpo_kernel::loss::{Bco, LossName, Nll, NllBatch, NllPer, Objective, PreferenceLoss, nll_loss};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, NllStep, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowNorm, SequenceLogProb, StepBatch, StepScratch, Targets, TokenOut,
-    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, token_log_probs,
+    Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Reference, RowNorm, SequenceLogProb, StepBatch, StepScratch, TokenOut, logit_grads_in_place,
+    preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 
-use crate::around::{IDS, spans};
+use crate::around::{layout, spans};
 use crate::catalog::{GOLDEN, build, loss};
+use crate::common::coefficients::coefficients;
 
 /// What a step needs of memory.
 struct Scratch {
@@ -22,7 +21,7 @@ struct Scratch {
     d: Vec<f64>,
     losses: Vec<PairLoss>,
     d_nll: Vec<f64>,
-    nll: NllSummary,
+    c: Vec<f64>,
 }
 
 impl Scratch {
@@ -35,15 +34,14 @@ impl Scratch {
             d: vec![f64::NAN; 3],
             losses: vec![PairLoss::default(); 2],
             d_nll: vec![f64::NAN; 3],
-            nll: NllSummary::default(),
+            c: vec![f64::NAN; 9],
         }
     }
 
-    fn parts(&mut self, nll: Option<Nll>) -> (LogitsMut<'_, f32>, StepScratch<'_>) {
-        let Self { logits, log_probs, norms, sequences, d, losses, d_nll, nll: summary } = self;
-        let nll = nll.map(|term| NllStep { term, d_log_probs: d_nll, summary });
-        let scratch = StepScratch { log_probs, norms, sequences, d_log_probs: d, losses, nll };
-        (LogitsMut::new(logits, 9, 6).unwrap(), scratch)
+    fn parts(&mut self) -> (LogitsMut<'_, f32>, StepScratch<'_>) {
+        let Self { logits, log_probs, norms, sequences, d, losses, d_nll, c } = self;
+        let scratch = StepScratch::new(log_probs, norms, sequences, losses, d, c);
+        (LogitsMut::new(logits, 9, 6).unwrap(), scratch.with_nll(d_nll))
     }
 }
 
@@ -51,7 +49,8 @@ impl Scratch {
 #[test]
 fn a_step_is_its_stages() {
     let dispatch = Dispatch::new(Level::Baseline, dpo_kernel::Arithmetic::Portable).unwrap();
-    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let spans = spans();
+    let layout = layout(&spans);
     let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
     let sums = [-2.5, -3.0, -6.5];
     let weights = [1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.25, 0.0];
@@ -61,9 +60,10 @@ fn a_step_is_its_stages() {
         let is_free = matches!(objective, Objective::Pairs(loss) if !loss.inputs().reference);
         let reference = if is_free { Reference::Free } else { Reference::Sums(&sums) };
         let (mut one, mut order) = (Scratch::new(), [0; 4]);
-        let step =
-            StepBatch::new(targets, &spans, &pairs, reference, 2.0).with_token_weights(&weights);
-        let (logits, scratch) = one.parts(Some(term));
+        let step = StepBatch::new(&layout, &pairs, reference, 2.0)
+            .with_token_weights(&weights)
+            .with_nll(term);
+        let (logits, scratch) = one.parts();
         let summary = match objective {
             Objective::Batch(aot) => {
                 preference_step(dispatch, aot.over(&mut order), logits, &step, scratch)
@@ -76,15 +76,14 @@ fn a_step_is_its_stages() {
         let summary = summary.unwrap();
 
         let mut two = Scratch::new();
-        let (mut logits, scratch) = two.parts(None);
+        let (mut logits, scratch) = two.parts();
         let out = TokenOut::new(scratch.log_probs).with_norms(scratch.norms);
-        token_log_probs(dispatch, logits.as_logits(), targets, &spans, out).unwrap();
+        token_log_probs(dispatch, logits.as_logits(), &layout, out).unwrap();
         let mut plain = [SequenceLogProb::default(); 3];
-        sequence_log_probs(scratch.log_probs, targets, &spans, None, &mut plain).unwrap();
+        sequence_log_probs(scratch.log_probs, &layout, None, &mut plain).unwrap();
         let mut d_nll = [f64::NAN; 3];
         let nll = nll_loss(&term, &NllBatch::of_chosen(&pairs, &plain), &mut d_nll).unwrap();
-        sequence_log_probs(scratch.log_probs, targets, &spans, Some(&weights), scratch.sequences)
-            .unwrap();
+        sequence_log_probs(scratch.log_probs, &layout, Some(&weights), scratch.sequences).unwrap();
         let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
         let out = PairOut { losses: scratch.losses, d_log_probs: scratch.d_log_probs };
         let stages = match objective {
@@ -93,12 +92,12 @@ fn a_step_is_its_stages() {
             Objective::Groups(loss) => preference_loss(loss, &batch, out),
             _ => unreachable!("left out above"),
         };
-        let grads = GradBatch::new(targets, &spans, scratch.norms, scratch.d_log_probs)
-            .with_token_weights(&weights)
-            .with_nll(&d_nll);
+        let d = scratch.d_log_probs;
+        let c = coefficients(&layout, d, Some(&weights), Some(&d_nll)).unwrap();
+        let grads = GradBatch::new(&layout, scratch.norms, &c);
         logit_grads_in_place(dispatch, logits.reborrow(), &grads).unwrap();
-        assert_eq!(summary, stages.unwrap(), "{name:?}");
-        assert_eq!((one.nll, &one.d_nll[..]), (nll, &d_nll[..]), "{name:?}");
+        assert_eq!(summary.loss, stages.unwrap(), "{name:?}");
+        assert_eq!((summary.nll, &one.d_nll[..]), (nll, &d_nll[..]), "{name:?}");
         assert_eq!(
             (&one.d, &one.losses, &one.logits),
             (&two.d, &two.losses, &two.logits),
@@ -112,11 +111,13 @@ fn a_step_is_its_stages() {
 #[test]
 fn a_step_refuses_before_it_writes() {
     let dispatch = Dispatch::detect();
-    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let spans = spans();
+    let layout = layout(&spans);
     let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
     let sums = [-2.5, -3.0, -6.5];
-    let free = StepBatch::new(targets, &spans, &pairs, Reference::Free, 2.0);
-    let full = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&sums), 2.0);
+    let nll = Nll::new(1.0, NllPer::Token, 4.0).unwrap();
+    let free = StepBatch::new(&layout, &pairs, Reference::Free, 2.0).with_nll(nll);
+    let full = StepBatch::new(&layout, &pairs, Reference::Sums(&sums), 2.0).with_nll(nll);
     let (dpo, bco) = (Dpo::new(0.1).unwrap(), Bco::new(0.1).unwrap());
     let simpo = loss(LossName::SimPo, &GOLDEN);
     let offsets = [0.5_f32; 2];
@@ -126,7 +127,7 @@ fn a_step_refuses_before_it_writes() {
         if short {
             memory.d_nll.pop();
         }
-        let (logits, scratch) = memory.parts(Some(Nll::new(1.0, NllPer::Token, 4.0).unwrap()));
+        let (logits, scratch) = memory.parts();
         let found = preference_step(dispatch, loss, logits, step, scratch).map(|_| ());
         let untouched = memory.logits == before && memory.log_probs.iter().all(|x| x.is_nan());
         assert_eq!(untouched, found.is_err(), "{found:?}");
@@ -145,18 +146,19 @@ fn a_step_refuses_before_it_writes() {
 /// A coefficient beyond f32 is found when the scratch is written, and before the logits are.
 #[test]
 fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
-    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let spans = spans();
+    let layout = layout(&spans);
     let pairs = [Pair::new(0, 1), Pair::new(2, 0)];
     let sums = [-2.5, -3.0, -6.5];
-    let step = StepBatch::new(targets, &spans, &pairs, Reference::Sums(&sums), 1e-300);
+    let step = StepBatch::new(&layout, &pairs, Reference::Sums(&sums), 1e-300);
     let mut memory = Scratch::new();
     let before = memory.logits.clone();
-    let (logits, scratch) = memory.parts(None);
+    let (logits, scratch) = memory.parts();
     let dpo = Dpo::new(0.1).unwrap();
     let error = preference_step(Dispatch::detect(), &dpo, logits, &step, scratch).unwrap_err();
     let value = memory.d[0];
     assert!(value.is_finite() && value.abs() > f64::from(f32::MAX), "{value}");
-    assert_eq!(error, Error::InvalidValue { buffer: Buffer::SequenceGrads, index: 0, value });
+    assert_eq!(error, Error::InvalidValue { buffer: Buffer::TokenCoefficients, index: 0, value });
     assert_eq!(memory.logits, before);
 }
 
@@ -164,29 +166,30 @@ fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
 #[test]
 fn a_step_leaves_pairs_of_weight_0_out() {
     let dispatch = Dispatch::detect();
-    let (spans, targets) = (spans(), Targets::new(&IDS));
+    let spans = spans();
+    let layout = layout(&spans);
     let term = Nll::new(0.5, NllPer::Token, 4.0).unwrap();
     let dpo = Dpo::new(0.1).unwrap();
     let run = |pairs: &[Pair], weights: &[f32], reference: &[f64; 3]| {
         let mut memory = Scratch::new();
         memory.losses.resize(pairs.len(), PairLoss { loss: 7.5, ..PairLoss::default() });
-        let step = StepBatch::new(targets, &spans, pairs, Reference::Sums(reference), 2.0);
-        let (logits, scratch) = memory.parts(Some(term));
+        let step = StepBatch::new(&layout, pairs, Reference::Sums(reference), 2.0).with_nll(term);
+        let (logits, scratch) = memory.parts();
         let found =
             preference_step(dispatch, &dpo, logits, &step.with_weights(weights), scratch).unwrap();
         (found, memory)
     };
-    let (_, alone) = run(&[Pair::new(0, 1)], &[0.25], &[-2.5, -3.0, -6.5]);
+    let (first, alone) = run(&[Pair::new(0, 1)], &[0.25], &[-2.5, -3.0, -6.5]);
     let pairs = [Pair::new(2, usize::MAX), Pair::new(0, 1), Pair::new(2, 2)];
     let (summary, found) = run(&pairs, &[0.0, 0.25, 0.0], &[-2.5, -3.0, f64::NAN]);
-    assert_eq!((summary.pairs, summary.left_out, summary.masked_tokens), (1, 2, 0));
-    assert_eq!((found.nll.sequences, found.nll.tokens, found.nll.left_out), (1, 2, 2));
-    assert_eq!(found.nll.loss_sum, alone.nll.loss_sum);
+    assert_eq!((summary.pairs, summary.left_out, summary.tokens.masked_tokens), (1, 2, 0));
+    assert_eq!((summary.nll.sequences, summary.nll.tokens, summary.nll.left_out), (1, 2, 2));
+    assert_eq!(summary.nll.loss_sum, first.nll.loss_sum);
     assert_eq!((&found.logits, &found.d, &found.d_nll), (&alone.logits, &alone.d, &alone.d_nll));
     let none = PairLoss::default();
     assert_eq!(found.losses, [none, alone.losses[0], none]);
     // The control: the weight is in the term.
-    let (_, whole) = run(&[Pair::new(0, 1)], &[1.0], &[-2.5, -3.0, -6.5]);
-    assert_eq!(whole.nll.loss_sum, 4.0 * alone.nll.loss_sum);
+    let (of_whole, whole) = run(&[Pair::new(0, 1)], &[1.0], &[-2.5, -3.0, -6.5]);
+    assert_eq!(of_whole.nll.loss_sum, 4.0 * first.nll.loss_sum);
     assert_ne!(whole.logits, alone.logits);
 }

@@ -7,8 +7,8 @@ use dpo_kernel::loss::{
 };
 use dpo_kernel::training::{WpoBound, ld_token_weights, wpo_pair_weights};
 use dpo_kernel::{
-    Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span, Summary,
-    Targets, preference_loss,
+    Dpo, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span,
+    Summary, preference_loss,
 };
 
 use crate::common::golden::{TrlAnswer, TrlCase, trl_losses};
@@ -57,7 +57,8 @@ fn options(case: &TrlCase, name: LossName) -> LossOptions {
 fn token_weights(case: &TrlCase, spans: &[Span], pairs: &[Pair], rows: usize) -> Vec<f64> {
     let Some(alpha) = case.ld_alpha else { return vec![1.0; rows] };
     let (ids, mut weights) = (vec![0; rows], vec![f32::NAN; rows]);
-    ld_token_weights(alpha, Targets::new(&ids), spans, pairs, &mut weights).unwrap();
+    let layout = Layout::new(&ids, spans, 1).unwrap();
+    ld_token_weights(alpha, &layout, pairs, &mut weights).unwrap();
     weights.iter().map(|&w| if w == 1.0 { 1.0 } else { alpha }).collect()
 }
 
@@ -82,8 +83,8 @@ fn pair_weights(case: &TrlCase, spans: &[Span], pairs: &[Pair], rows: usize) -> 
     let ids = vec![0; rows];
     for (bound, limit) in [(WpoBound::Unbounded, f64::INFINITY), (WpoBound::AtMostOne, 1.0)] {
         let mut found = vec![f32::NAN; pairs.len()];
-        let targets = Targets::new(&ids);
-        wpo_pair_weights(bound, targets, spans, pairs, &log_probs, &details, &mut found).unwrap();
+        let layout = Layout::new(&ids, spans, 1).unwrap();
+        wpo_pair_weights(bound, &layout, pairs, &log_probs, &details, &mut found).unwrap();
         for (found, exact) in found.iter().zip(&exact) {
             assert!((f64::from(*found) - exact.min(limit)).abs() < 1e-6, "{found} is not {exact}");
         }

@@ -12,7 +12,7 @@ use dpo_kernel::{
 };
 
 use crate::case::{
-    Given, REFERENCE, ROWS, STRIDE, VOCAB, bits, in_place, layout, logits, step, view,
+    Given, REFERENCE, ROWS, STRIDE, VOCAB, bits, in_place, layout, logits, read, step, view,
 };
 
 const WEIGHTS: [f32; 2] = [0.5, 1.5];
