@@ -15,7 +15,7 @@ use dpo_kernel::loss::{
 };
 use dpo_kernel::training::{ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
 use dpo_kernel::unpaired::{UnpairedBatch, UnpairedSummary, unpaired_loss};
-use dpo_kernel::{Dpo, GradBatch, PairBatch, preference_loss, preference_step};
+use dpo_kernel::{Dispatch, Dpo, LogitsMut, PairBatch, preference_loss, preference_step};
 
 /// One loss, by its type: what a host links that needs no other.
 #[unsafe(no_mangle)]
@@ -37,8 +37,8 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     preference_loss::<&Mixture<'_>>,
     preference_loss::<PerPair<'_, Loss>>,
     preference_loss::<AotOver<'_>>,
-    preference_step::<f32, &Loss>,
-    preference_step::<f32, AotOver<'_>>,
+    preference_step::<Dispatch, &Loss, LogitsMut<'_, f32>>,
+    preference_step::<Dispatch, AotOver<'_>, LogitsMut<'_, f32>>,
     <&Loss as BatchLoss>::inputs,
     <&Loss as BatchLoss>::check,
     <&Loss as BatchLoss>::evaluate_all,
@@ -121,7 +121,6 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     Nll::new,
     nll_loss,
     <NllSummary as AddAssign>::add_assign,
-    GradBatch::with_nll,
     ld_token_weights,
     wpo_pair_weights,
     odpo_offset,
