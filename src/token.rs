@@ -45,6 +45,20 @@ impl<'a> TokenOut<'a> {
         self
     }
 
+    /// One entry a row in each, and the layout's logits.
+    fn check<E: Element>(&self, logits: Logits<'_, E>, layout: &Layout<'_>) -> Result<(), Error> {
+        let rows = layout.rows();
+        layout.check_shape(logits.rows(), logits.vocab())?;
+        check_length(Buffer::TokenLogProbs, rows, self.log_probs.len())?;
+        if let Some(norms) = &self.norms {
+            check_length(Buffer::RowNorms, rows, norms.len())?;
+        }
+        if let Some(details) = &self.details {
+            check_length(Buffer::RowDetails, rows, details.len())?;
+        }
+        Ok(())
+    }
+
     /// The first `rows` entries of each, and the others.
     fn split_at(self, rows: usize) -> (Self, Self) {
         let log_probs = split(self.log_probs, rows);
@@ -122,10 +136,11 @@ pub fn token_log_probs<X: Executor, E: Element>(
     out: TokenOut<'_>,
 ) -> Result<TokenSummary, Error> {
     // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
+    out.check(logits, layout)?;
     if out.details.is_some() {
-        score(executor, Tokens::new(logits, layout, out)?.collecting(Details))
+        score(executor, Tokens::new(logits, layout, out, Details))
     } else {
-        score(executor, Tokens::new(logits, layout, out)?)
+        score(executor, Tokens::new(logits, layout, out, ()))
     }
 }
 
@@ -144,7 +159,8 @@ pub(crate) fn score_tokens<X: Executor, E: Element>(
     layout: &Layout<'_>,
     out: TokenOut<'_>,
 ) -> Result<(NonFinite, TokenSummary), Error> {
-    let Found { bad, summary } = executor.execute(Tokens::new(logits, layout, out)?);
+    out.check(logits, layout)?;
+    let Found { bad, summary } = executor.execute(Tokens::new(logits, layout, out, ()));
     Ok((bad, summary))
 }
 
@@ -164,25 +180,10 @@ pub(crate) struct Tokens<'a, E, D> {
     details: D,
 }
 
-impl<'a, E: Element> Tokens<'a, E, ()> {
-    /// All rows, after every check.
-    fn new(logits: Logits<'a, E>, layout: &Layout<'a>, out: TokenOut<'a>) -> Result<Self, Error> {
-        let rows = layout.rows();
-        layout.check_shape(logits.rows(), logits.vocab())?;
-        check_length(Buffer::TokenLogProbs, rows, out.log_probs.len())?;
-        if let Some(norms) = &out.norms {
-            check_length(Buffer::RowNorms, rows, norms.len())?;
-        }
-        if let Some(details) = &out.details {
-            check_length(Buffer::RowDetails, rows, details.len())?;
-        }
-        Ok(Self { logits, layout: *layout, rows: Span::new(0, rows), out, details: () })
-    }
-
-    /// The same with statistics of each row.
-    fn collecting<D>(self, details: D) -> Tokens<'a, E, D> {
-        let Self { logits, layout, rows, out, details: () } = self;
-        Tokens { logits, layout, rows, out, details }
+impl<'a, E: Element, D> Tokens<'a, E, D> {
+    /// All rows, of what was checked.
+    fn new(logits: Logits<'a, E>, layout: &Layout<'a>, out: TokenOut<'a>, details: D) -> Self {
+        Self { logits, layout: *layout, rows: Span::new(0, layout.rows()), out, details }
     }
 }
 

@@ -4,15 +4,15 @@
 //! caches' size every part has left them when its turn comes again; a buffer of one part stays in them.
 
 use std::hint::black_box;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use dpo_kernel::{
-    Dispatch, Element, GradBatch, Logits, LogitsMut, RowDetails, RowNorm, Span, Targets, TokenOut,
-    bf16, f16, logit_grads_in_place, token_log_probs,
-};
-
 #[cfg(feature = "rayon")]
-use dpo_kernel::parallel;
+use dpo_kernel::Parallel;
+use dpo_kernel::{
+    Dispatch, Element, Error, Executor, GradBatch, Layout, Logits, LogitsMut, RowDetails, RowNorm,
+    Span, TokenOut, bf16, f16, logit_grads_in_place, token_log_probs,
+};
 
 use crate::machine;
 use crate::work::Work;
@@ -53,7 +53,7 @@ const STEP: usize = 7;
 /// A turn in cache.
 const TURN: Duration = Duration::from_micros(300);
 
-/// ∂L/∂log π of every row: large enough that f16 keeps most gradients.
+/// ∂L/∂log p of every row: large enough that f16 keeps most gradients.
 pub const COEFFICIENT: f64 = 64.0;
 
 /// Elements that begin on a cache line, or `offset` elements past one.
@@ -72,11 +72,11 @@ impl<E: Element> Lines<E> {
         Self { data, start }
     }
 
-    fn get(&self, range: std::ops::Range<usize>) -> &[E] {
+    fn get(&self, range: Range<usize>) -> &[E] {
         &self.data[self.start + range.start..self.start + range.end]
     }
 
-    fn get_mut(&mut self, range: std::ops::Range<usize>) -> &mut [E] {
+    fn get_mut(&mut self, range: Range<usize>) -> &mut [E] {
         &mut self.data[self.start + range.start..self.start + range.end]
     }
 }
@@ -91,6 +91,7 @@ pub struct Arena<E> {
     norms: Vec<RowNorm>,
     log_probs: Vec<f32>,
     details: Vec<RowDetails>,
+    coefficients: Vec<f64>,
     next: usize,
     /// Whether each lap of a gradient follows one of its forward.
     step: bool,
@@ -120,16 +121,16 @@ impl<E: Storage> Arena<E> {
         let original = Lines::new(std::iter::repeat_with(next).take(len), offset);
         let logits = Lines::new(original.get(0..len).iter().copied(), offset);
         let shape = Shape { rows: 0, vocab: 0, parts: 0, calls: 0 };
-        let (targets, norms, log_probs, details) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self {
             logits,
             original,
             len,
             shape,
-            targets,
-            norms,
-            log_probs,
-            details,
+            targets: Vec::new(),
+            norms: Vec::new(),
+            log_probs: Vec::new(),
+            details: Vec::new(),
+            coefficients: Vec::new(),
             next: 0,
             step: false,
         }
@@ -153,69 +154,78 @@ impl<E: Storage> Arena<E> {
         self.targets = (0..all).map(|row| (row * 7919 % vocab) as u32).collect();
         self.norms = vec![RowNorm::default(); all];
         self.log_probs = vec![0.0; all];
-        let nothing =
-            RowDetails { entropy: 0.0, mean_logit: 0.0, log_sum_sq_probs: 0.0, argmax: 0 };
-        self.details = vec![nothing; all];
+        self.details = vec![RowDetails::default(); all];
+        self.coefficients = vec![COEFFICIENT; all];
         for part in 0..parts {
             self.run(Work::Tokens(Dispatch::detect()), part);
         }
     }
 
     fn run(&mut self, work: Work, part: usize) {
-        let Shape { rows, vocab, .. } = self.shape;
-        let (elements, scored) =
-            (part * rows * vocab..(part + 1) * rows * vocab, part * rows..(part + 1) * rows);
-        let targets = Targets::new(&self.targets[scored.clone()]);
-        let spans = [Span::new(0, rows)];
-        let out = TokenOut::new(&mut self.log_probs[scored.clone()]);
         let result = match work {
             Work::Read => {
-                black_box(machine::read(machine::words(self.logits.get(elements))));
+                black_box(machine::read(machine::words(self.logits.get(self.elements(part)))));
                 Ok(())
             }
             Work::Update => {
-                let words = machine::words_mut(self.logits.get_mut(elements));
-                machine::update(words, black_box(0));
+                let elements = self.elements(part);
+                machine::update(machine::words_mut(self.logits.get_mut(elements)), black_box(0));
                 Ok(())
             }
-            Work::Tokens(dispatch) => {
-                let out = out.with_norms(&mut self.norms[scored]);
-                Logits::new(self.logits.get(elements), rows, vocab)
-                    .and_then(|logits| token_log_probs(dispatch, logits, targets, &spans, out))
-            }
-            Work::Details(dispatch) => {
-                let out = out.with_norms(&mut self.norms[scored.clone()]);
-                let out = out.with_details(&mut self.details[scored]);
-                Logits::new(self.logits.get(elements), rows, vocab)
-                    .and_then(|logits| token_log_probs(dispatch, logits, targets, &spans, out))
-            }
-            Work::Grads(dispatch) => {
-                let norms = &self.norms[scored];
-                let batch = GradBatch::new(targets, &spans, norms, &[COEFFICIENT]);
-                LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
-                    .and_then(|logits| logit_grads_in_place(dispatch, logits, &batch))
-            }
+            Work::Tokens(dispatch) => self.tokens(dispatch, part),
+            Work::Details(dispatch) => self.details(dispatch, part),
+            Work::Grads(dispatch) => self.grads(dispatch, part),
             #[cfg(feature = "rayon")]
-            Work::ThreadedTokens(dispatch) => {
-                let out = out.with_norms(&mut self.norms[scored]);
-                Logits::new(self.logits.get(elements), rows, vocab).and_then(|logits| {
-                    parallel::token_log_probs(dispatch, logits, targets, &spans, out)
-                })
-            }
+            Work::ThreadedTokens(dispatch) => self.tokens(Parallel::new(dispatch), part),
             #[cfg(feature = "rayon")]
-            Work::ThreadedGrads(dispatch) => {
-                let norms = &self.norms[scored];
-                let batch = GradBatch::new(targets, &spans, norms, &[COEFFICIENT]);
-                LogitsMut::new(self.logits.get_mut(elements), rows, vocab)
-                    .and_then(|logits| parallel::logit_grads_in_place(dispatch, logits, &batch))
-            }
+            Work::ThreadedGrads(dispatch) => self.grads(Parallel::new(dispatch), part),
         };
         result.expect("the shapes are right and the logits finite");
     }
 
+    fn tokens<X: Executor>(&mut self, executor: X, part: usize) -> Result<(), Error> {
+        let (Shape { rows, vocab, .. }, scored) = (self.shape, self.scored(part));
+        let logits = Logits::new(self.logits.get(self.elements(part)), rows, vocab)?;
+        let spans = [Span::new(0, rows)];
+        let layout = Layout::new(&self.targets[scored.clone()], &spans, vocab)?;
+        let out = TokenOut::new(&mut self.log_probs[scored.clone()]);
+        let out = out.with_norms(&mut self.norms[scored]);
+        token_log_probs(executor, logits, &layout, out).map(drop)
+    }
+
+    fn details(&mut self, dispatch: Dispatch, part: usize) -> Result<(), Error> {
+        let (Shape { rows, vocab, .. }, scored) = (self.shape, self.scored(part));
+        let logits = Logits::new(self.logits.get(self.elements(part)), rows, vocab)?;
+        let spans = [Span::new(0, rows)];
+        let layout = Layout::new(&self.targets[scored.clone()], &spans, vocab)?;
+        let out = TokenOut::new(&mut self.log_probs[scored.clone()]);
+        let out = out.with_norms(&mut self.norms[scored.clone()]);
+        let out = out.with_details(&mut self.details[scored]);
+        token_log_probs(dispatch, logits, &layout, out).map(drop)
+    }
+
+    fn grads<X: Executor>(&mut self, executor: X, part: usize) -> Result<(), Error> {
+        let (Shape { rows, vocab, .. }, scored) = (self.shape, self.scored(part));
+        let (elements, spans) = (self.elements(part), [Span::new(0, rows)]);
+        let layout = Layout::new(&self.targets[scored.clone()], &spans, vocab)?;
+        let (norms, coefficients) = (&self.norms[scored.clone()], &self.coefficients[scored]);
+        let logits = LogitsMut::new(self.logits.get_mut(elements), rows, vocab)?;
+        logit_grads_in_place(executor, logits, &GradBatch::new(&layout, norms, coefficients))
+    }
+
+    /// The logits of a part.
+    const fn elements(&self, part: usize) -> Range<usize> {
+        let Shape { rows, vocab, .. } = self.shape;
+        part * rows * vocab..(part + 1) * rows * vocab
+    }
+
+    /// The rows of a part.
+    const fn scored(&self, part: usize) -> Range<usize> {
+        part * self.shape.rows..(part + 1) * self.shape.rows
+    }
+
     fn restore(&mut self, part: usize) {
-        let length = self.shape.rows * self.shape.vocab;
-        let range = part * length..(part + 1) * length;
+        let range = self.elements(part);
         self.logits.get_mut(range.clone()).copy_from_slice(self.original.get(range));
     }
 

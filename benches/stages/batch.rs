@@ -1,6 +1,6 @@
 //! A batch of logits at an odd place of a cache line, and what goes with it.
 
-use dpo_kernel::{Element, Logits, RowNorm, Span, Targets};
+use dpo_kernel::{Element, Layout, Logits, RowNorm, Span};
 
 /// Logits of a batch, about.
 const LOGITS: usize = 1 << 20;
@@ -61,8 +61,8 @@ impl<E: Element> Batch<E> {
         Logits::new(self.logits(), self.rows, self.vocab).unwrap()
     }
 
-    pub fn targets(&self) -> Targets<'_> {
-        Targets::new(&self.ids)
+    pub fn layout(&self) -> Layout<'_> {
+        Layout::new(&self.ids, &self.spans, self.vocab).unwrap()
     }
 
     pub fn bytes(&self) -> u64 {

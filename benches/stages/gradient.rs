@@ -1,4 +1,4 @@
-//! Stage 5: ∂L/∂log π back to the logits, apart and in place.
+//! Stage 5: ∂L/∂log p back to the logits, apart and in place.
 
 use criterion::{BatchSize, Criterion, Throughput};
 use dpo_kernel::{Dispatch, Element, GradBatch, LogitsMut, logit_grads, logit_grads_in_place};
@@ -6,7 +6,7 @@ use dpo_kernel::{Dispatch, Element, GradBatch, LogitsMut, logit_grads, logit_gra
 use crate::batch::Batch;
 use crate::{machine, name, plain, token};
 
-/// ∂L/∂log π: large enough that f16 keeps most gradients.
+/// ∂L/∂log p: large enough that f16 keeps most gradients.
 const C: f32 = 64.0;
 /// Rounding to any element type, and half of f16's least number.
 const TOLERANCE: (f64, f64) = (1.0 / 200.0, 3.1e-8);
@@ -42,8 +42,8 @@ fn plain_loop<E: Element>(logits: &mut [E], batch: &Batch<E>) {
 
 fn apart<E: Element>(c: &mut Criterion, element: &str, batch: &Batch<E>) {
     let (rows, vocab) = (batch.rows, batch.vocab);
-    let d_log_probs = [f64::from(C)];
-    let grads = GradBatch::new(batch.targets(), &batch.spans, &batch.norms, &d_log_probs);
+    let (layout, coefficients) = (batch.layout(), vec![f64::from(C); rows]);
+    let grads = GradBatch::new(&layout, &batch.norms, &coefficients);
     let mut out = vec![E::ZERO; rows * vocab];
     let mut group = c.benchmark_group(format!("logit_grads/{element}/{vocab}"));
     group.throughput(Throughput::Bytes(2 * batch.bytes()));
@@ -77,9 +77,9 @@ fn in_place<E: Element>(c: &mut Criterion, element: &str, batch: &mut Batch<E>) 
         let fresh = || batch.logits().to_vec();
         b.iter_batched_ref(fresh, |x| plain_loop(x, batch), BatchSize::LargeInput);
     });
+    let (layout, coefficients) = (batch.layout(), vec![f64::from(C); batch.rows]);
+    let grads = GradBatch::new(&layout, &batch.norms, &coefficients);
     for dispatch in Dispatch::available() {
-        let d_log_probs = [f64::from(C)];
-        let grads = GradBatch::new(batch.targets(), &batch.spans, &batch.norms, &d_log_probs);
         let run = |x: &mut Vec<E>| {
             let logits = LogitsMut::new(x, batch.rows, vocab).unwrap();
             logit_grads_in_place(dispatch, logits, &grads).unwrap();

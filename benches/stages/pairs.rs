@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use dpo_kernel::{
-    Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span, Targets,
+    Dpo, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span,
     preference_loss, sequence_log_probs,
 };
 
@@ -29,8 +29,9 @@ pub fn bench(c: &mut Criterion) {
 
     let mut group = c.benchmark_group(format!("sequence_log_probs/{}x{TOKENS}", 2 * PAIRS));
     group.throughput(Throughput::Bytes(size_of_val(log_probs.as_slice()) as u64));
+    let layout = Layout::new(&ids, &spans, 1).unwrap();
     let mut run = || {
-        sequence_log_probs(&log_probs, Targets::new(&ids), &spans, None, &mut sequences).unwrap();
+        sequence_log_probs(&log_probs, &layout, None, &mut sequences).unwrap();
     };
     run();
     group.bench_function("dpo-kernel", |b| b.iter(&mut run));

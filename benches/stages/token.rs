@@ -13,7 +13,7 @@ fn run<E: Element>(batch: &mut Batch<E>, dispatch: Dispatch) {
     let mut log_probs = std::mem::take(&mut batch.log_probs);
     let mut norms = std::mem::take(&mut batch.norms);
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-    token_log_probs(dispatch, batch.view(), batch.targets(), &batch.spans, out).unwrap();
+    token_log_probs(dispatch, batch.view(), &batch.layout(), out).unwrap();
     (batch.log_probs, batch.norms) = (log_probs, norms);
 }
 
@@ -78,7 +78,7 @@ pub fn bench<E: Element>(c: &mut Criterion, element: &str, vocab: usize) {
         group.bench_function(format!("{} with details", name(dispatch)), |b| {
             b.iter(|| {
                 let out = TokenOut::new(&mut log_probs).with_details(&mut details);
-                token_log_probs(dispatch, batch.view(), batch.targets(), &batch.spans, out)
+                token_log_probs(dispatch, batch.view(), &batch.layout(), out)
             });
         });
     }

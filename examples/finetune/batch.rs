@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::{panic, thread};
 
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Logits, LogitsMut, Pair, RowNorm, SequenceLogProb, Span, Targets,
-    TokenOut, logit_grads_in_place, sequence_log_probs, token_log_probs,
+    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, Pair, RowNorm, SequenceLogProb, Span,
+    TokenOut, logit_grads_in_place, sequence_log_probs, token_coefficients, token_log_probs,
 };
 
 use super::linear::Adapter;
@@ -71,11 +71,11 @@ impl Batch {
 
     /// Log-probability of every sequence: stages token and sequence.
     pub fn score(&mut self, dispatch: Dispatch) -> Result<&[SequenceLogProb], Error> {
-        let logits = Logits::new(&self.logits, self.targets.len(), VOCAB)?;
-        let targets = Targets::new(&self.targets);
+        let layout = Layout::new(&self.targets, &self.spans, VOCAB)?;
+        let logits = Logits::new(&self.logits, layout.rows(), VOCAB)?;
         let out = TokenOut::new(&mut self.log_probs).with_norms(&mut self.norms);
-        token_log_probs(dispatch, logits, targets, &self.spans, out)?;
-        sequence_log_probs(&self.log_probs, targets, &self.spans, None, &mut self.sequences)?;
+        token_log_probs(dispatch, logits, &layout, out)?;
+        sequence_log_probs(&self.log_probs, &layout, None, &mut self.sequences)?;
         Ok(&self.sequences)
     }
 
@@ -84,7 +84,7 @@ impl Batch {
     pub fn likelihood(&mut self, dispatch: Dispatch) -> Result<f64, Error> {
         let rows = self.targets.len();
         let loss = -self.score(dispatch)?.iter().map(|sequence| sequence.sum).sum::<f64>();
-        self.pull(dispatch, &vec![-1.0 / rows as f64; self.spans.len()], None)?;
+        self.pull(dispatch, &vec![-1.0 / rows as f64; rows])?;
         Ok(loss / rows as f64)
     }
 
@@ -101,21 +101,19 @@ impl Batch {
         self.score(dispatch)?;
         objective.observe(&self.sequences, reference)?;
         let found = objective.evaluate(&self.sequences, reference)?;
-        self.pull(dispatch, &found.d_log_probs, found.d_nll.as_deref())?;
+        let layout = Layout::new(&self.targets, &self.spans, VOCAB)?;
+        let mut coefficients = vec![0.0; layout.rows()];
+        let d_nll = found.d_nll.as_deref();
+        token_coefficients(&layout, &found.d_log_probs, None, d_nll, &mut coefficients)?;
+        self.pull(dispatch, &coefficients)?;
         Ok(found.loss)
     }
 
-    /// Stage gradient: from the sequences' gradients to those of the logits.
-    fn pull(
-        &mut self,
-        dispatch: Dispatch,
-        d_log_probs: &[f64],
-        d_nll: Option<&[f64]>,
-    ) -> Result<(), Error> {
-        let targets = Targets::new(&self.targets);
-        let mut grads = GradBatch::new(targets, &self.spans, &self.norms, d_log_probs);
-        grads.d_nll = d_nll;
-        let logits = LogitsMut::new(&mut self.logits, self.targets.len(), VOCAB)?;
+    /// Stage gradient: from ∂L/∂log p of every row to the gradients of the logits.
+    fn pull(&mut self, dispatch: Dispatch, coefficients: &[f64]) -> Result<(), Error> {
+        let layout = Layout::new(&self.targets, &self.spans, VOCAB)?;
+        let logits = LogitsMut::new(&mut self.logits, layout.rows(), VOCAB)?;
+        let grads = GradBatch::new(&layout, &self.norms, coefficients);
         logit_grads_in_place(dispatch, logits, &grads)
     }
 

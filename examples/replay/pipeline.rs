@@ -1,12 +1,12 @@
 //! The crate at work: the stages one after another, as a host would call them.
 
 use dpo_kernel::{
-    Dispatch, Element, Error, GradBatch, Logits, LogitsMut, PairBatch, PairLoss, PairOut, RowNorm,
-    SequenceLogProb, TokenOut, logit_grads, logit_grads_in_place, preference_loss,
-    sequence_log_probs, token_log_probs,
+    Dispatch, Element, Error, GradBatch, Layout, Logits, LogitsMut, PairBatch, PairLoss, PairOut,
+    RowNorm, SequenceLogProb, TokenOut, Unscored, logit_grads, logit_grads_in_place,
+    preference_loss, sequence_log_probs, token_coefficients, token_log_probs,
 };
 
-use super::manifest::{Manifest, Reference};
+use super::manifest::{Entry, Manifest, Reference};
 use super::storage::Storage;
 
 /// What the crate found.
@@ -50,20 +50,22 @@ pub(crate) fn run(
 #[allow(clippy::cast_precision_loss, reason = "there are few pairs")]
 fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Result<Found, Error> {
     let &Manifest { rows, vocab, stride, transform, .. } = manifest;
-    let (spans, pairs, targets) = (&manifest.spans, &manifest.pairs, manifest.targets());
+    let (spans, pairs) = (&manifest.spans, &manifest.pairs);
+    let mut order = vec![0; spans.len()];
+    let layout = Layout::in_any_order(manifest.targets(), spans, vocab, &mut order)?;
     let logits = Logits::with_stride(data, rows, vocab, stride)?.with_transform(transform);
 
     let mut tokens = vec![f32::NAN; rows];
     let mut norms = vec![RowNorm::default(); rows];
     let out = TokenOut::new(&mut tokens).with_norms(&mut norms);
-    token_log_probs(dispatch, logits, targets, spans, out)?;
+    token_log_probs(dispatch, logits, &layout, out)?;
 
     let mut sequences = vec![SequenceLogProb::default(); spans.len()];
-    sequence_log_probs(&tokens, targets, spans, None, &mut sequences)?;
+    sequence_log_probs(&tokens, &layout, None, &mut sequences)?;
     let mut stored = sequences.clone();
     let reference = match &manifest.reference {
         Reference::Tokens(tokens) => {
-            sequence_log_probs(tokens, targets, spans, None, &mut stored)?;
+            sequence_log_probs(tokens, &layout, None, &mut stored)?;
             dpo_kernel::Reference::Sequences(&stored)
         }
         Reference::Sequences(sums) => dpo_kernel::Reference::Sums(sums),
@@ -76,8 +78,11 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
     let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
     let summary = preference_loss(&manifest.dpo, &batch, out)?;
 
-    let batch = GradBatch::new(targets, spans, &norms, &d_log_probs);
-    let mut apart = vec![0.0_f32; rows * vocab];
+    let mut coefficients = vec![0.0; rows];
+    token_coefficients(&layout, &d_log_probs, None, None, &mut coefficients)?;
+    // Zeros elsewhere, so that all of a buffer is the gradient.
+    let batch = GradBatch::new(&layout, &norms, &coefficients).with_unscored(Unscored::Zero);
+    let mut apart = vec![f32::NAN; rows * vocab];
     logit_grads(dispatch, logits, &batch, LogitsMut::new(&mut apart, rows, vocab)?)?;
     let apart = Logits::new(&apart, rows, vocab)?;
 
@@ -86,8 +91,7 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
     logit_grads_in_place(dispatch, view.with_transform(transform), &batch)?;
     let in_place = Logits::with_stride(&in_place, rows, vocab, stride)?;
 
-    let rows_scored = || spans.iter().flat_map(|&span| manifest.scored(span));
-    let both = || rows_scored().flat_map(|row| apart.row(row).iter().zip(in_place.row(row)));
+    let both = (0..rows).flat_map(|row| apart.row(row).iter().zip(in_place.row(row)));
     let rounded = |x: f32| E::from_f32(x).to_f32().to_bits();
     Ok(Found {
         reference: match reference {
@@ -99,8 +103,8 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
         loss: summary.mean_loss(),
         apart: gradient(manifest, apart),
         in_place: gradient(manifest, in_place),
-        elements: both().count(),
-        differing: both().filter(|&(&x, y)| rounded(x) != y.to_f32().to_bits()).count(),
+        elements: sequences.iter().map(|sequence| sequence.count).sum::<usize>() * vocab,
+        differing: both.filter(|&(&x, y)| rounded(x) != y.to_f32().to_bits()).count(),
         tokens,
         sequences,
     })
@@ -108,19 +112,12 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
 
 fn gradient<E: Element>(manifest: &Manifest, grads: Logits<'_, E>) -> Gradient {
     let (mut l1, mut squares) = (0.0, 0.0);
-    for row in manifest.spans.iter().flat_map(|&span| manifest.scored(span)) {
-        for x in grads.row(row) {
-            let x = f64::from(x.to_f32());
-            l1 += x.abs();
-            squares += x * x;
-        }
+    for x in (0..grads.rows()).flat_map(|row| grads.row(row)) {
+        let x = f64::from(x.to_f32());
+        l1 += x.abs();
+        squares += x * x;
     }
-    // A row that no sequence scores has no gradient, whatever lies in its place.
-    let scored = |row| manifest.spans.iter().any(|&span| manifest.scored(span).any(|r| r == row));
-    let entry = |row: usize, column: usize| match grads.row(row).get(column) {
-        Some(x) if scored(row) => f64::from(x.to_f32()),
-        _ => 0.0,
-    };
-    let entries = manifest.expected.entries.iter().map(|e| entry(e.row, e.column)).collect();
+    let entry = |e: &Entry| grads.row(e.row).get(e.column).map_or(f64::NAN, |x| x.to_f32().into());
+    let entries = manifest.expected.entries.iter().map(entry).collect();
     Gradient { l1, l2: squares.sqrt(), entries }
 }

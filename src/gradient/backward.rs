@@ -3,7 +3,7 @@
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
 use super::map::{Map, in_place, write_target};
 use crate::executor::{Executor, Rows};
-use crate::layout::Span;
+use crate::layout::{Layout, Span};
 use crate::logits::{Logits, LogitsMut};
 use crate::row::RowNorm;
 use crate::simd::{Dispatch, Kernel, Simd};
@@ -39,9 +39,18 @@ pub fn logit_grads<X: Executor, E: Element, O: Element>(
     executor: X,
     logits: Logits<'_, E>,
     batch: &GradBatch<'_>,
-    out: LogitsMut<'_, O>,
+    mut out: LogitsMut<'_, O>,
 ) -> Result<(), Error> {
-    executor.execute(Separate::new(logits, batch, out)?);
+    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
+    batch.layout.check_shape(out.rows(), out.vocab())?;
+    if !out.transform().is_none() {
+        return Err(Error::TransformOfGradients);
+    }
+    if batch.unscored == Unscored::Zero {
+        zero_unscored(&mut out, &batch.layout);
+    }
+    let rows = Span::new(0, logits.rows());
+    executor.execute(Separate { logits, batch: *batch, rows, out });
     Ok(())
 }
 
@@ -57,10 +66,15 @@ pub fn logit_grads<X: Executor, E: Element, O: Element>(
 /// Never.
 pub fn logit_grads_in_place<X: Executor, E: Element>(
     executor: X,
-    logits: LogitsMut<'_, E>,
+    mut logits: LogitsMut<'_, E>,
     batch: &GradBatch<'_>,
 ) -> Result<(), Error> {
-    executor.execute(InPlace::new(logits, batch)?);
+    batch.check(logits.rows(), logits.vocab(), logits.transform())?;
+    if batch.unscored == Unscored::Zero {
+        zero_unscored(&mut logits, &batch.layout);
+    }
+    let rows = Span::new(0, logits.rows());
+    executor.execute(InPlace { batch: *batch, rows, logits });
     Ok(())
 }
 
@@ -99,26 +113,6 @@ struct Separate<'a, E, O> {
     batch: GradBatch<'a>,
     rows: Span,
     out: LogitsMut<'a, O>,
-}
-
-impl<'a, E: Element, O: Element> Separate<'a, E, O> {
-    /// All rows, after every check.
-    fn new(
-        logits: Logits<'a, E>,
-        batch: &GradBatch<'a>,
-        out: LogitsMut<'a, O>,
-    ) -> Result<Self, Error> {
-        let expected = (logits.rows(), logits.vocab());
-        let found = (out.rows(), out.vocab());
-        if expected != found {
-            return Err(Error::ShapeMismatch { expected, found });
-        }
-        if !out.transform().is_none() {
-            return Err(Error::TransformOfGradients);
-        }
-        batch.check(logits.rows(), logits.vocab(), logits.transform())?;
-        Ok(Self { logits, batch: *batch, rows: Span::new(0, logits.rows()), out })
-    }
 }
 
 impl<E: Element, O: Element> Rows for Separate<'_, E, O> {
@@ -160,23 +154,19 @@ impl<E: Element, O: Element> Kernel for Separate<'_, E, O> {
             }
             write_target(to, grad.target, target);
         }
-        zero_unscored(&mut self.out, &self.batch, self.rows);
     }
 }
 
-/// Writes 0 where no gradient belongs, if that is wanted. `to` holds `rows`.
+/// Writes 0 where no gradient belongs: a sweep of its own, because it is memory alone.
 #[inline(never)]
-fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, batch: &GradBatch<'_>, rows: Span) {
-    if batch.unscored == Unscored::Keep {
-        return;
-    }
-    let mut next = rows.start;
-    for (row, _) in batch.layout.scored_rows_within(rows) {
-        (next..row).for_each(|row| to.whole_row_mut(row - rows.start).fill(O::ZERO));
-        to.padding_mut(row - rows.start).fill(O::ZERO);
+fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
+    let mut next = 0;
+    for (row, _) in layout.scored_rows_within(Span::new(0, layout.rows())) {
+        (next..row).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
+        to.padding_mut(row).fill(O::ZERO);
         next = row + 1;
     }
-    (next..rows.end).for_each(|row| to.whole_row_mut(row - rows.start).fill(O::ZERO));
+    (next..layout.rows()).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
 }
 
 /// The kernel, on the scored rows among `rows`, which are those of `logits`.
@@ -184,14 +174,6 @@ struct InPlace<'a, E> {
     batch: GradBatch<'a>,
     rows: Span,
     logits: LogitsMut<'a, E>,
-}
-
-impl<'a, E: Element> InPlace<'a, E> {
-    /// All rows, after every check.
-    fn new(logits: LogitsMut<'a, E>, batch: &GradBatch<'a>) -> Result<Self, Error> {
-        batch.check(logits.rows(), logits.vocab(), logits.transform())?;
-        Ok(Self { batch: *batch, rows: Span::new(0, logits.rows()), logits })
-    }
 }
 
 impl<E: Element> Rows for InPlace<'_, E> {
@@ -220,7 +202,6 @@ impl<E: Element> Kernel for InPlace<'_, E> {
         for (row, grad) in self.batch.rows(self.rows) {
             in_place(s, self.logits.row_mut(row - self.rows.start), transform, &grad);
         }
-        zero_unscored(&mut self.logits, &self.batch, self.rows);
     }
 }
 

@@ -56,11 +56,13 @@ impl<'a> GradBatch<'a> {
         self.layout.check_shape(rows, vocab)?;
         check_length(Buffer::RowNorms, rows, self.norms.len())?;
         check_length(Buffer::TokenCoefficients, rows, self.coefficients.len())?;
-        for (row, _) in self.layout.scored_rows_within(Span::new(0, rows)) {
-            let coefficient = self.coefficients.get(row).copied().unwrap_or(f64::NAN);
-            check_coefficient(coefficient, transform, row)?;
-            if coefficient.abs() > 0.0 {
-                check_norm(self.norms.get(row), row)?;
+        for sequence in 0..self.layout.sequences() {
+            for (row, _) in self.layout.scored_rows(sequence) {
+                let coefficient = self.coefficients.get(row).copied().unwrap_or(f64::NAN);
+                check_coefficient(coefficient, transform, row)?;
+                if coefficient.abs() > 0.0 {
+                    check_norm(self.norms.get(row), row)?;
+                }
             }
         }
         Ok(())

@@ -47,6 +47,18 @@ pub fn token_coefficients(
     }
     check_token_weights(token_weights, layout.rows())?;
     check_length(Buffer::TokenCoefficients, layout.rows(), out.len())?;
+    write_coefficients(layout, d_log_probs, token_weights, d_nll, out);
+    Ok(())
+}
+
+/// The coefficients of arguments that were checked.
+pub(crate) fn write_coefficients(
+    layout: &Layout<'_>,
+    d_log_probs: &[f64],
+    token_weights: Option<&[f32]>,
+    d_nll: Option<&[f64]>,
+    out: &mut [f64],
+) {
     for (sequence, &d) in d_log_probs.iter().enumerate() {
         let d_nll = d_nll.and_then(|d_nll| d_nll.get(sequence)).copied();
         for (row, _) in layout.scored_rows(sequence) {
@@ -56,7 +68,6 @@ pub fn token_coefficients(
             }
         }
     }
-    Ok(())
 }
 
 /// One finite number a sequence.

@@ -23,3 +23,4 @@ mod map;
 pub use backward::{logit_grads, logit_grads_in_place, tile_grads_in_place};
 pub use batch::{GradBatch, Unscored};
 pub use coefficients::token_coefficients;
+pub(crate) use coefficients::write_coefficients;

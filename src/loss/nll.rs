@@ -116,17 +116,6 @@ impl Nll {
         Ok(Self { weight: -weight, per: NllPer::Token, divisor })
     }
 
-    /// Whether the term is of a sequence.
-    pub(crate) fn names(
-        &self,
-        answers: NllAnswers<'_>,
-        weights: Option<&[f32]>,
-        sequence: usize,
-    ) -> bool {
-        let mut named = answers.sequences().enumerate();
-        named.any(|(i, found)| found == sequence && !self.is_left_out(weights, i))
-    }
-
     fn is_left_out(&self, weights: Option<&[f32]>, answer: usize) -> bool {
         self.weight == 0.0 || is_left_out(weights, answer)
     }

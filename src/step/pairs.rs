@@ -2,16 +2,17 @@
 
 use super::logits::StepLogits;
 use super::scratch::{StepScratch, StepSummary};
-use super::stages::{Needed, count};
+use super::stages::{broken_rows, count};
 use crate::Error;
 use crate::error::{Buffer, check_length};
 use crate::executor::Executor;
-use crate::gradient::{GradBatch, Unscored, token_coefficients};
+use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
-use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, check_nll, nll_loss};
-use crate::pair::{Pair, PairBatch, Reference, with_weight};
+use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, NllSummary, check_nll, nll_loss};
+use crate::pair::{Pair, PairBatch, Reference};
 use crate::preference::{PairOut, Summary, check_preferences, preference_loss};
 use crate::sequence::{check_token_weights, sequence_log_probs};
+use crate::token::{TokenOut, score_tokens};
 
 /// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
 #[derive(Clone, Copy, Debug)]
@@ -123,14 +124,6 @@ impl<'a> StepBatch<'a> {
             None => (NllAnswers::Chosen(self.pairs), self.nll_weights.or(self.weights)),
         }
     }
-
-    /// Whether a pair or an NLL term of weight ≠ 0 names a sequence.
-    fn is_named(&self, sequence: usize) -> bool {
-        let mut pairs = with_weight(self.pairs, self.weights);
-        let (answers, weights) = self.nll_batch();
-        pairs.any(|(_, pair)| pair.chosen == sequence || pair.rejected == sequence)
-            || self.nll.is_some_and(|nll| nll.names(answers, weights, sequence))
-    }
 }
 
 /// Policy logits → loss summary and logit gradients, in place or in another buffer.
@@ -147,8 +140,8 @@ impl<'a> StepBatch<'a> {
 /// # Errors
 /// Those of the stages. Shapes, counts and parameters are checked before anything is written. Rows or pairs that
 /// are not finite are found before the backward, and logits and gradients are unchanged, as on any error; they
-/// are no error where nothing of weight ≠ 0 depends on them. After [`Error::NonFiniteRows`] only `log_probs` and
-/// `norms` are of this step, after [`Error::NonFinitePairs`] all of the scratch but `coefficients`; see
+/// are no error where nothing of weight ≠ 0 depends on them. After [`Error::NonFiniteRows`], rows that pairs or the
+/// NLL term depend on, and after [`Error::NonFinitePairs`] all of the scratch but `coefficients` is of this step; see
 /// "Masked rows" on the [front page](crate) for how to go on without them.
 ///
 /// # Panics
@@ -199,25 +192,27 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
 
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
         scratch;
-    let is_named = |sequence| batch.is_named(sequence);
-    let needed = Needed { layout, token_weights, every_token: batch.nll.is_some(), is_named };
-    let mut summary = StepSummary::<Summary> {
-        tokens: needed.score(executor, &logits, log_probs, norms)?,
-        ..StepSummary::default()
-    };
-    let (mut d_likelihood, mut likelihood) = (None, Ok(()));
+    let out = TokenOut::new(log_probs).with_norms(norms);
+    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out)?;
+    let (mut nll, mut of_nll) = (NllSummary::default(), Ok(()));
+    let mut d_likelihood = None;
     if let Some(term) = batch.nll {
         // Of the tokens as they are, so before the sums with token weights.
         sequence_log_probs(log_probs, layout, None, sequences)?;
         let of_answers = NllBatch { answers, policy: sequences, weights: nll_weights };
-        likelihood = nll_loss(&term, &of_answers, d_nll).map(|found| summary.nll = found);
+        of_nll = nll_loss(&term, &of_answers, d_nll).map(|found| nll = found);
         d_likelihood = Some(&*d_nll);
     }
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
     let of_pairs = PairBatch { policy: sequences, ..of_pairs };
-    summary.loss = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs })?;
-    likelihood?;
-    token_coefficients(layout, d_log_probs, token_weights, d_likelihood, coefficients)?;
+    let found = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs });
+    if bad.rows().is_err() && (found.is_err() || of_nll.is_err()) {
+        let of_term = broken_rows(layout, norms, d_likelihood.unwrap_or_default(), None);
+        broken_rows(layout, norms, d_log_probs, token_weights).and(of_term).rows()?;
+    }
+    let summary = StepSummary { loss: found?, tokens, nll };
+    of_nll?;
+    write_coefficients(layout, d_log_probs, token_weights, d_likelihood, coefficients);
     let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);
     logits.write_grads(executor, &grads)?;
     Ok(summary)

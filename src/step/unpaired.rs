@@ -2,14 +2,15 @@
 
 use super::logits::StepLogits;
 use super::scratch::{StepScratch, StepSummary};
-use super::stages::{Needed, count};
+use super::stages::{broken_rows, count};
 use crate::Error;
 use crate::error::{Buffer, check_length};
 use crate::executor::Executor;
-use crate::gradient::{GradBatch, Unscored, token_coefficients};
+use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
-use crate::pair::{Reference, with_weight};
+use crate::pair::Reference;
 use crate::sequence::{check_token_weights, sequence_log_probs};
+use crate::token::{TokenOut, score_tokens};
 use crate::unpaired::{
     AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut, UnpairedSummary,
     check_answers, unpaired_loss,
@@ -68,12 +69,6 @@ impl<'a> UnpairedStepBatch<'a> {
     pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
         self.unscored = unscored;
         self
-    }
-
-    /// Whether an answer of weight ≠ 0 names a sequence.
-    fn is_named(&self, sequence: usize) -> bool {
-        let mut answers = with_weight(self.answers, self.weights);
-        answers.any(|(_, answer)| answer.sequence == sequence)
     }
 }
 
@@ -134,16 +129,16 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
 
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
         scratch;
-    let is_named = |sequence| batch.is_named(sequence);
-    let needed = Needed { layout, token_weights, every_token: false, is_named };
-    let mut summary = StepSummary::<UnpairedSummary> {
-        tokens: needed.score(executor, &logits, log_probs, norms)?,
-        ..StepSummary::default()
-    };
+    let out = TokenOut::new(log_probs).with_norms(norms);
+    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out)?;
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
-    summary.loss = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs })?;
-    token_coefficients(layout, d_log_probs, token_weights, None, coefficients)?;
+    let found = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs });
+    if bad.rows().is_err() && found.is_err() {
+        broken_rows(layout, norms, d_log_probs, token_weights).rows()?;
+    }
+    let summary = StepSummary { loss: found?, tokens, ..StepSummary::default() };
+    write_coefficients(layout, d_log_probs, token_weights, None, coefficients);
     let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);
     logits.write_grads(executor, &grads)?;
     Ok(summary)

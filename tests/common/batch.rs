@@ -138,7 +138,13 @@ fn try_stages<E: Store>(
         .with_transform(transform(&case.transform));
     let mut norms = vec![RowNorm::default(); case.rows()];
     let out = TokenOut::new(&mut found.log_probs).with_norms(&mut norms);
-    token_log_probs(dispatch, view, &layout, out)?;
+    let broken = match token_log_probs(dispatch, view, &layout, out) {
+        Ok(_) => Vec::new(),
+        Err(Error::NonFiniteRows { .. }) => {
+            (0..case.rows()).filter(|&row| found.log_probs[row].is_nan()).collect()
+        }
+        Err(other) => return Err(other),
+    };
     sequence_log_probs(&found.log_probs, &layout, token_weights, &mut found.sequences)?;
     let reference = Reference::Sums(&case.reference);
     let mut batch = PairBatch::new(&pairs, &found.sequences, reference, case.divisor);
@@ -149,7 +155,24 @@ fn try_stages<E: Store>(
         batch = batch.with_offsets(offsets);
     }
     let out = PairOut { losses: &mut found.losses, d_log_probs: &mut found.d_log_probs };
-    let summary = preference_loss(&loss(case), &batch, out)?;
+    let summary = preference_loss(&loss(case), &batch, out).map_err(|error| {
+        // Rows that a pair depends on are named before the pair.
+        let is_read = |row: &usize| {
+            let weight = token_weights.map_or(1.0, |weights| weights[*row]);
+            (0..spans.len()).any(|sequence| {
+                let named = pairs.iter().enumerate().any(|(i, pair)| {
+                    let there = case.weights.as_ref().is_none_or(|weights| weights[i] != 0.0);
+                    there && (pair.chosen == sequence || pair.rejected == sequence)
+                });
+                named && layout.scored_rows(sequence).any(|(scored, _)| scored == *row)
+            }) && weight != 0.0
+        };
+        let read: Vec<usize> = broken.iter().copied().filter(is_read).collect();
+        match read.first() {
+            Some(&first) => Error::NonFiniteRows { first, count: read.len() },
+            None => error,
+        }
+    })?;
     let coefficients = coefficients(&layout, &found.d_log_probs, token_weights, None)?;
     let batch = GradBatch::new(&layout, &norms, &coefficients);
     let mut grads = vec![f32::NAN; logits.len()];

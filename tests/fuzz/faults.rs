@@ -6,6 +6,7 @@ use dpo_kernel::verify::{self, Dpo, IGNORE_INDEX, PairLogProbs, Transform};
 use dpo_kernel::{Dispatch, Error, PairLoss, SequenceLogProb, f16, math};
 
 use crate::bodies::batch::{Found, step};
+use crate::bodies::layout::Order;
 use crate::bodies::scalars::{Arguments, CRATE, Functions};
 use crate::bodies::tokens::{Forward, forward};
 use crate::bodies::{gradients, jsonl, layout, loss, row, scalars, step as step_body, tokens};
@@ -171,8 +172,10 @@ fn of_tokens() {
             ("entropy", with(|f| f.details[0].entropy += 4e-5)),
             ("log Σp²", with(|f| f.details[0].log_sum_sq_probs -= 2e-5)),
             ("argmax", with(|f| f.details[0].argmax = 0)),
+            ("a token more", with(|f| f.result.as_mut().unwrap().tokens += 1)),
+            ("a masked token", with(|f| f.result.as_mut().unwrap().masked_tokens += 1)),
             ("an error of nothing", with(|f| f.result = Err(Error::EmptyVocabulary))),
-            ("no error", renamed(Ok(()))),
+            ("no error", renamed(right.result)),
             ("the second row", renamed(error(4, 2))),
             ("one row", renamed(error(2, 1))),
         ],
@@ -247,6 +250,18 @@ fn of_steps() {
     let mut broken = case.clone();
     broken.logits[9] = f32::NAN;
     let refused = step::<f32>(&broken, Dispatch::detect());
+    // Nothing depends on a token of weight 0, nor on an answer that no pair names.
+    let mut silent = broken.clone();
+    silent.token_weights.as_mut().unwrap()[2] = 0.0;
+    let done_without = step::<f32>(&silent, Dispatch::detect());
+    let zeroed = step_body::zeroed::<f32>(&case, &right, Dispatch::detect()).unwrap();
+    let with_zeros = |change: fn(&mut [f64])| {
+        let mut wrong = zeroed.clone();
+        change(&mut wrong);
+        step_body::accepts_zeroed(&case, &right.grads, &wrong)
+    };
+    let mut empty = case.clone();
+    empty.token_weights.as_mut().unwrap()[0] = 0.0;
     let after = |change: fn(&mut Found)| {
         let mut wrong = refused.clone();
         change(&mut wrong);
@@ -254,7 +269,10 @@ fn of_steps() {
     };
     let accepted = step_body::accepts::<f32>;
     assert_rejected(
-        &accepted(&case, &right).and(accepted(&broken, &refused)),
+        &accepted(&case, &right)
+            .and(accepted(&broken, &refused))
+            .and(accepted(&silent, &done_without))
+            .and(with_zeros(|_| ())),
         &[
             ("padding", with(|f| f.grads[3] = 0.0)),
             ("a row of nobody", with(|f| f.grads[5] = 0.0)),
@@ -268,36 +286,77 @@ fn of_steps() {
             ("an error of nothing", with(|f| f.summary = Err(Error::EmptyVocabulary))),
             ("no error", after(|f| f.summary = Ok(dpo_kernel::Summary::default()))),
             ("a write after an error", after(|f| f.grads[0] = 0.0)),
+            ("an error of a row of weight 0", accepted(&silent, &refused)),
+            ("an answer without tokens", accepted(&empty, &right)),
+            ("with zeros: padding", with_zeros(|g| g[3] = f64::NAN)),
+            ("with zeros: a row of nobody", with_zeros(|g| g[5] = 0.5)),
+            ("with zeros: an ignored row", with_zeros(|g| g[13] = f64::NAN)),
+            ("with zeros: a gradient", with_zeros(|g| g[8] = 0.0)),
+        ],
+    );
+}
+
+/// Sequences in no order, an empty one, and a target that is out of the vocabulary where nobody looks.
+#[test]
+fn of_layouts() {
+    let case = LayoutCase { spans: vec![(2, 5), (4, 4), (0, 1)], ..batch().layout };
+    let spans = |spans: &[(usize, usize)]| LayoutCase { spans: spans.to_vec(), ..case.clone() };
+    let (sorted, shared) = (spans(&[(0, 1), (1, 1), (2, 5)]), spans(&[(2, 5), (0, 3)]));
+    let (outside, wrong) = (spans(&[(2, 6)]), spans(&[(0, 2)]));
+    let any = |case: &LayoutCase, found| layout::accepts(case, Order::Any, found);
+    let ascending = |case: &LayoutCase, found| layout::accepts(case, Order::Ascending, found);
+    let behind = Err(Error::SpansNotAscending { sequence: 2 });
+    let overlap = |first, second| Err(Error::SpansOverlap { first, second });
+    let of_rows = |end, rows| Err(Error::SpanOutOfRange { sequence: 0, start: 2, end, rows });
+    let of_target = |row, target| Err(Error::TargetOutOfRange { row, target, vocab: 3 });
+    let right = any(&case, Ok(()))
+        .and(any(&sorted, Ok(())))
+        .and(ascending(&sorted, Ok(())))
+        .and(ascending(&case, behind))
+        .and(any(&shared, overlap(0, 1)))
+        .and(any(&outside, of_rows(6, 5)))
+        .and(any(&wrong, of_target(1, 77)));
+    assert_rejected(
+        &right,
+        &[
+            ("a refusal of what is right", any(&case, behind)),
+            ("spans that do not ascend", ascending(&case, Ok(()))),
+            (
+                "a sequence that ascends",
+                ascending(&case, Err(Error::SpansNotAscending { sequence: 0 })),
+            ),
+            ("shared rows", any(&shared, Ok(()))),
+            ("a sequence that shares rows with itself", any(&shared, overlap(1, 1))),
+            ("an empty span that shares rows", any(&case, overlap(0, 1))),
+            ("rows outside", any(&outside, Ok(()))),
+            ("another number of rows", any(&outside, of_rows(6, 6))),
+            ("a target outside", any(&wrong, Ok(()))),
+            ("another target outside", any(&wrong, of_target(1, 78))),
+            ("a target that nobody asks for", any(&case, of_target(1, 77))),
+            ("an error of another kind", any(&wrong, Err(Error::EmptyVocabulary))),
         ],
     );
 }
 
 #[test]
-fn of_layouts() {
-    let layout = batch().layout;
+fn of_sums() {
+    let layout = LayoutCase { spans: vec![(2, 5), (4, 4), (0, 1)], ..batch().layout };
     let log_probs = [-0.25, -1.25, -2.25, -3.25, -4.25];
-    let right = [(-6.5, 2), (-0.25, 1)].map(|(sum, count)| SequenceLogProb { sum, count });
-    let accepts = |layout: &LayoutCase, result, sums: &[SequenceLogProb]| {
-        layout::accepts_sums(layout, &log_probs, result, sums)
-    };
-    let with = |change: fn(&mut [SequenceLogProb; 2])| {
+    let right =
+        [(-6.5, 2), (0.0, 0), (-0.25, 1)].map(|(sum, count)| SequenceLogProb { sum, count });
+    let with = |change: fn(&mut [SequenceLogProb; 3])| {
         let mut wrong = right;
         change(&mut wrong);
-        accepts(&layout, Ok(()), &wrong)
+        layout::accepts_sums(&layout, &log_probs, &wrong)
     };
-    let shared = LayoutCase { spans: vec![(2, 5), (0, 3)], ..layout.clone() };
-    let ignored = LayoutCase { spans: vec![(2, 5), (3, 4)], ..layout.clone() };
-    let refused = Err(Error::NoScoredTokens { sequence: 1 });
     assert_rejected(
-        &accepts(&layout, Ok(()), &right),
+        &layout::accepts_sums(&layout, &log_probs, &right),
         &[
             ("a sum", with(|sums| sums[0].sum -= 0.25)),
             ("a count", with(|sums| sums[0].count = 3)),
             ("an ignored row", with(|sums| sums[0].sum -= 3.25)),
-            ("a refusal of what is right", accepts(&layout, refused, &right)),
-            ("shared rows", accepts(&shared, Ok(()), &right)),
-            ("nothing scored", accepts(&ignored, Ok(()), &right)),
-            ("a write after an error", accepts(&ignored, refused, &right)),
+            ("NaN of nothing", with(|sums| sums[1].sum = f64::NAN)),
+            ("a sequence left out", with(|sums| sums.rotate_left(1))),
         ],
     );
 }

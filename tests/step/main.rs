@@ -2,6 +2,7 @@
 //! of the host and in a workspace; what weight 0 leaves out; losses of tokens.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

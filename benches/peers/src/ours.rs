@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dpo_kernel::{Dispatch, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, logit_grads_in_place, token_log_probs};
+use dpo_kernel::{Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, logit_grads_in_place, token_log_probs};
 
 use crate::work::{Peer, Work};
 
@@ -12,29 +12,30 @@ pub struct Ours<'a> {
     logits: Vec<f32>,
     log_probs: Vec<f32>,
     norms: Vec<RowNorm>,
-    spans: Vec<Span>,
-    d_log_probs: Vec<f64>,
+    spans: [Span; 1],
+    coefficients: Vec<f64>,
 }
 
 impl<'a> Ours<'a> {
     pub fn new(work: &'a Work) -> Self {
-        let spans = (0..work.rows).map(|row| Span::new(row, row + 1)).collect();
-        let d_log_probs = work.coefficients.iter().map(|&c| f64::from(c)).collect();
+        let coefficients = work.coefficients.iter().map(|&c| f64::from(c)).collect();
+        let spans = [Span::new(0, work.rows)];
         let (log_probs, norms) = (vec![0.0; work.rows], vec![RowNorm::default(); work.rows]);
-        Self { work, logits: work.logits.clone(), log_probs, norms, spans, d_log_probs }
+        Self { work, logits: work.logits.clone(), log_probs, norms, spans, coefficients }
     }
 
-    fn log_probs(&mut self) -> Result<(), dpo_kernel::Error> {
+    fn log_probs(&mut self) -> Result<(), Error> {
         let Work { rows, vocab, targets, .. } = self.work;
         let logits = Logits::new(&self.logits, *rows, *vocab)?;
+        let layout = Layout::new(targets, &self.spans, *vocab)?;
         let out = TokenOut::new(&mut self.log_probs).with_norms(&mut self.norms);
-        token_log_probs(Dispatch::detect(), logits, Targets::new(targets), &self.spans, out)
+        token_log_probs(Dispatch::detect(), logits, &layout, out).map(drop)
     }
 
-    fn grads(&mut self) -> Result<(), dpo_kernel::Error> {
+    fn grads(&mut self) -> Result<(), Error> {
         let Work { rows, vocab, targets, .. } = self.work;
-        let targets = Targets::new(targets);
-        let batch = GradBatch::new(targets, &self.spans, &self.norms, &self.d_log_probs);
+        let layout = Layout::new(targets, &self.spans, *vocab)?;
+        let batch = GradBatch::new(&layout, &self.norms, &self.coefficients);
         let logits = LogitsMut::new(&mut self.logits, *rows, *vocab)?;
         logit_grads_in_place(Dispatch::detect(), logits, &batch)
     }

@@ -3,7 +3,7 @@
 //! The largest buffer is the logits of one pair. What a larger batch needs is a divisor: gradients
 //! of several pairs add up in the adapters' gradients.
 
-use dpo_kernel::{Dispatch, Dpo, Error, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut, preference_loss, preference_step, sequence_log_probs, token_log_probs};
+use dpo_kernel::{Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, TokenOut, preference_loss, preference_step, sequence_log_probs, token_log_probs};
 
 use crate::model::{Adapters, Base, backward, forward};
 use crate::pairs::Example;
@@ -25,8 +25,9 @@ pub struct Batch {
     log_probs: [f32; ROWS],
     norms: [RowNorm; ROWS],
     sequences: [SequenceLogProb; 2],
-    d_log_probs: [f64; 2],
     losses: [PairLoss; 1],
+    d_log_probs: [f64; 2],
+    coefficients: [f64; ROWS],
 }
 
 /// How a pair's loss is computed.
@@ -44,8 +45,9 @@ impl Default for Batch {
             log_probs: [0.0; ROWS],
             norms: [RowNorm::default(); ROWS],
             sequences: [SequenceLogProb::default(); 2],
-            d_log_probs: [0.0; 2],
             losses: [PairLoss::default()],
+            d_log_probs: [0.0; 2],
+            coefficients: [0.0; ROWS],
         }
     }
 }
@@ -128,24 +130,24 @@ impl Batch {
     ) -> Result<Summary, Error> {
         let texts = Texts::new(example);
         let rows = self.forward(base, Some(adapters), &texts);
-        let targets = Targets::new(self.targets.split_at(rows).0);
+        let layout = Layout::new(self.targets.split_at(rows).0, &texts.spans, VOCAB)?;
         let reference = Reference::Sequences(reference);
-        let batch = StepBatch::new(targets, &texts.spans, &PAIRS, reference, f64::from(pairs));
-        let scratch = StepScratch {
-            log_probs: self.log_probs.split_at_mut(rows).0,
-            norms: self.norms.split_at_mut(rows).0,
-            sequences: &mut self.sequences,
-            d_log_probs: &mut self.d_log_probs,
-            losses: &mut self.losses,
-            nll: None,
-        };
+        let batch = StepBatch::new(&layout, &PAIRS, reference, f64::from(pairs));
+        let scratch = StepScratch::new(
+            self.log_probs.split_at_mut(rows).0,
+            self.norms.split_at_mut(rows).0,
+            &mut self.sequences,
+            &mut self.losses,
+            &mut self.d_log_probs,
+            self.coefficients.split_at_mut(rows).0,
+        );
         let logits = self.logits.split_at_mut(rows).0.as_flattened_mut();
         let logits = LogitsMut::new(logits, rows, VOCAB)?;
         let summary = preference_step(loss.dispatch, &loss.dpo, logits, &batch, scratch)?;
         for (text, d_logits) in texts.zip(&mut self.logits) {
             backward(base, adapters, text, d_logits, grads);
         }
-        Ok(summary)
+        Ok(summary.loss)
     }
 
     /// Logits and targets of a pair; its rows.
@@ -170,11 +172,10 @@ impl Batch {
         texts: &Texts,
     ) -> Result<(), Error> {
         let rows = self.forward(base, adapters, texts);
-        let targets = Targets::new(self.targets.split_at(rows).0);
+        let layout = Layout::new(self.targets.split_at(rows).0, &texts.spans, VOCAB)?;
         let log_probs = self.log_probs.split_at_mut(rows).0;
         let logits = Logits::new(self.logits.split_at(rows).0.as_flattened(), rows, VOCAB)?;
-        let spans = &texts.spans;
-        token_log_probs(dispatch, logits, targets, spans, TokenOut::new(log_probs))?;
-        sequence_log_probs(log_probs, targets, spans, None, &mut self.sequences)
+        token_log_probs(dispatch, logits, &layout, TokenOut::new(log_probs))?;
+        sequence_log_probs(log_probs, &layout, None, &mut self.sequences)
     }
 }

@@ -1,7 +1,7 @@
 //! The loss alone, on logits that are there: what is measured, and what a machine with 16 KiB of RAM
 //! can do.
 
-use dpo_kernel::{Dispatch, Dpo, Error, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut, preference_step, sequence_log_probs, token_log_probs};
+use dpo_kernel::{Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, TokenOut, preference_step, sequence_log_probs, token_log_probs};
 
 use crate::random::Random;
 use crate::report::Digest;
@@ -20,8 +20,9 @@ pub struct Probe {
     norms: [RowNorm; ROWS],
     reference: [SequenceLogProb; 2],
     sequences: [SequenceLogProb; 2],
-    d_log_probs: [f64; 2],
     losses: [PairLoss; 1],
+    d_log_probs: [f64; 2],
+    coefficients: [f64; ROWS],
     rows: usize,
     result: Result<Summary, Error>,
 }
@@ -35,8 +36,9 @@ impl Default for Probe {
             norms: [RowNorm::default(); ROWS],
             reference: [SequenceLogProb::default(); 2],
             sequences: [SequenceLogProb::default(); 2],
-            d_log_probs: [0.0; 2],
             losses: [PairLoss::default()],
+            d_log_probs: [0.0; 2],
+            coefficients: [0.0; ROWS],
             rows: 0,
             result: Ok(Summary::default()),
         }
@@ -74,11 +76,11 @@ impl Probe {
 
     fn try_forward(&mut self, dispatch: Dispatch) -> Result<(), Error> {
         let (rows, vocab, spans) = (self.rows, self.vocab(), self.spans());
-        let targets = Targets::new(self.targets.get(..rows).unwrap_or_default());
+        let layout = Layout::new(self.targets.get(..rows).unwrap_or_default(), &spans, vocab)?;
         let log_probs = self.log_probs.get_mut(..rows).unwrap_or_default();
         let logits = Logits::new(&self.logits, rows, vocab)?;
-        token_log_probs(dispatch, logits, targets, &spans, TokenOut::new(log_probs))?;
-        sequence_log_probs(log_probs, targets, &spans, None, &mut self.reference)
+        token_log_probs(dispatch, logits, &layout, TokenOut::new(log_probs))?;
+        sequence_log_probs(log_probs, &layout, None, &mut self.reference)
     }
 
     /// The policy's step: the logits become their gradients.
@@ -88,20 +90,19 @@ impl Probe {
 
     fn try_step(&mut self, dispatch: Dispatch) -> Result<Summary, Error> {
         let (rows, vocab, spans) = (self.rows, self.vocab(), self.spans());
-        let targets = Targets::new(self.targets.get(..rows).unwrap_or_default());
-        let reference = Reference::Sequences(&self.reference);
-        let pairs = [Pair::new(0, 1)];
-        let batch = StepBatch::new(targets, &spans, &pairs, reference, 1.0);
-        let scratch = StepScratch {
-            log_probs: self.log_probs.get_mut(..rows).unwrap_or_default(),
-            norms: self.norms.get_mut(..rows).unwrap_or_default(),
-            sequences: &mut self.sequences,
-            d_log_probs: &mut self.d_log_probs,
-            losses: &mut self.losses,
-            nll: None,
-        };
+        let layout = Layout::new(self.targets.get(..rows).unwrap_or_default(), &spans, vocab)?;
+        let (reference, pairs) = (Reference::Sequences(&self.reference), [Pair::new(0, 1)]);
+        let batch = StepBatch::new(&layout, &pairs, reference, 1.0);
+        let scratch = StepScratch::new(
+            self.log_probs.get_mut(..rows).unwrap_or_default(),
+            self.norms.get_mut(..rows).unwrap_or_default(),
+            &mut self.sequences,
+            &mut self.losses,
+            &mut self.d_log_probs,
+            self.coefficients.get_mut(..rows).unwrap_or_default(),
+        );
         let logits = LogitsMut::new(&mut self.logits, rows, vocab)?;
-        preference_step(dispatch, &Dpo::new(0.1)?, logits, &batch, scratch)
+        Ok(preference_step(dispatch, &Dpo::new(0.1)?, logits, &batch, scratch)?.loss)
     }
 
     /// What the step found.

@@ -3,7 +3,7 @@
 use dpo_kernel::verify::cases::{RowCase, widened};
 use dpo_kernel::verify::{self, Mismatch, compare};
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Logits, LogitsMut, RowNorm, Span, Targets, TokenOut, Transform,
+    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform,
     logit_grads, logit_grads_in_place, tile_grads_in_place, token_log_probs,
 };
 
@@ -89,9 +89,7 @@ impl Way<'_> {
         let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);
         let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
         // A row that is not finite has an invalid norm, which the backward must refuse.
-        let targets = [id(self.row.target)];
-        let targets = Targets::new(&targets);
-        let _ = token_log_probs(self.dispatch, view, targets, &[Span::new(0, 1)], out);
+        let _ = self.with_layout(|layout| token_log_probs(self.dispatch, view, layout, out));
         norms[0]
     }
 
@@ -116,10 +114,14 @@ impl Way<'_> {
         tile_grads_in_place(dispatch, tile, id(first), transform, target, self.norm, coefficient)
     }
 
-    fn with_batch<T>(&self, run: impl FnOnce(&GradBatch<'_>) -> T) -> T {
+    fn with_layout<T>(&self, run: impl FnOnce(&Layout<'_>) -> T) -> T {
         let (targets, spans) = ([id(self.row.target)], [Span::new(0, 1)]);
-        let (norms, d_log_probs) = ([self.norm], [self.row.coefficient]);
-        run(&GradBatch::new(Targets::new(&targets), &spans, &norms, &d_log_probs))
+        run(&Layout::new(&targets, &spans, self.row.logits.len()).expect("one row"))
+    }
+
+    fn with_batch<T>(&self, run: impl FnOnce(&GradBatch<'_>) -> T) -> T {
+        let (norms, coefficients) = ([self.norm], [self.row.coefficient]);
+        self.with_layout(|layout| run(&GradBatch::new(layout, &norms, &coefficients)))
     }
 }
 

@@ -8,6 +8,8 @@
 
 #[path = "../../common/batch.rs"]
 pub mod batch;
+#[path = "../../common/coefficients.rs"]
+pub mod coefficients;
 #[path = "../../common/levels.rs"]
 pub mod levels;
 #[path = "../../common/store.rs"]

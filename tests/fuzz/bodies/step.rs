@@ -1,11 +1,15 @@
 //! A whole step: its stages' bits, each stage's figures from those of the one before, the same on every
-//! level.
+//! level; and the backward with zeros where nothing is scored.
 
-use dpo_kernel::verify::cases::{BatchCase, PairCase, stored};
+use dpo_kernel::verify::cases::{BatchCase, PairCase, stored, widened};
 use dpo_kernel::verify::{self, PairLogProbs, Tolerance, compare};
-use dpo_kernel::{Error, Summary};
+use dpo_kernel::{
+    Dispatch, Error, GradBatch, Layout, LogitsMut, RowNorm, Summary, Targets, TokenOut, Unscored,
+    logit_grads_in_place, token_log_probs,
+};
 
-use super::batch::{Found, stages, step};
+use super::batch::{Found, spans, stages, step, transform};
+use super::coefficients::coefficients;
 use super::levels::for_each_dispatch;
 use super::row::same_on_levels;
 use super::store::Store;
@@ -20,29 +24,121 @@ fn check_storage<E: Store>(case: &BatchCase) -> Result<(), String> {
     let mut first = Vec::new();
     let mut result = Ok(());
     for_each_dispatch(|dispatch| {
-        if result.is_err() {
-            return;
+        if result.is_ok() {
+            result = check_level::<E>(case, dispatch)
+                .and_then(|found| same_on_levels(&mut first, dispatch, found))
+                .map_err(|why| format!("{dispatch:?}: {why}"));
         }
-        let (found, apart) = (step::<E>(case, dispatch), stages::<E>(case, dispatch));
-        let without_grads = |found: &Found| Found { grads: Vec::new(), ..found.clone() };
-        result = if found.summary != apart.summary
-            || without_grads(&found).bits() != without_grads(&apart).bits()
-        {
-            Err(format!("the step is {found:?}, its stages are {apart:?}"))
-        } else {
-            accepts::<E>(case, &found)
-        };
-        result = result
-            .clone()
-            .and_then(|()| same_on_levels(&mut first, dispatch, format!("{:?}", found.bits())))
-            .map_err(|why| format!("{dispatch:?}: {why}"));
     });
     result
 }
 
+/// The bits of the step, if it is what it should be.
+fn check_level<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Result<String, String> {
+    let found = step::<E>(case, dispatch);
+    accepts::<E>(case, &found)?;
+    // The stages alone do not know which rows nothing depends on, nor before the forward what is empty.
+    if !has_empty_answer(case) && broken_rows::<E>(case).iter().all(|&row| is_needed(case, row)) {
+        let apart = stages::<E>(case, dispatch);
+        let without_grads = |found: &Found| Found { grads: Vec::new(), ..found.clone() };
+        if found.summary != apart.summary
+            || without_grads(&found).bits() != without_grads(&apart).bits()
+        {
+            return Err(format!("the step is {found:?}, its stages are {apart:?}"));
+        }
+    }
+    if found.summary.is_ok() {
+        let zeroed = zeroed::<E>(case, &found, dispatch).map_err(|why| why.to_string())?;
+        accepts_zeroed(case, &found.grads, &zeroed)?;
+    }
+    Ok(format!("{:?}", found.bits()))
+}
+
+/// The step's gradients once more, with zeros where nothing is scored.
+pub fn zeroed<E: Store>(
+    case: &BatchCase,
+    found: &Found,
+    dispatch: Dispatch,
+) -> Result<Vec<f64>, Error> {
+    let mut buffer: Vec<E> = stored(&case.logits);
+    let (rows, spans) = (case.rows(), spans(&case.layout.spans));
+    let targets = Targets::new(&case.layout.targets).with_ignore(case.layout.ignore);
+    let mut order = vec![0; spans.len()];
+    let layout = Layout::in_any_order(targets, &spans, case.vocab(), &mut order)?;
+    let (mut log_probs, mut norms) = (vec![0.0; rows], vec![RowNorm::default(); rows]);
+    let view = LogitsMut::with_stride(&mut buffer, rows, case.vocab(), case.stride)?
+        .with_transform(transform(&case.transform));
+    let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
+    // Rows without a norm are those that the step has not needed either.
+    let _ = token_log_probs(dispatch, view.as_logits(), &layout, out);
+    let token_weights = case.token_weights.as_deref();
+    let coefficients = coefficients(&layout, &found.d_log_probs, token_weights, None)?;
+    let batch = GradBatch::new(&layout, &norms, &coefficients).with_unscored(Unscored::Zero);
+    logit_grads_in_place(dispatch, view, &batch)?;
+    Ok(widened(&buffer))
+}
+
+/// Whether every element of a buffer is the gradient that it was without zeros, or 0.
+pub fn accepts_zeroed(case: &BatchCase, kept: &[f64], zeroed: &[f64]) -> Result<(), String> {
+    for (i, (kept, found)) in kept.iter().zip(zeroed).enumerate() {
+        let (row, column) = (i / case.stride, i % case.stride);
+        let is_gradient = column < case.vocab() && case.layout.is_scored(row);
+        let expected = if is_gradient { *kept } else { 0.0 };
+        if found.to_bits() != expected.to_bits() {
+            return Err(format!(
+                "with zeros row {row}, column {column} is {found}, not {expected}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a pair of weight ≠ 0 names a sequence.
+fn is_named(case: &BatchCase, sequence: usize) -> bool {
+    let has_weight = |i: usize| case.weights.as_ref().is_none_or(|weights| weights[i] != 0.0);
+    let mut pairs = case.pairs.iter().enumerate();
+    pairs.any(|(i, &(chosen, rejected))| has_weight(i) && [chosen, rejected].contains(&sequence))
+}
+
+/// Whether a row is scored with a weight ≠ 0.
+fn has_weight(case: &BatchCase, row: usize) -> bool {
+    case.layout.is_scored(row) && case.token_weights.as_ref().is_none_or(|w| w[row] != 0.0)
+}
+
+fn sequence_of(case: &BatchCase, row: usize) -> Option<usize> {
+    case.layout.spans.iter().position(|&(start, end)| (start..end).contains(&row))
+}
+
+/// Whether the step depends on a row.
+fn is_needed(case: &BatchCase, row: usize) -> bool {
+    has_weight(case, row) && sequence_of(case, row).is_some_and(|i| is_named(case, i))
+}
+
+/// Whether a sequence has no token that counts.
+fn is_empty(case: &BatchCase, sequence: usize) -> bool {
+    let (start, end) = case.layout.spans[sequence];
+    !(start..end).any(|row| has_weight(case, row))
+}
+
+/// Whether a pair of weight ≠ 0 names a sequence without tokens.
+fn has_empty_answer(case: &BatchCase) -> bool {
+    (0..case.layout.spans.len()).any(|i| is_named(case, i) && is_empty(case, i))
+}
+
 /// Whether the step is what the reference says, from its own token log-probs on.
 pub fn accepts<E: Store>(case: &BatchCase, found: &Found) -> Result<(), String> {
-    let broken = broken_rows::<E>(case);
+    if has_empty_answer(case) {
+        return match found.summary {
+            Err(Error::NoScoredTokens { sequence: i })
+                if is_named(case, i) && is_empty(case, i) =>
+            {
+                untouched::<E>(case, found)
+            }
+            _ => Err(format!("{:?} of an answer without tokens", found.summary)),
+        };
+    }
+    let mut broken = broken_rows::<E>(case);
+    broken.retain(|&row| is_needed(case, row));
     if let [first, ..] = broken[..] {
         let expected = Err(Error::NonFiniteRows { first, count: broken.len() });
         return matches(&found.summary, &expected).and_then(|()| untouched::<E>(case, found));
@@ -137,13 +233,11 @@ fn accepts_losses(case: &BatchCase, found: &Found) -> Result<Result<(), Error>, 
 }
 
 fn accepts_grads<E: Store>(case: &BatchCase, found: &Found) -> Result<(), String> {
-    let sequence_of =
-        |row| case.layout.spans.iter().position(|&(start, end)| (start..end).contains(&row));
     for row in 0..case.rows() {
         let start = row * case.stride;
         let end = case.logits.len().min(start + case.stride);
         let written = &found.grads[start..end];
-        let scored = sequence_of(row).filter(|_| case.layout.is_scored(row));
+        let scored = sequence_of(case, row).filter(|_| case.layout.is_scored(row));
         let width = if scored.is_some() { case.vocab() } else { 0 };
         if !written[width..].iter().all(|g| g.is_nan()) {
             return Err(format!("row {row} was written where nobody may write"));

@@ -1,10 +1,11 @@
-//! Token log-probs of a batch with padding, ignored rows and gaps: the forward of every row, and nothing
-//! else written.
+//! Token log-probs of a batch with padding, ignored rows and gaps: the forward of every row, each counted,
+//! and nothing else written.
 
 use dpo_kernel::verify::cases::{BatchCase, RowCase, stored};
 use dpo_kernel::verify::{self, Tolerance, compare};
 use dpo_kernel::{
-    Dispatch, Error, Logits, RowDetails, RowNorm, Targets, TokenOut, token_log_probs,
+    Dispatch, Error, Layout, Logits, RowDetails, RowNorm, Targets, TokenOut, TokenSummary,
+    token_log_probs,
 };
 
 use super::batch::{spans, transform};
@@ -23,7 +24,7 @@ pub fn check(case: &BatchCase) -> Result<(), String> {
 /// What the forward leaves behind.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    pub result: Result<(), Error>,
+    pub result: Result<TokenSummary, Error>,
     pub log_probs: Vec<f32>,
     pub norms: Vec<RowNorm>,
     pub details: Vec<RowDetails>,
@@ -39,8 +40,12 @@ pub fn forward<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Forward {
         .expect("a well-formed case")
         .with_transform(transform(&case.transform));
     let targets = Targets::new(&case.layout.targets).with_ignore(case.layout.ignore);
+    let spans = spans(&case.layout.spans);
+    let mut order = vec![0; spans.len()];
+    let layout = Layout::in_any_order(targets, &spans, case.vocab(), &mut order)
+        .expect("a well-formed case");
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
-    let result = token_log_probs(dispatch, view, targets, &spans(&case.layout.spans), out);
+    let result = token_log_probs(dispatch, view, &layout, out);
     Forward { result, log_probs, norms, details }
 }
 
@@ -92,14 +97,39 @@ pub fn accepts<E: Store>(case: &BatchCase, found: &Forward) -> Result<(), String
         let y = one.transformed::<E>();
         accepts_row(&one, &y, log_prob, details).map_err(|why| format!("row {row}: {why}"))?;
     }
-    let expected = match broken[..] {
-        [] => Ok(()),
-        [first, ..] => Err(Error::NonFiniteRows { first, count: broken.len() }),
-    };
-    if found.result != expected {
-        return Err(format!("{:?}, not {expected:?}", found.result));
+    match (&broken[..], found.result) {
+        ([], Ok(summary)) => accepts_summary::<E>(case, found, summary),
+        (&[first, ..], Err(error))
+            if error == Error::NonFiniteRows { first, count: broken.len() } =>
+        {
+            Ok(())
+        }
+        (_, result) => Err(format!("{result:?}; the rows {broken:?} have no probabilities")),
     }
-    Ok(())
+}
+
+/// All scored rows are counted, and those whose target was masked with a number.
+fn accepts_summary<E: Store>(
+    case: &BatchCase,
+    found: &Forward,
+    summary: TokenSummary,
+) -> Result<(), String> {
+    let scored = || (0..case.rows()).filter(|&row| case.layout.is_scored(row));
+    // Within a softcap such a number is one as any other, and where all are masked so is none of them.
+    let lowest = if E::NAME == "f16" { -65504.0 } else { -3.38e38 };
+    let masked_below = |log_prob: f32| {
+        scored().filter(move |&row| {
+            let one = row_of(case, row);
+            let logit = stored::<E>(&one.logits[one.target..=one.target])[0].to_f32();
+            logit.is_finite() && logit <= lowest && found.log_probs[row] < log_prob
+        })
+    };
+    let masked = masked_below(-100.5).count() as u64..=masked_below(-99.5).count() as u64;
+    if summary.tokens == scored().count() as u64 && masked.contains(&summary.masked_tokens) {
+        Ok(())
+    } else {
+        Err(format!("{summary:?}, not {} tokens and {masked:?} masked", scored().count()))
+    }
 }
 
 fn accepts_row(

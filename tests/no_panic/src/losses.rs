@@ -17,7 +17,7 @@ use dpo_kernel::training::{ld_token_weights, length_offset, odpo_offset, wpo_pai
 use dpo_kernel::unpaired::{
     Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedSummary, unpaired_loss,
 };
-use dpo_kernel::{Dpo, GradBatch, PairBatch, preference_loss, preference_step};
+use dpo_kernel::{Dispatch, Dpo, LogitsMut, PairBatch, preference_loss, preference_step};
 
 /// One loss, by its type: what a host links that needs no other.
 #[unsafe(no_mangle)]
@@ -39,8 +39,8 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     preference_loss::<&Mixture<'_>>,
     preference_loss::<PerPair<'_, Loss>>,
     preference_loss::<AotOver<'_>>,
-    preference_step::<f32, &Loss>,
-    preference_step::<f32, AotOver<'_>>,
+    preference_step::<Dispatch, &Loss, LogitsMut<'_, f32>>,
+    preference_step::<Dispatch, AotOver<'_>, LogitsMut<'_, f32>>,
     <&Loss as BatchLoss>::inputs,
     <&Loss as BatchLoss>::check,
     <&Loss as BatchLoss>::evaluate_all,
@@ -149,7 +149,6 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     <Nll as From<Xpo>>::from,
     PairLogProbs::is_left_out,
     <NllSummary as AddAssign>::add_assign,
-    GradBatch::with_nll,
     ld_token_weights,
     wpo_pair_weights,
     odpo_offset,

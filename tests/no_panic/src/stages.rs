@@ -1,14 +1,17 @@
 //! The stages, for each element type.
 
 use crate::{Entry, entries};
-use core::ops::AddAssign;
-use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use core::ops::{AddAssign, Deref};
+use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
+use dpo_kernel::step::UnpairedStepBatch;
+use dpo_kernel::unpaired::AnswerLoss;
 use dpo_kernel::{
-    Dispatch, Dpo, Element, GradBatch, Level, Logits, LogitsMut, Pair, PairBatch, SequenceLogProb,
-    Span, StepBatch, Summary, Targets, TokenOut, Transform, bf16, f16, logit_grads,
-    logit_grads_in_place, preference_loss, preference_step, sequence_log_probs, spans_of_batch,
-    spans_of_offsets, tile_grads_in_place, token_log_probs,
+    Dispatch, Dpo, Element, Error, GradBatch, Layout, Level, Logits, LogitsMut, Pair, PairBatch,
+    PairLoss, SequenceLogProb, Span, StepBatch, StepScratch, StepSummary, Summary, Targets,
+    TokenOut, TokenSummary, Transform, bf16, f16, logit_grads, logit_grads_in_place,
+    preference_loss, preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets,
+    tile_grads_in_place, token_coefficients, token_log_probs, unpaired_step,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
@@ -34,12 +37,15 @@ const fn stages<E: Element>() -> &'static [Entry] {
         LogitsMut::<E>::row_mut,
         RowStats::<()>::fold::<E>,
         RowStats::<Details>::fold::<E>,
-        token_log_probs::<E>,
-        logit_grads::<E, E>,
-        logit_grads::<E, f32>,
-        logit_grads_in_place::<E>,
+        token_log_probs::<Dispatch, E>,
+        logit_grads::<Dispatch, E, E>,
+        logit_grads::<Dispatch, E, f32>,
+        logit_grads_in_place::<Dispatch, E>,
         tile_grads_in_place::<E>,
-        preference_step::<E, &Dpo>,
+        preference_step::<Dispatch, &Dpo, LogitsMut<'_, E>>,
+        preference_step::<Dispatch, &Dpo, (Logits<'_, E>, LogitsMut<'_, f32>)>,
+        unpaired_step::<Dispatch, Kto, LogitsMut<'_, E>>,
+        unpaired_step::<Dispatch, Kto, (Logits<'_, E>, LogitsMut<'_, f32>)>,
     ]
 }
 
@@ -67,12 +73,23 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Dispatch::arithmetic,
     Transform::new,
     Targets::new,
+    Targets::of_i64,
     Targets::with_ignore,
     Targets::ids,
     Targets::scored,
     Span::new,
     spans_of_batch,
-    spans_of_offsets,
+    spans_of_offsets::<u32>,
+    spans_of_offsets::<i64>,
+    ascending,
+    in_any_order,
+    Layout::rows,
+    Layout::sequences,
+    Layout::vocab,
+    Layout::targets,
+    Layout::spans,
+    scored_rows,
+    Layout::tokens,
     RowStats::<()>::new,
     RowStats::<()>::merge,
     RowStats::<()>::log_z,
@@ -91,6 +108,7 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     TokenOut::new,
     TokenOut::with_norms,
     TokenOut::with_details,
+    <TokenSummary as AddAssign>::add_assign,
     SequenceLogProb::mean,
     sequence_log_probs,
     Pair::new,
@@ -114,13 +132,51 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Summary::displaced_share,
     Summary::saturated_share,
     <Summary as AddAssign>::add_assign,
+    token_coefficients,
     GradBatch::new,
-    GradBatch::with_token_weights,
+    GradBatch::with_unscored,
     StepBatch::new,
     StepBatch::with_weights,
     StepBatch::with_offsets,
     StepBatch::with_token_weights,
+    StepBatch::with_nll,
+    StepBatch::with_nll_weights,
+    StepBatch::with_unscored,
+    UnpairedStepBatch::new,
+    UnpairedStepBatch::with_weights,
+    UnpairedStepBatch::with_token_weights,
+    UnpairedStepBatch::with_unscored,
+    StepScratch::<'_, PairLoss>::new,
+    StepScratch::<'_, AnswerLoss>::new,
+    StepScratch::<'_, PairLoss>::with_nll,
+    <StepSummary<Summary> as Deref>::deref,
 ];
+
+/// [`Layout::new`], whose targets may be given in several ways.
+fn ascending<'a>(
+    targets: Targets<'a>,
+    spans: &'a [Span],
+    vocab: usize,
+) -> Result<Layout<'a>, Error> {
+    Layout::new(targets, spans, vocab)
+}
+
+/// [`Layout::in_any_order`].
+fn in_any_order<'a>(
+    targets: Targets<'a>,
+    spans: &'a [Span],
+    vocab: usize,
+    order: &'a mut [usize],
+) -> Result<Layout<'a>, Error> {
+    Layout::in_any_order(targets, spans, vocab, order)
+}
+
+/// [`Layout::scored_rows`] down to the last of them.
+fn scored_rows(layout: &Layout<'_>, sequence: usize, out: &mut [(usize, u32)]) {
+    for (out, found) in out.iter_mut().zip(layout.scored_rows(sequence)) {
+        *out = found;
+    }
+}
 
 /// [`Dispatch::available`] down to the last of them; the function alone would only make an iterator.
 fn available(out: &mut [Option<Dispatch>]) {

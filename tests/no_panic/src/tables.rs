@@ -43,7 +43,7 @@ pub static DPO_KERNEL_THEORY: &[Entry] = entries![
 /// What a training run keeps beside the stages.
 #[unsafe(no_mangle)]
 pub static DPO_KERNEL_TRAINING: &[Entry] = entries![
-    best_worst_pairs,
+    best_worst_pairs::<u32>,
     identical_pairs,
     optimal_value,
     LogRatioSums::add_batch,
