@@ -95,6 +95,7 @@ pub struct UnpairedOut<'a> {
 /// assert!(d_log_probs[0] < 0.0 && d_log_probs[1] > 0.0);
 /// # Ok::<(), Error>(())
 /// ```
+#[allow(clippy::needless_pass_by_value, reason = "a reference or a slice, as with pairs")]
 pub fn unpaired_loss<L: UnpairedBatchLoss>(
     losses: L,
     batch: &UnpairedBatch<'_>,

@@ -30,7 +30,7 @@ fn sequences() -> (Vec<SequenceLogProb>, Vec<SequenceLogProb>) {
         .map(|(i, &(p, r))| (sequence(p, 10 + i), sequence(r, 10 + i)))
         .collect();
     both.push((sequence(-18.5, 7), sequence(-18.0, 7)));
-    assert_eq!(both.len(), THERE);
+    assert_eq!(both.len(), THERE, "sequences that are there");
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     for (policy, reference) in [
         ((nan, 4), (-3.0, 4)),
@@ -121,7 +121,7 @@ fn run(
     let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
     let mut summary = preference_loss(loss, &batch, out)?;
     let left_out = padded.pairs.len() - padded.kept.len();
-    assert_eq!(summary.left_out, left_out as u64);
+    assert_eq!(summary.left_out, left_out as u64, "pairs left out");
     summary.left_out = 0;
     for (i, loss) in losses.iter().enumerate() {
         if !padded.kept.contains(&i) {
@@ -297,7 +297,7 @@ type Answers = (Vec<[u64; 3]>, Vec<u64>, UnpairedSummary);
 
 fn run_answers(loss: impl UnpairedBatchLoss, padded: &Padded) -> Answers {
     let (policy, reference) = sequences();
-    let label = |sequence: usize| Label::from(sequence % 2 == 0);
+    let label = |sequence: usize| Label::from(sequence.is_multiple_of(2));
     let answers: Vec<_> =
         padded.pairs.iter().map(|p| UnpairedAnswer::new(p.chosen, label(p.chosen))).collect();
     let batch = UnpairedBatch::new(&answers, &policy, Reference::Sequences(&reference), 3.0)
@@ -306,7 +306,8 @@ fn run_answers(loss: impl UnpairedBatchLoss, padded: &Padded) -> Answers {
     let (mut losses, mut d) = (vec![stale; answers.len()], vec![7.5; policy.len()]);
     let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
     let mut summary = unpaired_loss(loss, &batch, out).unwrap();
-    assert_eq!(summary.left_out, (answers.len() - padded.kept.len()) as u64);
+    let left_out = answers.len() - padded.kept.len();
+    assert_eq!(summary.left_out, left_out as u64, "answers left out");
     summary.left_out = 0;
     let bits = |of: &AnswerLoss| [of.loss, of.reward, of.d_log_prob].map(f64::to_bits);
     for (i, loss) in losses.iter().enumerate() {
@@ -375,15 +376,15 @@ fn planted_faults_are_caught() {
     let (plain, all) = padded(3, true, true);
     assert!(all.pairs.len() > plain.pairs.len(), "something is left out");
     let expected = run(&loss, &plain, false, true).unwrap();
-    let (mut more, mut less) = (padded(3, true, true).0, padded(3, true, true).0);
+    let (mut more, mut fewer) = (padded(3, true, true).0, padded(3, true, true).0);
     more.pairs.push(Pair::new(2, 5));
     more.weights.push(1e-9);
     more.offsets.push(0.0);
     more.kept.push(4);
     assert_ne!(run(&loss, &more, false, true).unwrap(), expected, "one more");
-    less.weights[1] = 0.0;
-    less.kept.remove(1);
-    assert_ne!(run(&loss, &less, false, true).unwrap(), expected, "one less");
+    fewer.weights[1] = 0.0;
+    fewer.kept.remove(1);
+    assert_ne!(run(&loss, &fewer, false, true).unwrap(), expected, "one less");
     let mut heavier = padded(3, true, true).1;
     let i = (0..heavier.pairs.len()).find(|i| !heavier.kept.contains(i)).unwrap();
     heavier.weights[i] = 1.0;
