@@ -280,12 +280,12 @@ typedef struct dpo_pairs {
     size_t count;                 /* P */
     const double *reference_sums; /* N, or NULL */
     const dpo_sequence_log_prob *reference_sequences; /* N, or NULL; counts are checked */
-    double divisor;       /* > 0, divides gradients alone: pairs in the whole, accumulated batch */
     const float *weights; /* P, finite and >= 0, or NULL: 1 each */
     const float *offsets; /* P, finite, subtracted from the margin, or NULL: 0 each */
+    double divisor;       /* > 0, divides gradients alone: pairs in the whole, accumulated batch */
 } dpo_pairs;
 
-#define DPO_PAIRS_INIT {sizeof(dpo_pairs), NULL, 0, NULL, NULL, 0.0, NULL, NULL}
+#define DPO_PAIRS_INIT {sizeof(dpo_pairs), NULL, 0, NULL, NULL, NULL, NULL, 0.0}
 
 /* One pair by itself. Zeroed: policy and reference are one model. */
 typedef struct dpo_pair_log_probs {
@@ -340,11 +340,11 @@ typedef struct dpo_unpaired_batch {
     size_t count;                 /* M */
     const double *reference_sums; /* N, or NULL */
     const dpo_sequence_log_prob *reference_sequences; /* N, or NULL */
-    double divisor;       /* > 0, divides gradients alone */
     const float *weights; /* M, finite and >= 0, or NULL: 1 each */
+    double divisor;       /* > 0, divides gradients alone */
 } dpo_unpaired_batch;
 
-#define DPO_UNPAIRED_BATCH_INIT {sizeof(dpo_unpaired_batch), NULL, 0, NULL, NULL, 0.0, NULL}
+#define DPO_UNPAIRED_BATCH_INIT {sizeof(dpo_unpaired_batch), NULL, 0, NULL, NULL, NULL, 0.0}
 
 typedef struct dpo_answer_loss {
     double loss;

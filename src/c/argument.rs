@@ -104,11 +104,12 @@ impl Known {
         clippy::cast_ptr_alignment,
         reason = "the size is the first field of an aligned struct"
     )]
+    #[inline(never)]
     unsafe fn copy(&self, from: *const u8, to: *mut u8, subject: i32) -> Result<(), Fault> {
         check_pointer(from.addr(), self.align, subject)?;
         // SAFETY: aligned and not NULL; that a size is there is the caller's word.
         let found = unsafe { from.cast::<usize>().read() };
-        let fault = Err(Fault::call(DPO_ERROR_STRUCT_SIZE, subject, [self.size, found]));
+        let fault = Err(Fault::Call(DPO_ERROR_STRUCT_SIZE, subject, [self.size, found]));
         if found < self.least || found > MOST || !found.is_multiple_of(self.align) {
             return fault;
         }
@@ -126,10 +127,10 @@ impl Known {
 
 fn check_pointer(address: usize, align: usize, subject: i32) -> Result<(), Fault> {
     if address == 0 {
-        return Err(Fault::call(DPO_ERROR_NULL, subject, [0, 0]));
+        return Err(Fault::Call(DPO_ERROR_NULL, subject, [0, 0]));
     }
     if !address.is_multiple_of(align) {
-        return Err(Fault::call(DPO_ERROR_MISALIGNED, subject, [align, 0]));
+        return Err(Fault::Call(DPO_ERROR_MISALIGNED, subject, [align, 0]));
     }
     Ok(())
 }

@@ -73,6 +73,19 @@ pub(super) struct Buffers {
     used: usize,
 }
 
+/// What an element takes, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Element {
+    size: usize,
+    align: usize,
+}
+
+impl Element {
+    const fn of<T>() -> Self {
+        Self { size: size_of::<T>(), align: align_of::<T>() }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Range {
     start: usize,
@@ -87,30 +100,32 @@ impl Buffers {
         Self { ranges: [nothing; MOST], used: 0 }
     }
 
-    fn add<T>(
+    /// One function for all element types, because firmware counts bytes.
+    #[inline(never)]
+    fn add(
         &mut self,
-        data: *const T,
+        start: usize,
         len: usize,
+        element: Element,
         subject: i32,
         is_written: bool,
     ) -> Result<(), Fault> {
         if len == 0 {
             return Ok(());
         }
-        if data.is_null() {
-            return Err(Fault::call(DPO_ERROR_NULL, subject, [0, 0]));
+        if start == 0 {
+            return Err(Fault::Call(DPO_ERROR_NULL, subject, [0, 0]));
         }
-        if !data.is_aligned() {
-            return Err(Fault::call(DPO_ERROR_MISALIGNED, subject, [align_of::<T>(), 0]));
+        if !start.is_multiple_of(element.align) {
+            return Err(Fault::Call(DPO_ERROR_MISALIGNED, subject, [element.align, 0]));
         }
-        let start = data.addr();
         // No object is larger than isize::MAX bytes, nor does one wrap around.
-        let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok());
+        let bytes = len.checked_mul(element.size).filter(|&bytes| isize::try_from(bytes).is_ok());
         let end = bytes.and_then(|bytes| start.checked_add(bytes));
-        let Some(end) = end else { return Err(Fault::call(DPO_ERROR_TOO_LONG, subject, [len, 0])) };
+        let Some(end) = end else { return Err(Fault::Call(DPO_ERROR_TOO_LONG, subject, [len, 0])) };
         // More buffers than any function has would be a mistake in this module: refused, not forgotten.
         let to = self.ranges.get_mut(self.used);
-        let to = to.ok_or(Fault::call(DPO_ERROR_TOO_LONG, subject, [len, 0]))?;
+        let to = to.ok_or(Fault::Call(DPO_ERROR_TOO_LONG, subject, [len, 0]))?;
         *to = Range { start, end, subject, is_written };
         self.used += 1;
         Ok(())
@@ -123,7 +138,7 @@ impl Buffers {
         len: usize,
         subject: i32,
     ) -> Result<Input<T>, Fault> {
-        self.add(data, len, subject, false)?;
+        self.add(data.addr(), len, Element::of::<T>(), subject, false)?;
         Ok(Input { data, len })
     }
 
@@ -144,7 +159,7 @@ impl Buffers {
         len: usize,
         subject: i32,
     ) -> Result<Output<T>, Fault> {
-        self.add(data.cast_const(), len, subject, true)?;
+        self.add(data.addr(), len, Element::of::<T>(), subject, true)?;
         Ok(Output { data, len })
     }
 
@@ -167,7 +182,7 @@ impl Buffers {
                 ranges().enumerate().find(|&(j, other)| i != j && meets(other))
             {
                 let number = usize::try_from(other.subject).unwrap_or(0);
-                return Err(Fault::call(DPO_ERROR_OVERLAP, written.subject, [number, 0]));
+                return Err(Fault::Call(DPO_ERROR_OVERLAP, written.subject, [number, 0]));
             }
         }
         Ok(Memory(()))

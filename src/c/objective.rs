@@ -142,10 +142,10 @@ pub(super) struct Terms {
 impl Terms {
     fn of(losses: &[dpo_loss], weights: Option<&[f64]>) -> Result<Self, Fault> {
         let Some(weights) = weights else {
-            return Err(Fault::call(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, [0, 0]));
+            return Err(Fault::Call(DPO_ERROR_NULL, DPO_BUFFER_MIXTURE_TERMS, [0, 0]));
         };
         if losses.len() > DPO_MOST_TERMS {
-            return Err(Fault::call(
+            return Err(Fault::Call(
                 DPO_ERROR_TOO_LONG,
                 DPO_BUFFER_MIXTURE_TERMS,
                 [losses.len(), 0],

@@ -35,12 +35,12 @@ pub struct dpo_pairs {
     pub reference_sums: *const f64,
     /// The same as sequences, whose token counts are checked.
     pub reference_sequences: *const dpo_sequence_log_prob,
-    /// Divides the gradients.
-    pub divisor: f64,
     /// A weight for each pair, or NULL.
     pub weights: *const f32,
     /// A margin offset for each pair, or NULL.
     pub offsets: *const f32,
+    /// Divides the gradients.
+    pub divisor: f64,
 }
 
 /// [`PairLogProbs`]
@@ -64,7 +64,7 @@ pub struct dpo_pair_log_probs {
 }
 
 plain!(dpo_pair_log_probs);
-growing!(dpo_pairs, DPO_BUFFER_PAIRS => divisor .. offsets;);
+growing!(dpo_pairs, DPO_BUFFER_PAIRS => divisor .. divisor;);
 
 /// The buffers of [`dpo_pairs`].
 #[derive(Clone, Copy, Debug)]

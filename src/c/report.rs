@@ -13,7 +13,12 @@ pub(super) unsafe fn report(result: Result<(), Fault>, error: *mut dpo_error) ->
     let found = match result {
         Ok(()) => dpo_error::default(),
         Err(Fault::Kernel(error)) => dpo_error::of(error),
-        Err(Fault::Call(error)) => error,
+        Err(Fault::Call(status, subject, [first, second])) => {
+            // Choices are signed numbers.
+            let choice = u32::try_from(first).unwrap_or_default().cast_signed();
+            let value = if status == DPO_ERROR_UNKNOWN_VALUE { f64::from(choice) } else { 0.0 };
+            dpo_error { status, subject, numbers: [first, second, 0, 0], value }
+        }
     };
     if !error.is_null() {
         // SAFETY: the caller vouches for the memory; alignment is not asked of it.

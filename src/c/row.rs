@@ -91,7 +91,7 @@ enum Stats {
 impl dpo_row_stats {
     fn read(&self) -> Result<Stats, Fault> {
         let has = |flag| self.flags & flag != 0;
-        let fault = Fault::call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
+        let fault = Fault::Call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
         let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_REFERENCE;
         if self.flags & !known != 0 {
             return Err(fault);

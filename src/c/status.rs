@@ -116,8 +116,8 @@ pub struct dpo_error {
 pub(super) enum Fault {
     /// What the crate itself refuses.
     Kernel(Error),
-    /// What only C can get wrong.
-    Call(dpo_error),
+    /// What only C can get wrong: a status above 100, the buffer or struct that it is about, two numbers.
+    Call(dpo_status, i32, [usize; 2]),
 }
 
 impl From<Error> for Fault {
@@ -127,21 +127,13 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// A status above 100, the buffer or argument that it is about, and two numbers.
-    pub(super) const fn call(status: dpo_status, subject: i32, numbers: [usize; 2]) -> Self {
-        let [first, second] = numbers;
-        Self::Call(dpo_error { status, subject, numbers: [first, second, 0, 0], value: 0.0 })
-    }
-
     /// A number that stands for no choice.
     pub(super) const fn unknown(subject: i32, found: i32) -> Self {
-        let numbers = [found.cast_unsigned() as usize, 0, 0, 0];
-        let value = found as f64;
-        Self::Call(dpo_error { status: DPO_ERROR_UNKNOWN_VALUE, subject, numbers, value })
+        Self::Call(DPO_ERROR_UNKNOWN_VALUE, subject, [found.cast_unsigned() as usize, 0])
     }
 
     /// A field that is set in vain.
     pub(super) const fn unused(subject: i32) -> Self {
-        Self::call(DPO_ERROR_FIELD_UNUSED, subject, [0, 0])
+        Self::Call(DPO_ERROR_FIELD_UNUSED, subject, [0, 0])
     }
 }

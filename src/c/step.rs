@@ -2,19 +2,22 @@
 
 use super::argument::{growing, growing_argument};
 use super::dispatch::dpo_dispatch;
-use super::layout::dpo_layout;
+use super::layout::{LayoutInput, dpo_layout};
 use super::logits::{Stored, Type, dpo_logits_mut, for_type};
-use super::memory::Buffers;
+use super::memory::{Buffers, Input, Memory, Output};
 use super::names::*;
 use super::nll::{dpo_nll, dpo_nll_summary};
-use super::objective::dpo_objective;
-use super::pairs::{dpo_pair_loss, dpo_pairs, dpo_summary};
+use super::objective::{AnyObjective, ObjectiveInput, dpo_objective};
+use super::pairs::{PairsInput, dpo_pair_loss, dpo_pairs, dpo_summary};
 use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, dpo_error, dpo_status};
 use super::token::dpo_sequence_log_prob;
-use crate::loss::BatchLoss;
-use crate::{Dispatch, NllStep, StepBatch, StepScratch, preference_step};
+use crate::loss::{BatchLoss, Nll, NllSummary};
+use crate::{
+    Dispatch, NllStep, PairLoss, RowNorm, SequenceLogProb, StepBatch, StepScratch, Summary,
+    preference_step,
+};
 
 /// [`StepScratch`]
 #[derive(Clone, Copy, Debug)]
@@ -96,61 +99,110 @@ impl Step {
     /// # Safety
     /// That of [`dpo_preference_step`].
     unsafe fn run<E: Stored>(&self, dispatch: Dispatch) -> Result<(), Fault> {
-        let (rows, n, p) = (self.layout.rows, self.layout.count, self.pairs.count);
-        let scratch = &self.scratch;
         let mut buffers = Buffers::new();
         let logits = self.logits.add_to::<E>(&mut buffers, DPO_BUFFER_LOGITS)?;
-        let log_probs = buffers.output(scratch.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-        let norms = buffers.output(scratch.norms, rows, DPO_BUFFER_ROW_NORMS)?;
-        let sums = buffers.output(scratch.sequences, n, DPO_BUFFER_SEQUENCES)?;
-        let d_log_probs = buffers.output(scratch.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?;
-        let losses = buffers.output(scratch.losses, p, DPO_BUFFER_PAIR_LOSSES)?;
-        let summary = buffers.output(self.summary, 1, DPO_BUFFER_OUT)?;
-        let weights = DPO_BUFFER_TOKEN_WEIGHTS;
-        let token_weights = buffers.optional_input(self.token_weights, rows, weights)?;
-        let objective = self.objective.add_to(&mut buffers)?;
-        let layout = self.layout.add_to(&mut buffers)?;
-        let pairs = self.pairs.add_to(&mut buffers, n)?;
-        let nll = if scratch.nll.is_null() {
-            if !scratch.d_nll.is_null() || !scratch.nll_summary.is_null() {
-                return Err(Fault::unused(DPO_BUFFER_NLL_GRADS));
-            }
-            None
-        } else {
-            // SAFETY: the caller's word for the struct.
-            let term = unsafe { growing_argument(scratch.nll)? }.check()?;
-            let d_nll = buffers.output(scratch.d_nll, n, DPO_BUFFER_NLL_GRADS)?;
-            Some((term, d_nll, buffers.output(scratch.nll_summary, 1, DPO_BUFFER_OUT)?))
-        };
+        // SAFETY: the caller's word for the struct of an NLL term.
+        let rest = unsafe { self.add_to(&mut buffers)? };
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
-        let (objective, batch, scratch, data, summary) = unsafe {
-            let (targets, spans) = layout.get(&memory);
-            let objective = objective.get(&memory)?;
+        let (data, rest) = unsafe { (memory.slice_mut(logits), rest.get(&memory)?) };
+        let (objective, batch, scratch, summary) = rest;
+        let view = self.logits.view(data)?;
+        summary.fill(preference_step(dispatch, objective, view, &batch, scratch)?);
+        Ok(())
+    }
+
+    /// All buffers but the logits: what is the same for every element type.
+    ///
+    /// # Safety
+    /// That of [`dpo_preference_step`], for the struct of an NLL term.
+    #[inline(never)]
+    unsafe fn add_to(&self, buffers: &mut Buffers) -> Result<StepInput, Fault> {
+        let (rows, n, p) = (self.layout.rows, self.layout.count, self.pairs.count);
+        let scratch = &self.scratch;
+        let weights = DPO_BUFFER_TOKEN_WEIGHTS;
+        Ok(StepInput {
+            log_probs: buffers.output(scratch.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?,
+            norms: buffers.output(scratch.norms, rows, DPO_BUFFER_ROW_NORMS)?,
+            sequences: buffers.output(scratch.sequences, n, DPO_BUFFER_SEQUENCES)?,
+            d_log_probs: buffers.output(scratch.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?,
+            losses: buffers.output(scratch.losses, p, DPO_BUFFER_PAIR_LOSSES)?,
+            summary: buffers.output(self.summary, 1, DPO_BUFFER_OUT)?,
+            token_weights: buffers.optional_input(self.token_weights, rows, weights)?,
+            objective: self.objective.add_to(buffers)?,
+            layout: self.layout.add_to(buffers)?,
+            pairs: self.pairs.add_to(buffers, n)?,
+            // SAFETY: passed on.
+            nll: unsafe { self.nll(buffers)? },
+        })
+    }
+
+    /// The NLL term, if there is one, and where its results go.
+    ///
+    /// # Safety
+    /// As [`Step::add_to`].
+    unsafe fn nll(&self, buffers: &mut Buffers) -> Result<Option<NllInput>, Fault> {
+        let dpo_scratch { nll, d_nll, nll_summary, .. } = self.scratch;
+        if nll.is_null() {
+            let is_unused = !d_nll.is_null() || !nll_summary.is_null();
+            return if is_unused { Err(Fault::unused(DPO_BUFFER_NLL_GRADS)) } else { Ok(None) };
+        }
+        // SAFETY: the caller's word for the struct.
+        let term = unsafe { growing_argument(nll)? }.check()?;
+        let d_nll = buffers.output(d_nll, self.layout.count, DPO_BUFFER_NLL_GRADS)?;
+        Ok(Some((term, d_nll, buffers.output(nll_summary, 1, DPO_BUFFER_OUT)?)))
+    }
+}
+
+type NllInput = (Nll, Output<f64>, Output<NllSummary>);
+
+/// The buffers of a step beside its logits.
+struct StepInput {
+    log_probs: Output<f32>,
+    norms: Output<RowNorm>,
+    sequences: Output<SequenceLogProb>,
+    d_log_probs: Output<f64>,
+    losses: Output<PairLoss>,
+    summary: Output<Summary>,
+    token_weights: Option<Input<f32>>,
+    objective: ObjectiveInput,
+    layout: LayoutInput,
+    pairs: PairsInput,
+    nll: Option<NllInput>,
+}
+
+/// What [`preference_step`] takes beside the logits, and where its summary goes.
+type Parts<'a> = (AnyObjective<'a>, StepBatch<'a>, StepScratch<'a>, &'a mut [Summary]);
+
+impl StepInput {
+    /// # Safety
+    /// As [`Memory::slice`].
+    #[inline(never)]
+    unsafe fn get<'a>(self, memory: &Memory) -> Result<Parts<'a>, Fault> {
+        // SAFETY: the caller's word, passed on for every buffer.
+        unsafe {
+            let objective = self.objective.get(memory)?;
+            let (targets, spans) = self.layout.get(memory);
             // The policy is what the step finds.
-            let pairs = pairs.get(&memory, &[], objective.inputs().reference);
+            let pairs = self.pairs.get(memory, &[], objective.inputs().reference);
             let mut batch =
                 StepBatch::new(targets, spans, pairs.pairs, pairs.reference, pairs.divisor);
             (batch.weights, batch.offsets) = (pairs.weights, pairs.offsets);
-            batch.token_weights = memory.optional(token_weights);
-            let nll = nll.and_then(|(term, d_nll, summary)| {
+            batch.token_weights = memory.optional(self.token_weights);
+            let nll = self.nll.and_then(|(term, d_nll, summary)| {
                 let d_log_probs = memory.slice_mut(d_nll);
                 let [summary] = memory.slice_mut(summary) else { return None };
                 Some(NllStep { term, d_log_probs, summary })
             });
             let scratch = StepScratch {
-                log_probs: memory.slice_mut(log_probs),
-                norms: memory.slice_mut(norms),
-                sequences: memory.slice_mut(sums),
-                d_log_probs: memory.slice_mut(d_log_probs),
-                losses: memory.slice_mut(losses),
+                log_probs: memory.slice_mut(self.log_probs),
+                norms: memory.slice_mut(self.norms),
+                sequences: memory.slice_mut(self.sequences),
+                d_log_probs: memory.slice_mut(self.d_log_probs),
+                losses: memory.slice_mut(self.losses),
                 nll,
             };
-            let (data, summary) = (memory.slice_mut(logits), memory.slice_mut(summary));
-            (objective, batch, scratch, data, summary)
-        };
-        let view = self.logits.view(data)?;
-        summary.fill(preference_step(dispatch, objective, view, &batch, scratch)?);
-        Ok(())
+            Ok((objective, batch, scratch, memory.slice_mut(self.summary)))
+        }
     }
 }

@@ -49,14 +49,14 @@ pub struct dpo_unpaired_batch {
     pub reference_sums: *const f64,
     /// As in [`dpo_pairs`](super::dpo_pairs).
     pub reference_sequences: *const dpo_sequence_log_prob,
-    /// Divides the gradients.
-    pub divisor: f64,
     /// A weight for each answer, or NULL.
     pub weights: *const f32,
+    /// Divides the gradients.
+    pub divisor: f64,
 }
 
 plain!(dpo_answer);
-growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. weights;);
+growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. divisor;);
 
 // Labels are looked at before answers are taken for the crate's own.
 const _: () = assert!(

@@ -262,10 +262,10 @@ static void nothing(void) {
     const dpo_logits view = {sizeof view, NULL, 0, 0, 7, 0, DPO_TYPE_BF16, none};
     const dpo_logits_mut in_place = {sizeof in_place, NULL, 0, 0, 7, 0, DPO_TYPE_F32, none};
     const dpo_layout no = DPO_LAYOUT_INIT;
-    const dpo_pairs pairs = {sizeof pairs, NULL, 0, NULL, NULL, 1.0, NULL, NULL};
+    const dpo_pairs pairs = {sizeof pairs, NULL, 0, NULL, NULL, NULL, NULL, 1.0};
     const dpo_scratch scratch = DPO_SCRATCH_INIT;
     const dpo_grads grads = DPO_GRADS_INIT;
-    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, 1.0, NULL};
+    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, NULL, 1.0};
     const dpo_nll nll = {sizeof nll, 1.0, 1.0, DPO_NLL_PER_TOKEN, 0};
     const dpo_dispatch fastest = dpo_detect();
     dpo_unpaired_summary labelled;
@@ -347,7 +347,7 @@ static void texts(void) {
     CHECK(dpo_loss_parse("\xff", 1, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS);
     dpo_answer wrong = {0, 2};
     const double reference = -1.0;
-    const dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, 1.0, NULL};
+    const dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, NULL, 1.0};
     const dpo_sequence_log_prob policy = {-1.5, 1};
     dpo_answer_loss found;
     dpo_unpaired_summary summary;

@@ -45,7 +45,7 @@ fn rust() -> Vec<Layout> {
         dpo_objective { size, losses, count, kind, reserved, term_weights, order, order_len }
         dpo_pair { chosen, rejected }
         dpo_pairs {
-            size, pairs, count, reference_sums, reference_sequences, divisor, weights, offsets,
+            size, pairs, count, reference_sums, reference_sequences, weights, offsets, divisor,
         }
         dpo_pair_log_probs {
             policy_chosen, policy_rejected, reference_chosen, reference_rejected, chosen_tokens,
@@ -58,7 +58,7 @@ fn rust() -> Vec<Layout> {
         }
         dpo_answer { sequence, label }
         dpo_unpaired_batch {
-            size, answers, count, reference_sums, reference_sequences, divisor, weights,
+            size, answers, count, reference_sums, reference_sequences, weights, divisor,
         }
         dpo_answer_loss { loss, reward, d_log_prob }
         dpo_unpaired_summary {

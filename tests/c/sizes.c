@@ -255,10 +255,8 @@ static void older_hosts(void) {
     objective.now.kind = 77;
     void *old_objective = older(&objective.now, offsetof(dpo_objective, kind));
     const float none[1] = {0.0f};
-    pairs.now.weights = none;
-    void *old_pairs = older(&pairs.now, offsetof(dpo_pairs, weights));
-    CHECK(dpo_preference_loss((dpo_objective *)old_objective, (dpo_pairs *)old_pairs, sums, 2, losses, d,
-                              &summary, NULL) == DPO_OK);
+    CHECK(dpo_preference_loss((dpo_objective *)old_objective, &pairs.now, sums, 2, losses, d, &summary, NULL) ==
+          DPO_OK);
     CHECK(summary.loss_sum > 0.1);
 
     batch.now.token_weights = none;
@@ -267,11 +265,11 @@ static void older_hosts(void) {
     scratch.now.nll_summary = &nll_summary;
     void *old_scratch = older(&scratch.now, offsetof(dpo_scratch, nll));
     out.now.data = logits;
-    CHECK(dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, (dpo_pairs *)old_pairs,
+    CHECK(dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, &pairs.now,
                               (dpo_scratch *)old_scratch, &summary, &error) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_LOSSES && error.numbers[0] == 77);
     CHECK(dpo_preference_step(fastest, (dpo_objective *)old_objective, &out.now, &layout.now, NULL,
-                              (dpo_pairs *)old_pairs, (dpo_scratch *)old_scratch, &summary, NULL) == DPO_OK);
+                              &pairs.now, (dpo_scratch *)old_scratch, &summary, NULL) == DPO_OK);
     /* Before its last field without a default, a struct is too small. */
     void *cut = older(&layout.now, offsetof(dpo_layout, count));
     CHECK(dpo_sequence_log_probs(found, (dpo_layout *)cut, NULL, sums, &error) == DPO_ERROR_STRUCT_SIZE);
@@ -279,7 +277,6 @@ static void older_hosts(void) {
     free(cut);
     free(old_scratch);
     free(old_batch);
-    free(old_pairs);
     free(old_objective);
     free(old_view);
     free(old_layout);
