@@ -321,7 +321,7 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// UnpairedAnswer answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
+    /// Unpaired answers one of whose log-probs is NaN or infinite. Their results are NaN; all others are
     /// complete.
     NonFiniteAnswers {
         /// The first such answer.

@@ -165,6 +165,25 @@ fn a_hinge_on_rewards_is_no_slic() {
     );
 }
 
+/// What a loss was made of can be read.
+#[test]
+fn parameters_are_kept() {
+    use dpo_kernel::verify;
+    assert_eq!(Slic::new(0.25).unwrap().delta(), 0.25);
+    assert_eq!(Orpo::new(0.25).unwrap().lambda(), 0.25);
+    assert_eq!(Dpo::new(0.25).unwrap().with_divergence(JensenShannon).beta(), 0.25);
+    assert_eq!(CpoHinge::new(0.25).unwrap().beta(), 0.25);
+    // A function of one's own takes a divergence as DPO does.
+    let curve = |z: f64| Tangent { value: verify::softplus(-z), slope: -verify::sigmoid(-z) };
+    let own = CurveLoss::new(0.25, curve).unwrap().with_divergence(ForwardKl);
+    let dpo = Dpo::new(0.25).unwrap().with_divergence(ForwardKl);
+    assert_eq!(own.beta(), 0.25);
+    assert_eq!(format!("{own:?}"), "CurveLoss { beta: 0.25, .. }");
+    let (found, expected) = (own.evaluate(&PAIR), dpo.evaluate(&PAIR));
+    close("a function under the forward KL", found.loss, expected.loss, 1e-15);
+    close("its gradient", found.d_rejected, expected.d_rejected, 1e-15);
+}
+
 /// Those that are no losses of pairs say their names too.
 #[test]
 fn others_say_their_names() {
