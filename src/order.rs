@@ -1,13 +1,10 @@
 //! Sorting of indices by a key, in the caller's memory and without a panic.
 
-/// 0, 1, 2, … in the order of their keys; equal keys, and keys that do not compare, in the order of the indices.
+/// Sorts indices by their keys; equal keys in the order of the indices.
 ///
 /// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The tie-break makes
 /// the order total, so the result is that of a stable sort.
 pub(crate) fn sort_by_key<K: PartialOrd>(order: &mut [usize], key: impl Fn(usize) -> K) {
-    for (i, to) in order.iter_mut().enumerate() {
-        *to = i;
-    }
     let is_less = |i: usize, j: usize| {
         let (x, y) = (key(i), key(j));
         x < y || (x <= y && i < j)

@@ -174,7 +174,7 @@ pub(crate) struct Found {
 /// The kernel, on the scored rows among `rows`, whose results `out` has room for.
 pub(crate) struct Tokens<'a, E, D> {
     logits: Logits<'a, E>,
-    layout: Layout<'a>,
+    layout: &'a Layout<'a>,
     rows: Span,
     out: TokenOut<'a>,
     details: D,
@@ -182,8 +182,8 @@ pub(crate) struct Tokens<'a, E, D> {
 
 impl<'a, E: Element, D> Tokens<'a, E, D> {
     /// All rows, of what was checked.
-    fn new(logits: Logits<'a, E>, layout: &Layout<'a>, out: TokenOut<'a>, details: D) -> Self {
-        Self { logits, layout: *layout, rows: Span::new(0, layout.rows()), out, details }
+    fn new(logits: Logits<'a, E>, layout: &'a Layout<'a>, out: TokenOut<'a>, details: D) -> Self {
+        Self { logits, layout, rows: Span::new(0, layout.rows()), out, details }
     }
 }
 

@@ -83,7 +83,7 @@ impl Workspace {
         logits: G,
         batch: &StepBatch<'_>,
     ) -> Result<StepSummary<Summary>, Error> {
-        self.grow(&batch.layout)?;
+        self.grow(batch.layout)?;
         grow(&mut self.pair_losses, batch.pairs.len())?;
         self.answer_losses.clear();
         if batch.nll.is_some() {
@@ -114,7 +114,7 @@ impl Workspace {
         logits: G,
         batch: &UnpairedStepBatch<'_>,
     ) -> Result<StepSummary<UnpairedSummary>, Error> {
-        self.grow(&batch.layout)?;
+        self.grow(batch.layout)?;
         self.pair_losses.clear();
         grow(&mut self.answer_losses, batch.answers.len())?;
         let scratch = StepScratch::new(

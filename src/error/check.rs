@@ -1,6 +1,6 @@
-//! The one check of each kind of domain.
+//! The one check of lengths, and of each kind of domain.
 
-use super::{Error, Parameter};
+use super::{Buffer, Error, Parameter};
 
 impl Parameter {
     /// The value, if it lies in the domain.
@@ -29,4 +29,9 @@ impl Parameter {
     pub(crate) fn finite(self, value: f64) -> Result<f64, Error> {
         self.check(value, value.is_finite())
     }
+}
+
+/// The one length check.
+pub(crate) fn check_length(buffer: Buffer, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { buffer, expected, found }) }
 }

@@ -79,7 +79,7 @@ macro_rules! parameter_table {
                 /// Δ of `rpo_fwd_kl`, `rpo_bwd_kl` and `rpo_sq`, which must be given.
                 reward_gap;
 
-                /// The factor c on (r_w + r_l)² of reward models, finite and ≥ 0.
+                /// The factor c on the squared sum of two rewards in reward models, finite and ≥ 0.
                 Centering = 32, "centering of the reward model", "must be finite and >= 0";
                 /// c of `reward_model`, TRL's `center_rewards_coefficient`.
                 centering;

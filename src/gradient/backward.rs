@@ -47,7 +47,7 @@ pub fn logit_grads<X: Executor, E: Element, O: Element>(
         return Err(Error::TransformOfGradients);
     }
     if batch.unscored == Unscored::Zero {
-        zero_unscored(&mut out, &batch.layout);
+        zero_unscored(&mut out, batch.layout);
     }
     let rows = Span::new(0, logits.rows());
     executor.execute(Separate { logits, batch: *batch, rows, out });
@@ -71,7 +71,7 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
 ) -> Result<(), Error> {
     batch.check(logits.rows(), logits.vocab(), logits.transform())?;
     if batch.unscored == Unscored::Zero {
-        zero_unscored(&mut logits, &batch.layout);
+        zero_unscored(&mut logits, batch.layout);
     }
     let rows = Span::new(0, logits.rows());
     executor.execute(InPlace { batch: *batch, rows, logits });

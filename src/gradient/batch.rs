@@ -22,7 +22,7 @@ pub enum Unscored {
 #[non_exhaustive]
 pub struct GradBatch<'a> {
     /// As in the forward.
-    pub layout: Layout<'a>,
+    pub layout: &'a Layout<'a>,
     /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose coefficient
     /// is 0 need none.
     pub norms: &'a [RowNorm],
@@ -36,8 +36,12 @@ pub struct GradBatch<'a> {
 impl<'a> GradBatch<'a> {
     /// A backward that writes the scored rows alone.
     #[must_use]
-    pub const fn new(layout: &Layout<'a>, norms: &'a [RowNorm], coefficients: &'a [f64]) -> Self {
-        Self { layout: *layout, norms, coefficients, unscored: Unscored::Keep }
+    pub const fn new(
+        layout: &'a Layout<'a>,
+        norms: &'a [RowNorm],
+        coefficients: &'a [f64],
+    ) -> Self {
+        Self { layout, norms, coefficients, unscored: Unscored::Keep }
     }
 
     /// With another fate of rows that are not scored and of padding columns.

@@ -93,6 +93,9 @@ impl<'a> Layout<'a> {
         let mut layout = Self { targets: targets.into(), spans, order: None, vocab };
         check_length(Buffer::SpanOrder, spans.len(), order.len())?;
         layout.check_ranges()?;
+        for (i, to) in order.iter_mut().enumerate() {
+            *to = i;
+        }
         sort_by_key(order, |i| spans.get(i).map_or((0, 0), |span| (span.start, span.end)));
         layout.order = Some(order);
         let mut before: Option<(usize, Span)> = None;

@@ -8,9 +8,11 @@
 //!
 //! The gradient of rank k goes to the pair that stands there: sorting itself has none.
 
-use super::{BatchLoss, Dpo, Inputs, LossName, Tangent};
+use super::dpo::Dpo;
+use super::{BatchLoss, Inputs, LossName, Tangent};
 use crate::Error;
 use crate::error::{Buffer, check_length};
+use crate::order::sort_by_key;
 use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
@@ -176,48 +178,5 @@ impl BatchLoss for AotOver<'_> {
                 to.d_rejected = -(beta * slope);
             }
         }
-    }
-}
-
-/// Sorts indices by their keys, which are finite; equal keys in the order of the indices.
-///
-/// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The tie-break makes
-/// the order total, so the result is that of a stable sort.
-fn sort_by_key(order: &mut [usize], key: impl Fn(usize) -> f64) {
-    let is_less = |i: usize, j: usize| {
-        let (x, y) = (key(i), key(j));
-        x < y || (x <= y && i < j)
-    };
-    for root in (0..order.len() / 2).rev() {
-        sift_down(order, root, &is_less);
-    }
-    for end in (1..order.len()).rev() {
-        swap(order, 0, end);
-        if let Some(heap) = order.get_mut(..end) {
-            sift_down(heap, 0, &is_less);
-        }
-    }
-}
-
-/// Moves an element of a heap down until no child is greater.
-fn sift_down(heap: &mut [usize], mut root: usize, is_less: &impl Fn(usize, usize) -> bool) {
-    let below = |heap: &[usize], i: usize, j: usize| match (heap.get(i), heap.get(j)) {
-        (Some(&i), Some(&j)) => is_less(i, j),
-        _ => false,
-    };
-    loop {
-        let left = 2 * root + 1;
-        let child = if below(heap, left, left + 1) { left + 1 } else { left };
-        if !below(heap, root, child) {
-            return;
-        }
-        swap(heap, root, child);
-        root = child;
-    }
-}
-
-fn swap(x: &mut [usize], i: usize, j: usize) {
-    if let Ok([a, b]) = x.get_disjoint_mut([i, j]) {
-        core::mem::swap(a, b);
     }
 }

@@ -31,7 +31,10 @@ use crate::pair::{PairLogProbs, PairLoss};
 #[derive(Clone, Copy, PartialEq)]
 pub struct CurveLoss<F, D = ReverseKl>(LogitLoss<F, LogRatio<D>>);
 
-impl<F: Fn(f64) -> Tangent> CurveLoss<F> {
+impl<F> CurveLoss<F>
+where
+    F: Fn(f64) -> Tangent,
+{
     /// The loss of a function that says ℓ(z) and ℓ′(z).
     ///
     /// # Errors

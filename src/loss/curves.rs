@@ -11,7 +11,7 @@
 //! well-learnt pair. At the kink z = δ the hinge has the slope 0, as `relu` in the trainers.
 
 use super::Tangent;
-use super::preference_logit::Curve;
+use super::tangent::Curve;
 use crate::error::Parameter;
 use crate::{Error, math};
 

@@ -3,8 +3,9 @@
 use super::Tangent;
 use super::divergence::{AnyDivergence, ReverseKl};
 use super::options::{FromOptions, Given};
-use super::preference_logit::{Curve, LogitLoss, logit_loss};
+use super::preference_logit::{LogitLoss, logit_loss};
 use super::score::LogRatio;
+use super::tangent::Curve;
 use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};

@@ -73,7 +73,7 @@ impl Dpo {
 
     /// ℓ and ℓ′ at a preference logit z, which a loss of the batch makes of several pairs.
     pub(super) fn at(&self, z: f64) -> super::Tangent {
-        super::preference_logit::Curve::tangent(&self.0.curve, z)
+        super::tangent::Curve::tangent(&self.0.curve, z)
     }
 }
 

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Tangent;
-use super::preference_logit::Curve;
+use super::tangent::Curve;
 use crate::math::{log_sigmoid, sigmoid, sigmoid_difference};
 
 /// KL(σ(z) ‖ σ(Δ)): of EXO and of RPO, forward.

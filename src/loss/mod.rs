@@ -112,6 +112,7 @@ mod tpo;
 mod curves;
 mod divergence;
 mod label_kl;
+#[allow(clippy::module_inception, reason = "what a loss is")]
 mod loss;
 mod name;
 mod options;

@@ -11,24 +11,11 @@
 //! losses with different names are different types.
 
 use super::score::{Comparison, LogRatio, MeanLogRatio, Score, Scored};
+use super::tangent::Curve;
 use super::{Divergence, Inputs, PreferenceLoss, Tangent};
 use crate::Error;
 use crate::error::Parameter;
 use crate::pair::{PairLogProbs, PairLoss};
-
-/// ℓ(z) and ℓ′(z) of a preference logit z.
-///
-/// z may be ±∞, where a score overflows: a curve whose limit is finite says it, with slope 0.
-pub(super) trait Curve {
-    /// ℓ and ℓ′ at z.
-    fn tangent(&self, z: f64) -> Tangent;
-}
-
-impl<F: Fn(f64) -> Tangent> Curve for F {
-    fn tangent(&self, z: f64) -> Tangent {
-        self(z)
-    }
-}
 
 /// A curve over the difference of two scores.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,9 @@
 
 use super::divergence::{AnyDivergence, ReverseKl};
 use super::options::{FromOptions, Given};
-use super::preference_logit::{Curve, LogitLoss, logit_loss};
+use super::preference_logit::{LogitLoss, logit_loss};
 use super::score::LogRatio;
+use super::tangent::Curve;
 use super::{Divergence, Tangent};
 use crate::error::Parameter;
 use crate::{Error, math};

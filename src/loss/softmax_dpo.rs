@@ -67,15 +67,15 @@ impl SoftmaxDpo {
     }
 
     /// x of a pair: minus the preference logit of DPO.
-    fn score(&self, pair: &PairLogProbs) -> f64 {
+    fn score(self, pair: &PairLogProbs) -> f64 {
         let (a, b) = pair.log_ratios();
         -(self.beta * (a - b) - pair.offset)
     }
 
     /// The losses of the group that starts with pair `first`.
-    fn evaluate_group(&self, batch: &PairBatch<'_>, first: usize, losses: &mut [PairLoss]) {
+    fn evaluate_group(self, batch: &PairBatch<'_>, first: usize, losses: &mut [PairLoss]) {
         let pairs = || (first..).take(losses.len()).map(|i| batch.pair(i));
-        let scores = || pairs().filter(|pair| is_present(pair)).map(|pair| self.score(&pair));
+        let scores = || pairs().filter(is_present).map(|pair| self.score(&pair));
         let log_sum = log_sum_exp(scores);
         let all = sigmoid(log_sum);
         let is_finite = scores().all(f64::is_finite);

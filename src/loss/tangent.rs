@@ -1,4 +1,4 @@
-//! A value with its slope: what a function of one number says where it is evaluated.
+//! A value with its slope, and the functions of a preference logit that have one.
 
 use crate::math::sigmoid;
 
@@ -37,5 +37,19 @@ impl Tangent {
     /// Of a multiple of the function.
     pub(super) fn times(self, factor: f64) -> Self {
         Self { value: factor * self.value, slope: factor * self.slope }
+    }
+}
+
+/// ℓ(z) and ℓ′(z) of a preference logit z.
+///
+/// z may be ±∞, where a score overflows: a curve whose limit is finite says it, with slope 0.
+pub(super) trait Curve {
+    /// ℓ and ℓ′ at z.
+    fn tangent(&self, z: f64) -> Tangent;
+}
+
+impl<F: Fn(f64) -> Tangent> Curve for F {
+    fn tangent(&self, z: f64) -> Tangent {
+        self(z)
     }
 }

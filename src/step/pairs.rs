@@ -19,7 +19,7 @@ use crate::token::{TokenOut, score_tokens};
 #[non_exhaustive]
 pub struct StepBatch<'a> {
     /// Which rows are scored, and the sequence of each.
-    pub layout: Layout<'a>,
+    pub layout: &'a Layout<'a>,
     /// Preferences among the sequences, P.
     pub pairs: &'a [Pair],
     /// Log-probs of the sequences under the reference, N.
@@ -48,13 +48,13 @@ impl<'a> StepBatch<'a> {
     /// (accumulated, global) batch.
     #[must_use]
     pub const fn new(
-        layout: &Layout<'a>,
+        layout: &'a Layout<'a>,
         pairs: &'a [Pair],
         reference: Reference<'a>,
         divisor: f64,
     ) -> Self {
         Self {
-            layout: *layout,
+            layout,
             pairs,
             reference,
             weights: None,
@@ -176,7 +176,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     batch: &StepBatch<'_>,
     scratch: StepScratch<'_>,
 ) -> Result<StepSummary<Summary>, Error> {
-    let StepBatch { ref layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
+    let StepBatch { layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
     let (divisor, sequences) = (batch.divisor, layout.sequences());
     check_token_weights(token_weights, layout.rows())?;
     let of_pairs = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };

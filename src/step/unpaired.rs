@@ -21,7 +21,7 @@ use crate::unpaired::{
 #[non_exhaustive]
 pub struct UnpairedStepBatch<'a> {
     /// Which rows are scored, and the sequence of each.
-    pub layout: Layout<'a>,
+    pub layout: &'a Layout<'a>,
     /// The answers among the sequences, M.
     pub answers: &'a [UnpairedAnswer],
     /// Log-probs of the sequences under the reference, N.
@@ -41,12 +41,12 @@ impl<'a> UnpairedStepBatch<'a> {
     /// global) batch.
     #[must_use]
     pub const fn new(
-        layout: &Layout<'a>,
+        layout: &'a Layout<'a>,
         answers: &'a [UnpairedAnswer],
         reference: Reference<'a>,
         divisor: f64,
     ) -> Self {
-        let (layout, unscored) = (*layout, Unscored::Keep);
+        let unscored = Unscored::Keep;
         Self { layout, answers, reference, weights: None, token_weights: None, divisor, unscored }
     }
 
@@ -118,7 +118,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     batch: &UnpairedStepBatch<'_>,
     scratch: StepScratch<'_, AnswerLoss>,
 ) -> Result<StepSummary<UnpairedSummary>, Error> {
-    let UnpairedStepBatch { ref layout, answers, reference, weights, token_weights, .. } = *batch;
+    let UnpairedStepBatch { layout, answers, reference, weights, token_weights, .. } = *batch;
     let (divisor, sequences) = (batch.divisor, layout.sequences());
     check_token_weights(token_weights, layout.rows())?;
     let of_answers = UnpairedBatch { answers, policy: &[], reference, weights, divisor };

@@ -18,6 +18,8 @@ struct Made {
     name: LossName,
     loss: Box<dyn PreferenceLoss>,
     parameters: Parameters,
+    /// L, ∂L/∂log π(y_w) and ∂L/∂log π(y_l) of `PAIR` by 50-digit arithmetic (mpmath).
+    golden: Option<[f64; 3]>,
 }
 
 /// The plain parameters: what a constructor is not given is 0.
@@ -26,7 +28,7 @@ const PLAIN: Parameters =
 
 macro_rules! made {
     ($($type:ident::$new:ident($($argument:expr),*) $(.$with:ident($($option:expr),*))?
-        => { $($parameter:ident: $value:expr),* };)*) => {
+        => { $($parameter:ident: $value:expr),* } $(== $golden:expr)?;)*) => {
         vec![$(Made {
             path: concat!(stringify!($type), "::", stringify!($new) $(, "+", stringify!($with))?),
             name: $type::NAME,
@@ -36,6 +38,7 @@ macro_rules! made {
                 Box::new(loss)
             },
             parameters: Parameters { $($parameter: $value,)* ..PLAIN },
+            golden: None$(.or(Some($golden)))?,
         }),*]
     };
 }
@@ -87,15 +90,24 @@ fn all() -> Vec<Made> {
         AlphaPo::new(2.0, 0.3, 0.25).with_label_smoothing(0.2)
             => { beta: 2.0, gamma: 0.3, alpha: 0.25, epsilon: 0.2 };
         Orpo::new(0.3) => { beta: 0.3 };
-        Orpo::new(0.3).with_label_smoothing(0.2) => { beta: 0.3, epsilon: 0.2 };
-        Tpo::new(0.1) => { beta: 0.1 };
-        Tpo::new(0.1).with_label_smoothing(0.2) => { beta: 0.1, epsilon: 0.2 };
-        TpoHinge::new(0.1) => { beta: 0.1 };
-        TpoIpo::new(0.1) => { beta: 0.1 };
-        TpoL::new(0.1, 0.3) => { beta: 0.1, gamma: 0.3 };
-        TpoL::new(0.1, 0.3).with_label_smoothing(0.2) => { beta: 0.1, gamma: 0.3, epsilon: 0.2 };
-        RewardModel::new() => {};
-        RewardModel::new().with_centering(0.02) => { centering: 0.02 };
+        Orpo::new(0.3).with_label_smoothing(0.2) => { beta: 0.3, epsilon: 0.2 }
+            == [0.202_514_508_214_061_863, -0.009_796_898_303_720_054, 0.008_100_970_765_838_568];
+        Tpo::new(0.1) => { beta: 0.1 }
+            == [0.483_589_087_870_824_73, -0.038_343_349_547_868_07, 0.038_343_349_547_868_07];
+        Tpo::new(0.1).with_label_smoothing(0.2) => { beta: 0.1, epsilon: 0.2 }
+            == [0.578_589_087_870_824_73, -0.018_343_349_547_868_07, 0.018_343_349_547_868_07];
+        TpoHinge::new(0.1) => { beta: 0.1 }
+            == [0.525, -0.1, 0.1];
+        TpoIpo::new(0.1) => { beta: 0.1 }
+            == [24.461_267_361_111_111, -0.989_166_666_666_666_67, 0.824_305_555_555_555_56];
+        TpoL::new(0.1, 0.3) => { beta: 0.1, gamma: 0.3 }
+            == [0.851_247_268_033_14, -0.005_731_178_367_110_525, 0.004_775_981_972_592_104];
+        TpoL::new(0.1, 0.3).with_label_smoothing(0.2) => { beta: 0.1, gamma: 0.3, epsilon: 0.2 }
+            == [0.792_330_601_366_473_34, -0.003_731_178_367_110_525, 0.003_109_315_305_925_437];
+        RewardModel::new() => {}
+            == [0.008_614_483_762_175_558, -0.008_577_485_413_711_985, 0.008_577_485_413_711_985];
+        RewardModel::new().with_centering(0.02) => { centering: 0.02 }
+            == [41.869_864_483_762_176, -1.838_577_485_413_711_985, -1.821_422_514_586_288_015];
         Nca::new(0.1) => { beta: 0.1 };
         Bco::new(0.1) => { beta: 0.1 };
         Bco::new(0.1).with_shift(0.3) => { beta: 0.1, gap: 0.3 };
@@ -119,7 +131,12 @@ fn pairs() -> [PairLogProbs; 3] {
 
 #[test]
 fn are_what_their_names_say() {
-    for Made { path, name, loss, parameters } in all() {
+    for Made { path, name, loss, parameters, golden } in all() {
+        let found = loss.evaluate(&PAIR);
+        let found = [found.loss, found.d_chosen, found.d_rejected];
+        for (found, golden) in found.into_iter().zip(golden.into_iter().flatten()) {
+            close(path, found / golden, 1.0, 1e-14);
+        }
         let by_name = crate::catalog::loss(name, &parameters);
         assert_eq!(by_name.name(), name, "{path}");
         let reference = crate::catalog::reference(name, &parameters);
@@ -148,6 +165,25 @@ fn a_hinge_on_rewards_is_no_slic() {
     );
 }
 
+/// What a loss was made of can be read.
+#[test]
+fn parameters_are_kept() {
+    use dpo_kernel::verify;
+    assert_eq!(Slic::new(0.25).unwrap().delta(), 0.25);
+    assert_eq!(Orpo::new(0.25).unwrap().lambda(), 0.25);
+    assert_eq!(Dpo::new(0.25).unwrap().with_divergence(JensenShannon).beta(), 0.25);
+    assert_eq!(CpoHinge::new(0.25).unwrap().beta(), 0.25);
+    // A function of one's own takes a divergence as DPO does.
+    let curve = |z: f64| Tangent { value: verify::softplus(-z), slope: -verify::sigmoid(-z) };
+    let own = CurveLoss::new(0.25, curve).unwrap().with_divergence(ForwardKl);
+    let dpo = Dpo::new(0.25).unwrap().with_divergence(ForwardKl);
+    assert_eq!(own.beta(), 0.25);
+    assert_eq!(format!("{own:?}"), "CurveLoss { beta: 0.25, .. }");
+    let (found, expected) = (own.evaluate(&PAIR), dpo.evaluate(&PAIR));
+    close("a function under the forward KL", found.loss, expected.loss, 1e-15);
+    close("its gradient", found.d_rejected, expected.d_rejected, 1e-15);
+}
+
 /// Those that are no losses of pairs say their names too.
 #[test]
 fn others_say_their_names() {
@@ -159,6 +195,11 @@ fn others_say_their_names() {
         let smoothed = aot.with_label_smoothing(GOLDEN.epsilon).unwrap();
         assert_eq!(built(aot.name()), Objective::Batch(smoothed));
     }
+}
+
+/// Losses with golden figures here.
+pub fn with_golden_figures() -> Vec<LossName> {
+    all().iter().filter(|made| made.golden.is_some()).map(|made| made.name).collect()
 }
 
 /// Constructors that stand in the sources: functions of an `impl` that return it.

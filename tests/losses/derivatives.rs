@@ -2,7 +2,7 @@
 
 use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
-use dpo_kernel::verify::{self, Curve, Divergence, Dual, textbook_loss};
+use dpo_kernel::verify::{Curve, Divergence, Dual, Loss as L, textbook_loss};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -25,7 +25,6 @@ impl Case {
     fn is_near_a_kink(&self, h: f64) -> bool {
         let a = self.pair.policy_chosen - self.pair.reference_chosen;
         let below = |pair: PairLogProbs| self.loss().evaluate(&pair).loss > 0.0;
-        use verify::Loss as L;
         match reference(self.name, &self.parameters) {
             L::Relative { curve: Curve::Hinge(_), .. } | L::Free { curve: Curve::Hinge(_), .. } => {
                 let moved = |d: f64| {

@@ -216,10 +216,10 @@ fn names_are_read() {
     assert_eq!(names.len(), LossName::ALL.len(), "two losses of one name");
     let mut numbers = LossName::ALL.map(|name| name as i32);
     numbers.sort_unstable();
-    assert!(numbers.iter().enumerate().all(|(i, &n)| i as i32 == n), "numbers with gaps");
+    assert!(numbers.iter().zip(0..).all(|(&n, i)| n == i), "numbers with gaps");
     let mut parameters = P::ALL.map(|parameter| parameter as i32);
     parameters.sort_unstable();
-    assert!(parameters.iter().enumerate().all(|(i, &n)| i as i32 + 1 == n), "{parameters:?}");
+    assert!(parameters.iter().zip(1..).all(|(&n, i)| n == i), "{parameters:?}");
 }
 
 /// What an error says of the new kinds.

@@ -102,8 +102,13 @@ fn extremes() -> Vec<Extreme> {
 #[test]
 fn to_sixty_digits() {
     let extremes = extremes();
-    assert_eq!(extremes.len(), 35 * 4 * 14, "figures in the file");
-    assert!(names().all(|name| extremes.iter().any(|e| e.name == name)), "a loss has no figures");
+    assert!(extremes.len() >= 35 * 4 * 14, "figures in the file");
+    let figures_of = |name| extremes.iter().filter(|e| e.name == name).count();
+    for name in names() {
+        // A new loss may have its golden figures beside its constructors alone.
+        let others = || crate::constructors::with_golden_figures().contains(&name);
+        assert!(figures_of(name) >= 4 * 14 || others(), "{name:?} has no figures");
+    }
     let wrong: Vec<String> = extremes
         .iter()
         .filter_map(|Extreme { name, parameters, pair, exact }| {

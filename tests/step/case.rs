@@ -53,7 +53,7 @@ pub struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    pub fn batch(self, layout: &Layout<'a>, reference: Reference<'a>) -> StepBatch<'a> {
+    pub fn batch(self, layout: &'a Layout<'a>, reference: Reference<'a>) -> StepBatch<'a> {
         let mut batch = StepBatch::new(layout, &PAIRS, reference, 2.0).with_unscored(self.unscored);
         (batch.weights, batch.token_weights) = (self.weights, self.token_weights);
         (batch.nll, batch.nll_weights) = (self.nll, self.nll_weights);

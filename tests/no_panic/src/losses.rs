@@ -9,15 +9,17 @@ use dpo_kernel::loss::{
     Bco, CalDpo, Cpo, CpoHinge, CpoIpo, CurveLoss, DiscoPop, Divergence, DpopInside, DpopOutside,
     Exo, ForwardKl, Hinge, Inputs, Ipo, IpoSum, JensenShannon, Kto, Loss, LossName, LossOptions,
     Mixture, Nca, Nll, NllBatch, NllSummary, Objective, Orpo, PairLogProbs, PerPair,
-    PreferenceLoss, ReverseKl, RewardModel, Robust, RpoBackward, RpoForward, RpoSquare,
-    SigmoidNorm, SimPo, Slic, SoftmaxDpo, SppoHard, Tangent, Tpo, TpoHinge, TpoIpo, TpoL,
-    UnpairedLoss, Xpo, nll_loss,
+    PreferenceLoss, ReverseKl, Robust, RpoBackward, RpoForward, RpoSquare, SigmoidNorm, SimPo,
+    Slic, SoftmaxDpo, SppoHard, Tangent, UnpairedLoss, Xpo, nll_loss,
 };
 use dpo_kernel::training::{ld_token_weights, length_offset, odpo_offset, wpo_pair_weights};
 use dpo_kernel::unpaired::{
     Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedSummary, unpaired_loss,
 };
 use dpo_kernel::{Dispatch, Dpo, LogitsMut, PairBatch, preference_loss, preference_step};
+
+/// A function of one's own.
+type Curve = fn(f64) -> Tangent;
 
 /// One loss, by its type: what a host links that needs no other.
 #[unsafe(no_mangle)]
@@ -28,7 +30,7 @@ pub static DPO_LINK_ONE: &[Entry] = entries![preference_loss::<&Dpo>, Dpo::new];
 pub static DPO_LINK_ANY: &[Entry] =
     entries![preference_loss::<&Loss>, <LossName as FromStr>::from_str, LossName::build];
 
-/// Losses, traits and what stands around them.
+/// Losses, traits and what stands around them. What makes a loss that has a name, `LossName::build` reaches.
 #[unsafe(no_mangle)]
 pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     PairLogProbs::reference_free,
@@ -62,9 +64,9 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     Dpo::<ReverseKl>::label_smoothing,
     SimPo::with_label_smoothing,
     Robust::<ReverseKl>::flipped_share,
-    CurveLoss::<fn(f64) -> Tangent>::new,
-    CurveLoss::<fn(f64) -> Tangent>::with_divergence::<ForwardKl>,
-    CurveLoss::<fn(f64) -> Tangent>::beta,
+    CurveLoss::<Curve>::new,
+    CurveLoss::<Curve>::with_divergence::<ForwardKl>,
+    CurveLoss::<Curve>::beta,
     Dpo::with_divergence::<ForwardKl>,
     SigmoidNorm::with_divergence::<JensenShannon>,
     <Dpo<ForwardKl> as PreferenceLoss>::evaluate,
@@ -88,14 +90,6 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     Orpo::lambda,
     Orpo::with_label_smoothing,
     Slic::delta,
-    Tpo::new,
-    TpoHinge::new,
-    TpoIpo::new,
-    TpoL::new,
-    RewardModel::new,
-    RewardModel::with_centering,
-    AStarPo::new,
-    SoftmaxDpo::new,
     preference_loss::<SoftmaxDpo>,
     preference_step::<f32, SoftmaxDpo>,
     Nca::new,
