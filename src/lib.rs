@@ -12,46 +12,59 @@
 //! gradients is a map over the same tiles. Two sweeps read the logits and one writes them, which is
 //! the floor, because the loss stands between forward and backward.
 //!
+//! # Start here
+//!
+//! [`Layout`] says which rows are scored, and is checked once. [`StepBatch`] adds pairs and reference.
+//! [`preference_step`] turns logits into gradients, under [`Dpo`] or another of [`loss`]. Ten names serve most
+//! hosts: these four, [`Logits`] or [`LogitsMut`], [`Span`], [`Pair`], [`Reference`], [`Dispatch`], and `Workspace`
+//! (feature `alloc`), which owns the buffers of a step:
+//!
+#![cfg_attr(feature = "alloc", doc = "```")]
+#![cfg_attr(not(feature = "alloc"), doc = "```ignore")]
+//! use dpo_kernel::*;
+//! # let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
+//! # let (targets, spans, reference) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)], [-0.24, -3.08]);
+//! # let (rows, vocab) = (2, 3);
+//! let mut workspace = Workspace::new();
+//! let layout = Layout::new(&targets, &spans, vocab)?;
+//! let pairs = [Pair::new(0, 1)];
+//! let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 1.0);
+//! let view = LogitsMut::new(&mut logits, rows, vocab)?;
+//! let summary = workspace.preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch)?;
+//! assert!(summary.mean_loss() > 0.0); // and `logits` are gradients
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # The stages
 //!
 //! | stage | what | formula |
 //! |---|---|---|
-//! | in | [`Logits`], [`Transform`], [`Targets`], [`Span`] | y = softcap(scale · x) / temperature |
-//! | 1 | [`RowStats`](row::RowStats): fold a tile, merge, read log Z | log Z = ln Σ e^y |
+//! | in | [`Logits`], [`Transform`] | y = softcap(scale · x) / temperature |
+//! | in | [`Layout`] of [`Targets`] and [`Span`]s | which rows are scored, checked once |
+//! | 1 | [`row`]: fold a tile, merge, read log Z | log Z = ln Σ e^y |
 //! | 2 | [`token_log_probs`] | log p = y\[target\] − log Z |
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
-//! | 4 | [`preference_loss`] with [`Dpo`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
-//! | 4 | … or any [`MarginLoss`] | L = ℓ(z), z = β(difference of scores) − γ − offset |
-//! | 4 | … or any [`UnpairedLoss`]; [`unpaired_loss`] | L = ℓ₁(a) + ℓ₂(b) |
-//! | 4 | … or [`Aot`], [`Orpo`], [`Mixture`], [`PerPair`], … | `docs/losses.md` has them all |
-//! | 4 | [`nll_loss`] | L = −w/N Σ log p of chosen answers |
-//! | 4 | [`Loss`], [`LossName`], [`LossOptions`] | any of them, chosen at run time |
-//! | 5 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
-//! | all | [`preference_step`] | the stages in one call |
+//! | 4 | [`preference_loss`] with [`Dpo`], or any other of [`loss`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
+//! | 4 | [`unpaired`]: answers without a partner (KTO, BCO) | L = ℓ₁(a) or ℓ₂(b) |
+//! | 5 | [`token_coefficients`] | c = w · ∂L/∂log π + ∂NLL/∂log p |
+//! | 6 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
+//! | all | [`preference_step`], [`unpaired_step`] | the stages in one call, see [`step`] |
 //!
-//! Beside the stages, for what a run needs from its data and keeps from step to step:
-//!
-//! | what | for |
-//! |---|---|
-//! | [`best_worst_pairs`] | pairs out of scored completions: online and iterative DPO |
-//! | [`LogRatioSums`] | K of KTO, δ of BCO |
-//! | [`pair_gaps`], [`GapAverages`], [`DynamicBeta`] | β and the filter of β-DPO |
-//! | [`update_reference`] | the moving reference of TR-DPO |
-//! | [`Summary`], [`LengthSums`], [`identical_pairs`] | likelihood displacement, saturation, the length exploit, pairs that prefer nothing: seen early |
-//!
-//! [`theory`] holds the derivation as functions that a test can check: objective, partition function,
-//! optimal policy, implicit reward, Bradley–Terry, population loss. [`math`] holds the scalar
-//! functions. `verify` (a feature) is the plain f64 reference of everything, written to be read first.
+//! Beside the stages: [`training`], what a run needs from its data and keeps from step to step (K of KTO, β of
+//! β-DPO, weights of LD-DPO and WPO, offsets, pairs out of scores, the moving reference). [`theory`] holds the
+//! derivation as functions that a test can check. [`math`] holds the scalar functions. `verify` (a feature) is the
+//! plain f64 reference of everything, written to be read first.
 //!
 //! # A step, from the host's side
 //!
-//! A batch has R rows of logits, N sequences and P pairs. The host owns R token log-probs and
-//! [`RowNorm`]s, N [`SequenceLogProb`]s and gradients, P [`PairLoss`]es, and its logits. Once: log-probs of
-//! the sequences under the frozen model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a
-//! [`Reference`]. Every step: [`preference_step`], or the stages one by one; then the host's own backward from the
-//! logit gradients of the scored rows. Every kernel takes a [`Dispatch`]: the instructions ([`Level`]) and
-//! the roundings ([`Arithmetic`]). Losses are sums; the divisor of the gradients is the host's, so that
-//! micro-batches and machines add up.
+//! A batch has R rows of logits, N sequences and P pairs. Once: log-probs of the sequences under the frozen
+//! model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a [`Reference`]. Every step:
+//! [`preference_step`], or the stages one by one; then the host's own backward from the logit gradients. What the
+//! gradients leave of the buffer (rows that are not scored, padding) is kept or zeroed as [`Unscored`] says.
+//! The stages that touch logits take an [`Executor`]: a [`Dispatch`], which is the instructions ([`Level`]) and the
+//! roundings ([`Arithmetic`]), or a `Parallel` (feature `rayon`). Losses are sums; the divisor of the gradients is
+//! the host's, so that micro-batches and machines add up. Weight 0 is absence: what has it is in no sum, count
+//! or gradient, and may be NaN.
 //!
 //! # Where the loss comes from
 //!
@@ -74,8 +87,8 @@
 //!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the crate
 //!   uses. [`Level`] never changes a result. (x87 without SSE, and modes that flush subnormals, are
 //!   not IEEE-754.)
-//! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never read
-//!   and never written. Nothing is allocated.
+//! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never read, and
+//!   written only as zeros and only if asked for. Nothing is allocated without a feature that says so.
 //! - **Errors.** Shapes, spans, targets and parameters are checked before anything is written, and the
 //!   [`Error`] holds the numbers. Nothing panics; only the text of an `Error` is formatted by `core`,
 //!   whose f64 code holds panics that no value reaches.
@@ -87,17 +100,18 @@
 //! [`Error::NonFiniteRows`] after all others are done. A target on a masked column yields −inf, and its
 //! pair [`Error::NonFinitePairs`].
 //!
-//! To go on without broken pairs, run the stages: after either error all others are complete. Add the
-//! finite [`PairLoss`]es to a [`Summary`] with `+=`, set every `d_log_probs` that is not finite to 0, lower
-//! the divisor by the pairs left out if the mean is to be over the rest, and run the backward: rows whose
-//! coefficient is 0 need no norm and get zeros.
+//! To go on without broken pairs, give them weight 0 and call again: they are then as if they were not there.
+//! Or run the stages, after whose errors all others are complete: add the finite [`PairLoss`]es to a [`Summary`]
+//! with `+=`, set every `d_log_probs` that is not finite to 0, and run the backward: rows whose coefficient is 0
+//! need no norm and get zeros.
+//!
+//! Masks that are the type's lowest finite number are counted, not refused: [`TokenSummary::masked_tokens`].
 //!
 //! # Features
 //!
-//! None by default. `verify` adds the reference of every stage, and comparison with it; `proptest` and
+//! None by default. `alloc` adds `Workspace`. `verify` adds the reference of every stage, and comparison with it; `proptest` and
 //! `arbitrary` add cases to test other backends with, and allocate (`arbitrary` with `std`). `rayon` adds
-//! `parallel`, the stages that touch logits with rows over threads: the same bits, but with `std`, allocation
-//! and rayon's panics. `c` adds the C ABI, `capi` the same as a library of its own with the panic handler of
+//! `Parallel`, rows over threads: the same bits, but with `std`, allocation and rayon's panics. `c` adds the C ABI, `capi` the same as a library of its own with the panic handler of
 //! `std`. Levels above the build's baseline are found at run time without `std`.
 #![no_std]
 

@@ -153,6 +153,7 @@ fn score<X: Executor, E: Element, D: Extra + Send>(
 }
 
 /// [`token_log_probs`] without details; the caller judges rows that are not finite.
+#[inline(always)]
 pub(crate) fn score_tokens<X: Executor, E: Element>(
     executor: X,
     logits: Logits<'_, E>,

@@ -112,14 +112,13 @@ mod tpo;
 mod curves;
 mod divergence;
 mod label_kl;
-#[allow(clippy::module_inception, reason = "what a loss is")]
-mod loss;
 mod name;
 mod options;
 mod preference_logit;
 mod run_time;
 mod score;
 mod tangent;
+mod traits;
 mod unpaired;
 mod xpo;
 
@@ -129,7 +128,6 @@ pub use curve_loss::CurveLoss;
 pub use divergence::{
     AlphaDivergence, AnyDivergence, Divergence, ForwardKl, JensenShannon, ReverseKl,
 };
-pub use loss::{BatchLoss, Inputs, PerPair, PreferenceLoss};
 pub use mixture::{Mixture, MixtureTerm};
 pub use name::LossName;
 pub(crate) use nll::check_nll;
@@ -137,6 +135,7 @@ pub use nll::{Nll, NllAnswers, NllBatch, NllPer, NllSummary, nll_loss};
 pub use options::LossOptions;
 pub use run_time::{Loss, Objective};
 pub use tangent::Tangent;
+pub use traits::{BatchLoss, Inputs, PerPair, PreferenceLoss};
 pub use unpaired::UnpairedLoss;
 pub use xpo::Xpo;
 

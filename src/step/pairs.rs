@@ -204,7 +204,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
         d_likelihood = Some(&*d_nll);
     }
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
-    let of_pairs = PairBatch { policy: sequences, ..of_pairs };
+    let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
     let found = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs });
     if bad.rows().is_err() && (found.is_err() || of_nll.is_err()) {
         let of_term = broken_rows(layout, norms, d_likelihood.unwrap_or_default(), None);
