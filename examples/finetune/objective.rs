@@ -210,7 +210,7 @@ impl Yardstick {
         // β = 1: a reward is a log-ratio.
         let log_ratios = preference_loss(&Dpo::new(1.0)?, &batch, out)?;
         let mut lengths = LengthSums::default();
-        lengths.add_batch(&pairs, policy, &losses)?;
+        lengths.add_batch(&pairs, None, policy, &losses)?;
         Ok(Self { log_ratios, lengths })
     }
 }

@@ -49,7 +49,8 @@ impl Kto {
         Ok(Self { beta, reference_kl, desirable: 1.0, undesirable: 1.0 })
     }
 
-    /// With a weight for each class, to even out how many answers each has.
+    /// With a weight for each class, to even out how many answers each has. Unpaired answers of a class of
+    /// weight 0 are left out, as if they were not there.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and ≥ 0.
@@ -77,6 +78,10 @@ impl UnpairedLoss for Kto {
 
     fn rejected(&self, log_ratio: f64) -> Tangent {
         Tangent::of_sigmoid(self.beta, log_ratio - self.reference_kl).times(self.undesirable)
+    }
+
+    fn leaves_out(&self) -> (bool, bool) {
+        (self.desirable == 0.0, self.undesirable == 0.0)
     }
 }
 

@@ -26,6 +26,13 @@ pub trait UnpairedLoss {
     /// ℓ₂ and ℓ₂′ of a rejected or undesirable answer.
     #[must_use]
     fn rejected(&self, log_ratio: f64) -> Tangent;
+
+    /// Whether (desirable, undesirable) answers have weight 0 under this loss: in a batch they are then as if
+    /// they were not there. A pair has both answers.
+    #[must_use]
+    fn leaves_out(&self) -> (bool, bool) {
+        (false, false)
+    }
 }
 
 /// ℓ₁(a) + ℓ₂(b).

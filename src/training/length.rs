@@ -3,7 +3,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, check_length};
-use crate::pair::check_indices;
+use crate::pair::{check_pair, check_weights, is_left_out, with_weight};
 use crate::{Error, Pair, PairLoss, SequenceLogProb};
 
 /// Sums over pairs for the correlation of reward margin and lead in length.
@@ -58,7 +58,8 @@ pub struct LengthSums {
 }
 
 impl LengthSums {
-    /// Adds the pairs of a batch. `pairs`, P; `sequences`, N, as
+    /// Adds the pairs of a batch. `pairs`, P; `weights`, P, those of the batch, if it has some: pairs of weight
+    /// 0 are left out, the others count alike; `sequences`, N, as
     /// [`sequence_log_probs`](crate::sequence_log_probs) wrote them; `losses`, P, as
     /// [`preference_loss`](crate::preference_loss) wrote them.
     ///
@@ -66,7 +67,7 @@ impl LengthSums {
     /// out; `preference_loss` has named them.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`]; nothing has
+    /// [`Error::Length`], [`Error::InvalidValue`] for weights, [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`]; nothing has
     /// been added then.
     ///
     /// # Panics
@@ -74,14 +75,18 @@ impl LengthSums {
     pub fn add_batch(
         &mut self,
         pairs: &[Pair],
+        weights: Option<&[f32]>,
         sequences: &[SequenceLogProb],
         losses: &[PairLoss],
     ) -> Result<(), Error> {
-        check_indices(pairs, sequences.len())?;
+        check_weights(Buffer::PairWeights, weights, pairs.len())?;
+        for (i, pair) in with_weight(pairs, weights) {
+            check_pair(i, pair, sequences.len())?;
+        }
         check_length(Buffer::PairLosses, pairs.len(), losses.len())?;
         let length = |sequence: usize| sequences.get(sequence).map_or(0, |s| s.count);
-        for (pair, loss) in pairs.iter().zip(losses) {
-            if loss.margin.is_finite() {
+        for (i, (pair, loss)) in pairs.iter().zip(losses).enumerate() {
+            if !is_left_out(weights, i) && loss.margin.is_finite() {
                 self.add(length(pair.chosen), length(pair.rejected), loss.margin);
             }
         }

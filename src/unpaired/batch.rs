@@ -3,7 +3,7 @@
 use super::{AnswerLoss, Label, UnpairedAnswer, UnpairedBatchLoss, UnpairedSummary};
 use crate::error::{Buffer, NonFinite, check_length};
 use crate::loss::{Tangent, UnpairedLoss};
-use crate::pair::{Reference, check_divisor, check_weights, is_left_out, weight_of, with_weight};
+use crate::pair::{Reference, check_divisor, check_weights, is_left_out, weight_of};
 use crate::{Error, SequenceLogProb};
 
 /// A batch of M unpaired answers among N sequences.
@@ -112,7 +112,7 @@ pub fn unpaired_loss<L: UnpairedBatchLoss>(
     let mut bad = NonFinite::NONE;
     for (i, (&UnpairedAnswer { sequence, label }, to)) in answers.iter().zip(out.losses).enumerate()
     {
-        if is_left_out(weights, i) {
+        if is_absent(&losses, batch, i) {
             *to = AnswerLoss::default();
             summary += UnpairedSummary { left_out: 1, ..UnpairedSummary::default() };
             continue;
@@ -148,18 +148,33 @@ pub(crate) fn check_answers<L: UnpairedBatchLoss>(
     let UnpairedBatch { answers, reference, weights, divisor, .. } = *batch;
     check_divisor(divisor)?;
     check_weights(Buffer::AnswerWeights, weights, answers.len())?;
-    for (answer, &UnpairedAnswer { sequence, .. }) in with_weight(answers, weights) {
-        if sequence >= sequences {
+    losses.check(answers.len())?;
+    for (answer, &UnpairedAnswer { sequence, .. }) in answers.iter().enumerate() {
+        if sequence >= sequences && !is_absent(losses, batch, answer) {
             return Err(Error::AnswerOutOfRange { answer, sequence, sequences });
         }
     }
-    losses.check(answers.len())?;
     reference.check_use(true)?;
     reference.check_length(sequences)?;
-    for (_, &UnpairedAnswer { sequence, .. }) in with_weight(answers, weights) {
-        reference.check_tokens(sequence, tokens(sequence))?;
+    for (i, &UnpairedAnswer { sequence, .. }) in answers.iter().enumerate() {
+        if !is_absent(losses, batch, i) {
+            reference.check_tokens(sequence, tokens(sequence))?;
+        }
     }
     Ok(())
+}
+
+/// Whether an answer has weight 0, or its class has under its loss.
+fn is_absent<L: UnpairedBatchLoss>(losses: &L, batch: &UnpairedBatch<'_>, index: usize) -> bool {
+    let is_class_absent = || {
+        let (desirable, undesirable) =
+            losses.of_answer(index).map_or((false, false), UnpairedLoss::leaves_out);
+        batch.answers.get(index).is_some_and(|answer| match answer.label {
+            Label::Desirable => desirable,
+            Label::Undesirable => undesirable,
+        })
+    };
+    is_left_out(batch.weights, index) || is_class_absent()
 }
 
 fn evaluate<L: UnpairedLoss + ?Sized>(

@@ -1,7 +1,10 @@
 //! Weight 0 in a step: as if it were not there, whatever lies under it.
 
-use dpo_kernel::loss::{Aot, Nll, NllPer};
-use dpo_kernel::{Dispatch, Dpo, Error, Pair, Reference, StepBatch, Unscored};
+use dpo_kernel::loss::{Aot, Kto, Nll, NllPer};
+use dpo_kernel::unpaired::{
+    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
+};
+use dpo_kernel::{Dispatch, Dpo, Error, Pair, Reference, SequenceLogProb, StepBatch, Unscored};
 
 use crate::case::{
     Given, PAIRS, REFERENCE, ROWS, SPANS, STRIDE, VOCAB, bits, in_place, layout, logits, step, view,
@@ -119,4 +122,31 @@ fn of_sequences_that_nothing_names() {
     assert_eq!(named(&[Pair::new(0, 1)]), Ok(1));
     assert_eq!(named(&[Pair::new(0, 3)]), Err(Error::NoScoredTokens { sequence: 3 }));
     assert_eq!(named(&[Pair::new(2, 1)]), Err(Error::NonFiniteRows { first: 6, count: 1 }));
+}
+
+/// A class of weight 0 under KTO is absent: its answers may be anything.
+#[test]
+fn of_a_class_under_kto() {
+    let policy = [-20.5, f64::NAN, -3.0].map(|sum| SequenceLogProb { sum, count: 10 });
+    let mut policy = policy;
+    policy[2].count = 0;
+    let reference = Reference::Sums(&[-21.0, -1.0, f64::NEG_INFINITY]);
+    let labels = [Label::Desirable, Label::Undesirable, Label::Undesirable];
+    let answers = [0, 1, 2].map(|i| UnpairedAnswer::new(i, labels[i]));
+    let run = |desirable, undesirable, answers: &[UnpairedAnswer]| {
+        let kto = Kto::new(0.1, 0.2).unwrap().with_weights(desirable, undesirable).unwrap();
+        let batch = UnpairedBatch::new(answers, &policy, reference, 1.0);
+        let (mut losses, mut d) = (vec![AnswerLoss::default(); answers.len()], [7.5; 3]);
+        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        (unpaired_loss(&kto, &batch, out), d)
+    };
+    let (found, d) = run(1.0, 0.0, &answers);
+    let (alone, d_alone) = run(1.0, 0.0, &answers[..1]);
+    let (found, alone) = (found.unwrap(), alone.unwrap());
+    assert_eq!((found.desirable, found.undesirable, found.left_out), (1, 0, 2));
+    assert_eq!((found.mean_loss(), d), (alone.mean_loss(), d_alone));
+    // The control: with a weight each is looked at.
+    assert_eq!(run(1.0, 1e-9, &answers).0, Err(Error::NoScoredTokens { sequence: 2 }));
+    let named = Err(Error::NonFiniteAnswers { first: 1, count: 1 });
+    assert_eq!(run(1.0, 1e-9, &answers[..2]).0, named);
 }

@@ -156,12 +156,22 @@ fn batches_are_read_by_their_pairs() {
     let pairs = [Pair::new(1, 0), Pair::new(2, 3), Pair::new(3, 1)];
     let losses = [loss(1.5), loss(f64::NAN), loss(-0.25)];
     let mut sums = LengthSums::default();
-    sums.add_batch(&pairs, &sequences, &losses).unwrap();
+    sums.add_batch(&pairs, None, &sequences, &losses).unwrap();
     assert_eq!(sums, sums_of(&[(9, 5, 1.5), (14, 9, -0.25)]), "the broken pair is left out");
+
+    // A pair of weight 0 may name anything and have any margin; other weights count alike.
+    let mut weighted = LengthSums::default();
+    let with_absent = [pairs[0], Pair::new(7, 7), pairs[2]];
+    let losses_of = [loss(1.5), loss(3.0), loss(-0.25)];
+    weighted.add_batch(&with_absent, Some(&[0.5, 0.0, 2.0]), &sequences, &losses_of).unwrap();
+    assert_eq!(weighted, sums);
+    let short = weighted.add_batch(&pairs, Some(&[1.0]), &sequences, &losses_of).unwrap_err();
+    assert_eq!(short, Error::Length { buffer: Buffer::PairWeights, expected: 3, found: 1 });
+    assert_eq!(weighted, sums);
 
     let refused = |pairs: &[Pair], losses: &[PairLoss]| {
         let mut after = sums;
-        let error = after.add_batch(pairs, &sequences, losses).unwrap_err();
+        let error = after.add_batch(pairs, None, &sequences, losses).unwrap_err();
         assert_eq!(after, sums, "{error}");
         error
     };
