@@ -19,8 +19,13 @@ const LIST: &[(&str, &str, &str, &str)] = &[
         "padding_and_rows_that_are_not_scored",
     ),
     ("gradient/batch.rs", "new", "gradients.rs", "of_the_stages_equal_dual_numbers"),
-    ("gradient/batch.rs", "with_nll", "gradients.rs", "of_an_nll_term_ignore_token_weights"),
-    ("gradient/batch.rs", "with_token_weights", "gradients.rs", "of_the_stages_equal_dual_numbers"),
+    ("gradient/batch.rs", "with_unscored", "untouched.rs", "padding_and_rows_that_are_not_scored"),
+    (
+        "gradient/coefficients.rs",
+        "token_coefficients",
+        "gradients.rs",
+        "of_the_stages_equal_dual_numbers",
+    ),
     (
         "gradient/backward.rs",
         "tile_grads_in_place",
@@ -55,22 +60,62 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("simd/dispatch.rs", "new", "levels.rs", "levels_that_are_not_there_are_refused"),
     ("simd/detect.rs", "detect", "levels.rs", "every_level_of_this_machine_is_run"),
     ("simd/detect.rs", "is_present", "levels.rs", "levels_that_are_not_there_are_refused"),
-    ("span.rs", "ids", "refusals.rs", "spans_and_targets"),
-    ("span.rs", "new", "refusals.rs", "spans_and_targets"),
-    ("span.rs", "scored", "refusals.rs", "spans_and_targets"),
-    ("span.rs", "spans_of_batch", "refusals.rs", "spans_from_shapes"),
-    ("span.rs", "spans_of_offsets", "refusals.rs", "spans_from_shapes"),
-    ("span.rs", "with_ignore", "refusals.rs", "spans_and_targets"),
-    ("step.rs", "preference_step", "gradients.rs", "of_a_step_equal_dual_numbers"),
-    ("step.rs", "with_offsets", "gradients.rs", "of_a_step_equal_dual_numbers"),
-    ("step.rs", "with_token_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
-    ("step.rs", "with_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
-    ("step.rs", "new", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("layout/checked.rs", "in_any_order", "layout.rs", "overlaps_are_those_of_every_pair"),
+    ("layout/checked.rs", "new", "layout.rs", "overlaps_are_those_of_every_pair"),
+    ("layout/checked.rs", "rows", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "scored_rows", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "sequences", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "spans", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "targets", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "tokens", "layout.rs", "empty_sequences_are_none"),
+    ("layout/checked.rs", "vocab", "layout.rs", "empty_sequences_are_none"),
+    ("layout/span.rs", "new", "refusals.rs", "spans_and_targets"),
+    ("layout/span.rs", "spans_of_batch", "refusals.rs", "spans_from_shapes"),
+    ("layout/span.rs", "spans_of_offsets", "refusals.rs", "spans_from_shapes"),
+    ("layout/targets.rs", "ids", "refusals.rs", "spans_and_targets"),
+    ("layout/targets.rs", "new", "refusals.rs", "spans_and_targets"),
+    ("layout/targets.rs", "of_i64", "layout.rs", "labels_of_trainers"),
+    ("layout/targets.rs", "scored", "refusals.rs", "spans_and_targets"),
+    ("layout/targets.rs", "with_ignore", "refusals.rs", "spans_and_targets"),
+    ("step/pairs.rs", "new", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/pairs.rs", "preference_step", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/pairs.rs", "with_nll", "../losses/step.rs", "a_step_is_its_stages"),
+    ("step/pairs.rs", "with_nll_on", "../step/terms.rs", "tpo_takes_one_step"),
+    (
+        "step/pairs.rs",
+        "with_nll_weights",
+        "../step/terms.rs",
+        "on_given_answers_add_their_gradients",
+    ),
+    ("step/pairs.rs", "with_offsets", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/pairs.rs", "with_token_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/pairs.rs", "with_unscored", "../no_alloc.rs", "a_step_allocates_nothing"),
+    ("step/pairs.rs", "with_weights", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/scratch.rs", "new", "gradients.rs", "of_a_step_equal_dual_numbers"),
+    ("step/scratch.rs", "with_nll", "../losses/step.rs", "a_step_is_its_stages"),
+    ("step/unpaired.rs", "new", "../step/siblings.rs", "of_answers_are_their_stages"),
+    ("step/unpaired.rs", "unpaired_step", "../step/siblings.rs", "of_answers_are_their_stages"),
+    (
+        "step/unpaired.rs",
+        "with_token_weights",
+        "../step/siblings.rs",
+        "of_answers_are_their_stages",
+    ),
+    ("step/unpaired.rs", "with_unscored", "../step/siblings.rs", "of_answers_are_their_stages"),
+    ("step/unpaired.rs", "with_weights", "../step/siblings.rs", "of_answers_are_their_stages"),
     ("token.rs", "new", "untouched.rs", "padding_and_rows_that_are_not_scored"),
     ("token.rs", "token_log_probs", "untouched.rs", "padding_and_rows_that_are_not_scored"),
     ("token.rs", "with_details", "untouched.rs", "padding_and_rows_that_are_not_scored"),
     ("token.rs", "with_norms", "untouched.rs", "padding_and_rows_that_are_not_scored"),
     ("transform.rs", "new", "refusals.rs", "transforms_and_tiles"),
+    ("workspace.rs", "answer_losses", "../step/siblings.rs", "of_answers_are_their_stages"),
+    ("workspace.rs", "log_probs", "../step/siblings.rs", "of_a_used_workspace"),
+    ("workspace.rs", "new", "../step/siblings.rs", "of_a_used_workspace"),
+    ("workspace.rs", "pair_losses", "../step/siblings.rs", "of_answers_are_their_stages"),
+    ("workspace.rs", "preference_step", "../step/siblings.rs", "of_a_used_workspace"),
+    ("workspace.rs", "sequence_log_probs", "../step/siblings.rs", "of_a_used_workspace"),
+    ("workspace.rs", "sequences", "../step/siblings.rs", "of_every_type_agree"),
+    ("workspace.rs", "unpaired_step", "../step/siblings.rs", "of_answers_are_their_stages"),
 ];
 
 /// Rooms with tests of their own, and traits that are sealed or private.
@@ -135,13 +180,19 @@ fn calls(text: &str, source: &str, function: &str) -> bool {
         "logits.rs" => &["Logits", "LogitsMut"],
         "row/stats.rs" => &["RowStats", "RowStats::<()>", "RowStats::<Details>"],
         "simd/dispatch.rs" => &["Dispatch"],
-        "span.rs" => &["Span"],
-        "step.rs" => &["StepBatch"],
+        "layout/checked.rs" => &["Layout"],
+        "layout/span.rs" => &["Span"],
+        "layout/targets.rs" => &["Targets"],
+        "step/pairs.rs" => &["StepBatch"],
+        "step/scratch.rs" => &["StepScratch"],
+        "step/unpaired.rs" => &["UnpairedStepBatch"],
         "token.rs" => &["TokenOut"],
         "transform.rs" => &["Transform"],
+        "workspace.rs" => &["Workspace"],
         _ => &[],
     };
-    let free = ["logit_grads", "_in_place", "_log_probs", "_step", "spans_of_"];
+    let free =
+        ["logit_grads", "_in_place", "_log_probs", "_step", "spans_of_", "token_coefficients"];
     let has =
         |call: String| text.contains(&format!("{call}(")) || text.contains(&format!("{call}::<"));
     if function == "new" {
@@ -163,13 +214,13 @@ fn every_public_function_is_listed() {
 fn every_listed_test_exists() {
     let tests = sources(&root().join("tests/kernels"), "");
     for (source, function, file, test) in LIST {
-        let text = tests.iter().find(|(name, _)| name == file).map(|(_, text)| text.as_str());
-        let text = text.unwrap_or_else(|| panic!("no file {file}"));
+        let path = root().join("tests/kernels").join(file);
+        let text = &fs::read_to_string(path).unwrap_or_else(|why| panic!("{file}: {why}"));
         let declared = format!("#[test]\nfn {test}()");
         assert!(text.contains(&declared), "{file} has no test {test}, listed for {function}");
         // Called in the test's file, or in the helpers that it runs.
         let helpers = ["run.rs", "rows.rs"].map(|h| &tests.iter().find(|t| t.0 == h).unwrap().1);
-        let common = ["levels.rs", "batch.rs"]
+        let common = ["levels.rs", "batch.rs", "coefficients.rs"]
             .map(|name| fs::read_to_string(root().join("tests/common").join(name)).unwrap());
         let called = |text: &str| calls(text, source, function);
         let anywhere =
@@ -200,5 +251,5 @@ fn planted_faults_are_caught() {
         assert!(!calls(text, source, function), "{function} of {source} is not called by {text}");
     }
     assert!(calls("Logits::new(&x, 1, 2)", "logits.rs", "new"));
-    assert!(calls("batch.with_nll(&d)", "gradient/batch.rs", "with_nll"));
+    assert!(calls("batch.with_unscored(zero)", "gradient/batch.rs", "with_unscored"));
 }

@@ -17,4 +17,5 @@ mod absence;
 mod case;
 mod masked;
 mod siblings;
+mod terms;
 mod tokens;
