@@ -6,7 +6,11 @@ use std::ptr;
 use dpo_kernel::c::*;
 
 /// Bytes of the arena; buffers begin in its first eighth.
-pub const ARENA: usize = 49_152;
+pub const ARENA: usize = ORDER + ORDER_BYTES;
+/// Where the memory to sort spans in begins: past every other buffer.
+pub const ORDER: usize = 49_152;
+/// Bytes of it.
+pub const ORDER_BYTES: usize = 8 * MOST + 8;
 /// Most elements that a true length says: of 136 bytes at most each.
 pub const MOST: usize = 300;
 
@@ -15,6 +19,14 @@ pub const MOST: usize = 300;
 pub struct Newer<T> {
     now: T,
     later: [u64; 4],
+}
+
+/// The structs that a step points to.
+pub struct Views {
+    is_apart: bool,
+    logits: Newer<dpo_logits>,
+    in_place: Newer<dpo_logits_mut>,
+    layout: Newer<dpo_layout>,
 }
 
 /// The host: memory, and whatever it says of it.
@@ -47,7 +59,7 @@ impl<'a> Host<'a> {
             _ => {
                 let own = self.next;
                 // The largest buffers lie last, so that small ones are together in the first eighth.
-                self.next = (own + 256) % (ARENA / 8);
+                self.next = (own + 256) % (ORDER / 8);
                 self.arena.wrapping_add(own).cast()
             }
         }
@@ -144,15 +156,27 @@ impl<'a> Host<'a> {
             rows: self.count(),
             spans: self.pointer(),
             count: self.count(),
+            vocab: self.number(),
             given,
             ignore: if given == 0 && !self.one_in(16) { 0 } else { self.number() as u32 },
+            order: self.order(),
         }
     }
 
-    /// The layout of these rows, mostly.
-    pub fn layout_of(&mut self, rows: usize) -> dpo_layout {
+    /// Memory to sort in, of which nothing is promised on an error, so that it lies apart from the rest,
+    /// unless it overlaps a buffer and is refused.
+    fn order(&mut self) -> *mut usize {
+        match self.choice() % 8 {
+            0 => self.arena.wrapping_add(ORDER).cast(),
+            1 => self.arena.wrapping_add(ORDER + 1).cast(),
+            _ => ptr::null_mut(),
+        }
+    }
+
+    /// The layout of logits of this shape, mostly.
+    pub fn layout_of(&mut self, rows: usize, vocab: usize) -> dpo_layout {
         let layout = self.layout();
-        if self.one_in(8) { layout } else { dpo_layout { rows: rows.min(MOST), ..layout } }
+        if self.one_in(8) { layout } else { dpo_layout { rows: rows.min(MOST), vocab, ..layout } }
     }
 
     pub fn reference(&mut self) -> (*const f64, *const dpo_sequence_log_prob) {
@@ -175,6 +199,59 @@ impl<'a> Host<'a> {
             divisor: self.float(),
             weights: self.optional(),
             offsets: self.optional(),
+        }
+    }
+
+    pub fn unpaired(&mut self) -> dpo_unpaired_batch {
+        let (reference_sums, reference_sequences) = self.reference();
+        dpo_unpaired_batch {
+            size: self.size::<dpo_unpaired_batch>(),
+            answers: self.pointer(),
+            count: self.count(),
+            reference_sums,
+            reference_sequences,
+            divisor: self.float(),
+            weights: self.optional(),
+        }
+    }
+
+    /// A step over structs that the caller keeps.
+    pub fn step(&mut self, of: &Views, nll: &Newer<dpo_nll>) -> dpo_step {
+        let has_nll = self.one_in(4);
+        dpo_step {
+            size: self.size::<dpo_step>(),
+            layout: if self.one_in(64) { ptr::null() } else { (&raw const of.layout).cast() },
+            in_place: if of.is_apart { ptr::null() } else { (&raw const of.in_place).cast() },
+            logits: if of.is_apart { (&raw const of.logits).cast() } else { ptr::null() },
+            grads: if of.is_apart { (&raw const of.in_place).cast() } else { ptr::null() },
+            log_probs: self.pointer(),
+            norms: self.pointer(),
+            sequences: self.pointer(),
+            d_log_probs: self.pointer(),
+            coefficients: self.pointer(),
+            token_weights: self.optional(),
+            tokens: self.optional(),
+            nll: if has_nll { (&raw const *nll).cast() } else { ptr::null() },
+            d_nll: if has_nll { self.pointer() } else { ptr::null_mut() },
+            nll_summary: if has_nll { self.optional() } else { ptr::null_mut() },
+            unscored: self.code(2),
+            reserved: u32::from(self.one_in(64)),
+        }
+    }
+
+    /// Views and layout of a step.
+    pub fn views(&mut self) -> Views {
+        let (logits, mut in_place) = (self.logits(), self.logits_mut());
+        if !self.one_in(4) {
+            let dpo_logits { len, rows, vocab, stride, r#type, .. } = logits;
+            in_place = dpo_logits_mut { len, rows, vocab, stride, r#type, ..in_place };
+        }
+        let layout = self.layout_of(in_place.rows, in_place.vocab);
+        Views {
+            is_apart: self.one_in(3),
+            logits: self.newer(logits),
+            in_place: self.newer(in_place),
+            layout: self.newer(layout),
         }
     }
 
@@ -202,13 +279,27 @@ impl<'a> Host<'a> {
         }
     }
 
-    pub fn nll(&mut self) -> Newer<dpo_nll> {
+    /// Of the chosen answers of a step's pairs, if it is one of a step, mostly.
+    pub fn nll(&mut self, of_step: bool) -> Newer<dpo_nll> {
+        let of = self.code(1);
+        let is_bare = of_step && of == DPO_NLL_OF_CHOSEN && !self.one_in(16);
+        let (pairs, answers) = match (of, is_bare) {
+            (_, true) => (ptr::null_mut(), ptr::null_mut()),
+            (DPO_NLL_OF_CHOSEN, _) => (self.pointer(), ptr::null_mut()),
+            _ => (ptr::null_mut(), self.pointer()),
+        };
         let nll = dpo_nll {
             size: self.size::<dpo_nll>(),
             weight: self.float(),
             divisor: self.float(),
             per: self.code(2),
+            term: self.code(2),
+            of,
             reserved: u32::from(self.one_in(64)),
+            pairs,
+            answers,
+            count: if is_bare { 0 } else { self.count() },
+            weights: self.optional(),
         };
         self.newer(nll)
     }
@@ -217,9 +308,9 @@ impl<'a> Host<'a> {
         dpo_grads {
             size: self.size::<dpo_grads>(),
             norms: self.pointer(),
-            d_log_probs: self.pointer(),
-            token_weights: self.optional(),
-            d_nll: self.optional(),
+            coefficients: self.pointer(),
+            unscored: self.code(2),
+            reserved: u32::from(self.one_in(64)),
         }
     }
 }
