@@ -68,7 +68,7 @@ growing!(dpo_step, DPO_BUFFER_STEP => coefficients .. reserved;);
 
 /// The structs of a step, copied.
 struct Step {
-    step: dpo_step,
+    own: dpo_step,
     layout: dpo_layout,
     nll: Option<dpo_nll>,
 }
@@ -107,7 +107,7 @@ impl Step {
             let step = growing_argument(step)?;
             let views = Views::copy(step.in_place, step.logits, step.grads)?;
             let nll = if step.nll.is_null() { None } else { Some(growing_argument(step.nll)?) };
-            Ok((Self { step, layout: growing_argument(step.layout)?, nll }, views))
+            Ok((Self { own: step, layout: growing_argument(step.layout)?, nll }, views))
         }
     }
 
@@ -117,7 +117,7 @@ impl Step {
         buffers: &mut Buffers,
         pairs: Option<(*const dpo_pair, usize)>,
     ) -> Result<StepInput, Fault> {
-        let Self { step, layout, nll } = self;
+        let Self { own: step, layout, nll } = self;
         let (rows, n, weights) = (layout.rows, layout.count, DPO_BUFFER_TOKEN_WEIGHTS);
         let is_unused = match (nll, pairs) {
             (None, _) => !step.d_nll.is_null() || !step.nll_summary.is_null(),

@@ -14,6 +14,23 @@ pub const ORDER_BYTES: usize = 8 * MOST + 8;
 /// Most elements that a true length says: of 136 bytes at most each.
 pub const MOST: usize = 300;
 
+/// Data that make sense together, as many as any true length says.
+static SPANS: [dpo_span; MOST] = {
+    let mut spans = [dpo_span::new(0, 0); MOST];
+    let mut i = 0;
+    while i < MOST {
+        spans[i] = dpo_span::new(i, i + 1);
+        i += 1;
+    }
+    spans
+};
+static PAIRS: [dpo_pair; MOST] = [dpo_pair::new(0, 1); MOST];
+static ANSWERS: [dpo_answer; MOST] = [dpo_answer { sequence: 0, label: DPO_DESIRABLE }; MOST];
+
+/// DPO with its defaults, which is all zeros.
+// SAFETY: numbers, of which 0 is one.
+static DPO: dpo_loss = unsafe { std::mem::zeroed() };
+
 /// A struct as a host with a newer header has it: with fields that the library does not know.
 #[repr(C)]
 pub struct Newer<T> {
@@ -35,25 +52,35 @@ pub struct Host<'a> {
     choices: std::slice::Iter<'a, u16>,
     /// Where the next buffer begins, unless a choice says otherwise.
     next: usize,
+    /// Whether pointers, lengths, sizes and codes are right, so that a call gets as far as its numbers.
+    is_careful: bool,
 }
 
 impl<'a> Host<'a> {
     pub fn new(arena: *mut u8, choices: &'a [u16]) -> Self {
-        Self { arena, choices: choices.iter(), next: 0 }
+        let mut host = Self { arena, choices: choices.iter(), next: 0, is_careful: false };
+        host.is_careful = host.one_in(2);
+        host
     }
 
     pub fn choice(&mut self) -> usize {
         self.choices.next().copied().unwrap_or(0).into()
     }
 
+    /// One of `n` kinds of choice, of which the first is the ordinary one.
+    const fn kind(&self, choice: usize, n: usize) -> usize {
+        if self.is_careful { 0 } else { choice % n }
+    }
+
     pub fn one_in(&mut self, n: usize) -> bool {
-        self.choice().is_multiple_of(n)
+        // Not where choices have run out: those that are left are ordinary.
+        self.choice() % n == n - 1
     }
 
     /// Mostly a place of its own; else NULL, or anywhere in the first eighth.
     pub fn pointer<T>(&mut self) -> *mut T {
         let choice = self.choice();
-        match choice % 16 {
+        match self.kind(choice, 16) {
             15 => ptr::null_mut(),
             14 => self.arena.wrapping_add(choice / 16).cast(),
             _ => {
@@ -65,6 +92,11 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// Data that make sense, or any memory.
+    pub fn either<T>(&mut self, good: &'static [T; MOST]) -> *const T {
+        if self.one_in(2) { self.pointer() } else { good.as_ptr() }
+    }
+
     pub fn optional<T>(&mut self) -> *mut T {
         if self.one_in(4) { self.pointer() } else { ptr::null_mut() }
     }
@@ -72,7 +104,7 @@ impl<'a> Host<'a> {
     /// Mostly small; else just right for nothing, or more than any memory.
     pub fn count(&mut self) -> usize {
         let choice = self.choice();
-        match choice % 16 {
+        match self.kind(choice, 16) {
             15 => usize::MAX - choice / 16,
             14 => usize::MAX / 2 + choice / 16,
             13 => 1 << 62,
@@ -84,7 +116,7 @@ impl<'a> Host<'a> {
     /// Any number, which is no length.
     pub fn number(&mut self) -> usize {
         let choice = self.choice();
-        match choice % 8 {
+        match self.kind(choice, 8) {
             7 => usize::MAX - choice / 8,
             6 => 1 << (choice / 8 % 64),
             _ => choice / 8 % 9,
@@ -97,9 +129,18 @@ impl<'a> Host<'a> {
         FLOATS[self.choice() % 24 % FLOATS.len()]
     }
 
+    /// Mostly 1.
+    fn positive(&mut self) -> f64 {
+        if self.one_in(4) { self.float() } else { 1.0 }
+    }
+
     pub fn code(&mut self, most: i32) -> i32 {
         let choice = self.choice();
-        if choice % 16 == 15 { i32::MIN + choice as i32 } else { choice as i32 / 16 % (most + 1) }
+        if self.kind(choice, 16) == 15 {
+            i32::MIN + choice as i32
+        } else {
+            choice as i32 / 16 % (most + 1)
+        }
     }
 
     pub fn dispatch(&mut self) -> dpo_dispatch {
@@ -109,7 +150,7 @@ impl<'a> Host<'a> {
     /// Mostly the size of the struct; else smaller, larger as far as the memory goes, or beyond all structs.
     pub fn size<T>(&mut self) -> usize {
         let (choice, right) = (self.choice(), size_of::<T>());
-        match choice % 32 {
+        match self.kind(choice, 32) {
             31 => usize::MAX - choice / 32,
             30 => choice / 32 % right,
             29 => right + 8 * (choice / 32 % 5),
@@ -154,7 +195,7 @@ impl<'a> Host<'a> {
             size: self.size::<dpo_layout>(),
             targets: self.pointer(),
             rows: self.count(),
-            spans: self.pointer(),
+            spans: self.either(&SPANS),
             count: self.count(),
             vocab: self.number(),
             given,
@@ -181,9 +222,9 @@ impl<'a> Host<'a> {
 
     pub fn reference(&mut self) -> (*const f64, *const dpo_sequence_log_prob) {
         match self.choice() % 8 {
-            0 => (ptr::null(), ptr::null()),
-            1 => (self.pointer(), self.pointer()),
-            2 | 3 => (ptr::null(), self.pointer()),
+            7 => (ptr::null(), ptr::null()),
+            6 => (self.pointer(), self.pointer()),
+            4 | 5 => (ptr::null(), self.pointer()),
             _ => (self.pointer(), ptr::null()),
         }
     }
@@ -192,11 +233,11 @@ impl<'a> Host<'a> {
         let (reference_sums, reference_sequences) = self.reference();
         dpo_pairs {
             size: self.size::<dpo_pairs>(),
-            pairs: self.pointer(),
+            pairs: self.either(&PAIRS),
             count: self.count(),
             reference_sums,
             reference_sequences,
-            divisor: self.float(),
+            divisor: self.positive(),
             weights: self.optional(),
             offsets: self.optional(),
         }
@@ -206,13 +247,30 @@ impl<'a> Host<'a> {
         let (reference_sums, reference_sequences) = self.reference();
         dpo_unpaired_batch {
             size: self.size::<dpo_unpaired_batch>(),
-            answers: self.pointer(),
+            answers: self.either(&ANSWERS),
             count: self.count(),
             reference_sums,
             reference_sequences,
-            divisor: self.float(),
+            divisor: self.positive(),
             weights: self.optional(),
         }
+    }
+
+    /// One that unpaired answers can have, mostly.
+    pub fn unpaired_loss(&mut self) -> dpo_loss {
+        const NAMES: [i32; 5] = [
+            DPO_LOSS_APO_ZERO,
+            DPO_LOSS_NCA_PAIR,
+            DPO_LOSS_BCO_PAIR,
+            DPO_LOSS_SPPO_HARD,
+            DPO_LOSS_KTO,
+        ];
+        if self.one_in(8) {
+            return self.loss();
+        }
+        let name = NAMES[self.choice() % NAMES.len()];
+        let given = if name == DPO_LOSS_KTO { DPO_OPTION_REFERENCE_KL } else { 0 };
+        dpo_loss { name, given, ..dpo_loss::default() }
     }
 
     /// A step over structs that the caller keeps.
@@ -234,7 +292,7 @@ impl<'a> Host<'a> {
             nll: if has_nll { (&raw const *nll).cast() } else { ptr::null() },
             d_nll: if has_nll { self.pointer() } else { ptr::null_mut() },
             nll_summary: if has_nll { self.optional() } else { ptr::null_mut() },
-            unscored: self.code(2),
+            unscored: if self.one_in(16) { 2 } else { self.code(1) },
             reserved: u32::from(self.one_in(64)),
         }
     }
@@ -267,33 +325,35 @@ impl<'a> Host<'a> {
     }
 
     pub fn objective(&mut self) -> dpo_objective {
+        let kind = if self.one_in(4) { self.code(3) } else { DPO_OBJECTIVE_ONE };
+        let is_mixture = kind == DPO_OBJECTIVE_MIXTURE || self.one_in(16);
         dpo_objective {
             size: self.size::<dpo_objective>(),
-            losses: self.pointer(),
+            losses: if self.one_in(2) { self.pointer() } else { &raw const DPO },
             count: if self.one_in(4) { self.count() } else { 1 },
-            kind: self.code(3),
+            kind,
             reserved: u32::from(self.one_in(64)),
-            term_weights: self.optional(),
-            order: self.optional(),
+            term_weights: if is_mixture { self.optional() } else { ptr::null() },
+            order: if self.one_in(16) { self.pointer() } else { ptr::null_mut() },
             order_len: self.count(),
         }
     }
 
     /// Of the chosen answers of a step's pairs, if it is one of a step, mostly.
     pub fn nll(&mut self, of_step: bool) -> Newer<dpo_nll> {
-        let of = self.code(1);
+        let of = if self.one_in(16) { 2 } else { self.code(1) };
         let is_bare = of_step && of == DPO_NLL_OF_CHOSEN && !self.one_in(16);
         let (pairs, answers) = match (of, is_bare) {
-            (_, true) => (ptr::null_mut(), ptr::null_mut()),
-            (DPO_NLL_OF_CHOSEN, _) => (self.pointer(), ptr::null_mut()),
-            _ => (ptr::null_mut(), self.pointer()),
+            (_, true) => (ptr::null(), ptr::null()),
+            (DPO_NLL_OF_CHOSEN, _) => (self.either(&PAIRS), ptr::null()),
+            _ => (ptr::null(), self.pointer::<usize>().cast_const()),
         };
         let nll = dpo_nll {
             size: self.size::<dpo_nll>(),
             weight: self.float(),
-            divisor: self.float(),
-            per: self.code(2),
-            term: self.code(2),
+            divisor: self.positive(),
+            per: if self.one_in(16) { 2 } else { self.code(1) },
+            term: if self.one_in(16) { 2 } else { self.code(1) },
             of,
             reserved: u32::from(self.one_in(64)),
             pairs,
@@ -309,7 +369,7 @@ impl<'a> Host<'a> {
             size: self.size::<dpo_grads>(),
             norms: self.pointer(),
             coefficients: self.pointer(),
-            unscored: self.code(2),
+            unscored: if self.one_in(16) { 2 } else { self.code(1) },
             reserved: u32::from(self.one_in(64)),
         }
     }
