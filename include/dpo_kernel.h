@@ -1,12 +1,13 @@
 /* dpo-kernel: the numbers of Direct Preference Optimization, from logits to logit gradients.
  *
  *   logits -> row norms, token log-probs -> sequence log-probs -> preference loss
- *     ^--------- gradients, in place <--------- d loss / d log pi <-----'
+ *     ^----- gradients <----- d loss / d log p of tokens <----- d loss / d log pi <--'
  *
  * A batch has R rows of logits over a vocabulary of V, N sequences (spans of rows) and P pairs.
  * The host owns every buffer. Every step: dpo_preference_step, or the stages one by one; before
  * it, once, the log-probs of the sequences under the frozen reference, by dpo_token_log_probs
- * and dpo_sequence_log_probs.
+ * and dpo_sequence_log_probs. The first program to read is examples/c/dpo.c, a host that trains
+ * examples/c/host.c.
  *
  * One contract serves all functions; each function's comment says what is particular to it.
  *
@@ -19,10 +20,12 @@
  *             error, and so is a buffer that is written and overlaps another buffer of the call.
  * Zero        Every struct, zeroed but for its size, pointers and counts, is the default that its
  *             comment names, or is refused. There is no silent third.
+ * Weight 0    A pair, an answer or a token of weight 0 is as if it were not there: it may hold NaN,
+ *             and no sum, count or gradient knows it. Summaries count those left out.
  * Sizes       Structs that a host fills and that may get more fields begin with their own size:
  *
  *                 dpo_layout layout = {.size = sizeof layout, .targets = targets, .rows = rows,
- *                                      .spans = spans, .count = count};            (C99, C++20)
+ *                                      .spans = spans, .count = n, .vocab = vocab}; (C99, C++20)
  *                 dpo_layout layout = DPO_LAYOUT_INIT; layout.targets = targets; ...    (C++11)
  *
  *             A struct without its size is refused (STRUCT_SIZE), never misread. New fields come
@@ -31,21 +34,24 @@
  *             it does not know is 0. Structs without a size (elements of arrays, results, dpo_loss)
  *             change only with the name of the shared library: until 1.0 with every minor version
  *             (libdpo_kernel.so.0.1), then with every major one.
- * Errors      On an error no output has changed, but for the three codes NON_FINITE, and for what
- *             dpo_preference_step says. Any function may return the codes above 100. `error` is
- *             optional in every function; on success it is filled with zeros.
+ * Errors      On an error no output has changed, but for the three codes NON_FINITE, for what
+ *             dpo_preference_step says, and for the memory that a layout sorts its spans in. Any
+ *             function may return the codes above 100. `error` is optional in every function; on
+ *             success it is filled with zeros.
  * NON_FINITE  names the first row, pair or answer without a finite result and says how many there
  *             are. Their results are NaN (log_probs of the rows; losses of the pairs and answers,
  *             and d_log_probs of their sequences), all other outputs are complete, but the summary
  *             is not written. To go on without them, run the stages: add up the finite losses, set
  *             every d_log_probs that is not finite to 0, lower the divisor by the pairs left out if
- *             the mean is to be over the rest, and run the backward: rows whose coefficient is 0
- *             need no norm and get zeros.
+ *             the mean is to be over the rest, and run dpo_token_coefficients and the backward:
+ *             rows whose coefficient is 0 need no norm and get zeros. Or give the pair weight 0,
+ *             and everything runs as if it were not there.
  * Masks       A column of -inf is masked: its probability and its gradient are exactly 0. A row of
  *             nothing but -inf, or with NaN or +inf, is NON_FINITE_ROWS, and a target on a masked
  *             column NON_FINITE_PAIRS. Where a model masks with the lowest finite value of its type
  *             instead (torch.finfo.min), a target on such a column is no error but a log-prob of
- *             -3e38 (-65504 in f16): masked columns must not be targets.
+ *             -3e38 (-65504 in f16), which swamps the loss: masked_tokens of dpo_token_summary
+ *             counts such tokens.
  * Threads     Every function is reentrant and keeps no state but the CPU features that it found.
  *             Calls may run at the same time unless one writes what another uses.
  * Unwinding   Nothing panics, throws, unwinds, or calls back.
@@ -56,7 +62,7 @@
 #ifndef DPO_KERNEL_H
 #define DPO_KERNEL_H
 
-#include "dpo_kernel_types.h"
+#include "dpo_kernel_step.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -82,7 +88,7 @@ dpo_dispatch dpo_detect(void);
 /* 1 if this machine has the combination, else 0. */
 int32_t dpo_is_available(dpo_dispatch dispatch);
 
-/* ---------------------------------------- spans */
+/* ---------------------------------------- layout */
 
 /* Spans of a rectangular batch: count sequences of rows_each rows, one after another. Codes:
  * SHAPE_OVERFLOW. */
@@ -92,6 +98,17 @@ dpo_status dpo_spans_of_batch(size_t rows_each, dpo_span *spans, size_t count, d
  * sequence i is [offsets[i], offsets[i + 1]). Codes: LENGTH, OFFSETS_NOT_ASCENDING. */
 dpo_status dpo_spans_of_offsets(const uint32_t *offsets, size_t offset_count, dpo_span *spans,
                                 size_t count, dpo_error *error);
+
+/* The same of signed offsets, the cu_seqlens of attention kernels; negative ones are refused. */
+dpo_status dpo_spans_of_offsets_i32(const int32_t *offsets, size_t offset_count, dpo_span *spans,
+                                    size_t count, dpo_error *error);
+
+/* Targets, count, from labels as trainers keep them: int64, with `ignore` (-100 there) where a row
+ * is not scored, which becomes DPO_IGNORE_INDEX. The shift by one is the host's: targets[t] is the
+ * label of position t + 1. Codes: TARGET_OUT_OF_RANGE for any other label that is negative or
+ * beyond 32 bits. */
+dpo_status dpo_targets_of_i64(const int64_t *labels, size_t count, int64_t ignore,
+                              uint32_t *targets, dpo_error *error);
 
 /* ---------------------------------------- stage 1: rows, tile by tile */
 
@@ -107,27 +124,28 @@ dpo_status dpo_row_stats_new(const dpo_transform *transform, uint32_t flags, uin
 dpo_status dpo_row_stats_fold(dpo_dispatch dispatch, dpo_row_stats *stats, int32_t type, const
                               void *tile, size_t len, uint32_t first_column, dpo_error *error);
 
-/* Adds what another part of the same row has learnt, on this machine or on another. Codes:
+/* Adds the sums of another part of the same row, of this machine or of another. Codes:
  * MERGE_OF_DIFFERENT_ROWS, ROW_STATS, PARAMETER. */
 dpo_status dpo_row_stats_merge(dpo_row_stats *into, const dpo_row_stats *from, dpo_error *error);
 
-/* What the row says. Codes: ROW_STATS, PARAMETER. */
+/* log Z, log-prob, norm and details. Codes: ROW_STATS, PARAMETER. */
 dpo_status dpo_row_stats_finish(const dpo_row_stats *stats, dpo_row_result *out, dpo_error
                                 *error);
 
 /* ---------------------------------------- stages 2 and 3: log-probs */
 
 /* log p of the target of every scored row, R; with norms, R, optional, for the backward, and with
- * details, R, optional, from the same sweep. Rows that are not scored are not written. Codes:
- * shapes and spans (1 to 11), PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE; NON_FINITE_ROWS.
- * */
+ * details, R, optional, from the same sweep. summary, 1, optional, is not written on
+ * NON_FINITE_ROWS. Rows that are not scored are not written. Codes: shapes (1 to 6), layout (3, 7
+ * to 9, 32), PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE; NON_FINITE_ROWS. */
 dpo_status dpo_token_log_probs(dpo_dispatch dispatch, const dpo_logits *logits, const
                                dpo_layout *layout, float *log_probs, dpo_row_norm *norms,
-                               dpo_row_details *details, dpo_error *error);
+                               dpo_row_details *details, dpo_token_summary *summary, dpo_error
+                               *error);
 
 /* The sum of token_weights * log_probs over each sequence, N. token_weights: R, finite, optional
- * (1 each). Policy and reference must be weighted alike. Codes: spans (7 to 11), INVALID_VALUE.
- * */
+ * (1 each); tokens of weight 0 are not counted and not read. Policy and reference must be weighted
+ * alike. Codes: layout (3, 7 to 9, 32), INVALID_VALUE. */
 dpo_status dpo_sequence_log_probs(const float *log_probs, const dpo_layout *layout, const
                                   float *token_weights, dpo_sequence_log_prob *out, dpo_error
                                   *error);
@@ -158,32 +176,32 @@ dpo_status dpo_preference_loss(const dpo_objective *objective, const dpo_pairs *
 
 /* The same for answers that are desirable or undesirable by themselves, M, under an unpaired loss:
  * kto, apo_zero, bco_pair, nca_pair, sppo_hard (others: UNKNOWN_VALUE). The summary is not
- * written on NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE;
- * NON_FINITE_ANSWERS. */
+ * written on NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE,
+ * UNKNOWN_LABEL; NON_FINITE_ANSWERS. */
 dpo_status dpo_unpaired_loss(const dpo_loss *loss, const dpo_unpaired_batch *answers, const
                              dpo_sequence_log_prob *policy, size_t sequences, dpo_answer_loss
                              *losses, double *d_log_probs, dpo_unpaired_summary *summary,
                              dpo_error *error);
 
-/* The NLL of the chosen answers: its gradient with respect to each token's log-prob, by sequence,
- * N, and its sums. policy: N, summed without token weights. Codes: PARAMETER,
- * SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, NO_SCORED_TOKENS, UNKNOWN_VALUE; NON_FINITE_PAIRS,
- * on which the summary is not written. */
-dpo_status dpo_nll_loss(const dpo_nll *nll, const dpo_pair *pairs, size_t pair_count, const
-                        dpo_sequence_log_prob *policy, size_t sequences, double *d_nll,
-                        dpo_nll_summary *summary, dpo_error *error);
+/* An NLL term, or XPO's: its gradient with respect to each token's log-prob, by sequence, N, 0
+ * where no answer with a weight names it, and its sums. policy: N = sequences, summed without token
+ * weights. Codes: PARAMETER, INVALID_VALUE, SEQUENCE_OUT_OF_RANGE and PAIR_OF_ONE_SEQUENCE for
+ * pairs, ANSWER_OUT_OF_RANGE for answers, NO_SCORED_TOKENS, UNKNOWN_VALUE, FIELD_UNUSED;
+ * NON_FINITE_PAIRS or NON_FINITE_ANSWERS, on which the summary is not written. */
+dpo_status dpo_nll_loss(const dpo_nll *nll, const dpo_sequence_log_prob *policy, size_t sequences,
+                        double *d_nll, dpo_nll_summary *summary, dpo_error *error);
 
 /* ---------------------------------------- weights and offsets around a loss */
 
 /* Token weights of LD-DPO, R: 1 up to the length of a pair's shorter answer, alpha in [0, 1] past
- * it; written in the rows of sequences that a pair names. Codes: spans (7 to 11), PARAMETER,
+ * it; written in the rows of sequences that a pair names. Codes: layout (3, 7 to 9, 32), PARAMETER,
  * SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, TOKEN_WEIGHTS_DIFFER. */
 dpo_status dpo_ld_token_weights(double alpha, const dpo_layout *layout, const dpo_pair
                                 *pairs, size_t pair_count, float *token_weights, dpo_error
                                 *error);
 
 /* Pair weights of WPO, P, from log_probs, R, and details, R, of one sweep. bound: DPO_WPO_.
- * Codes: spans (7 to 11), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, UNKNOWN_VALUE;
+ * Codes: layout (3, 7 to 9, 32), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, UNKNOWN_VALUE;
  * NON_FINITE_PAIRS. */
 dpo_status dpo_wpo_pair_weights(int32_t bound, const dpo_layout *layout, const dpo_pair
                                 *pairs, size_t pair_count, const float *log_probs, const
@@ -198,22 +216,32 @@ dpo_status dpo_length_offset(double alpha, size_t chosen_tokens, size_t rejected
 
 /* ---------------------------------------- stage 5: gradients */
 
+/* From d_log_probs, N, of sequences to d loss / d log p of their tokens, R: token_weights (R,
+ * optional) times the sequence's, plus d_nll (N, optional, of dpo_nll_loss). Rows that are not
+ * scored are not written. A loss of tokens (GRPO and its kin) writes coefficients by itself. Codes:
+ * layout (3, 7 to 9, 32), INVALID_VALUE for what is not finite. */
+dpo_status dpo_token_coefficients(const dpo_layout *layout, const double *d_log_probs, const float
+                                  *token_weights, const double *d_nll, double *coefficients,
+                                  dpo_error *error);
+
 /* Gradients of the scored rows into another buffer of the same rows and vocabulary, its own
  * stride, and the logits' type or DPO_TYPE_F32. out->transform is DPO_TRANSFORM_NONE. Rows that are
- * not scored and padding are not written: they hold what they held before.
+ * not scored and padding are not written, and hold what they held before, unless grads->unscored is
+ * DPO_UNSCORED_ZERO.
  *
  * DPO_TYPE_F16 ends at 65504 and begins at 6e-8: larger gradients become infinite, smaller ones 0,
  * and gradients of a mean over many pairs are that small. Take a smaller divisor, as training in
- * mixed precision scales its loss, or write to DPO_TYPE_F32. Codes: shapes and spans (1 to 11),
- * INVALID_VALUE, TRANSFORM_OF_GRADIENTS, PARAMETER, LEVEL_UNAVAILABLE, FUSED_UNAVAILABLE,
- * UNKNOWN_VALUE. */
+ * mixed precision scales its loss, or write to DPO_TYPE_F32. Codes: shapes (1 to 6), layout (3, 7
+ * to 9, 32), INVALID_VALUE, TRANSFORM_OF_GRADIENTS, PARAMETER, LEVEL_UNAVAILABLE,
+ * FUSED_UNAVAILABLE, UNKNOWN_VALUE. */
 dpo_status dpo_logit_grads(dpo_dispatch dispatch, const dpo_logits *logits, const dpo_layout
                            *layout, const dpo_grads *grads, const dpo_logits_mut *out,
                            dpo_error *error);
 
 /* The same over the logits themselves. Afterwards rows that are not scored (those that no span
- * covers, and those whose target is the ignore value) and columns past vocab still hold logits,
- * beside gradients: a host that multiplies the whole buffer by its weights sets them to 0 first. */
+ * covers, and those whose target is the ignore value) and columns past vocab STILL HOLD LOGITS,
+ * beside gradients. A host that multiplies the whole buffer by its weights would train on them: it
+ * asks for DPO_UNSCORED_ZERO. */
 dpo_status dpo_logit_grads_in_place(dpo_dispatch dispatch, const dpo_logits_mut *logits, const
                                     dpo_layout *layout, const dpo_grads *grads, dpo_error
                                     *error);
@@ -224,16 +252,25 @@ dpo_status dpo_tile_grads_in_place(dpo_dispatch dispatch, const dpo_tile *tile, 
 
 /* ---------------------------------------- all stages in one call */
 
-/* Policy logits to loss summary, with the logits of the scored rows replaced by their gradients;
- * all else still holds logits, as dpo_logit_grads_in_place says. token_weights: R, optional. Codes:
- * those of the stages. Shapes, spans, targets, counts and parameters are checked before anything is
- * written. Rows and pairs that are not finite, and coefficients beyond f32 (INVALID_VALUE), are
- * found before the backward, with the scratch written: the logits are unchanged then, as on any
- * error. */
+/* Policy logits to losses, P, their sums, and gradients of the logits, in place or in another
+ * buffer. In place, rows that are not scored and columns past vocab still hold logits afterwards unless
+ * step->unscored is DPO_UNSCORED_ZERO, as dpo_logit_grads_in_place says.
+ *
+ * Codes: those of the stages. Shapes, layout, counts and parameters are checked before anything is
+ * written. Rows and pairs that are not finite are an error where something of weight other than 0
+ * depends on them; they, and coefficients beyond f32 (INVALID_VALUE), are found before the
+ * backward, with buffers of the step written: logits, gradients and summaries are unchanged then,
+ * as on any error. */
 dpo_status dpo_preference_step(dpo_dispatch dispatch, const dpo_objective *objective, const
-                               dpo_logits_mut *logits, const dpo_layout *layout, const float
-                               *token_weights, const dpo_pairs *pairs, const dpo_scratch *scratch,
+                               dpo_pairs *pairs, const dpo_step *step, dpo_pair_loss *losses,
                                dpo_summary *summary, dpo_error *error);
+
+/* The same for unpaired answers, M, under a loss of dpo_unpaired_loss. It has no NLL term
+ * (FIELD_UNUSED). Sequences that no answer names, like the mismatched ones that K of KTO is made
+ * of, get zeros. */
+dpo_status dpo_unpaired_step(dpo_dispatch dispatch, const dpo_loss *loss, const dpo_unpaired_batch
+                             *answers, const dpo_step *step, dpo_answer_loss *losses,
+                             dpo_unpaired_summary *summary, dpo_error *error);
 
 /* ---------------------------------------- scalar functions */
 

@@ -29,7 +29,7 @@ enum {
     DPO_ERROR_VOCABULARY_TOO_LARGE = 4,        /* vocab */
     DPO_ERROR_STRIDE_BELOW_VOCABULARY = 5,     /* stride, vocab */
     DPO_ERROR_SHAPE_MISMATCH = 6,              /* rows, vocab of one; rows, vocab of the other */
-    DPO_ERROR_TARGET_OUT_OF_RANGE = 7,         /* row, target, vocab; the target as int32_t. Of
+    DPO_ERROR_TARGET_OUT_OF_RANGE = 7,         /* row, target, vocab; the target with its sign. Of
                                                   negative targets only the ignore value is allowed:
                                                   -100, or what DPO_LAYOUT_IGNORE gives */
     DPO_ERROR_SPAN_OUT_OF_RANGE = 8,           /* sequence, start, end, rows */
@@ -45,17 +45,19 @@ enum {
     DPO_ERROR_REFERENCE_MISSING = 18,
     DPO_ERROR_INPUT_UNUSED = 19,               /* subject: buffer */
     DPO_ERROR_UNKNOWN_LOSS = 20,
-    DPO_ERROR_ANSWER_OUT_OF_RANGE = 21,      /* answer, sequence, sequences */
+    DPO_ERROR_ANSWER_OUT_OF_RANGE = 21,        /* answer, sequence, sequences */
     DPO_ERROR_TOKEN_WEIGHTS_DIFFER = 22,       /* pair, sequence */
     DPO_ERROR_INVALID_VALUE = 23,              /* subject: buffer; index; value */
     DPO_ERROR_NON_FINITE_ROWS = 24,            /* first, count; all others are written */
     DPO_ERROR_NON_FINITE_PAIRS = 25,           /* first, count; all others are written */
-    DPO_ERROR_NON_FINITE_ANSWERS = 26,        /* first, count; all others are written */
+    DPO_ERROR_NON_FINITE_ANSWERS = 26,         /* first, count; all others are written */
     DPO_ERROR_TRANSFORM_OF_GRADIENTS = 27,
     DPO_ERROR_MERGE_OF_DIFFERENT_ROWS = 28,
     DPO_ERROR_LEVEL_UNAVAILABLE = 29,          /* subject: level */
     DPO_ERROR_FUSED_UNAVAILABLE = 30,          /* subject: level */
-    DPO_ERROR_UNKNOWN_LABEL = 31,              /* value: found */
+    DPO_ERROR_UNKNOWN_LABEL = 31,              /* value: found, neither 0 nor 1 */
+    DPO_ERROR_SPANS_NOT_ASCENDING = 32,        /* sequence; see dpo_layout.order */
+    DPO_ERROR_OUT_OF_MEMORY = 33,              /* never: these functions allocate nothing */
     DPO_ERROR_NULL = 101,                      /* subject: buffer */
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */
@@ -106,6 +108,8 @@ enum {
     DPO_BUFFER_GAP_SUMS = 26,
     DPO_BUFFER_GAP_AVERAGES = 27,
     DPO_BUFFER_ANSWER_LOSS_KINDS = 28,
+    DPO_BUFFER_TOKEN_COEFFICIENTS = 29,
+    DPO_BUFFER_SPAN_ORDER = 30,
     DPO_BUFFER_ARGUMENT = 101,
     DPO_BUFFER_PAIRS = 102,
     DPO_BUFFER_UNPAIRED_ANSWERS = 103,
@@ -116,14 +120,15 @@ enum {
     DPO_BUFFER_NAME = 108,
     DPO_BUFFER_DISPATCH = 109,
     DPO_BUFFER_TYPE = 110,
-    DPO_BUFFER_LABEL = 111,
+    DPO_BUFFER_LABELS = 111,
     DPO_BUFFER_OPTIONS = 112,
     DPO_BUFFER_NLL = 113,
     DPO_BUFFER_GRADS = 114,
     DPO_BUFFER_WPO_BOUND = 115,
     DPO_BUFFER_LAYOUT = 116,
-    DPO_BUFFER_SCRATCH = 117,
-    DPO_BUFFER_BACKWARD = 118
+    DPO_BUFFER_STEP = 117,
+    DPO_BUFFER_BACKWARD = 118,
+    DPO_BUFFER_NLL_ANSWERS = 119
 };
 
 /* Parameters that errors name, by dpo_parameter_name(), and that options of losses are. */

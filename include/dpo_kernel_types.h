@@ -89,7 +89,8 @@ typedef struct dpo_logits_mut {
 #define DPO_LAYOUT_IGNORE UINT32_C(1)
 
 /* The rows [start, end) of one sequence: those that predict its completion. Spans share no rows.
-   Zeroed: no rows. A sequence without scored rows is refused. */
+   Zeroed: no rows. A sequence without scored rows is refused where a pair, an answer or an NLL
+   term names it, and no error otherwise. */
 typedef struct dpo_span {
     size_t start;
     size_t end;
@@ -97,19 +98,30 @@ typedef struct dpo_span {
 
 /* Which rows belong to which sequence, and what they are asked for: row t is asked for
    targets[t]. Rows outside the spans, and rows whose target is the ignore value, are not scored:
-   never read and never written. */
+   never read and never written, unless DPO_UNSCORED_ZERO asks for zeros. Every function checks it
+   as a whole, before anything else. */
 typedef struct dpo_layout {
     size_t size;             /* sizeof(dpo_layout) */
     const uint32_t *targets; /* R; a row that is not scored may have any */
     size_t rows;             /* R */
-    const dpo_span *spans;   /* N, in any order */
+    const dpo_span *spans;   /* N, in the order of their rows; see order */
     size_t count;            /* N */
+    size_t vocab;            /* V, that of the logits; a layout without is refused */
     uint32_t given;          /* 0, or DPO_LAYOUT_IGNORE: ignore is given */
     uint32_t ignore;         /* the ignore value if it is given, any number; otherwise 0, and
                                 DPO_IGNORE_INDEX is meant */
+    size_t *order;           /* N, or NULL. Spans in any order need this memory, which every call
+                                sorts them in anew and may write on an error too; without it they
+                                must ascend (SPANS_NOT_ASCENDING) */
 } dpo_layout;
 
-#define DPO_LAYOUT_INIT {sizeof(dpo_layout), NULL, 0, NULL, 0, 0, 0}
+#define DPO_LAYOUT_INIT {sizeof(dpo_layout), NULL, 0, NULL, 0, 0, 0, 0, NULL}
+
+/* What a sweep over logits has counted. */
+typedef struct dpo_token_summary {
+    uint64_t tokens;        /* scored */
+    uint64_t masked_tokens; /* scored, on a logit of the type's lowest finite value: see Masks */
+} dpo_token_summary;
 
 /* log pi(y|x) of one sequence, and of how many tokens. Zeroed: of no tokens, which losses of means
    refuse. */
@@ -126,7 +138,7 @@ typedef struct dpo_row_norm {
     float shift;
     int32_t exponent;
     float inverse;
-    float rest;
+    float complement;
 } dpo_row_norm;
 
 /* Statistics of a row's distribution. Zeroed: of a row that is certain of its first column. */
@@ -141,9 +153,9 @@ typedef struct dpo_row_details {
 #define DPO_ROW_TARGET UINT32_C(1)
 #define DPO_ROW_DETAILS UINT32_C(2)
 #define DPO_ROW_TARGET_SEEN UINT32_C(4)
-#define DPO_ROW_REFERENCE UINT32_C(8)
+#define DPO_ROW_BASE UINT32_C(8)
 
-/* What a fold over (part of) a row has learnt. Plain memory: copy it, keep it, send it to another
+/* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, send it to another
    machine, merge it there. But for transform, flags and target, the fields are the library's.
    Zeroed: nothing folded yet of a row without target. */
 typedef struct dpo_row_stats {
@@ -153,16 +165,16 @@ typedef struct dpo_row_stats {
     float target_value;
     float shift;
     int32_t exponent;
-    float top;
-    uint32_t top_column;
+    float max;
+    uint32_t argmax;
     uint64_t columns;
-    double rest;
-    double about;
+    double others;
+    double weighted;
     double squares;
-    double total;
+    double values;
 } dpo_row_stats;
 
-/* What a complete row has to say. NaN where there is nothing to say. */
+/* Results of a complete row; NaN where there are none. */
 typedef struct dpo_row_result {
     double log_z;
     double log_prob; /* of the target */
@@ -273,7 +285,11 @@ typedef struct dpo_pair {
 
 /* The preferences of a batch. The reference is the log-probs of the sequences under the frozen
    model: set one of its two pointers, or neither for losses that have none. A loss without its
-   reference is refused, and so is a reference that nothing reads. */
+   reference is refused, and so is a reference that nothing reads.
+
+   A pair of weight 0 is left out, as if it were not there: its sequences may be empty or out of
+   range and its log-probs NaN, it is in no sum, count or gradient, and only left_out counts it.
+   Weights {1, 0} report the loss of one pair, over 1 pair. */
 typedef struct dpo_pairs {
     size_t size;                  /* sizeof(dpo_pairs) */
     const dpo_pair *pairs;        /* P */
@@ -281,7 +297,7 @@ typedef struct dpo_pairs {
     const double *reference_sums; /* N, or NULL */
     const dpo_sequence_log_prob *reference_sequences; /* N, or NULL; counts are checked */
     const float *weights; /* P, finite and >= 0, or NULL: 1 each */
-    const float *offsets; /* P, finite, subtracted from the margin, or NULL: 0 each */
+    const float *offsets; /* P, finite, subtracted from z, or NULL: 0 each */
     double divisor;       /* > 0, divides gradients alone: pairs in the whole, accumulated batch */
 } dpo_pairs;
 
@@ -295,10 +311,11 @@ typedef struct dpo_pair_log_probs {
     double reference_rejected;
     size_t chosen_tokens; /* 0 if unknown; losses of means need them */
     size_t rejected_tokens;
-    double offset; /* subtracted from the margin; 0 without */
+    double offset; /* subtracted from z; 0 without */
 } dpo_pair_log_probs;
 
-/* What a loss says of a pair. Nothing is divided by a batch size. */
+/* What a loss says of a pair. Nothing is divided by a batch size. The margin is that of the
+   rewards: neither a target margin nor an offset is subtracted. */
 typedef struct dpo_pair_loss {
     double loss;
     double reward_chosen;
@@ -308,7 +325,8 @@ typedef struct dpo_pair_loss {
     double d_rejected;
 } dpo_pair_loss;
 
-/* Sums over pairs; those of micro-batches and machines add up field by field. */
+/* Sums over pairs; those of micro-batches and machines add up field by field. Means divide by
+   `pairs`. */
 typedef struct dpo_summary {
     uint64_t pairs;
     uint64_t correct;         /* margin > 0 */
@@ -317,7 +335,6 @@ typedef struct dpo_summary {
     uint64_t saturated;       /* margin >= 10 */
     uint64_t saturated_wrong; /* margin <= -10 */
     uint64_t left_out;        /* pairs of weight 0, in no other figure */
-    uint64_t masked_tokens;   /* scored tokens on a logit of the type's lowest finite value */
     double loss_sum;
     double reward_chosen_sum;
     double reward_rejected_sum;
@@ -330,10 +347,11 @@ enum { DPO_UNDESIRABLE = 0, DPO_DESIRABLE = 1 };
 /* An answer without a partner. Zeroed: sequence 0 is undesirable. */
 typedef struct dpo_answer {
     size_t sequence;
-    int32_t label; /* DPO_UNDESIRABLE or DPO_DESIRABLE; anything else is refused */
+    int32_t label; /* DPO_UNDESIRABLE or DPO_DESIRABLE; anything else is refused, at weight 0 too */
 } dpo_answer;
 
-/* A batch of them. The reference as in dpo_pairs; every unpaired loss needs one. */
+/* A batch of them. The reference as in dpo_pairs; every unpaired loss needs one. An answer of
+   weight 0 is left out, as a pair is. */
 typedef struct dpo_unpaired_batch {
     size_t size;                  /* sizeof(dpo_unpaired_batch) */
     const dpo_answer *answers;    /* M */
@@ -355,80 +373,12 @@ typedef struct dpo_answer_loss {
 typedef struct dpo_unpaired_summary {
     uint64_t desirable;
     uint64_t undesirable;
-    uint64_t left_out;      /* answers of weight 0, in no other figure */
-    uint64_t masked_tokens; /* as in dpo_summary */
+    uint64_t left_out; /* answers of weight 0, in no other figure */
     double desirable_loss_sum;
     double undesirable_loss_sum;
     double desirable_reward_sum;
     double undesirable_reward_sum;
 } dpo_unpaired_summary;
-
-/* What one unit of an NLL term is: a token, or a whole answer. */
-enum { DPO_NLL_PER_TOKEN = 0, DPO_NLL_PER_SEQUENCE = 1 };
-
-/* The likelihood of the chosen answers, beside any loss. */
-typedef struct dpo_nll {
-    size_t size;       /* sizeof(dpo_nll) */
-    double weight;     /* >= 0 */
-    double divisor;    /* > 0: tokens or pairs of the whole batch, as `per` has it */
-    int32_t per;       /* DPO_NLL_PER_ */
-    uint32_t reserved; /* 0 */
-} dpo_nll;
-
-#define DPO_NLL_INIT {sizeof(dpo_nll), 0.0, 0.0, 0, 0}
-
-typedef struct dpo_nll_summary {
-    uint64_t sequences;
-    uint64_t tokens;
-    uint64_t left_out; /* answers of weight 0, in no other figure */
-    double loss_sum;
-} dpo_nll_summary;
-
-enum { DPO_WPO_AT_MOST_ONE = 0, DPO_WPO_UNBOUNDED = 1 };
-
-/* ---------------------------------------- gradients and the step */
-
-/* What the backward needs of the forward and of the loss. */
-typedef struct dpo_grads {
-    size_t size;                /* sizeof(dpo_grads) */
-    const dpo_row_norm *norms;  /* R, from the forward of these logits */
-    const double *d_log_probs;  /* N */
-    const float *token_weights; /* R, as in dpo_sequence_log_probs, or NULL */
-    const double *d_nll;        /* N, from dpo_nll_loss, or NULL */
-} dpo_grads;
-
-#define DPO_GRADS_INIT {sizeof(dpo_grads), NULL, NULL, NULL, NULL}
-
-/* Some columns of a row, to be replaced by their gradients. */
-typedef struct dpo_tile {
-    size_t size; /* sizeof(dpo_tile) */
-    void *data;
-    size_t len;
-    double coefficient; /* of the row: d_log_prob of its sequence times its token weight */
-    dpo_row_norm norm;  /* of the whole row */
-    dpo_transform transform;
-    int32_t type; /* DPO_TYPE_ */
-    uint32_t first_column;
-    uint32_t target; /* of the row, in this tile or not */
-} dpo_tile;
-
-#define DPO_TILE_INIT \
-    {sizeof(dpo_tile), NULL, 0, 0.0, {0.0f, 0, 0.0f, 0.0f}, DPO_TRANSFORM_NONE, 0, 0, 0}
-
-/* Buffers of a step; afterwards they hold what the stages found. */
-typedef struct dpo_scratch {
-    size_t size;                      /* sizeof(dpo_scratch) */
-    float *log_probs;                 /* R */
-    dpo_row_norm *norms;              /* R */
-    dpo_sequence_log_prob *sequences; /* N */
-    double *d_log_probs;              /* N */
-    dpo_pair_loss *losses;            /* P */
-    const dpo_nll *nll;               /* an NLL term, or NULL */
-    double *d_nll;                    /* N with an NLL term, NULL without */
-    dpo_nll_summary *nll_summary;     /* 1 with an NLL term, NULL without */
-} dpo_scratch;
-
-#define DPO_SCRATCH_INIT {sizeof(dpo_scratch), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 
 #ifdef __cplusplus
 }

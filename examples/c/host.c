@@ -5,7 +5,7 @@
  * The model is a table: the logits of the next byte, given the last one. What is particular to a host
  * is all here: it lays out the batch once, asks for the reference's log-probs once, and in every step
  * fills its own logits buffer, calls dpo_preference_step, and takes the gradients that stand where the
- * logits stood. C99; no other library. */
+ * logits stood. dpo.c is one step without a model. C99; no other library. */
 #include <dpo_kernel.h>
 
 #include <stdio.h>
@@ -78,19 +78,19 @@ int main(void) {
     static float log_probs[MOST_ROWS];
     static dpo_row_norm norms[MOST_ROWS];
     static dpo_sequence_log_prob reference[SEQUENCES], policy[SEQUENCES];
-    static double d_log_probs[SEQUENCES];
+    static double d_log_probs[SEQUENCES], coefficients[MOST_ROWS];
     static dpo_pair_loss losses[PAIRS];
     const size_t rows = lay_out();
     const dpo_dispatch dispatch = dpo_detect();
-    const dpo_layout layout = {
-        .size = sizeof layout, .targets = targets, .rows = rows, .spans = spans, .count = SEQUENCES};
+    const dpo_layout layout = {.size = sizeof layout, .targets = targets, .rows = rows, .spans = spans,
+                               .count = SEQUENCES, .vocab = VOCAB};
     dpo_error error;
 
     /* Once: the log-probs under the frozen reference, which is the model as it is now. */
     forward(rows);
     const dpo_logits frozen = {.size = sizeof frozen, .data = logits, .len = rows * VOCAB,
                                .rows = rows, .vocab = VOCAB, .type = DPO_TYPE_F32};
-    must(dpo_token_log_probs(dispatch, &frozen, &layout, log_probs, NULL, NULL, &error), &error);
+    must(dpo_token_log_probs(dispatch, &frozen, &layout, log_probs, NULL, NULL, NULL, &error), &error);
     must(dpo_sequence_log_probs(log_probs, &layout, NULL, reference, &error), &error);
 
     /* Every step. */
@@ -104,19 +104,18 @@ int main(void) {
                              .reference_sequences = reference, .divisor = PAIRS};
     const dpo_logits_mut view = {.size = sizeof view, .data = logits, .len = rows * VOCAB,
                                  .rows = rows, .vocab = VOCAB, .type = DPO_TYPE_F32};
-    const dpo_scratch scratch = {.size = sizeof scratch, .log_probs = log_probs, .norms = norms,
-                                 .sequences = policy, .d_log_probs = d_log_probs, .losses = losses};
+    const dpo_step step = {.size = sizeof step, .layout = &layout, .in_place = &view,
+                           .log_probs = log_probs, .norms = norms, .sequences = policy,
+                           .d_log_probs = d_log_probs, .coefficients = coefficients};
     dpo_summary summary;
     double first = 0.0;
     memset(&summary, 0, sizeof summary);
-    for (int step = 0; step <= STEPS; step++) {
+    for (int i = 0; i <= STEPS; i++) {
         forward(rows);
-        must(dpo_preference_step(dispatch, &objective, &view, &layout, NULL, &batch, &scratch, &summary,
-                                 &error),
-             &error);
-        if (step == 0) first = summary.loss_sum;
-        if (step % 10 == 0)
-            printf("step %2d: loss %.4f, margin %.4f, %u of %u in order\n", step,
+        must(dpo_preference_step(dispatch, &objective, &batch, &step, losses, &summary, &error), &error);
+        if (i == 0) first = summary.loss_sum;
+        if (i % 10 == 0)
+            printf("step %2d: loss %.4f, margin %.4f, %u of %u in order\n", i,
                    summary.loss_sum / PAIRS, summary.margin_sum / PAIRS, (unsigned)summary.correct, PAIRS);
         descend(rows, 4.0f);
     }

@@ -1,19 +1,27 @@
-//! Stage 5: from ∂L/∂log π back to the logits.
+//! Stage 5: from ∂L/∂log π to the tokens, and back to the logits.
 
 use core::ffi::c_void;
 
 use super::argument::{growing, growing_argument};
 use super::dispatch::dpo_dispatch;
 use super::layout::{LayoutInput, dpo_layout};
-use super::logits::{Stored, Type, dpo_logits, dpo_logits_mut, dpo_transform, for_type};
+use super::logits::{Stored, Type, dpo_logits, dpo_logits_mut, dpo_transform, for_type, for_types};
 use super::memory::{Buffers, Input, Memory};
 use super::names::*;
 use super::report::report;
 use super::row::dpo_row_norm;
-use super::status::{Fault, dpo_error, dpo_status};
+use super::status::{Fault, codes, dpo_error, dpo_status};
 use crate::{
-    Dispatch, GradBatch, RowNorm, bf16, f16, logit_grads, logit_grads_in_place, tile_grads_in_place,
+    Dispatch, Error, GradBatch, Layout, RowNorm, Unscored, logit_grads, logit_grads_in_place,
+    tile_grads_in_place, token_coefficients,
 };
+
+codes! {
+    /// [`Unscored::Keep`]
+    DPO_UNSCORED_KEEP = 0;
+    /// [`Unscored::Zero`]
+    DPO_UNSCORED_ZERO = 1;
+}
 
 /// What the backward needs of the forward and of the loss.
 #[derive(Clone, Copy, Debug)]
@@ -23,12 +31,12 @@ pub struct dpo_grads {
     pub size: usize,
     /// A norm for each row, from the forward.
     pub norms: *const dpo_row_norm,
-    /// `∂L/∂log π` of each sequence.
-    pub d_log_probs: *const f64,
-    /// A weight for each row, or NULL.
-    pub token_weights: *const f32,
-    /// Of each sequence's tokens, from [`dpo_nll_loss`](super::dpo_nll_loss), or NULL.
-    pub d_nll: *const f64,
+    /// `∂L/∂log p` of each row.
+    pub coefficients: *const f64,
+    /// [`DPO_UNSCORED_KEEP`] or [`DPO_UNSCORED_ZERO`].
+    pub unscored: i32,
+    /// 0
+    pub reserved: u32,
 }
 
 /// Some columns of a row, and what its whole has said.
@@ -56,29 +64,38 @@ pub struct dpo_tile {
 }
 
 growing! {
-    dpo_grads, DPO_BUFFER_BACKWARD => d_log_probs .. d_nll;
+    dpo_grads, DPO_BUFFER_BACKWARD => coefficients .. reserved;
     dpo_tile, DPO_BUFFER_TILE => target .. target;
+}
+
+/// What becomes of rows that are not scored, by its number.
+pub(super) const fn unscored(code: i32, subject: i32) -> Result<Unscored, Fault> {
+    match code {
+        DPO_UNSCORED_KEEP => Ok(Unscored::Keep),
+        DPO_UNSCORED_ZERO => Ok(Unscored::Zero),
+        other => Err(Fault::unknown(subject, other)),
+    }
 }
 
 /// The buffers of [`dpo_grads`] and [`dpo_layout`].
 struct GradsInput {
     layout: LayoutInput,
     norms: Input<RowNorm>,
-    d_log_probs: Input<f64>,
-    token_weights: Option<Input<f32>>,
-    d_nll: Option<Input<f64>>,
+    coefficients: Input<f64>,
+    unscored: Unscored,
 }
 
 impl dpo_grads {
     fn add_to(&self, buffers: &mut Buffers, layout: &dpo_layout) -> Result<GradsInput, Fault> {
-        let dpo_layout { rows, count, .. } = *layout;
-        let weights = DPO_BUFFER_TOKEN_WEIGHTS;
+        let (rows, coefficients) = (layout.rows, DPO_BUFFER_TOKEN_COEFFICIENTS);
+        if self.reserved != 0 {
+            return Err(Fault::unused(DPO_BUFFER_BACKWARD));
+        }
         Ok(GradsInput {
             layout: layout.add_to(buffers)?,
             norms: buffers.input(self.norms, rows, DPO_BUFFER_ROW_NORMS)?,
-            d_log_probs: buffers.input(self.d_log_probs, count, DPO_BUFFER_SEQUENCE_GRADS)?,
-            token_weights: buffers.optional_input(self.token_weights, rows, weights)?,
-            d_nll: buffers.optional_input(self.d_nll, count, DPO_BUFFER_NLL_GRADS)?,
+            coefficients: buffers.input(self.coefficients, rows, coefficients)?,
+            unscored: unscored(self.unscored, DPO_BUFFER_BACKWARD)?,
         })
     }
 }
@@ -86,17 +103,71 @@ impl dpo_grads {
 impl GradsInput {
     /// # Safety
     /// As [`Memory::slice`].
-    unsafe fn get<'a>(self, memory: &Memory) -> GradBatch<'a> {
+    unsafe fn get<'a>(self, memory: &Memory) -> Result<Grads<'a>, Error> {
         // SAFETY: the caller's word, passed on for every buffer.
         unsafe {
-            let (targets, spans) = self.layout.get(memory);
-            let (norms, d) = (memory.slice(self.norms), memory.slice(self.d_log_probs));
-            let mut batch = GradBatch::new(targets, spans, norms, d);
-            batch.token_weights = memory.optional(self.token_weights);
-            batch.d_nll = memory.optional(self.d_nll);
-            batch
+            Ok(Grads {
+                layout: self.layout.get(memory)?,
+                norms: memory.slice(self.norms),
+                coefficients: memory.slice(self.coefficients),
+                unscored: self.unscored,
+            })
         }
     }
+}
+
+/// What a [`GradBatch`] borrows.
+struct Grads<'a> {
+    layout: Layout<'a>,
+    norms: &'a [RowNorm],
+    coefficients: &'a [f64],
+    unscored: Unscored,
+}
+
+impl Grads<'_> {
+    fn batch(&self) -> GradBatch<'_> {
+        GradBatch::new(&self.layout, self.norms, self.coefficients).with_unscored(self.unscored)
+    }
+}
+
+/// [`token_coefficients`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_token_coefficients(
+    layout: *const dpo_layout,
+    d_log_probs: *const f64,
+    token_weights: *const f32,
+    d_nll: *const f64,
+    coefficients: *mut f64,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        // SAFETY: the caller's word for the struct.
+        let layout = unsafe { growing_argument(layout)? };
+        let (rows, n, weights) = (layout.rows, layout.count, DPO_BUFFER_TOKEN_WEIGHTS);
+        let mut buffers = Buffers::new();
+        let out = buffers.output(coefficients, rows, DPO_BUFFER_TOKEN_COEFFICIENTS)?;
+        let d_log_probs = buffers.input(d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?;
+        let token_weights = buffers.optional_input(token_weights, rows, weights)?;
+        let d_nll = buffers.optional_input(d_nll, n, DPO_BUFFER_NLL_GRADS)?;
+        let layout = layout.add_to(&mut buffers)?;
+        let memory = buffers.check()?;
+        // SAFETY: the caller's word for every buffer of the call.
+        let (layout, d_log_probs, token_weights, d_nll, out) = unsafe {
+            (
+                layout.get(&memory)?,
+                memory.slice(d_log_probs),
+                memory.optional(token_weights),
+                memory.optional(d_nll),
+                memory.slice_mut(out),
+            )
+        };
+        Ok(token_coefficients(&layout, d_log_probs, token_weights, d_nll, out)?)
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
 }
 
 /// [`logit_grads`], into the logits' own type or f32.
@@ -119,19 +190,10 @@ pub unsafe extern "C" fn dpo_logit_grads(
             (growing_argument(logits)?, batch, growing_argument(out)?)
         };
         let dispatch = dispatch.check()?;
-        // SAFETY: the caller's word, passed on for each combination.
-        unsafe {
-            match (Type::of(logits.r#type)?, Type::of(out.r#type)?) {
-                (Type::F32, Type::F32) => grads_into::<f32, f32>(dispatch, &logits, &batch, &out),
-                (Type::F16, Type::F32) => grads_into::<f16, f32>(dispatch, &logits, &batch, &out),
-                (Type::F16, Type::F16) => grads_into::<f16, f16>(dispatch, &logits, &batch, &out),
-                (Type::Bf16, Type::F32) => grads_into::<bf16, f32>(dispatch, &logits, &batch, &out),
-                (Type::Bf16, Type::Bf16) => {
-                    grads_into::<bf16, bf16>(dispatch, &logits, &batch, &out)
-                }
-                _ => Err(Fault::unknown(DPO_BUFFER_TYPE, out.r#type)),
-            }
-        }
+        for_types!(logits.r#type, out.r#type, E, O => {
+            // SAFETY: the caller's word, passed on.
+            unsafe { grads_into::<E, O>(dispatch, &logits, &batch, &out) }
+        })
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -151,9 +213,9 @@ unsafe fn grads_into<E: Stored, O: Stored>(
     let batch = grads.add_to(&mut buffers, layout)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
-    let (from, batch, to) =
-        unsafe { (memory.slice(from), batch.get(&memory), memory.slice_mut(to)) };
-    Ok(logit_grads(dispatch, logits.view(from)?, &batch, out.view(to)?)?)
+    let (from, grads, to) =
+        unsafe { (memory.slice(from), batch.get(&memory)?, memory.slice_mut(to)) };
+    Ok(logit_grads(dispatch, logits.view(from)?, &grads.batch(), out.view(to)?)?)
 }
 
 /// [`logit_grads_in_place`]
@@ -180,8 +242,8 @@ pub unsafe extern "C" fn dpo_logit_grads_in_place(
             let batch = grads.add_to(&mut buffers, &layout)?;
             let memory = buffers.check()?;
             // SAFETY: the caller's word for every buffer of the call.
-            let (data, batch) = unsafe { (memory.slice_mut(data), batch.get(&memory)) };
-            Ok(logit_grads_in_place(dispatch, logits.view(data)?, &batch)?)
+            let (data, grads) = unsafe { (memory.slice_mut(data), batch.get(&memory)?) };
+            Ok(logit_grads_in_place(dispatch, logits.view(data)?, &grads.batch())?)
         })
     };
     // SAFETY: the caller's word for `error`.

@@ -13,7 +13,9 @@ use super::status::{
 };
 use crate::loss::NllSummary;
 use crate::unpaired::{AnswerLoss, UnpairedSummary};
-use crate::{Pair, PairLoss, RowDetails, RowNorm, SequenceLogProb, Span, Summary, bf16, f16};
+use crate::{
+    Pair, PairLoss, RowDetails, RowNorm, SequenceLogProb, Span, Summary, TokenSummary, bf16, f16,
+};
 
 /// Types whose every bit pattern is a value, so that any initialised memory holds some.
 ///
@@ -33,6 +35,7 @@ plain!(
     f32,
     f64,
     u32,
+    i64,
     usize,
     f16,
     bf16,
@@ -44,6 +47,7 @@ plain!(
     PairLoss,
     AnswerLoss,
     Summary,
+    TokenSummary,
     NllSummary,
     UnpairedSummary,
 );
@@ -64,7 +68,7 @@ pub(super) struct Output<T> {
 }
 
 /// Most buffers that a function has.
-const MOST: usize = 24;
+const MOST: usize = 32;
 
 /// The buffers of one call.
 #[derive(Debug)]

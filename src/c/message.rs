@@ -34,8 +34,11 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         }
         DPO_ERROR_SPAN_OUT_OF_RANGE => c"a span lies outside the rows",
         DPO_ERROR_SPANS_OVERLAP => c"two spans share rows",
-        DPO_ERROR_OFFSETS_NOT_ASCENDING => c"cumulative offsets decrease, or there are none",
-        DPO_ERROR_NO_SCORED_TOKENS => c"a sequence has no scored token",
+        DPO_ERROR_SPANS_NOT_ASCENDING => {
+            c"a span lies before the one before it: give the layout memory to sort them in (order)"
+        }
+        DPO_ERROR_OFFSETS_NOT_ASCENDING => c"cumulative offsets decrease or are negative, or there are none",
+        DPO_ERROR_NO_SCORED_TOKENS => c"a sequence has no scored token, but something names it",
         DPO_ERROR_SEQUENCE_OUT_OF_RANGE => c"a pair names a sequence that does not exist",
         DPO_ERROR_PAIR_OF_ONE_SEQUENCE => c"a pair names one sequence as chosen and rejected",
         DPO_ERROR_TOKEN_COUNT_MISMATCH => {
@@ -51,7 +54,7 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_TOKEN_WEIGHTS_DIFFER => {
             c"a sequence stands in two pairs that want different token weights"
         }
-        DPO_ERROR_INVALID_VALUE => c"an element of a buffer lies outside its domain",
+        DPO_ERROR_INVALID_VALUE => c"an element of a buffer lies outside its domain; of row norms: no forward over finite logits has made it",
         DPO_ERROR_NON_FINITE_ROWS => c"rows hold NaN, +inf, or nothing but -inf",
         DPO_ERROR_NON_FINITE_PAIRS => c"pairs have no finite loss",
         DPO_ERROR_NON_FINITE_ANSWERS => c"answers have no finite loss",
@@ -59,9 +62,10 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
             c"the gradients carry a transform, which belongs to the logits"
         }
         DPO_ERROR_MERGE_OF_DIFFERENT_ROWS => c"the statistics are not parts of one row",
+        DPO_ERROR_OUT_OF_MEMORY => c"there is no memory for a buffer",
         DPO_ERROR_LEVEL_UNAVAILABLE => c"this machine or build does not have the level",
         DPO_ERROR_FUSED_UNAVAILABLE => c"the level has no fused multiply-add",
-        DPO_ERROR_UNKNOWN_LABEL => c"a label is neither 1 nor 0",
+        DPO_ERROR_UNKNOWN_LABEL => c"a label is neither 1 (desirable) nor 0 (undesirable)",
         DPO_ERROR_NULL => c"a pointer is NULL that may not be",
         DPO_ERROR_MISALIGNED => c"a pointer is not aligned for its elements",
         DPO_ERROR_TOO_LONG => c"a length exceeds the address space",

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! step                                     all stages in one call
+//! place                                    where its logits are, and where their gradients go
 //! gradient, weights, nll, unpaired         the stages, each with its structs
 //! pairs
 //! objective, reference                     what a batch of pairs is measured by
@@ -50,6 +51,7 @@ mod nll;
 mod objective;
 mod options;
 mod pairs;
+mod place;
 mod reference;
 mod report;
 mod row;
@@ -61,11 +63,12 @@ mod weights;
 
 pub use dispatch::*;
 pub use gradient::{
-    dpo_grads, dpo_logit_grads, dpo_logit_grads_in_place, dpo_tile, dpo_tile_grads_in_place,
+    DPO_UNSCORED_KEEP, DPO_UNSCORED_ZERO, dpo_grads, dpo_logit_grads, dpo_logit_grads_in_place,
+    dpo_tile, dpo_tile_grads_in_place, dpo_token_coefficients,
 };
 pub use layout::{
     DPO_IGNORE_INDEX, DPO_LAYOUT_IGNORE, dpo_layout, dpo_span, dpo_spans_of_batch,
-    dpo_spans_of_offsets,
+    dpo_spans_of_offsets, dpo_spans_of_offsets_i32, dpo_targets_of_i64,
 };
 pub use logits::{
     DPO_TYPE_BF16, DPO_TYPE_F16, DPO_TYPE_F32, dpo_logits, dpo_logits_mut, dpo_transform,
@@ -73,7 +76,10 @@ pub use logits::{
 pub use math::*;
 pub use message::{dpo_status_message, dpo_version};
 pub use names::*;
-pub use nll::{DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN, dpo_nll, dpo_nll_loss, dpo_nll_summary};
+pub use nll::{
+    DPO_NLL_OF_ANSWERS, DPO_NLL_OF_CHOSEN, DPO_NLL_PER_SEQUENCE, DPO_NLL_PER_TOKEN,
+    DPO_NLL_TERM_NLL, DPO_NLL_TERM_XPO, dpo_nll, dpo_nll_loss, dpo_nll_summary,
+};
 pub use objective::{
     DPO_MOST_TERMS, DPO_OBJECTIVE_MIXTURE, DPO_OBJECTIVE_ONE, DPO_OBJECTIVE_PER_PAIR, dpo_objective,
 };
@@ -83,13 +89,15 @@ pub use pairs::{
     dpo_summary,
 };
 pub use row::{
-    DPO_ROW_DETAILS, DPO_ROW_REFERENCE, DPO_ROW_TARGET, DPO_ROW_TARGET_SEEN, dpo_row_details,
+    DPO_ROW_BASE, DPO_ROW_DETAILS, DPO_ROW_TARGET, DPO_ROW_TARGET_SEEN, dpo_row_details,
     dpo_row_norm, dpo_row_result, dpo_row_stats, dpo_row_stats_finish, dpo_row_stats_fold,
     dpo_row_stats_merge, dpo_row_stats_new,
 };
 pub use status::*;
-pub use step::{dpo_preference_step, dpo_scratch};
-pub use token::{dpo_sequence_log_prob, dpo_sequence_log_probs, dpo_token_log_probs};
+pub use step::{dpo_preference_step, dpo_step, dpo_unpaired_step};
+pub use token::{
+    dpo_sequence_log_prob, dpo_sequence_log_probs, dpo_token_log_probs, dpo_token_summary,
+};
 pub use unpaired::{
     DPO_DESIRABLE, DPO_UNDESIRABLE, dpo_answer, dpo_answer_loss, dpo_unpaired_batch,
     dpo_unpaired_loss, dpo_unpaired_summary,

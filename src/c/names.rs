@@ -65,6 +65,10 @@ codes! {
     DPO_BUFFER_GAP_AVERAGES = 27;
     /// [`Buffer::AnswerLossKinds`]
     DPO_BUFFER_ANSWER_LOSS_KINDS = 28;
+    /// [`Buffer::TokenCoefficients`]
+    DPO_BUFFER_TOKEN_COEFFICIENTS = 29;
+    /// [`Buffer::SpanOrder`]
+    DPO_BUFFER_SPAN_ORDER = 30;
     /// Of C alone: a struct argument.
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
@@ -85,8 +89,8 @@ codes! {
     DPO_BUFFER_DISPATCH = 109;
     /// Of C alone: element type.
     DPO_BUFFER_TYPE = 110;
-    /// Of C alone: label.
-    DPO_BUFFER_LABEL = 111;
+    /// Of C alone: labels of the tokens.
+    DPO_BUFFER_LABELS = 111;
     /// Of C alone: options of a loss.
     DPO_BUFFER_OPTIONS = 112;
     /// Of C alone: NLL term.
@@ -97,10 +101,12 @@ codes! {
     DPO_BUFFER_WPO_BOUND = 115;
     /// Of C alone: layout.
     DPO_BUFFER_LAYOUT = 116;
-    /// Of C alone: buffers of a step.
-    DPO_BUFFER_SCRATCH = 117;
+    /// Of C alone: step.
+    DPO_BUFFER_STEP = 117;
     /// Of C alone: what the backward needs.
     DPO_BUFFER_BACKWARD = 118;
+    /// Of C alone: answers of an NLL term.
+    DPO_BUFFER_NLL_ANSWERS = 119;
 }
 
 pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
@@ -133,6 +139,8 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::GapSums => DPO_BUFFER_GAP_SUMS,
         Buffer::GapAverages => DPO_BUFFER_GAP_AVERAGES,
         Buffer::AnswerLossKinds => DPO_BUFFER_ANSWER_LOSS_KINDS,
+        Buffer::TokenCoefficients => DPO_BUFFER_TOKEN_COEFFICIENTS,
+        Buffer::SpanOrder => DPO_BUFFER_SPAN_ORDER,
         Buffer::Pairs => DPO_BUFFER_PAIRS,
     }
 }
@@ -174,6 +182,8 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_GAP_SUMS => c"sums of log-ratio gaps",
         DPO_BUFFER_GAP_AVERAGES => c"averages of log-ratio gaps",
         DPO_BUFFER_ANSWER_LOSS_KINDS => c"losses of the answers",
+        DPO_BUFFER_TOKEN_COEFFICIENTS => c"token coefficients",
+        DPO_BUFFER_SPAN_ORDER => c"order of the spans",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
         DPO_BUFFER_UNPAIRED_ANSWERS => c"unpaired answers",
@@ -184,14 +194,15 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_NAME => c"name of a loss",
         DPO_BUFFER_DISPATCH => c"dispatch",
         DPO_BUFFER_TYPE => c"element type",
-        DPO_BUFFER_LABEL => c"label",
+        DPO_BUFFER_LABELS => c"labels of the tokens",
         DPO_BUFFER_OPTIONS => c"options of a loss",
         DPO_BUFFER_NLL => c"NLL term",
         DPO_BUFFER_GRADS => c"gradients of the logits",
         DPO_BUFFER_WPO_BOUND => c"bound of the WPO weights",
         DPO_BUFFER_LAYOUT => c"layout",
-        DPO_BUFFER_SCRATCH => c"buffers of a step",
+        DPO_BUFFER_STEP => c"step",
         DPO_BUFFER_BACKWARD => c"what the backward needs",
+        DPO_BUFFER_NLL_ANSWERS => c"answers of the NLL term",
         _ => return ptr::null(),
     };
     name.as_ptr()

@@ -37,7 +37,7 @@ pub struct dpo_pairs {
     pub reference_sequences: *const dpo_sequence_log_prob,
     /// A weight for each pair, or NULL.
     pub weights: *const f32,
-    /// A margin offset for each pair, or NULL.
+    /// An offset for each pair, subtracted from z, or NULL.
     pub offsets: *const f32,
     /// Divides the gradients.
     pub divisor: f64,
@@ -99,7 +99,7 @@ impl dpo_pairs {
 }
 
 impl PairsInput {
-    /// The batch of this policy, for a loss that needs a reference or does not.
+    /// The batch of this policy, for a loss that says whether it needs a reference for pairs of such weights.
     ///
     /// # Safety
     /// As [`Memory::slice`].
@@ -107,14 +107,15 @@ impl PairsInput {
         self,
         memory: &Memory,
         policy: &'a [SequenceLogProb],
-        needs_reference: bool,
+        needs_reference: impl FnOnce(Option<&[f32]>) -> bool,
     ) -> PairBatch<'a> {
         // SAFETY: the caller's word, passed on for all four.
         let (pairs, reference, weights, offsets) = unsafe {
+            let weights = memory.optional(self.weights);
             (
                 memory.slice(self.pairs),
-                self.reference.get(memory, needs_reference),
-                memory.optional(self.weights),
+                self.reference.get(memory, needs_reference(weights)),
+                weights,
                 memory.optional(self.offsets),
             )
         };
@@ -186,7 +187,7 @@ pub unsafe extern "C" fn dpo_preference_loss(
         let (objective, batch, out, summary) = unsafe {
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
             let (objective, policy) = (objective.get(&memory)?, memory.slice(policy));
-            let batch = pairs.get(&memory, policy, objective.inputs().reference);
+            let batch = pairs.get(&memory, policy, |weights| objective.inputs(weights).reference);
             let out = PairOut { losses, d_log_probs };
             (objective, batch, out, memory.slice_mut(summary))
         };

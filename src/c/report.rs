@@ -28,6 +28,12 @@ pub(super) unsafe fn report(result: Result<(), Fault>, error: *mut dpo_error) ->
 }
 
 impl dpo_error {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "targets and labels are far below 2^53, and those that are not are told by their low bits"
+    )]
     fn of(error: Error) -> Self {
         let plain = |status, numbers: [usize; 4]| Self { status, numbers, ..Self::default() };
         let none = [0; 4];
@@ -50,8 +56,8 @@ impl dpo_error {
                 plain(DPO_ERROR_SHAPE_MISMATCH, [expected.0, expected.1, found.0, found.1])
             }
             Error::TargetOutOfRange { row, target, vocab } => Self {
-                // Trainers write targets as signed numbers.
-                value: f64::from(target.cast_signed()),
+                // As trainers write it, with its sign.
+                value: target as f64,
                 ..plain(DPO_ERROR_TARGET_OUT_OF_RANGE, [row, target as usize, vocab, 0])
             },
             Error::SpanOutOfRange { sequence, start, end, rows } => {
@@ -59,6 +65,9 @@ impl dpo_error {
             }
             Error::SpansOverlap { first, second } => {
                 plain(DPO_ERROR_SPANS_OVERLAP, [first, second, 0, 0])
+            }
+            Error::SpansNotAscending { sequence } => {
+                plain(DPO_ERROR_SPANS_NOT_ASCENDING, [sequence, 0, 0, 0])
             }
             Error::OffsetsNotAscending { index } => {
                 plain(DPO_ERROR_OFFSETS_NOT_ASCENDING, [index, 0, 0, 0])
@@ -96,6 +105,9 @@ impl dpo_error {
             Error::AnswerOutOfRange { answer, sequence, sequences } => {
                 plain(DPO_ERROR_ANSWER_OUT_OF_RANGE, [answer, sequence, sequences, 0])
             }
+            Error::UnknownLabel { value } => {
+                Self { value: value as f64, ..plain(DPO_ERROR_UNKNOWN_LABEL, none) }
+            }
             Error::TokenWeightsDiffer { pair, sequence } => {
                 plain(DPO_ERROR_TOKEN_WEIGHTS_DIFFER, [pair, sequence, 0, 0])
             }
@@ -115,6 +127,8 @@ impl dpo_error {
             }
             Error::TransformOfGradients => plain(DPO_ERROR_TRANSFORM_OF_GRADIENTS, none),
             Error::MergeOfDifferentRows => plain(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, none),
+            // Never of this ABI, which allocates nothing.
+            Error::OutOfMemory { elements } => plain(DPO_ERROR_OUT_OF_MEMORY, [elements, 0, 0, 0]),
             Error::LevelUnavailable { level } => {
                 Self { subject: level_code(level), ..plain(DPO_ERROR_LEVEL_UNAVAILABLE, none) }
             }

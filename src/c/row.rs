@@ -25,7 +25,7 @@ pub const DPO_ROW_DETAILS: u32 = 2;
 /// The target's column was folded.
 pub const DPO_ROW_TARGET_SEEN: u32 = 4;
 /// A column above −inf was folded.
-pub const DPO_ROW_REFERENCE: u32 = 8;
+pub const DPO_ROW_BASE: u32 = 8;
 
 /// [`RowStats`]; but for `flags`, `target` and `transform`, numbers that only this library reads.
 #[derive(Clone, Copy, Debug)]
@@ -39,27 +39,27 @@ pub struct dpo_row_stats {
     pub target: u32,
     /// Its value, if it was seen.
     pub target_value: f32,
-    /// Of the reference.
+    /// Of the base.
     pub shift: f32,
-    /// Of the reference.
+    /// Of the base.
     pub exponent: i32,
     /// The largest value, of the details.
-    pub top: f32,
-    /// Its column.
-    pub top_column: u32,
+    pub max: f32,
+    /// The first column of that value.
+    pub argmax: u32,
     /// Columns folded.
     pub columns: u64,
-    /// The sum without the target.
-    pub rest: f64,
-    /// Of the details.
-    pub about: f64,
-    /// Of the details.
+    /// Sum of the terms of all columns but the target's.
+    pub others: f64,
+    /// Of the details: sum of term times value.
+    pub weighted: f64,
+    /// Of the details: sum of the squared terms.
     pub squares: f64,
-    /// Of the details.
-    pub total: f64,
+    /// Of the details: sum of the values.
+    pub values: f64,
 }
 
-/// What a row has to say.
+/// What the statistics of a complete row amount to.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct dpo_row_result {
@@ -92,29 +92,29 @@ impl dpo_row_stats {
     fn read(&self) -> Result<Stats, Fault> {
         let has = |flag| self.flags & flag != 0;
         let fault = Fault::Call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
-        let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_REFERENCE;
+        let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_BASE;
         if self.flags & !known != 0 {
             return Err(fault);
         }
-        let has_learnt = has(DPO_ROW_TARGET_SEEN) || has(DPO_ROW_REFERENCE) || self.rest != 0.0;
-        if self.columns == 0 && has_learnt {
+        let has_sums = has(DPO_ROW_TARGET_SEEN) || has(DPO_ROW_BASE) || self.others != 0.0;
+        if self.columns == 0 && has_sums {
             return Err(fault);
         }
         let transform = self.transform.check()?;
         let target = has(DPO_ROW_TARGET).then_some(self.target);
         let numbers = RowState {
             target_value: has(DPO_ROW_TARGET_SEEN).then_some(self.target_value),
-            base: has(DPO_ROW_REFERENCE).then_some((self.shift, self.exponent)),
-            others: self.rest,
+            base: has(DPO_ROW_BASE).then_some((self.shift, self.exponent)),
+            others: self.others,
             columns: self.columns,
         };
         let stats = if has(DPO_ROW_DETAILS) {
             let sums = DetailSums {
-                weighted: self.about,
+                weighted: self.weighted,
                 squares: self.squares,
-                values: self.total,
-                max: self.top,
-                argmax: self.top_column,
+                values: self.values,
+                max: self.max,
+                argmax: self.argmax,
             };
             // Before the first column the largest value is not 0, even if the host has cleared all fields.
             let empty = RowStats::<Details>::new(transform, target);
@@ -126,18 +126,18 @@ impl dpo_row_stats {
         stats.ok_or(fault)
     }
 
-    /// Takes over what was learnt; transform and target stay.
+    /// Takes over the sums; transform and target stay.
     fn write(&mut self, stats: &Stats) {
         let numbers = match stats {
             Stats::Plain(stats) => stats.state(),
             Stats::Detailed(stats) => {
                 let sums = stats.detail_sums();
                 *self = Self {
-                    top: sums.max,
-                    top_column: sums.argmax,
-                    about: sums.weighted,
+                    max: sums.max,
+                    argmax: sums.argmax,
+                    weighted: sums.weighted,
                     squares: sums.squares,
-                    total: sums.values,
+                    values: sums.values,
                     ..*self
                 };
                 stats.state()
@@ -148,11 +148,11 @@ impl dpo_row_stats {
         *self = Self {
             flags: (self.flags & (DPO_ROW_TARGET | DPO_ROW_DETAILS))
                 | flag(numbers.target_value.is_some(), DPO_ROW_TARGET_SEEN)
-                | flag(numbers.base.is_some(), DPO_ROW_REFERENCE),
+                | flag(numbers.base.is_some(), DPO_ROW_BASE),
             target_value: numbers.target_value.unwrap_or_default(),
             shift,
             exponent,
-            rest: numbers.others,
+            others: numbers.others,
             columns: numbers.columns,
             ..*self
         };
@@ -199,13 +199,13 @@ pub unsafe extern "C" fn dpo_row_stats_new(
                 target_value: 0.0,
                 shift: 0.0,
                 exponent: 0,
-                top: 0.0,
-                top_column: 0,
+                max: 0.0,
+                argmax: 0,
                 columns: 0,
-                rest: 0.0,
-                about: 0.0,
+                others: 0.0,
+                weighted: 0.0,
                 squares: 0.0,
-                total: 0.0,
+                values: 0.0,
             };
             to.write(&stats);
         }
@@ -298,7 +298,7 @@ pub unsafe extern "C" fn dpo_row_stats_merge(
     unsafe { report(run(), error) }
 }
 
-/// What the row says: log Z, log-prob, norm, details.
+/// log Z, log-prob, norm and details of the row.
 ///
 /// # Safety
 /// That of [the module](super).

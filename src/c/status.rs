@@ -79,6 +79,10 @@ codes! {
     DPO_ERROR_FUSED_UNAVAILABLE = 30;
     /// [`Error::UnknownLabel`]
     DPO_ERROR_UNKNOWN_LABEL = 31;
+    /// [`Error::SpansNotAscending`]
+    DPO_ERROR_SPANS_NOT_ASCENDING = 32;
+    /// [`Error::OutOfMemory`], which no function of this ABI returns.
+    DPO_ERROR_OUT_OF_MEMORY = 33;
     /// A pointer is NULL that may not be.
     DPO_ERROR_NULL = 101;
     /// A pointer is not aligned for its elements.

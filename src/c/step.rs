@@ -1,30 +1,43 @@
-//! The whole step in one call.
+//! The whole step in one call, over pairs or over unpaired answers.
 
-use super::argument::{growing, growing_argument};
+use super::argument::{argument, growing, growing_argument};
 use super::dispatch::dpo_dispatch;
+use super::gradient::unscored;
 use super::layout::{LayoutInput, dpo_layout};
-use super::logits::{Stored, Type, dpo_logits_mut, for_type};
+use super::logits::{dpo_logits, dpo_logits_mut, for_type, for_types};
 use super::memory::{Buffers, Input, Memory, Output};
 use super::names::*;
-use super::nll::{dpo_nll, dpo_nll_summary};
-use super::objective::{AnyObjective, ObjectiveInput, dpo_objective};
-use super::pairs::{PairsInput, dpo_pair_loss, dpo_pairs, dpo_summary};
+use super::nll::{NllInput, dpo_nll, dpo_nll_summary};
+use super::objective::dpo_objective;
+use super::options::dpo_loss;
+use super::pairs::{dpo_pair, dpo_pair_loss, dpo_pairs, dpo_summary};
+use super::place::{Place, Views, for_place};
 use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, dpo_error, dpo_status};
-use super::token::dpo_sequence_log_prob;
-use crate::loss::{BatchLoss, Nll, NllSummary};
+use super::token::{dpo_sequence_log_prob, dpo_token_summary};
+use super::unpaired::{Unpaired, dpo_answer_loss, dpo_unpaired_batch, dpo_unpaired_summary};
+use crate::loss::{BatchLoss, NllAnswers, NllSummary};
+use crate::step::UnpairedStepBatch;
 use crate::{
-    Dispatch, NllStep, PairLoss, RowNorm, SequenceLogProb, StepBatch, StepScratch, Summary,
-    preference_step,
+    Dispatch, Error, Layout, RowNorm, SequenceLogProb, StepBatch, StepScratch, TokenSummary,
+    Unscored, preference_step, unpaired_step,
 };
 
-/// [`StepScratch`]
+/// What a step works on: layout, logits, and the buffers of its stages, as in [`StepScratch`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct dpo_scratch {
+pub struct dpo_step {
     /// Of this struct, in bytes.
     pub size: usize,
+    /// Which rows are scored.
+    pub layout: *const dpo_layout,
+    /// Logits that their gradients replace, or NULL.
+    pub in_place: *const dpo_logits_mut,
+    /// Otherwise the logits,
+    pub logits: *const dpo_logits,
+    /// and where their gradients go.
+    pub grads: *const dpo_logits_mut,
     /// R
     pub log_probs: *mut f32,
     /// R
@@ -33,27 +46,149 @@ pub struct dpo_scratch {
     pub sequences: *mut dpo_sequence_log_prob,
     /// N
     pub d_log_probs: *mut f64,
-    /// P
-    pub losses: *mut dpo_pair_loss,
-    /// An NLL term on the chosen answers, or NULL.
+    /// R
+    pub coefficients: *mut f64,
+    /// A weight for each row, or NULL.
+    pub token_weights: *const f32,
+    /// One, or NULL.
+    pub tokens: *mut dpo_token_summary,
+    /// An NLL term, or NULL.
     pub nll: *const dpo_nll,
     /// N with an NLL term; NULL without.
     pub d_nll: *mut f64,
-    /// One with an NLL term; NULL without.
+    /// One or NULL with an NLL term; NULL without.
     pub nll_summary: *mut dpo_nll_summary,
+    /// `DPO_UNSCORED_…`
+    pub unscored: i32,
+    /// 0
+    pub reserved: u32,
 }
 
-growing!(dpo_scratch, DPO_BUFFER_SCRATCH => losses .. nll_summary;);
+growing!(dpo_step, DPO_BUFFER_STEP => coefficients .. reserved;);
 
 /// The structs of a step, copied.
 struct Step {
-    objective: dpo_objective,
-    logits: dpo_logits_mut,
+    own: dpo_step,
     layout: dpo_layout,
-    pairs: dpo_pairs,
-    scratch: dpo_scratch,
-    token_weights: *const f32,
-    summary: *mut dpo_summary,
+    nll: Option<dpo_nll>,
+}
+
+/// Its buffers.
+struct StepInput {
+    layout: LayoutInput,
+    log_probs: Output<f32>,
+    norms: Output<RowNorm>,
+    sequences: Output<SequenceLogProb>,
+    d_log_probs: Output<f64>,
+    coefficients: Output<f64>,
+    token_weights: Option<Input<f32>>,
+    tokens: Option<Output<TokenSummary>>,
+    nll: Option<(NllInput, Output<f64>, Option<Output<NllSummary>>)>,
+    unscored: Unscored,
+}
+
+/// What they hold.
+struct Found<'a, L> {
+    layout: Layout<'a>,
+    scratch: StepScratch<'a, L>,
+    token_weights: Option<&'a [f32]>,
+    tokens: &'a mut [TokenSummary],
+    nll: Option<NllInput>,
+    nll_summary: &'a mut [NllSummary],
+    unscored: Unscored,
+}
+
+impl Step {
+    /// # Safety
+    /// The caller of the ABI vouches for the structs.
+    unsafe fn copy(step: *const dpo_step) -> Result<(Self, Views), Fault> {
+        // SAFETY: passed on for all of them.
+        unsafe {
+            let step = growing_argument(step)?;
+            let views = Views::copy(step.in_place, step.logits, step.grads)?;
+            let nll = if step.nll.is_null() { None } else { Some(growing_argument(step.nll)?) };
+            Ok((Self { own: step, layout: growing_argument(step.layout)?, nll }, views))
+        }
+    }
+
+    /// The buffers, of a step over these pairs or over none.
+    fn add_to(
+        &self,
+        buffers: &mut Buffers,
+        pairs: Option<(*const dpo_pair, usize)>,
+    ) -> Result<StepInput, Fault> {
+        let Self { own: step, layout, nll } = self;
+        let (rows, n, weights) = (layout.rows, layout.count, DPO_BUFFER_TOKEN_WEIGHTS);
+        let is_unused = match (nll, pairs) {
+            (None, _) => !step.d_nll.is_null() || !step.nll_summary.is_null(),
+            (Some(_), pairs) => pairs.is_none(),
+        };
+        if is_unused {
+            return Err(Fault::unused(DPO_BUFFER_NLL));
+        }
+        if step.reserved != 0 {
+            return Err(Fault::unused(DPO_BUFFER_STEP));
+        }
+        let coefficients = DPO_BUFFER_TOKEN_COEFFICIENTS;
+        Ok(StepInput {
+            layout: layout.add_to(buffers)?,
+            log_probs: buffers.output(step.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?,
+            norms: buffers.output(step.norms, rows, DPO_BUFFER_ROW_NORMS)?,
+            sequences: buffers.output(step.sequences, n, DPO_BUFFER_SEQUENCES)?,
+            d_log_probs: buffers.output(step.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?,
+            coefficients: buffers.output(step.coefficients, rows, coefficients)?,
+            token_weights: buffers.optional_input(step.token_weights, rows, weights)?,
+            tokens: buffers.optional_output(step.tokens, 1, DPO_BUFFER_OUT)?,
+            nll: match (nll, pairs) {
+                (Some(nll), Some(pairs)) => Some((
+                    nll.add_to_step(buffers, pairs)?,
+                    buffers.output(step.d_nll, n, DPO_BUFFER_NLL_GRADS)?,
+                    buffers.optional_output(step.nll_summary, 1, DPO_BUFFER_OUT)?,
+                )),
+                _ => None,
+            },
+            unscored: unscored(step.unscored, DPO_BUFFER_STEP)?,
+        })
+    }
+}
+
+impl StepInput {
+    /// # Safety
+    /// As [`Memory::slice`].
+    unsafe fn get<'a, L>(
+        self,
+        memory: &Memory,
+        losses: &'a mut [L],
+    ) -> Result<Found<'a, L>, Error> {
+        // SAFETY: the caller's word, passed on for every buffer.
+        unsafe {
+            let layout = self.layout.get(memory)?;
+            let mut scratch = StepScratch::new(
+                memory.slice_mut(self.log_probs),
+                memory.slice_mut(self.norms),
+                memory.slice_mut(self.sequences),
+                losses,
+                memory.slice_mut(self.d_log_probs),
+                memory.slice_mut(self.coefficients),
+            );
+            let (mut nll, mut nll_summary) = (None, None);
+            if let Some((term, d_nll, summary)) = self.nll {
+                scratch = scratch.with_nll(memory.slice_mut(d_nll));
+                (nll, nll_summary) = (Some(term), summary);
+            }
+            let summary = nll_summary.map(|summary| memory.slice_mut(summary));
+            let tokens = self.tokens.map(|tokens| memory.slice_mut(tokens));
+            Ok(Found {
+                layout,
+                scratch,
+                token_weights: memory.optional(self.token_weights),
+                tokens: tokens.unwrap_or_default(),
+                nll,
+                nll_summary: summary.unwrap_or_default(),
+                unscored: self.unscored,
+            })
+        }
+    }
 }
 
 /// [`preference_step`]
@@ -64,145 +199,130 @@ struct Step {
 pub unsafe extern "C" fn dpo_preference_step(
     dispatch: dpo_dispatch,
     objective: *const dpo_objective,
-    logits: *const dpo_logits_mut,
-    layout: *const dpo_layout,
-    token_weights: *const f32,
     pairs: *const dpo_pairs,
-    scratch: *const dpo_scratch,
+    step: *const dpo_step,
+    losses: *mut dpo_pair_loss,
     summary: *mut dpo_summary,
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
-        // SAFETY: the caller's word for the five structs.
-        let step = unsafe {
-            Step {
-                objective: growing_argument(objective)?,
-                logits: growing_argument(logits)?,
-                layout: growing_argument(layout)?,
-                pairs: growing_argument(pairs)?,
-                scratch: growing_argument(scratch)?,
-                token_weights,
-                summary,
-            }
+        // SAFETY: the caller's word for the structs.
+        let ((step, views), of, dispatch) = unsafe {
+            let of = (growing_argument(objective)?, growing_argument(pairs)?);
+            (Step::copy(step)?, of, dispatch.check()?)
         };
-        let dispatch = dispatch.check()?;
-        for_type!(Type::of(step.logits.r#type)?, E => {
+        for_place!(views, place => {
             // SAFETY: the caller's word, passed on.
-            unsafe { step.run::<E>(dispatch) }
+            unsafe { of_pairs(dispatch, &place, &step, &of, (losses, summary)) }
         })
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
 }
 
-impl Step {
-    /// # Safety
-    /// That of [`dpo_preference_step`].
-    unsafe fn run<E: Stored>(&self, dispatch: Dispatch) -> Result<(), Fault> {
-        let mut buffers = Buffers::new();
-        let logits = self.logits.add_to::<E>(&mut buffers, DPO_BUFFER_LOGITS)?;
-        // SAFETY: the caller's word for the struct of an NLL term.
-        let rest = unsafe { self.add_to(&mut buffers)? };
-        let memory = buffers.check()?;
-        // SAFETY: the caller's word for every buffer of the call.
-        let (data, rest) = unsafe { (memory.slice_mut(logits), rest.get(&memory)?) };
-        let (objective, batch, scratch, summary) = rest;
-        let view = self.logits.view(data)?;
-        summary.fill(preference_step(dispatch, objective, view, &batch, scratch)?);
-        Ok(())
+/// # Safety
+/// That of [`dpo_preference_step`].
+unsafe fn of_pairs<P: Place>(
+    dispatch: Dispatch,
+    place: &P,
+    step: &Step,
+    (objective, pairs): &(dpo_objective, dpo_pairs),
+    (losses, summary): (*mut dpo_pair_loss, *mut dpo_summary),
+) -> Result<(), Fault> {
+    let mut buffers = Buffers::new();
+    let logits = place.add_to(&mut buffers)?;
+    let losses = buffers.output(losses, pairs.count, DPO_BUFFER_PAIR_LOSSES)?;
+    let summary = buffers.output(summary, 1, DPO_BUFFER_OUT)?;
+    let input = step.add_to(&mut buffers, Some((pairs.pairs, pairs.count)))?;
+    let objective = objective.add_to(&mut buffers)?;
+    let pairs = pairs.add_to(&mut buffers, step.layout.count)?;
+    let memory = buffers.check()?;
+    // SAFETY: the caller's word for every buffer of the call.
+    let (logits, objective, pairs, found, nll, summary) = unsafe {
+        let (logits, objective) = (place.get(&memory, logits)?, objective.get(&memory)?);
+        // The policy is what the step finds.
+        let pairs = pairs.get(&memory, &[], |weights| objective.inputs(weights).reference);
+        let found = input.get(&memory, memory.slice_mut(losses))?;
+        let nll = found.nll.as_ref().map(|nll| (nll.term, nll.get(&memory)));
+        (logits, objective, pairs, found, nll, memory.slice_mut(summary))
+    };
+    let Found { layout, scratch, .. } = found;
+    let mut batch = StepBatch::new(&layout, pairs.pairs, pairs.reference, pairs.divisor);
+    (batch.weights, batch.offsets) = (pairs.weights, pairs.offsets);
+    (batch.token_weights, batch.unscored) = (found.token_weights, found.unscored);
+    if let Some((term, (answers, weights))) = nll {
+        (batch.nll, batch.nll_weights) = (Some(term), weights);
+        batch.nll_answers = match answers {
+            NllAnswers::Chosen(_) => None,
+            NllAnswers::Sequences(answers) => Some(answers),
+        };
     }
+    let reported = preference_step(dispatch, objective, logits, &batch, scratch)?;
+    summary.fill(reported.loss);
+    found.tokens.fill(reported.tokens);
+    found.nll_summary.fill(reported.nll);
+    Ok(())
+}
 
-    /// All buffers but the logits: what is the same for every element type.
-    ///
-    /// # Safety
-    /// That of [`dpo_preference_step`], for the struct of an NLL term.
-    #[inline(never)]
-    unsafe fn add_to(&self, buffers: &mut Buffers) -> Result<StepInput, Fault> {
-        let (rows, n, p) = (self.layout.rows, self.layout.count, self.pairs.count);
-        let scratch = &self.scratch;
-        let weights = DPO_BUFFER_TOKEN_WEIGHTS;
-        Ok(StepInput {
-            log_probs: buffers.output(scratch.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?,
-            norms: buffers.output(scratch.norms, rows, DPO_BUFFER_ROW_NORMS)?,
-            sequences: buffers.output(scratch.sequences, n, DPO_BUFFER_SEQUENCES)?,
-            d_log_probs: buffers.output(scratch.d_log_probs, n, DPO_BUFFER_SEQUENCE_GRADS)?,
-            losses: buffers.output(scratch.losses, p, DPO_BUFFER_PAIR_LOSSES)?,
-            summary: buffers.output(self.summary, 1, DPO_BUFFER_OUT)?,
-            token_weights: buffers.optional_input(self.token_weights, rows, weights)?,
-            objective: self.objective.add_to(buffers)?,
-            layout: self.layout.add_to(buffers)?,
-            pairs: self.pairs.add_to(buffers, n)?,
-            // SAFETY: passed on.
-            nll: unsafe { self.nll(buffers)? },
+/// [`unpaired_step`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_unpaired_step(
+    dispatch: dpo_dispatch,
+    loss: *const dpo_loss,
+    answers: *const dpo_unpaired_batch,
+    step: *const dpo_step,
+    losses: *mut dpo_answer_loss,
+    summary: *mut dpo_unpaired_summary,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        // SAFETY: the caller's word for the structs.
+        let ((step, views), of, dispatch) = unsafe {
+            let of = (Unpaired::build(&argument(loss)?)?, growing_argument(answers)?);
+            (Step::copy(step)?, of, dispatch.check()?)
+        };
+        for_place!(views, place => {
+            // SAFETY: the caller's word, passed on.
+            unsafe { of_answers(dispatch, &place, &step, &of, (losses, summary)) }
         })
-    }
-
-    /// The NLL term, if there is one, and where its results go.
-    ///
-    /// # Safety
-    /// As [`Step::add_to`].
-    unsafe fn nll(&self, buffers: &mut Buffers) -> Result<Option<NllInput>, Fault> {
-        let dpo_scratch { nll, d_nll, nll_summary, .. } = self.scratch;
-        if nll.is_null() {
-            let is_unused = !d_nll.is_null() || !nll_summary.is_null();
-            return if is_unused { Err(Fault::unused(DPO_BUFFER_NLL_GRADS)) } else { Ok(None) };
-        }
-        // SAFETY: the caller's word for the struct.
-        let term = unsafe { growing_argument(nll)? }.check()?;
-        let d_nll = buffers.output(d_nll, self.layout.count, DPO_BUFFER_NLL_GRADS)?;
-        Ok(Some((term, d_nll, buffers.output(nll_summary, 1, DPO_BUFFER_OUT)?)))
-    }
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
 }
 
-type NllInput = (Nll, Output<f64>, Output<NllSummary>);
-
-/// The buffers of a step beside its logits.
-struct StepInput {
-    log_probs: Output<f32>,
-    norms: Output<RowNorm>,
-    sequences: Output<SequenceLogProb>,
-    d_log_probs: Output<f64>,
-    losses: Output<PairLoss>,
-    summary: Output<Summary>,
-    token_weights: Option<Input<f32>>,
-    objective: ObjectiveInput,
-    layout: LayoutInput,
-    pairs: PairsInput,
-    nll: Option<NllInput>,
-}
-
-/// What [`preference_step`] takes beside the logits, and where its summary goes.
-type Parts<'a> = (AnyObjective<'a>, StepBatch<'a>, StepScratch<'a>, &'a mut [Summary]);
-
-impl StepInput {
-    /// # Safety
-    /// As [`Memory::slice`].
-    #[inline(never)]
-    unsafe fn get<'a>(self, memory: &Memory) -> Result<Parts<'a>, Fault> {
-        // SAFETY: the caller's word, passed on for every buffer.
-        unsafe {
-            let objective = self.objective.get(memory)?;
-            let (targets, spans) = self.layout.get(memory);
-            // The policy is what the step finds.
-            let pairs = self.pairs.get(memory, &[], objective.inputs().reference);
-            let mut batch =
-                StepBatch::new(targets, spans, pairs.pairs, pairs.reference, pairs.divisor);
-            (batch.weights, batch.offsets) = (pairs.weights, pairs.offsets);
-            batch.token_weights = memory.optional(self.token_weights);
-            let nll = self.nll.and_then(|(term, d_nll, summary)| {
-                let d_log_probs = memory.slice_mut(d_nll);
-                let [summary] = memory.slice_mut(summary) else { return None };
-                Some(NllStep { term, d_log_probs, summary })
-            });
-            let scratch = StepScratch {
-                log_probs: memory.slice_mut(self.log_probs),
-                norms: memory.slice_mut(self.norms),
-                sequences: memory.slice_mut(self.sequences),
-                d_log_probs: memory.slice_mut(self.d_log_probs),
-                losses: memory.slice_mut(self.losses),
-                nll,
-            };
-            Ok((objective, batch, scratch, memory.slice_mut(self.summary)))
-        }
-    }
+/// # Safety
+/// That of [`dpo_unpaired_step`].
+unsafe fn of_answers<P: Place>(
+    dispatch: Dispatch,
+    place: &P,
+    step: &Step,
+    (loss, answers): &(Unpaired, dpo_unpaired_batch),
+    (losses, summary): (*mut dpo_answer_loss, *mut dpo_unpaired_summary),
+) -> Result<(), Fault> {
+    let mut buffers = Buffers::new();
+    let logits = place.add_to(&mut buffers)?;
+    let losses = buffers.output(losses, answers.count, DPO_BUFFER_ANSWER_LOSSES)?;
+    let summary = buffers.output(summary, 1, DPO_BUFFER_OUT)?;
+    let input = step.add_to(&mut buffers, None)?;
+    let answers = answers.add_to(&mut buffers, step.layout.count)?;
+    let memory = buffers.check()?;
+    // SAFETY: the caller's word for every buffer of the call.
+    let (logits, answers, found, summary) = unsafe {
+        // The policy is what the step finds.
+        let (logits, answers) = (place.get(&memory, logits)?, answers.get(&memory, &[])?);
+        let found = input.get(&memory, memory.slice_mut(losses))?;
+        (logits, answers, found, memory.slice_mut(summary))
+    };
+    let Found { layout, scratch, .. } = found;
+    let mut batch =
+        UnpairedStepBatch::new(&layout, answers.answers, answers.reference, answers.divisor);
+    (batch.weights, batch.token_weights) = (answers.weights, found.token_weights);
+    batch.unscored = found.unscored;
+    let reported = unpaired_step(dispatch, loss.get()?, logits, &batch, scratch)?;
+    summary.fill(reported.loss);
+    found.tokens.fill(reported.tokens);
+    Ok(())
 }

@@ -9,10 +9,13 @@ use super::names::*;
 use super::report::report;
 use super::row::{dpo_row_details, dpo_row_norm};
 use super::status::{Fault, dpo_error, dpo_status};
-use crate::{SequenceLogProb, TokenOut, sequence_log_probs, token_log_probs};
+use crate::{SequenceLogProb, TokenOut, TokenSummary, sequence_log_probs, token_log_probs};
 
 /// [`SequenceLogProb`]
 pub type dpo_sequence_log_prob = SequenceLogProb;
+
+/// [`TokenSummary`]
+pub type dpo_token_summary = TokenSummary;
 
 /// [`token_log_probs`]
 ///
@@ -26,19 +29,28 @@ pub unsafe extern "C" fn dpo_token_log_probs(
     log_probs: *mut f32,
     norms: *mut dpo_row_norm,
     details: *mut dpo_row_details,
+    summary: *mut dpo_token_summary,
     error: *mut dpo_error,
 ) -> dpo_status {
     let run = || {
         // SAFETY: the caller's word for both structs.
         let (logits, layout) = unsafe { (growing_argument(logits)?, growing_argument(layout)?) };
-        let to = (log_probs, norms, details);
+        let to = Out { log_probs, norms, details, summary };
         for_type!(Type::of(logits.r#type)?, E => {
             // SAFETY: the caller's word, passed on.
-            unsafe { tokens::<E>(dispatch, &logits, &layout, to) }
+            unsafe { tokens::<E>(dispatch, &logits, &layout, &to) }
         })
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
+}
+
+/// Where the results go.
+struct Out {
+    log_probs: *mut f32,
+    norms: *mut dpo_row_norm,
+    details: *mut dpo_row_details,
+    summary: *mut dpo_token_summary,
 }
 
 /// # Safety
@@ -47,18 +59,19 @@ unsafe fn tokens<E: Stored>(
     dispatch: dpo_dispatch,
     logits: &dpo_logits,
     layout: &dpo_layout,
-    (log_probs, norms, details): (*mut f32, *mut dpo_row_norm, *mut dpo_row_details),
+    to: &Out,
 ) -> Result<(), Fault> {
     let rows = layout.rows;
     let mut buffers = Buffers::new();
     let data = logits.add_to::<E>(&mut buffers)?;
     let layout = layout.add_to(&mut buffers)?;
-    let log_probs = buffers.output(log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-    let norms = buffers.optional_output(norms, rows, DPO_BUFFER_ROW_NORMS)?;
-    let details = buffers.optional_output(details, rows, DPO_BUFFER_ROW_DETAILS)?;
+    let log_probs = buffers.output(to.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
+    let norms = buffers.optional_output(to.norms, rows, DPO_BUFFER_ROW_NORMS)?;
+    let details = buffers.optional_output(to.details, rows, DPO_BUFFER_ROW_DETAILS)?;
+    let summary = buffers.optional_output(to.summary, 1, DPO_BUFFER_OUT)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
-    let (view, (targets, spans), out) = unsafe {
+    let (view, layout, out, summary) = unsafe {
         let mut out = TokenOut::new(memory.slice_mut(log_probs));
         if let Some(norms) = norms {
             out = out.with_norms(memory.slice_mut(norms));
@@ -66,9 +79,12 @@ unsafe fn tokens<E: Stored>(
         if let Some(details) = details {
             out = out.with_details(memory.slice_mut(details));
         }
-        (logits.view(memory.slice(data))?, layout.get(&memory), out)
+        let summary = summary.map(|summary| memory.slice_mut(summary));
+        (logits.view(memory.slice(data))?, layout.get(&memory)?, out, summary)
     };
-    Ok(token_log_probs(dispatch.check()?, view, targets, spans, out)?)
+    let found = token_log_probs(dispatch.check()?, view, &layout, out)?;
+    summary.unwrap_or_default().fill(found);
+    Ok(())
 }
 
 /// [`sequence_log_probs`]
@@ -94,15 +110,15 @@ pub unsafe extern "C" fn dpo_sequence_log_probs(
         let layout = layout.add_to(&mut buffers)?;
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
-        let (log_probs, token_weights, out, (targets, spans)) = unsafe {
+        let (log_probs, token_weights, out, layout) = unsafe {
             (
                 memory.slice(log_probs),
                 memory.optional(token_weights),
                 memory.slice_mut(out),
-                layout.get(&memory),
+                layout.get(&memory)?,
             )
         };
-        Ok(sequence_log_probs(log_probs, targets, spans, token_weights, out)?)
+        Ok(sequence_log_probs(log_probs, &layout, token_weights, out)?)
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }

@@ -1,16 +1,18 @@
 //! Stage 4 without pairs: losses of unpaired answers.
 
 use super::argument::{argument, growing, growing_argument};
-use super::memory::{Buffers, plain};
+use super::memory::{Buffers, Input, Memory, plain};
 use super::names::*;
 use super::options::dpo_loss;
 use super::reference::ReferenceInput;
 use super::report::report;
 use super::status::{Fault, codes, dpo_error, dpo_status};
 use super::token::dpo_sequence_log_prob;
+use crate::loss::{Objective, UnpairedLoss};
 use crate::unpaired::{
     AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
 };
+use crate::{Error, SequenceLogProb};
 
 /// [`AnswerLoss`]
 pub type dpo_answer_loss = AnswerLoss;
@@ -68,11 +70,81 @@ const _: () = assert!(
     "the two layouts differ"
 );
 
+/// The buffers of a [`dpo_unpaired_batch`].
+#[derive(Debug)]
+pub(super) struct AnswersInput {
+    answers: Input<dpo_answer>,
+    reference: ReferenceInput,
+    weights: Option<Input<f32>>,
+    divisor: f64,
+}
+
+impl dpo_unpaired_batch {
+    pub(super) fn add_to(
+        &self,
+        buffers: &mut Buffers,
+        sequences: usize,
+    ) -> Result<AnswersInput, Fault> {
+        let m = self.count;
+        Ok(AnswersInput {
+            answers: buffers.input(self.answers, m, DPO_BUFFER_UNPAIRED_ANSWERS)?,
+            reference: ReferenceInput::add_to(
+                buffers,
+                self.reference_sums,
+                self.reference_sequences,
+                sequences,
+            )?,
+            weights: buffers.optional_input(self.weights, m, DPO_BUFFER_ANSWER_WEIGHTS)?,
+            divisor: self.divisor,
+        })
+    }
+}
+
+impl AnswersInput {
+    /// The batch of this policy.
+    ///
+    /// # Safety
+    /// As [`Memory::slice`].
+    pub(super) unsafe fn get<'a>(
+        self,
+        memory: &Memory,
+        policy: &'a [SequenceLogProb],
+    ) -> Result<UnpairedBatch<'a>, Fault> {
+        // SAFETY: the caller's word, passed on for all three.
+        let (answers, reference, weights) = unsafe {
+            let reference = self.reference.get(memory, true);
+            (memory.slice(self.answers), reference, memory.optional(self.weights))
+        };
+        let mut batch = UnpairedBatch::new(with_labels(answers)?, policy, reference, self.divisor);
+        batch.weights = weights;
+        Ok(batch)
+    }
+}
+
+/// A loss that unpaired answers can have, built.
+#[derive(Debug)]
+pub(super) struct Unpaired(Objective);
+
+impl Unpaired {
+    pub(super) fn build(loss: &dpo_loss) -> Result<Self, Fault> {
+        let built = loss.build()?;
+        if built.as_unpaired().is_none() {
+            return Err(Fault::unknown(DPO_BUFFER_NAME, loss.name));
+        }
+        Ok(Self(built))
+    }
+
+    /// The loss; there is one, as `build` has found.
+    pub(super) fn get(&self) -> Result<&dyn UnpairedLoss, Fault> {
+        self.0.as_unpaired().ok_or(Fault::unused(DPO_BUFFER_NAME))
+    }
+}
+
 /// The answers, if every label is one.
 fn with_labels(answers: &[dpo_answer]) -> Result<&[UnpairedAnswer], Fault> {
     let is_none = |answer: &&dpo_answer| !matches!(answer.label, DPO_DESIRABLE | DPO_UNDESIRABLE);
     if let Some(wrong) = answers.iter().find(is_none) {
-        return Err(Fault::unknown(DPO_BUFFER_LABEL, wrong.label));
+        return Err(Error::UnknownLabel { value: wrong.label.into() }.into());
     }
     let data = answers.as_ptr().cast::<UnpairedAnswer>();
     // SAFETY: both are `repr(C)` of an index and 32 bits (asserted above), and every label was found
@@ -98,30 +170,21 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
     let run = || {
         // SAFETY: the caller's word for both structs.
         let (loss, answers) = unsafe { (argument(loss)?, growing_argument(answers)?) };
-        let built = loss.build()?;
-        let unknown = Fault::unknown(DPO_BUFFER_NAME, loss.name);
-        let loss = built.as_unpaired().ok_or(unknown)?;
-        let dpo_unpaired_batch { count, divisor, .. } = answers;
+        let loss = Unpaired::build(&loss)?;
         let mut buffers = Buffers::new();
-        let losses = buffers.output(losses, count, DPO_BUFFER_ANSWER_LOSSES)?;
+        let losses = buffers.output(losses, answers.count, DPO_BUFFER_ANSWER_LOSSES)?;
         let d_log_probs = buffers.output(d_log_probs, sequences, DPO_BUFFER_SEQUENCE_GRADS)?;
         let summary = buffers.output(summary, 1, DPO_BUFFER_OUT)?;
         let policy = buffers.input(policy, sequences, DPO_BUFFER_SEQUENCES)?;
-        let (sums, of_sequences) = (answers.reference_sums, answers.reference_sequences);
-        let reference = ReferenceInput::add_to(&mut buffers, sums, of_sequences, sequences)?;
-        let weights = buffers.optional_input(answers.weights, count, DPO_BUFFER_ANSWER_WEIGHTS)?;
-        let answers = buffers.input(answers.answers, count, DPO_BUFFER_UNPAIRED_ANSWERS)?;
+        let answers = answers.add_to(&mut buffers, sequences)?;
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
         let (batch, out, summary) = unsafe {
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
-            let (policy, reference) = (memory.slice(policy), reference.get(&memory, true));
-            let answers = with_labels(memory.slice(answers))?;
-            let mut batch = UnpairedBatch::new(answers, policy, reference, divisor);
-            batch.weights = memory.optional(weights);
+            let batch = answers.get(&memory, memory.slice(policy))?;
             (batch, UnpairedOut { losses, d_log_probs }, memory.slice_mut(summary))
         };
-        summary.fill(unpaired_loss(loss, &batch, out)?);
+        summary.fill(unpaired_loss(loss.get()?, &batch, out)?);
         Ok(())
     };
     // SAFETY: the caller's word for `error`.

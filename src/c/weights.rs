@@ -39,9 +39,9 @@ pub unsafe extern "C" fn dpo_ld_token_weights(
         let layout = layout.add_to(&mut buffers)?;
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
-        let ((targets, spans), pairs, weights) =
-            unsafe { (layout.get(&memory), memory.slice(pairs), memory.slice_mut(weights)) };
-        Ok(ld_token_weights(alpha, targets, spans, pairs, weights)?)
+        let (layout, pairs, weights) =
+            unsafe { (layout.get(&memory)?, memory.slice(pairs), memory.slice_mut(weights)) };
+        Ok(ld_token_weights(alpha, &layout, pairs, weights)?)
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -79,16 +79,16 @@ pub unsafe extern "C" fn dpo_wpo_pair_weights(
         let layout = layout.add_to(&mut buffers)?;
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
-        let ((targets, spans), pairs, log_probs, details, weights) = unsafe {
+        let (layout, pairs, log_probs, details, weights) = unsafe {
             (
-                layout.get(&memory),
+                layout.get(&memory)?,
                 memory.slice(pairs),
                 memory.slice(log_probs),
                 memory.slice(details),
                 memory.slice_mut(weights),
             )
         };
-        Ok(wpo_pair_weights(bound, targets, spans, pairs, log_probs, details, weights)?)
+        Ok(wpo_pair_weights(bound, &layout, pairs, log_probs, details, weights)?)
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }

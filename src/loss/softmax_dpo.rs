@@ -5,7 +5,7 @@ use super::{BatchLoss, Inputs};
 use crate::Error;
 use crate::error::{Buffer, Parameter};
 use crate::math::{sigmoid, softplus};
-use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, is_left_out};
 
 /// Softmax-DPO (S-DPO, Chen et al. 2024, arXiv 2406.09215): the chosen answer of a prompt against k
 /// rejected ones, the Plackett–Luce model of the first place alone.
@@ -107,10 +107,13 @@ fn log_sum_exp<I: Iterator<Item = f64>>(scores: impl Fn() -> I) -> f64 {
     largest + libm::log(sum)
 }
 
-/// How many pairs the group that starts with the first of these has.
-fn group_len(pairs: &[Pair]) -> usize {
-    let chosen = pairs.first().map(|pair| pair.chosen);
-    pairs.iter().take_while(|pair| Some(pair.chosen) == chosen).count()
+/// How many pairs the group that starts with pair `first` has: those up to the next pair that is there and of
+/// another chosen answer.
+fn group_len(batch: &PairBatch<'_>, first: usize) -> usize {
+    let pairs = || batch.pairs.iter().enumerate().skip(first);
+    let is_there = |i: usize| !is_left_out(batch.weights, i);
+    let chosen = pairs().find(|&(i, _)| is_there(i)).map(|(_, pair)| pair.chosen);
+    pairs().take_while(|&(i, pair)| !is_there(i) || Some(pair.chosen) == chosen).count()
 }
 
 impl BatchLoss for SoftmaxDpo {
@@ -119,18 +122,19 @@ impl BatchLoss for SoftmaxDpo {
     }
 
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
-        // The chosen sequence of the group so far, and its weight.
-        let mut group: Option<(usize, Option<f32>)> = None;
-        for (index, (pair, &weight)) in pairs.iter().zip(weights.unwrap_or_default()).enumerate() {
-            let known = group.filter(|&(chosen, _)| chosen == pair.chosen).and_then(|(_, w)| w);
-            let present = (weight.abs() > 0.0).then_some(weight);
-            if let (Some(known), Some(weight)) = (known, present)
-                && known.to_bits() != weight.to_bits()
-            {
-                let (buffer, value) = (Buffer::PairWeights, f64::from(weight));
-                return Err(Error::InvalidValue { buffer, index, value });
+        // The chosen sequence of the group so far, and the weight of its pairs.
+        let mut group: Option<(usize, f32)> = None;
+        let weighted = pairs.iter().zip(weights.unwrap_or_default()).enumerate();
+        for (index, (pair, &weight)) in weighted.filter(|(i, _)| !is_left_out(weights, *i)) {
+            match group {
+                Some((chosen, known)) if chosen == pair.chosen => {
+                    if known.to_bits() != weight.to_bits() {
+                        let (buffer, value) = (Buffer::PairWeights, f64::from(weight));
+                        return Err(Error::InvalidValue { buffer, index, value });
+                    }
+                }
+                _ => group = Some((pair.chosen, weight)),
             }
-            group = Some((pair.chosen, known.or(present)));
         }
         Ok(())
     }
@@ -138,7 +142,7 @@ impl BatchLoss for SoftmaxDpo {
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
         let (mut first, mut left) = (0, losses);
         while !left.is_empty() {
-            let len = group_len(batch.pairs.get(first..).unwrap_or_default()).max(1);
+            let len = group_len(batch, first).max(1);
             let (group, rest) = left.split_at_mut(len.min(left.len()));
             self.evaluate_group(batch, first, group);
             (first, left) = (first + len, rest);

@@ -40,12 +40,14 @@ static dpo_logits of(const void *data, size_t rows, size_t vocab, int32_t type) 
     return view;
 }
 
-static dpo_layout layout_of(const uint32_t *targets, size_t rows, const dpo_span *spans, size_t count) {
+static dpo_layout layout_of(const uint32_t *targets, size_t rows, const dpo_span *spans, size_t count,
+                            size_t vocab) {
     dpo_layout layout = DPO_LAYOUT_INIT;
     layout.targets = targets;
     layout.rows = rows;
     layout.spans = spans;
     layout.count = count;
+    layout.vocab = vocab;
     return layout;
 }
 
@@ -54,7 +56,7 @@ static void ends_of_f16(void) {
     const uint16_t zeros[2] = {0, 0};
     const uint32_t target = 0;
     const dpo_span span = {0, 1};
-    const dpo_layout layout = layout_of(&target, 1, &span, 1);
+    const dpo_layout layout = layout_of(&target, 1, &span, 1, 2);
     const dpo_logits view = of(zeros, 1, 2, DPO_TYPE_F16);
     uint16_t halves[2];
     float floats[2], log_prob;
@@ -62,9 +64,9 @@ static void ends_of_f16(void) {
     double d;
     dpo_grads batch = DPO_GRADS_INIT;
     batch.norms = &norm;
-    batch.d_log_probs = &d;
+    batch.coefficients = &d;
     const dpo_logits_mut narrow = over(halves, 1, 2, DPO_TYPE_F16), wide = over(floats, 1, 2, DPO_TYPE_F32);
-    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, &log_prob, &norm, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, &log_prob, &norm, NULL, NULL, NULL) == DPO_OK);
     d = 2e5;
     CHECK(dpo_logit_grads(FASTEST, &view, &layout, &batch, &narrow, NULL) == DPO_OK);
     CHECK(halves[0] == 0x7c00 && halves[1] == 0xfc00); /* +inf, -inf */
@@ -81,16 +83,18 @@ static void masks(void) {
     float rows[3][3] = {{-INFINITY, 1.0f, 1.0f}, {-FLT_MAX, 1.0f, 1.0f}, {-FLT_MAX, 1.0f, 1.0f}};
     const uint32_t targets[3] = {1, 1, 0};
     const dpo_span span = {0, 3};
-    const dpo_layout layout = layout_of(targets, 3, &span, 1);
+    const dpo_layout layout = layout_of(targets, 3, &span, 1, 3);
     const dpo_logits_mut in_place = over(rows, 3, 3, DPO_TYPE_F32);
     const dpo_logits view = of(rows, 3, 3, DPO_TYPE_F32);
     float log_probs[3];
     dpo_row_norm norms[3];
-    const double d = -1.0;
+    const double coefficients[3] = {-1.0, -1.0, -1.0};
+    dpo_token_summary tokens;
     dpo_grads batch = DPO_GRADS_INIT;
     batch.norms = norms;
-    batch.d_log_probs = &d;
-    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, log_probs, norms, NULL, NULL) == DPO_OK);
+    batch.coefficients = coefficients;
+    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, log_probs, norms, NULL, &tokens, NULL) == DPO_OK);
+    CHECK(tokens.tokens == 3 && tokens.masked_tokens == 1);
     /* -ln 2 either way, but a target on the lowest finite value is believed. */
     CHECK(fabsf(log_probs[0] + 0.6931472f) < 1e-6f && log_probs[1] == log_probs[0]);
     CHECK(log_probs[2] < -3e38f && isfinite(log_probs[2]));
@@ -109,7 +113,7 @@ static void going_on(void) {
     const dpo_span spans[4] = {{0, 1}, {1, 2}, {2, 3}, {3, 4}};
     const dpo_pair preferences[2] = {{0, 1}, {2, 3}};
     const double reference[4] = {0, 0, 0, 0};
-    const dpo_layout layout = layout_of(targets, ROWS, spans, 4);
+    const dpo_layout layout = layout_of(targets, ROWS, spans, 4, VOCAB);
     dpo_logits view = of(data, ROWS, VOCAB, DPO_TYPE_F32);
     dpo_logits_mut in_place = over(data, ROWS, VOCAB, DPO_TYPE_F32);
     view.len = in_place.len = ROWS * STRIDE;
@@ -120,7 +124,7 @@ static void going_on(void) {
     dpo_pair_loss losses[2];
     dpo_summary summary;
     dpo_error error;
-    double d[4], loss_sum = 0.0;
+    double d[4], coefficients[ROWS], loss_sum = 0.0;
     dpo_loss loss;
     memset(&loss, 0, sizeof loss);
     dpo_objective objective = DPO_OBJECTIVE_INIT;
@@ -133,9 +137,9 @@ static void going_on(void) {
     pairs.divisor = 1.0; /* one of two pairs is left */
     dpo_grads batch = DPO_GRADS_INIT;
     batch.norms = norms;
-    batch.d_log_probs = d;
+    batch.coefficients = coefficients;
 
-    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, log_probs, norms, NULL, &error) ==
+    CHECK(dpo_token_log_probs(FASTEST, &view, &layout, log_probs, norms, NULL, NULL, &error) ==
           DPO_ERROR_NON_FINITE_ROWS);
     CHECK(error.numbers[0] == 3 && error.numbers[1] == 1 && isnan(log_probs[3]));
     CHECK(dpo_sequence_log_probs(log_probs, &layout, NULL, sums, NULL) == DPO_OK);
@@ -152,6 +156,7 @@ static void going_on(void) {
         if (!isfinite(d[i])) d[i] = 0.0;
     /* log p: -ln(1 + e^-1) and -ln(1 + e^2); softplus(-0.1 * (-0.3132617 + 2.1269280)). */
     CHECK(fabs(loss_sum - 0.6065698) < 1e-6);
+    CHECK(dpo_token_coefficients(&layout, d, NULL, NULL, coefficients, NULL) == DPO_OK);
     CHECK(dpo_logit_grads_in_place(FASTEST, &in_place, &layout, &batch, NULL) == DPO_OK);
     /* d[0] = -0.1 * sigmoid(-0.1813666), times 1 - p = 0.2689414. */
     CHECK(fabsf(data[0][0] + 0.0122310f) < 1e-6f && data[0][0] == -data[0][1]);
@@ -159,6 +164,13 @@ static void going_on(void) {
     /* What is not scored, and padding, still holds what it held. */
     CHECK(data[4][0] == 10.0f && data[4][1] == 11.0f);
     for (int row = 0; row < ROWS; row++) CHECK(data[row][VOCAB] == (row == 4 ? 12.0f : 9.0f));
+    /* Unless it is to become 0; gradients are logits like any others. */
+    const float gradient = data[0][0];
+    batch.unscored = DPO_UNSCORED_ZERO;
+    for (int row = 0; row < ROWS; row++) coefficients[row] = 0.0;
+    CHECK(gradient != 0.0f && dpo_logit_grads_in_place(FASTEST, &in_place, &layout, &batch, NULL) == DPO_OK);
+    for (int row = 0; row < ROWS; row++)
+        for (int column = 0; column < STRIDE; column++) CHECK(data[row][column] == 0.0f);
 }
 
 int main(void) {

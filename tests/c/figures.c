@@ -62,8 +62,11 @@ static void fill(float *logits) {
     logits[2 * STRIDE + 1] = -INFINITY;
 }
 
+/* The spans do not ascend: memory to sort them in. */
+static size_t order[SEQUENCES];
+
 static dpo_layout layout(void) {
-    dpo_layout layout = {sizeof layout, TARGETS, ROWS, SPANS, SEQUENCES, 0, 0};
+    dpo_layout layout = {sizeof layout, TARGETS, ROWS, SPANS, SEQUENCES, VOCAB, 0, 0, order};
     return layout;
 }
 
@@ -99,8 +102,9 @@ static void stages(dpo_dispatch dispatch) {
     dpo_row_details details[ROWS];
     dpo_sequence_log_prob sums[SEQUENCES];
     dpo_pair_loss losses[PAIRS];
-    double d[SEQUENCES];
+    double d[SEQUENCES], coefficients[ROWS], step_coefficients[ROWS];
     dpo_summary summary, step_summary;
+    dpo_token_summary tokens, step_tokens;
     dpo_error error;
     const dpo_layout which = layout();
     const dpo_pairs preferences = pairs();
@@ -112,17 +116,22 @@ static void stages(dpo_dispatch dispatch) {
     memset(norms, 0, sizeof norms);
     memset(details, 0, sizeof details);
     memset(grads, 0, sizeof grads);
+    memset(coefficients, 0, sizeof coefficients);
+    memset(step_coefficients, 0, sizeof step_coefficients);
     dpo_logits view = {sizeof view, logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
-    ok(dpo_token_log_probs(dispatch, &view, &which, log_probs, norms, details, &error), &error,
+    ok(dpo_token_log_probs(dispatch, &view, &which, log_probs, norms, details, &tokens, &error), &error,
        "token log-probs");
     ok(dpo_sequence_log_probs(log_probs, &which, TOKEN_WEIGHTS, sums, &error), &error, "sums");
     ok(dpo_preference_loss(&objective, &preferences, sums, SEQUENCES, losses, d, &summary, &error), &error,
        "loss");
     dpo_logits_mut out = {sizeof out, grads, ROWS * VOCAB, ROWS, VOCAB, 0, DPO_TYPE_F32, DPO_TRANSFORM_NONE};
-    dpo_grads backward = {sizeof backward, norms, d, TOKEN_WEIGHTS, NULL};
+    ok(dpo_token_coefficients(&which, d, TOKEN_WEIGHTS, NULL, coefficients, &error), &error, "coefficients");
+    dpo_grads backward = {sizeof backward, norms, coefficients, DPO_UNSCORED_KEEP, 0};
     ok(dpo_logit_grads(dispatch, &view, &which, &backward, &out, &error), &error, "gradients");
 
+    figure("tokens", (double)tokens.tokens);
     for (int row = 0; row < ROWS; row++) {
+        figure("coefficient", coefficients[row]);
         figure("log_prob", log_probs[row]);
         figure("entropy", details[row].entropy);
         figure("argmax", details[row].argmax);
@@ -143,12 +152,23 @@ static void stages(dpo_dispatch dispatch) {
     figure("correct", (double)summary.correct);
     for (int i = 0; i < ROWS * VOCAB; i++) figure("grad", grads[i]);
 
-    dpo_scratch scratch = {sizeof scratch, step_log_probs, norms, sums, d, losses, NULL, NULL, NULL};
     dpo_logits_mut in_place = {sizeof in_place, logits, ROWS * STRIDE, ROWS, VOCAB, STRIDE, DPO_TYPE_F32, transform};
-    ok(dpo_preference_step(dispatch, &objective, &in_place, &which, TOKEN_WEIGHTS, &preferences, &scratch,
-                           &step_summary, &error),
-       &error, "step");
+    dpo_step step = DPO_STEP_INIT;
+    step.layout = &which;
+    step.in_place = &in_place;
+    step.log_probs = step_log_probs;
+    step.norms = norms;
+    step.sequences = sums;
+    step.d_log_probs = d;
+    step.coefficients = step_coefficients;
+    step.token_weights = TOKEN_WEIGHTS;
+    step.tokens = &step_tokens;
+    ok(dpo_preference_step(dispatch, &objective, &preferences, &step, losses, &step_summary, &error), &error,
+       "step");
     check(memcmp(&summary, &step_summary, sizeof summary) == 0, "the step's summary is not its stages'");
+    check(memcmp(&tokens, &step_tokens, sizeof tokens) == 0, "the step's tokens are not its stages'");
+    check(memcmp(coefficients, step_coefficients, sizeof coefficients) == 0,
+          "the step's coefficients are not its stages'");
     for (int row = 0; row < ROWS; row++) {
         int scored = row != 3 && row != 4;
         for (int column = 0; column < STRIDE; column++) {
@@ -168,7 +188,7 @@ static void storage(dpo_dispatch dispatch) {
     const uint16_t brains[4] = {0x3f80, 0xc000, 0x3f00, 0xff80};
     const uint32_t target = 2;
     const dpo_span span = {0, 1};
-    const dpo_layout which = {sizeof which, &target, 1, &span, 1, 0, 0};
+    const dpo_layout which = {sizeof which, &target, 1, &span, 1, 4, 0, 0, NULL};
     const double c = -0.75;
     float log_probs[2] = {0.0f, 0.0f};
     dpo_row_norm norm;
@@ -179,8 +199,9 @@ static void storage(dpo_dispatch dispatch) {
         const int32_t type = i == 0 ? DPO_TYPE_F16 : DPO_TYPE_BF16;
         dpo_logits view = {sizeof view, data, 4, 1, 4, 0, type, DPO_TRANSFORM_NONE};
         dpo_logits_mut in_place = {sizeof in_place, data, 4, 1, 4, 0, type, DPO_TRANSFORM_NONE};
-        dpo_grads backward = {sizeof backward, &norm, &c, NULL, NULL};
-        ok(dpo_token_log_probs(dispatch, &view, &which, &log_probs[i], &norm, NULL, &error), &error, "16 bits");
+        dpo_grads backward = {sizeof backward, &norm, &c, DPO_UNSCORED_KEEP, 0};
+        ok(dpo_token_log_probs(dispatch, &view, &which, &log_probs[i], &norm, NULL, NULL, &error), &error,
+           "16 bits");
         ok(dpo_logit_grads_in_place(dispatch, &in_place, &which, &backward, &error), &error, "16-bit gradients");
         figure("log_prob16", log_probs[i]);
         for (int j = 0; j < 4; j++) figure("bits16", data[j]);
@@ -325,9 +346,14 @@ static void batches(void) {
     ok(dpo_unpaired_loss(&regression, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "a2po");
     figure("a2po", sums.desirable_loss_sum + sums.undesirable_loss_sum);
 
-    const dpo_nll nll = {sizeof nll, 1.0, 4.0, DPO_NLL_PER_SEQUENCE, 0};
+    dpo_nll nll = DPO_NLL_INIT;
+    nll.weight = 1.0;
+    nll.divisor = 4.0;
+    nll.per = DPO_NLL_PER_SEQUENCE;
+    nll.pairs = PREFERENCES;
+    nll.count = PAIRS;
     dpo_nll_summary likelihood;
-    ok(dpo_nll_loss(&nll, PREFERENCES, PAIRS, policy, SEQUENCES, d, &likelihood, &error), &error, "nll");
+    ok(dpo_nll_loss(&nll, policy, SEQUENCES, d, &likelihood, &error), &error, "nll");
     near(likelihood.loss_sum, 3.0, 0.0, "two chosen answers of 1.5 nats a token");
     for (int i = 0; i < SEQUENCES; i++) figure("d_nll", d[i]);
 

@@ -9,19 +9,23 @@ use crate::programs::{WAYS, compile, root, run};
 
 /// Lines of "name bits".
 #[derive(Default)]
-struct Figures(String);
+pub struct Figures(String);
 
 impl Figures {
-    fn add(&mut self, name: &str, value: f64) {
+    pub fn add(&mut self, name: &str, value: f64) {
         // All NaN are one.
         let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
         writeln!(self.0, "{name} {bits:016x}").unwrap();
     }
 
-    fn all<T: Into<f64> + Copy>(&mut self, name: &str, values: &[T]) {
+    pub fn all<T: Into<f64> + Copy>(&mut self, name: &str, values: &[T]) {
         for &value in values {
             self.add(name, value.into());
         }
+    }
+
+    pub fn text(self) -> String {
+        self.0
     }
 }
 
@@ -45,13 +49,14 @@ fn stages(figures: &mut Figures, dispatch: Dispatch) {
     logits[2 * STRIDE + 1] = f32::NEG_INFINITY;
     let transform = Transform::new(1.25, Some(6.0), 0.75).unwrap();
     let view = Logits::with_stride(&logits, ROWS, VOCAB, STRIDE).unwrap().with_transform(transform);
-    let targets = Targets::new(&TARGETS);
+    let mut order = [0; 3];
+    let layout = Layout::in_any_order(&TARGETS, &SPANS, VOCAB, &mut order).unwrap();
     let (mut log_probs, mut norms) = ([0.0; ROWS], [RowNorm::default(); ROWS]);
     let mut details = [RowDetails::default(); ROWS];
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
-    token_log_probs(dispatch, view, targets, &SPANS, out).unwrap();
+    let tokens = token_log_probs(dispatch, view, &layout, out).unwrap();
     let mut sums = [SequenceLogProb::default(); 3];
-    sequence_log_probs(&log_probs, targets, &SPANS, Some(&TOKEN_WEIGHTS), &mut sums).unwrap();
+    sequence_log_probs(&log_probs, &layout, Some(&TOKEN_WEIGHTS), &mut sums).unwrap();
     let loss = Dpo::new(0.5).unwrap().with_label_smoothing(0.125).unwrap();
     let batch = PairBatch::new(&PAIRS, &sums, Reference::Sums(&REFERENCE), 2.0)
         .with_weights(&WEIGHTS)
@@ -59,12 +64,16 @@ fn stages(figures: &mut Figures, dispatch: Dispatch) {
     let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 3]);
     let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
     let summary = preference_loss(&loss, &batch, out).unwrap();
-    let batch = GradBatch::new(targets, &SPANS, &norms, &d).with_token_weights(&TOKEN_WEIGHTS);
+    let mut coefficients = [0.0; ROWS];
+    token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
+    let batch = GradBatch::new(&layout, &norms, &coefficients);
     let mut grads = [0.0_f32; ROWS * VOCAB];
     let to = LogitsMut::new(&mut grads, ROWS, VOCAB).unwrap();
     logit_grads(dispatch, view, &batch, to).unwrap();
 
-    for (log_prob, details) in log_probs.iter().zip(&details) {
+    figures.add("tokens", tokens.tokens as f64);
+    for ((log_prob, details), coefficient) in log_probs.iter().zip(&details).zip(coefficients) {
+        figures.add("coefficient", coefficient);
         figures.all("log_prob", &[*log_prob]);
         figures.all("entropy", &[details.entropy]);
         figures.all("argmax", &[details.argmax]);
@@ -91,10 +100,10 @@ fn storage<E: Element>(figures: &mut Figures, dispatch: Dispatch, bits: fn(E) ->
     let (ids, spans) = ([2], [Span::new(0, 1)]);
     let (mut log_probs, mut norms) = ([0.0], [RowNorm::default()]);
     let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-    let targets = Targets::new(&ids);
+    let layout = Layout::new(&ids, &spans, 4).unwrap();
     let view = Logits::new(&data, 1, 4).unwrap();
-    token_log_probs(dispatch, view, targets, &spans, out).unwrap();
-    let batch = GradBatch::new(targets, &spans, &norms, &[-0.75]);
+    token_log_probs(dispatch, view, &layout, out).unwrap();
+    let batch = GradBatch::new(&layout, &norms, &[-0.75]);
     logit_grads_in_place(dispatch, LogitsMut::new(&mut data, 1, 4).unwrap(), &batch).unwrap();
     figures.all("log_prob16", &log_probs);
     figures.all("bits16", &data.map(bits));
@@ -176,7 +185,7 @@ fn batches(figures: &mut Figures) {
     figures.add("alpha", preference_loss(&alpha, &plain, out).unwrap().loss_sum);
 
     let labels = [Label::Desirable, Label::Undesirable, Label::Undesirable];
-    let answers = [0, 1, 2].map(|sequence| UnpairedAnswer { sequence, label: labels[sequence] });
+    let answers = [0, 1, 2].map(|sequence| UnpairedAnswer::new(sequence, labels[sequence]));
     let answers = UnpairedBatch::new(&answers, &policy, reference, 3.0);
     let mut each = [AnswerLoss::default(); 3];
     let out = UnpairedOut { losses: &mut each, d_log_probs: &mut d };
@@ -211,11 +220,11 @@ fn expected() -> String {
     figures.all("softplus_f32", &[math::f32::softplus(0.3)]);
     figures.all("log1mexp_f32", &[math::f32::log1mexp(-0.3)]);
     figures.all("logaddexp_f32", &[math::f32::logaddexp(0.3, 0.4)]);
-    figures.0
+    figures.text()
 }
 
 /// The first line that differs.
-fn objection(found: &str, expected: &str) -> Option<String> {
+pub fn objection(found: &str, expected: &str) -> Option<String> {
     let (found, expected): (Vec<_>, Vec<_>) = (found.lines().collect(), expected.lines().collect());
     if found.len() != expected.len() {
         return Some(format!("{} figures, {} expected", found.len(), expected.len()));

@@ -41,7 +41,7 @@ fn declarator(text: &str) -> (String, String) {
 }
 
 pub fn headers() -> String {
-    ["dpo_kernel_status.h", "dpo_kernel_types.h", "dpo_kernel.h"]
+    ["dpo_kernel_status.h", "dpo_kernel_types.h", "dpo_kernel_step.h", "dpo_kernel.h"]
         .map(|name| fs::read_to_string(root().join("include").join(name)).unwrap())
         .concat()
 }
@@ -123,6 +123,7 @@ fn c_type(rust: &str) -> String {
         "i32" => "int32_t",
         "u32" => "uint32_t",
         "u64" => "uint64_t",
+        "i64" => "int64_t",
         "usize" => "size_t",
         "f32" => "float",
         "f64" => "double",
@@ -332,8 +333,8 @@ fn initialisers_are_sizes_and_zeros() {
     assert_eq!(objections_to_initialisers(&text), [""; 0]);
     for (from, to) in [
         ("{sizeof(dpo_layout), NULL,", "{sizeof(dpo_logits), NULL,"),
-        ("{sizeof(dpo_nll), 0.0, 0.0, 0, 0}", "{sizeof(dpo_nll), 0.0, 0.0, 0}"),
-        ("{sizeof(dpo_nll), 0.0, 0.0, 0, 0}", "{sizeof(dpo_nll), 0.0, 0.0, 1, 0}"),
+        ("{sizeof(dpo_nll), 0.0, 0.0, 0, ", "{sizeof(dpo_nll), 0.0, 0.0, "),
+        ("{sizeof(dpo_nll), 0.0, 0.0, 0, ", "{sizeof(dpo_nll), 0.0, 0.0, 1, "),
         ("#define DPO_PAIRS_INIT", "#define DPO_PAIRS_INITIAL"),
         ("    size_t size;                /* sizeof(dpo_grads) */\n", ""),
     ] {

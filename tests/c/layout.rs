@@ -31,13 +31,14 @@ fn rust() -> Vec<Layout> {
         dpo_logits { size, data, len, rows, vocab, stride, r#type, transform }
         dpo_logits_mut { size, data, len, rows, vocab, stride, r#type, transform }
         dpo_span { start, end }
-        dpo_layout { size, targets, rows, spans, count, given, ignore }
+        dpo_layout { size, targets, rows, spans, count, vocab, given, ignore, order }
+        dpo_token_summary { tokens, masked_tokens }
         dpo_sequence_log_prob { sum, count }
         dpo_row_norm { }
         dpo_row_details { entropy, mean_logit, log_sum_sq_probs, argmax }
         dpo_row_stats {
-            transform, flags, target, target_value, shift, exponent, top, top_column, columns, rest,
-            about, squares, total,
+            transform, flags, target, target_value, shift, exponent, max, argmax, columns, others,
+            weighted, squares, values,
         }
         dpo_row_result { log_z, log_prob, target_logit, columns, norm, details }
         dpo_option { parameter, value }
@@ -54,7 +55,7 @@ fn rust() -> Vec<Layout> {
         dpo_pair_loss { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected }
         dpo_summary {
             pairs, correct, ties, displaced, saturated, saturated_wrong,
-            left_out, masked_tokens, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
+            left_out, loss_sum, reward_chosen_sum, reward_rejected_sum, margin_sum,
         }
         dpo_answer { sequence, label }
         dpo_unpaired_batch {
@@ -62,21 +63,25 @@ fn rust() -> Vec<Layout> {
         }
         dpo_answer_loss { loss, reward, d_log_prob }
         dpo_unpaired_summary {
-            desirable, undesirable, left_out, masked_tokens, desirable_loss_sum, undesirable_loss_sum, desirable_reward_sum,
-            undesirable_reward_sum,
+            desirable, undesirable, left_out, desirable_loss_sum, undesirable_loss_sum,
+            desirable_reward_sum, undesirable_reward_sum,
         }
-        dpo_nll { size, weight, divisor, per, reserved }
+        dpo_nll {
+            size, weight, divisor, per, term, of, reserved, pairs, answers, count, weights,
+        }
         dpo_nll_summary { sequences, tokens, left_out, loss_sum }
-        dpo_grads { size, norms, d_log_probs, token_weights, d_nll }
+        dpo_grads { size, norms, coefficients, unscored, reserved }
         dpo_tile { size, data, len, coefficient, norm, transform, r#type, first_column, target }
-        dpo_scratch {
-            size, log_probs, norms, sequences, d_log_probs, losses, nll, d_nll, nll_summary,
+        dpo_step {
+            size, layout, in_place, logits, grads, log_probs, norms, sequences, d_log_probs,
+            coefficients, token_weights, tokens, nll, d_nll, nll_summary, unscored, reserved,
         }
     }
 }
 
 /// The fields of the one struct that keeps them to itself.
-const NORM: [(&str, usize); 4] = [("shift", 0), ("exponent", 4), ("inverse", 8), ("rest", 12)];
+const NORM: [(&str, usize); 4] =
+    [("shift", 0), ("exponent", 4), ("inverse", 8), ("complement", 12)];
 
 /// One line a struct, one a field, and one a constant of the code.
 fn lines(layouts: &[Layout]) -> String {

@@ -21,3 +21,4 @@ mod figures;
 mod header;
 mod layout;
 mod programs;
+mod steps;

@@ -163,7 +163,7 @@ fn no_memory_is_misused() {
     if !has("valgrind") {
         return;
     }
-    for program in ["figures.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"] {
+    for program in ["figures.c", "steps.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"] {
         let source = root().join("tests/c").join(program);
         let program = compile(&source, Language::C, Link::Static).unwrap();
         let mut valgrind = Command::new("valgrind");

@@ -36,7 +36,7 @@ static const double zeros[2] = {0.0, 0.0};
 static float log_probs[ROWS];
 static dpo_row_norm norms[ROWS];
 static dpo_sequence_log_prob sums[2];
-static double d[2], d_nll[2];
+static double d[2], d_nll[2], coefficients[ROWS];
 static dpo_pair_loss losses[1];
 static dpo_nll_summary nll_summary;
 static dpo_loss loss;
@@ -50,7 +50,7 @@ static NEWER(dpo_unpaired_batch) answers;
 static NEWER(dpo_nll) nll;
 static NEWER(dpo_grads) batch;
 static NEWER(dpo_tile) tile;
-static NEWER(dpo_scratch) scratch;
+static NEWER(dpo_step) step;
 
 /* As hosts in C++ do, which have no designated initialisers before C++20. */
 static void set_up(void) {
@@ -63,7 +63,7 @@ static void set_up(void) {
     const dpo_nll no_nll = DPO_NLL_INIT;
     const dpo_grads no_batch = DPO_GRADS_INIT;
     const dpo_tile no_tile = DPO_TILE_INIT;
-    const dpo_scratch no_scratch = DPO_SCRATCH_INIT;
+    const dpo_step no_step = DPO_STEP_INIT;
     memset(&layout, 0, sizeof layout);
     memset(&view, 0, sizeof view);
     memset(&out, 0, sizeof out);
@@ -73,7 +73,7 @@ static void set_up(void) {
     memset(&nll, 0, sizeof nll);
     memset(&batch, 0, sizeof batch);
     memset(&tile, 0, sizeof tile);
-    memset(&scratch, 0, sizeof scratch);
+    memset(&step, 0, sizeof step);
     for (int i = 0; i < ROWS * VOCAB; i++) logits[i] = (float)(i % 3);
     memset(grads, 0, sizeof grads);
     layout.now = no_layout;
@@ -81,6 +81,7 @@ static void set_up(void) {
     layout.now.rows = ROWS;
     layout.now.spans = spans;
     layout.now.count = 2;
+    layout.now.vocab = VOCAB;
     view.now = no_view;
     view.now.data = logits;
     view.now.len = ROWS * VOCAB;
@@ -108,25 +109,29 @@ static void set_up(void) {
     answers.now.divisor = 1.0;
     nll.now = no_nll;
     nll.now.divisor = 1.0;
+    nll.now.of = DPO_NLL_OF_ANSWERS;
     batch.now = no_batch;
     batch.now.norms = norms;
-    batch.now.d_log_probs = d;
+    batch.now.coefficients = coefficients;
     tile.now = no_tile;
     tile.now.data = grads;
     tile.now.len = VOCAB;
     tile.now.type = DPO_TYPE_F32;
-    scratch.now = no_scratch;
-    scratch.now.log_probs = log_probs;
-    scratch.now.norms = norms;
-    scratch.now.sequences = sums;
-    scratch.now.d_log_probs = d;
-    scratch.now.losses = losses;
+    step.now = no_step;
+    step.now.layout = &layout.now;
+    step.now.in_place = &out.now;
+    step.now.log_probs = log_probs;
+    step.now.norms = norms;
+    step.now.sequences = sums;
+    step.now.d_log_probs = d;
+    step.now.coefficients = coefficients;
 }
 
 /* Each function that takes one of the structs; the first status that is not DPO_OK. */
 static dpo_status forward(dpo_error *error) {
     const dpo_dispatch fastest = {0, 0};
-    dpo_status status = dpo_token_log_probs(fastest, &view.now, &layout.now, log_probs, norms, NULL, error);
+    dpo_status status = dpo_token_log_probs(fastest, &view.now, &layout.now, log_probs, norms, NULL,
+                                            NULL, error);
     if (status == DPO_OK) status = dpo_sequence_log_probs(log_probs, &layout.now, NULL, sums, error);
     return status;
 }
@@ -143,7 +148,8 @@ static dpo_status measure(dpo_error *error) {
         dpo_preference_loss(&objective.now, &pairs.now, sums, 2, losses, d, &summary, error);
     if (status == DPO_OK)
         status = dpo_unpaired_loss(&unpaired, &answers.now, sums, 2, &found, d_answers, &of_answers, error);
-    if (status == DPO_OK) status = dpo_nll_loss(&nll.now, &pair, 1, sums, 2, d_nll, &nll_summary, error);
+    if (status == DPO_OK) status = dpo_nll_loss(&nll.now, sums, 2, d_nll, &nll_summary, error);
+    if (status == DPO_OK) status = dpo_token_coefficients(&layout.now, d, NULL, NULL, coefficients, error);
     return status;
 }
 
@@ -155,12 +161,10 @@ static dpo_status backward(dpo_error *error) {
     tile.now.norm = norms[0];
     status = dpo_tile_grads_in_place(fastest, &tile.now, error);
     if (status != DPO_OK) return status;
-    scratch.now.nll = &nll.now;
-    scratch.now.d_nll = d_nll;
-    scratch.now.nll_summary = &nll_summary;
+    step.now.nll = &nll.now;
+    step.now.d_nll = d_nll;
     out.now.data = logits;
-    status = dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, &pairs.now, &scratch.now,
-                                 &summary, error);
+    status = dpo_preference_step(fastest, &objective.now, &pairs.now, &step.now, losses, &summary, error);
     out.now.data = grads;
     return status;
 }
@@ -219,7 +223,7 @@ static void every_struct(void) {
     SIZES_OF(dpo_nll, nll, DPO_BUFFER_NLL);
     SIZES_OF(dpo_grads, batch, DPO_BUFFER_BACKWARD);
     SIZES_OF(dpo_tile, tile, DPO_BUFFER_TILE);
-    SIZES_OF(dpo_scratch, scratch, DPO_BUFFER_SCRATCH);
+    SIZES_OF(dpo_step, step, DPO_BUFFER_STEP);
 }
 
 /* Hosts whose header ends where the fields begin that have a default: the memory after them is not theirs, and
@@ -245,11 +249,11 @@ static void older_hosts(void) {
     void *old_layout = older(&layout.now, offsetof(dpo_layout, given));
     void *old_view = older(&view.now, offsetof(dpo_logits, type) + 2 * sizeof(int32_t));
     CHECK(dpo_token_log_probs(fastest, (dpo_logits *)old_view, (dpo_layout *)old_layout, found, norms, NULL,
-                              NULL) == DPO_OK);
+                              NULL, NULL) == DPO_OK);
     CHECK(dpo_sequence_log_probs(found, (dpo_layout *)old_layout, NULL, sums, NULL) == DPO_OK);
     CHECK(sums[0].count == 1 && sums[1].count == 1);
     set_up();
-    CHECK(dpo_token_log_probs(fastest, &view.now, &layout.now, expected, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &view.now, &layout.now, expected, NULL, NULL, NULL, NULL) == DPO_OK);
     CHECK(memcmp(found, expected, sizeof found) == 0);
 
     objective.now.kind = 77;
@@ -259,23 +263,23 @@ static void older_hosts(void) {
           DPO_OK);
     CHECK(summary.loss_sum > 0.1);
 
-    batch.now.token_weights = none;
-    void *old_batch = older(&batch.now, offsetof(dpo_grads, token_weights));
+    batch.now.unscored = 77;
+    void *old_batch = older(&batch.now, offsetof(dpo_grads, unscored));
     CHECK(dpo_logit_grads(fastest, &view.now, &layout.now, (dpo_grads *)old_batch, &out.now, NULL) == DPO_OK);
-    scratch.now.nll_summary = &nll_summary;
-    void *old_scratch = older(&scratch.now, offsetof(dpo_scratch, nll));
+    step.now.nll_summary = &nll_summary;
+    void *old_step = older(&step.now, offsetof(dpo_step, token_weights));
     out.now.data = logits;
-    CHECK(dpo_preference_step(fastest, &objective.now, &out.now, &layout.now, NULL, &pairs.now,
-                              (dpo_scratch *)old_scratch, &summary, &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(dpo_preference_step(fastest, &objective.now, &pairs.now, (dpo_step *)old_step, losses,
+                              &summary, &error) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_LOSSES && error.numbers[0] == 77);
-    CHECK(dpo_preference_step(fastest, (dpo_objective *)old_objective, &out.now, &layout.now, NULL,
-                              &pairs.now, (dpo_scratch *)old_scratch, &summary, NULL) == DPO_OK);
+    CHECK(dpo_preference_step(fastest, (dpo_objective *)old_objective, &pairs.now,
+                              (dpo_step *)old_step, losses, &summary, NULL) == DPO_OK);
     /* Before its last field without a default, a struct is too small. */
-    void *cut = older(&layout.now, offsetof(dpo_layout, count));
+    void *cut = older(&layout.now, offsetof(dpo_layout, vocab));
     CHECK(dpo_sequence_log_probs(found, (dpo_layout *)cut, NULL, sums, &error) == DPO_ERROR_STRUCT_SIZE);
-    CHECK(error.numbers[0] == sizeof(dpo_layout) && error.numbers[1] == offsetof(dpo_layout, count));
+    CHECK(error.numbers[0] == sizeof(dpo_layout) && error.numbers[1] == offsetof(dpo_layout, vocab));
     free(cut);
-    free(old_scratch);
+    free(old_step);
     free(old_batch);
     free(old_objective);
     free(old_view);

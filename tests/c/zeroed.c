@@ -61,6 +61,7 @@ static dpo_layout layout(const dpo_span *spans, size_t count) {
     layout.rows = ROWS;
     layout.spans = spans;
     layout.count = count;
+    layout.vocab = VOCAB;
     return layout;
 }
 
@@ -72,8 +73,8 @@ static void instructions(void) {
     ZEROED(dpo_dispatch, fastest);
     CHECK(dpo_is_available(fastest) == 1);
     CHECK(dpo_detect().level >= DPO_LEVEL_BASELINE && dpo_detect().arithmetic >= DPO_ARITHMETIC_FUSED);
-    CHECK(dpo_token_log_probs(fastest, &view, &rows, zeroed, NULL, NULL, NULL) == DPO_OK);
-    CHECK(dpo_token_log_probs(dpo_detect(), &view, &rows, detected, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, zeroed, NULL, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(dpo_detect(), &view, &rows, detected, NULL, NULL, NULL, NULL) == DPO_OK);
     CHECK(memcmp(zeroed, detected, sizeof zeroed) == 0);
     fastest.arithmetic = DPO_ARITHMETIC_PORTABLE;
     CHECK(dpo_is_available(fastest) == 1);
@@ -91,7 +92,7 @@ static void inputs(void) {
     CASE(dpo_layout);
     const dpo_layout rows = layout(&ONE_SPAN, 1);
     const dpo_logits view = logits();
-    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL, NULL) == DPO_OK);
     CHECK(dpo_sequence_log_probs(log_probs, &rows, NULL, &sum, NULL) == DPO_OK);
     CHECK(near(sum.sum, -4.826484059681086) && sum.count == 2);
     /* Which is the ignore value, if it is given. */
@@ -99,26 +100,34 @@ static void inputs(void) {
     without_zero.given = DPO_LAYOUT_IGNORE;
     CHECK(dpo_sequence_log_probs(log_probs, &without_zero, NULL, &sum, NULL) == DPO_OK);
     CHECK(near(sum.sum, LOG_PROBS[1]) && sum.count == 1);
+    dpo_layout without_vocab = rows;
+    without_vocab.vocab = 0;
+    CHECK(dpo_sequence_log_probs(log_probs, &without_vocab, NULL, &sum, NULL) == DPO_ERROR_EMPTY_VOCABULARY);
 
     CASE(dpo_transform);
     CHECK(near(log_probs[0], LOG_PROBS[0]) && near(log_probs[1], LOG_PROBS[1]));
     dpo_logits halved = view;
     halved.transform.temperature = 2.0f;
-    CHECK(dpo_token_log_probs(fastest, &halved, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &halved, &rows, log_probs, NULL, NULL, NULL, NULL) == DPO_OK);
     /* -ln(1 + e^0.5 + e + e^1.5) */
     CHECK(near(log_probs[0], -2.2873386716983295));
+
+    CASE(dpo_token_summary);
+    DIRTY(dpo_token_summary, tokens);
+    CHECK(dpo_token_log_probs(fastest, &view, &without_zero, log_probs, NULL, NULL, &tokens, NULL) == DPO_OK);
+    CHECK(tokens.tokens == 1 && tokens.masked_tokens == 0);
 
     CASE(dpo_logits);
     dpo_logits without_type = view;
     without_type.type = 0;
-    CHECK(dpo_token_log_probs(fastest, &without_type, &rows, log_probs, NULL, NULL, &error) ==
+    CHECK(dpo_token_log_probs(fastest, &without_type, &rows, log_probs, NULL, NULL, NULL, &error) ==
           DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_TYPE && error.numbers[0] == 0);
     dpo_logits strided = view;
     strided.stride = VOCAB;
     float same[ROWS];
-    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL) == DPO_OK);
-    CHECK(dpo_token_log_probs(fastest, &strided, &rows, same, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &view, &rows, log_probs, NULL, NULL, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &strided, &rows, same, NULL, NULL, NULL, NULL) == DPO_OK);
     CHECK(memcmp(log_probs, same, sizeof same) == 0);
 
     CASE(dpo_span);
@@ -144,37 +153,40 @@ static void inputs(void) {
     pairs.divisor = 1.0;
     dpo_row_norm norms[ROWS];
     dpo_sequence_log_prob sums[2];
-    double d[2];
+    double d[2], coefficients[ROWS];
     dpo_pair_loss losses[1];
     dpo_summary summary;
-    SIZED(dpo_scratch, scratch);
-    scratch.log_probs = log_probs;
-    scratch.norms = norms;
-    scratch.sequences = sums;
-    scratch.d_log_probs = d;
-    scratch.losses = losses;
-    CHECK(dpo_preference_step(fastest, &objective, &step_view, &one_empty, NULL, &pairs, &scratch, &summary,
-                              &error) == DPO_ERROR_NO_SCORED_TOKENS);
+    SIZED(dpo_step, step);
+    step.layout = &one_empty;
+    step.in_place = &step_view;
+    step.log_probs = log_probs;
+    step.norms = norms;
+    step.sequences = sums;
+    step.d_log_probs = d;
+    step.coefficients = coefficients;
+    CHECK(dpo_preference_step(fastest, &objective, &pairs, &step, losses, &summary, &error) ==
+          DPO_ERROR_NO_SCORED_TOKENS);
     CHECK(error.numbers[0] == 1);
 
-    CASE(dpo_scratch);
+    CASE(dpo_step);
     const dpo_layout two = layout(TWO_SPANS, 2);
-    CHECK(dpo_preference_step(fastest, &objective, &step_view, &two, NULL, &pairs, &scratch, &summary, NULL) ==
-          DPO_OK);
+    step.layout = &two;
+    CHECK(dpo_preference_step(fastest, &objective, &pairs, &step, losses, &summary, NULL) == DPO_OK);
     /* softplus(0.1 * (3.44019 - 1.38629)): DPO, beta 0.1, and no NLL term. */
     CHECK(near(summary.loss_sum, 0.8011058124319891));
     CHECK(near(d[0], -0.05511676348) && near(d[1], 0.05511676348));
-    SIZED(dpo_scratch, no_buffers);
-    CHECK(dpo_preference_step(fastest, &objective, &step_view, &two, NULL, &pairs, &no_buffers, &summary,
-                              &error) == DPO_ERROR_NULL);
+    SIZED(dpo_step, no_buffers);
+    CHECK(dpo_preference_step(fastest, &objective, &pairs, &no_buffers, losses, &summary, &error) ==
+          DPO_ERROR_NULL);
 
     CASE(dpo_logits_mut);
     /* d[0] * (1 - p) for the target, whose p is e^-3.44019. */
     CHECK(near(in_place[0], d[0] * (1.0 - 0.03205860328)));
     dpo_logits_mut of_no_type = step_view;
     of_no_type.type = 0;
-    CHECK(dpo_preference_step(fastest, &objective, &of_no_type, &two, NULL, &pairs, &scratch, &summary,
-                              &error) == DPO_ERROR_UNKNOWN_VALUE);
+    step.in_place = &of_no_type;
+    CHECK(dpo_preference_step(fastest, &objective, &pairs, &step, losses, &summary, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_TYPE);
 }
 
@@ -189,7 +201,7 @@ static void rows(void) {
     CHECK(dpo_row_stats_new(&none, 0, 0, &made, NULL) == DPO_OK);
     CHECK(dpo_row_stats_fold(fastest, &stats, DPO_TYPE_F32, LOGITS, VOCAB, 0, NULL) == DPO_OK);
     CHECK(dpo_row_stats_fold(fastest, &made, DPO_TYPE_F32, LOGITS, VOCAB, 0, NULL) == DPO_OK);
-    CHECK(stats.rest == made.rest && stats.columns == VOCAB && made.columns == VOCAB);
+    CHECK(stats.others == made.others && stats.columns == VOCAB && made.columns == VOCAB);
     DIRTY(dpo_row_result, result);
     CHECK(dpo_row_stats_finish(&stats, &result, NULL) == DPO_OK);
     CHECK(near(result.log_z, -LOG_PROBS[0]) && isnan(result.log_prob) && isnan(result.target_logit));
@@ -210,13 +222,13 @@ static void rows(void) {
     CASE(dpo_row_norm);
     ZEROED(dpo_row_norm, norm);
     const dpo_row_norm two_norms[ROWS] = {norm, norm};
-    const double d[1] = {-1.0};
+    const double coefficients[ROWS] = {-1.0, -1.0};
     float grads[ROWS * VOCAB] = {0};
     const dpo_layout which = layout(&ONE_SPAN, 1);
     const dpo_logits view = logits();
     SIZED(dpo_grads, batch);
     batch.norms = two_norms;
-    batch.d_log_probs = d;
+    batch.coefficients = coefficients;
     SIZED(dpo_logits_mut, out);
     out.data = grads;
     out.len = ROWS * VOCAB;
@@ -226,16 +238,16 @@ static void rows(void) {
     CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, &error) == DPO_ERROR_INVALID_VALUE);
     CHECK(error.subject == DPO_BUFFER_ROW_NORMS && error.numbers[0] == 0);
     /* Rows whose coefficient is 0 need none. */
-    batch.d_log_probs = ZEROS;
+    batch.coefficients = ZEROS;
     grads[3] = 7.0f;
     CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, NULL) == DPO_OK && grads[3] == 0.0f);
 
     CASE(dpo_grads);
     float log_probs[ROWS];
     dpo_row_norm norms[ROWS];
-    CHECK(dpo_token_log_probs(fastest, &view, &which, log_probs, norms, NULL, NULL) == DPO_OK);
+    CHECK(dpo_token_log_probs(fastest, &view, &which, log_probs, norms, NULL, NULL, NULL) == DPO_OK);
     batch.norms = norms;
-    batch.d_log_probs = d;
+    batch.coefficients = coefficients;
     CHECK(dpo_logit_grads(fastest, &view, &which, &batch, &out, NULL) == DPO_OK);
     /* -(1 - p) of the target, p = e^-3.44019; -(0 - 1/4) of another column of the second row. */
     CHECK(near(grads[0], -0.96794139672) && near(grads[4], 0.25) && near(grads[5], -0.75));
@@ -395,18 +407,21 @@ static void losses_of_answers(void) {
         answer.label = label;
         dpo_status status = dpo_unpaired_loss(&loss, &batch, policy, 2, &found, d, &summary, &error);
         if (label == 0 || label == 1) continue;
-        CHECK(status == DPO_ERROR_UNKNOWN_VALUE && error.subject == DPO_BUFFER_LABEL);
-        CHECK(error.value == label);
+        CHECK(status == DPO_ERROR_UNKNOWN_LABEL && error.value == label);
     }
 
     CASE(dpo_nll);
     SIZED(dpo_nll, nll);
     DIRTY(dpo_nll_summary, likelihood);
-    CHECK(dpo_nll_loss(&nll, &PAIR, 1, policy, 2, d, &likelihood, &error) == DPO_ERROR_PARAMETER);
+    nll.pairs = &PAIR;
+    nll.count = 1;
+    CHECK(dpo_nll_loss(&nll, policy, 2, d, &likelihood, &error) == DPO_ERROR_PARAMETER);
     CHECK(error.subject == DPO_PARAMETER_DIVISOR);
     nll.divisor = 1.0;
+    CHECK(dpo_nll_loss(&nll, policy, 2, d, &likelihood, NULL) == DPO_OK);
+    CHECK(d[0] == 0.0 && likelihood.left_out == 1 && likelihood.sequences == 0); /* weight 0 */
     nll.weight = 1.0;
-    CHECK(dpo_nll_loss(&nll, &PAIR, 1, policy, 2, d, &likelihood, NULL) == DPO_OK);
+    CHECK(dpo_nll_loss(&nll, policy, 2, d, &likelihood, NULL) == DPO_OK);
     CHECK(d[0] == -1.0 && d[1] == 0.0); /* per token */
     CASE(dpo_nll_summary);
     CHECK(likelihood.sequences == 1 && likelihood.tokens == 2 && near(likelihood.loss_sum, 1.0));

@@ -222,7 +222,7 @@ fn wrong_lengths() {
     for by in [-1, 1] {
         let off = |n: usize| n.checked_add_signed(by).unwrap();
         let (six, three, two) = (off(R), off(3), off(2));
-        let logits: [Stage; 3] = [tokens, gradients, step];
+        let logits: [Stage; 2] = [tokens, step];
         let shape = Error::ShapeMismatch { expected: (six.max(R), V), found: (R, V) };
         if six > R {
             refused(&logits, shape, |a| a.targets.resize(six, 0));

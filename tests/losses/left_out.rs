@@ -2,8 +2,8 @@
 //! them, whatever they name and hold.
 
 use dpo_kernel::loss::{
-    Aot, BatchLoss, Kto, Loss, LossName, Mixture, MixtureTerm, Nll, NllBatch, NllPer, PairLogProbs,
-    PerPair, PreferenceLoss, SimPo, nll_loss,
+    BatchLoss, Kto, Loss, LossName, Mixture, MixtureTerm, Nll, NllBatch, NllPer, Objective,
+    PairLogProbs, PerPair, PreferenceLoss, SimPo, nll_loss,
 };
 use dpo_kernel::unpaired::{
     AnswerLoss, Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut,
@@ -14,7 +14,7 @@ use dpo_kernel::{
     preference_loss,
 };
 
-use crate::catalog::{GOLDEN, loss, names};
+use crate::catalog::{GOLDEN, build, loss, names};
 
 /// Sequences that are there, and behind them those that only what is left out may name.
 const THERE: usize = 6;
@@ -141,27 +141,35 @@ fn of_every_loss() {
     let mut seen = 0;
     for name in LossName::ALL {
         for seed in 0..SEEDS {
-            let aot = match name {
-                LossName::Aot => Aot::paired(0.1),
-                LossName::AotUnpaired => Aot::unpaired(0.1),
-                LossName::Sft => continue,
-                _ => {
-                    let loss = loss(name, &GOLDEN);
+            match build(name, &GOLDEN).1 {
+                Objective::Pairs(loss) => {
                     let (is_free, offsets) = (!loss.inputs().reference, loss.inputs().offsets);
                     let (plain, all) = padded(seed, true, offsets);
                     let expected = run(&loss, &plain, is_free, offsets);
                     assert_eq!(run(&loss, &all, is_free, offsets), expected, "{name:?}, {seed}");
                     assert_eq!(expected.unwrap().summary.pairs, 4, "{name:?}");
-                    continue;
                 }
-            };
-            let (plain, all) = padded(seed, false, false);
-            let mut order = vec![7; 2 * plain.pairs.len()];
-            let expected = run(aot.unwrap().over(&mut order), &plain, false, false);
-            let mut order = vec![7; 2 * all.pairs.len()];
-            let found = run(aot.unwrap().over(&mut order), &all, false, false);
-            assert_eq!(found, expected, "{name:?}, {seed}");
-            assert!(expected.is_ok());
+                Objective::Batch(aot) => {
+                    let (plain, all) = padded(seed, false, false);
+                    let mut order = vec![7; 2 * plain.pairs.len()];
+                    let expected = run(aot.over(&mut order), &plain, false, false);
+                    let mut order = vec![7; 2 * all.pairs.len()];
+                    let found = run(aot.over(&mut order), &all, false, false);
+                    assert_eq!(found, expected, "{name:?}, {seed}");
+                    assert!(expected.is_ok());
+                }
+                // What is left out does not cut a group in two.
+                Objective::Groups(loss) => {
+                    let (mut plain, mut all) = padded(seed, false, true);
+                    plain.pairs[1].chosen = plain.pairs[0].chosen;
+                    all.pairs[all.kept[1]].chosen = plain.pairs[0].chosen;
+                    let expected = run(loss, &plain, false, true);
+                    assert_eq!(run(loss, &all, false, true), expected, "{name:?}, {seed}");
+                    assert_eq!(expected.unwrap().losses[1][0], 0, "one loss a group");
+                }
+                // Others have tests of their own below.
+                _ => {}
+            }
         }
         seen += 1;
     }
