@@ -5,6 +5,7 @@ use core::fmt;
 use super::{Buffer, Error};
 
 impl fmt::Display for Error {
+    #[expect(clippy::too_many_lines, reason = "a sentence for each refusal, in one place")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Length { buffer, expected, found } => {

@@ -91,7 +91,7 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     Orpo::with_label_smoothing,
     Slic::delta,
     preference_loss::<SoftmaxDpo>,
-    preference_step::<f32, SoftmaxDpo>,
+    preference_step::<Dispatch, SoftmaxDpo, LogitsMut<'_, f32>>,
     Nca::new,
     Bco::new,
     Bco::with_shift,

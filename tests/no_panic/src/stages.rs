@@ -44,8 +44,8 @@ const fn stages<E: Element>() -> &'static [Entry] {
         tile_grads_in_place::<E>,
         preference_step::<Dispatch, &Dpo, LogitsMut<'_, E>>,
         preference_step::<Dispatch, &Dpo, (Logits<'_, E>, LogitsMut<'_, f32>)>,
-        unpaired_step::<Dispatch, Kto, LogitsMut<'_, E>>,
-        unpaired_step::<Dispatch, Kto, (Logits<'_, E>, LogitsMut<'_, f32>)>,
+        unpaired_step::<Dispatch, &Kto, LogitsMut<'_, E>>,
+        unpaired_step::<Dispatch, &Kto, (Logits<'_, E>, LogitsMut<'_, f32>)>,
     ]
 }
 
@@ -140,6 +140,7 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     StepBatch::with_offsets,
     StepBatch::with_token_weights,
     StepBatch::with_nll,
+    StepBatch::with_nll_on,
     StepBatch::with_nll_weights,
     StepBatch::with_unscored,
     UnpairedStepBatch::new,
