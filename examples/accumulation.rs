@@ -2,6 +2,12 @@
 //!
 //! `cargo run --features alloc --example accumulation`
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "an example with few numbers"
+)]
+
 use dpo_kernel::{
     Dispatch, Dpo, Error, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Summary, Workspace,
 };
@@ -44,6 +50,6 @@ fn main() -> Result<(), Error> {
 }
 
 #[test]
-fn runs() {
-    main().unwrap();
+fn runs() -> Result<(), Error> {
+    main()
 }

@@ -33,6 +33,6 @@ fn main() -> Result<(), Error> {
 }
 
 #[test]
-fn runs() {
-    main().unwrap();
+fn runs() -> Result<(), Error> {
+    main()
 }

@@ -22,8 +22,8 @@ fn main() -> Result<(), Error> {
     let mismatched = Layout::new(&targets, &spans, 3)?;
     let rows = |logits| Logits::new(logits, 2, 3);
     let policy: Vec<SequenceLogProb> =
-        workspace.sequence_log_probs(dispatch, rows(&policy_rows)?, &mismatched, None)?.to_vec();
-    let frozen = workspace.sequence_log_probs(dispatch, rows(&frozen_rows)?, &mismatched, None)?;
+        workspace.score(dispatch, rows(&policy_rows)?, &mismatched, None)?.to_vec();
+    let frozen = workspace.score(dispatch, rows(&frozen_rows)?, &mismatched, None)?;
     let mut sums = LogRatioSums::default();
     sums.add_batch(&policy, Reference::Sequences(frozen))?;
     let k = sums.kto_k();
@@ -37,7 +37,7 @@ fn main() -> Result<(), Error> {
         UnpairedAnswer { sequence: 1, label: Label::Undesirable },
     ];
     let reference = Reference::Sums(&[-0.5, -2.5]);
-    let batch = UnpairedStepBatch::new(&layout, &answers, reference, answers.len() as f64);
+    let batch = UnpairedStepBatch::new(&layout, &answers, reference, 2.0);
     let kto = Kto::new(0.1, k)?;
     let view = LogitsMut::new(&mut logits, 2, 3)?;
     let summary = workspace.unpaired_step(dispatch, &kto, view, &batch)?;
@@ -51,6 +51,6 @@ fn main() -> Result<(), Error> {
 }
 
 #[test]
-fn runs() {
-    main().unwrap();
+fn runs() -> Result<(), Error> {
+    main()
 }

@@ -46,9 +46,9 @@
 //! | 3 | [`sequence_log_probs`] | log π(y\|x) = Σ w · log p |
 //! | 4 | [`preference_loss`] with [`Dpo`], or any other of [`loss`] | L = softplus(−z) + ε z, z = β(a − b) − offset |
 //! | 4 | [`unpaired`]: answers without a partner (KTO, BCO) | L = ℓ₁(a) or ℓ₂(b) |
-//! | 5 | [`token_coefficients`] | c = w · ∂L/∂log π + ∂NLL/∂log p |
-//! | 6 | [`logit_grads`], [`logit_grads_in_place`], [`tile_grads_in_place`] | c · (onehot − p) · dy/dx |
-//! | all | [`preference_step`], [`unpaired_step`] | the stages in one call, see [`step`] |
+//! | 5 | [`gradient::token_coefficients`] | c = w · ∂L/∂log π + ∂NLL/∂log p |
+//! | 6 | [`gradient`]: whole rows, in place or not, or tiles of them | c · (onehot − p) · dy/dx |
+//! | all | [`preference_step`], [`step::unpaired_step`] | the stages in one call, see [`step`] |
 //!
 //! Beside the stages: [`training`], what a run needs from its data and keeps from step to step (K of KTO, β of
 //! β-DPO, weights of LD-DPO and WPO, offsets, pairs out of scores, the moving reference). [`theory`] holds the
@@ -60,7 +60,7 @@
 //! A batch has R rows of logits, N sequences and P pairs. Once: log-probs of the sequences under the frozen
 //! model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a [`Reference`]. Every step:
 //! [`preference_step`], or the stages one by one; then the host's own backward from the logit gradients. What the
-//! gradients leave of the buffer (rows that are not scored, padding) is kept or zeroed as [`Unscored`] says.
+//! gradients leave of the buffer (rows that are not scored, padding) is kept or zeroed as [`Unscored`](gradient::Unscored) says.
 //! The stages that touch logits take an [`Executor`]: a [`Dispatch`], which is the instructions ([`Level`]) and the
 //! roundings ([`Arithmetic`]), or a `Parallel` (feature `rayon`). Losses are sums; the divisor of the gradients is
 //! the host's, so that micro-batches and machines add up. Weight 0 is absence: what has it is in no sum, count
@@ -126,7 +126,7 @@ pub mod c;
 mod element;
 pub mod error;
 mod executor;
-mod gradient;
+pub mod gradient;
 mod layout;
 mod level;
 mod logits;
@@ -154,11 +154,8 @@ mod workspace;
 pub use element::Element;
 pub use error::Error;
 pub use executor::Executor;
-pub use gradient::{
-    GradBatch, Unscored, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
-};
 pub use half::{bf16, f16};
-pub use layout::{IGNORE_INDEX, Layout, Span, Targets, spans_of_batch, spans_of_offsets};
+pub use layout::{IGNORE_INDEX, Layout, Span, Targets};
 pub use level::{Arithmetic, Level};
 pub use logits::{Logits, LogitsMut};
 pub use loss::Dpo;
@@ -166,16 +163,15 @@ pub use pair::{Pair, PairBatch, PairLoss, Reference};
 #[cfg(feature = "rayon")]
 pub use parallel::Parallel;
 pub use preference::{PairOut, Summary, preference_loss};
-pub use row::{RowDetails, RowNorm};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::Dispatch;
-pub use step::{StepBatch, StepScratch, StepSummary, preference_step, unpaired_step};
+pub use step::{StepBatch, preference_step};
 pub use token::{TokenOut, TokenSummary, token_log_probs};
 pub use transform::Transform;
 #[cfg(feature = "alloc")]
 pub use workspace::Workspace;
 
 /// The README's example, as a test.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "alloc"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

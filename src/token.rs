@@ -81,9 +81,9 @@ fn split<T>(x: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
 #[non_exhaustive]
 #[repr(C)]
 pub struct TokenSummary {
-    /// Scored tokens.
+    /// Scored tokens, whatever their weights.
     pub tokens: u64,
-    /// Scored tokens whose target lies on a logit of its type's lowest finite value (−65504, −3.4e38): a column
+    /// Scored tokens, whatever their weights, whose target lies on a logit of its type's lowest finite value (−65504, −3.4e38): a column
     /// that a host masked with a number in place of −inf. The log-prob is that number, and it swamps the
     /// loss: mask with −inf, which [`Error::NonFinitePairs`] names, or look for the token in the data.
     pub masked_tokens: u64,
@@ -284,9 +284,7 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
                 found.bad.see(row);
             }
             found.summary.tokens += 1;
-            if finished.log_prob < SUSPECT {
-                found.summary.masked_tokens += u64::from(self.is_masked(row));
-            }
+            found.summary.masked_tokens += u64::from(self.is_masked(row));
             let out = &mut self.out;
             let row = row - self.rows.start;
             if let Some(to) = out.log_probs.get_mut(row) {
@@ -303,14 +301,9 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     }
 
     /// Whether the target of a row lies on its type's lowest finite value.
-    #[cold]
-    #[inline(never)]
     fn is_masked(&self, row: usize) -> bool {
         let column = self.layout.targets().scored(row).and_then(|id| usize::try_from(id).ok());
         let logit = column.and_then(|column| self.logits.row(row).get(column));
         logit.is_some_and(|x| x.to_f32().is_finite() && x.to_f32() <= E::LOWEST)
     }
 }
-
-/// Log-probs below this are looked at once more: a logit of −65504 stays below at any temperature to 650.
-const SUSPECT: f64 = -100.0;

@@ -2,25 +2,25 @@
 
 use alloc::vec::Vec;
 
-use crate::error::Error;
+use crate::error::{Error, NonFinite};
 use crate::executor::Executor;
 use crate::layout::Layout;
 use crate::loss::BatchLoss;
 use crate::pair::PairLoss;
 use crate::preference::Summary;
 use crate::row::RowNorm;
-use crate::sequence::{SequenceLogProb, sequence_log_probs};
+use crate::sequence::{SequenceLogProb, check_token_weights, sequence_log_probs, weighted_rows};
 use crate::step::{
     StepBatch, StepLogits, StepScratch, StepSummary, UnpairedStepBatch, preference_step,
     unpaired_step,
 };
-use crate::token::{TokenOut, token_log_probs};
+use crate::token::{TokenOut, score_tokens};
 use crate::unpaired::{AnswerLoss, UnpairedBatchLoss, UnpairedSummary};
 use crate::{Element, Logits};
 
 /// The scratch of a step: it grows to the largest batch that it has seen, and is used again.
 ///
-/// Feature `alloc`. Its methods are the functions of the same names, without their buffers; what the stages found
+/// Feature `alloc`. `preference_step` and `unpaired_step` are the functions of the same names, without their buffers; what the stages found
 /// stays here until the next call.
 ///
 /// # Example
@@ -84,10 +84,10 @@ impl Workspace {
         batch: &StepBatch<'_>,
     ) -> Result<StepSummary<Summary>, Error> {
         self.grow(batch.layout)?;
-        grow(&mut self.pair_losses, batch.pairs.len())?;
+        grow(&mut self.pair_losses, batch.pairs.len(), PairLoss::default())?;
         self.answer_losses.clear();
         if batch.nll.is_some() {
-            grow(&mut self.d_nll, batch.layout.sequences())?;
+            grow(&mut self.d_nll, batch.layout.sequences(), 0.0)?;
         }
         let scratch = StepScratch::new(
             &mut self.log_probs,
@@ -116,7 +116,7 @@ impl Workspace {
     ) -> Result<StepSummary<UnpairedSummary>, Error> {
         self.grow(batch.layout)?;
         self.pair_losses.clear();
-        grow(&mut self.answer_losses, batch.answers.len())?;
+        grow(&mut self.answer_losses, batch.answers.len(), AnswerLoss::default())?;
         let scratch = StepScratch::new(
             &mut self.log_probs,
             &mut self.norms,
@@ -128,25 +128,32 @@ impl Workspace {
         unpaired_step(executor, loss, logits, batch, scratch)
     }
 
-    /// Log-probs of the sequences of frozen logits, for a [`Reference`](crate::Reference):
-    /// [`token_log_probs`], then [`sequence_log_probs`].
+    /// Scores sequences without a gradient: [`token_log_probs`](crate::token_log_probs), then
+    /// [`sequence_log_probs`], as a [`Reference`](crate::Reference) and K of KTO need it. Copy what is found
+    /// before the next call.
     ///
     /// # Errors
-    /// As there; [`Error::OutOfMemory`] where the buffers cannot grow.
+    /// As there; [`Error::NonFiniteRows`] only of rows whose token weight is not 0. [`Error::OutOfMemory`] where
+    /// the buffers cannot grow.
     ///
     /// # Panics
     /// Never.
-    pub fn sequence_log_probs<X: Executor, E: Element>(
+    pub fn score<X: Executor, E: Element>(
         &mut self,
         executor: X,
         logits: Logits<'_, E>,
         layout: &Layout<'_>,
         token_weights: Option<&[f32]>,
     ) -> Result<&[SequenceLogProb], Error> {
-        self.grow(layout)?;
-        let out = TokenOut::new(&mut self.log_probs).with_norms(&mut self.norms);
-        token_log_probs(executor, logits, layout, out)?;
+        check_token_weights(token_weights, layout.rows())?;
+        grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
+        grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
+        let out = TokenOut::new(&mut self.log_probs);
+        let (bad, _) = score_tokens(executor, logits, layout, out)?;
         sequence_log_probs(&self.log_probs, layout, token_weights, &mut self.sequences)?;
+        if bad.rows().is_err() {
+            weighted_nan(&self.log_probs, layout, token_weights).rows()?;
+        }
         Ok(&self.sequences)
     }
 
@@ -175,19 +182,35 @@ impl Workspace {
     }
 
     fn grow(&mut self, layout: &Layout<'_>) -> Result<(), Error> {
-        grow(&mut self.log_probs, layout.rows())?;
-        grow(&mut self.norms, layout.rows())?;
-        grow(&mut self.coefficients, layout.rows())?;
-        grow(&mut self.sequences, layout.sequences())?;
-        grow(&mut self.d_log_probs, layout.sequences())
+        grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
+        grow(&mut self.norms, layout.rows(), RowNorm::default())?;
+        grow(&mut self.coefficients, layout.rows(), 0.0)?;
+        grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
+        grow(&mut self.d_log_probs, layout.sequences(), 0.0)
     }
 }
 
+/// The rows of weight ≠ 0 whose log-prob is NaN.
+#[cold]
+fn weighted_nan(
+    log_probs: &[f32],
+    layout: &Layout<'_>,
+    token_weights: Option<&[f32]>,
+) -> NonFinite {
+    let mut bad = NonFinite::NONE;
+    for (row, _) in (0..layout.sequences()).flat_map(|i| weighted_rows(layout, i, token_weights)) {
+        if log_probs.get(row).is_some_and(|x| x.is_nan()) {
+            bad.see(row);
+        }
+    }
+    bad
+}
+
 /// A buffer of this length; its memory only grows.
-fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> Result<(), Error> {
+fn grow<T: Clone>(buffer: &mut Vec<T>, len: usize, fill: T) -> Result<(), Error> {
     let more = len.saturating_sub(buffer.len());
     let elements = len;
     buffer.try_reserve(more).map_err(|_| Error::OutOfMemory { elements })?;
-    buffer.resize(len, T::default());
+    buffer.resize(len, fill);
     Ok(())
 }

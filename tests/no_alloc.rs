@@ -11,12 +11,15 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
+use dpo_kernel::gradient::Unscored;
 use dpo_kernel::loss::{Aot, BatchLoss, Kto};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
 use dpo_kernel::unpaired::{AnswerLoss, Label, UnpairedAnswer};
 use dpo_kernel::{
-    Dispatch, Dpo, Layout, LogitsMut, Pair, PairLoss, Reference, RowNorm, SequenceLogProb, Span,
-    StepBatch, StepScratch, Unscored, preference_step,
+    Dispatch, Dpo, Layout, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb, Span, StepBatch,
+    preference_step,
 };
 
 struct Counting;

@@ -10,10 +10,13 @@
     reason = "a test may panic, and makes its inputs by casts"
 )]
 
+use dpo_kernel::gradient::{
+    GradBatch, Unscored, logit_grads, logit_grads_in_place, token_coefficients,
+};
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
-    Dispatch, Element, Error, Executor, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut,
-    Parallel, RowDetails, RowNorm, Span, TokenOut, TokenSummary, Transform, Unscored, bf16, f16,
-    logit_grads, logit_grads_in_place, token_coefficients, token_log_probs,
+    Dispatch, Element, Error, Executor, IGNORE_INDEX, Layout, Logits, LogitsMut, Parallel, Span,
+    TokenOut, TokenSummary, Transform, bf16, f16, token_log_probs,
 };
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "rayon")]
 use dpo_kernel::Parallel;
+use dpo_kernel::gradient::{GradBatch, logit_grads_in_place};
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
-    Dispatch, Element, Error, Executor, GradBatch, Layout, Logits, LogitsMut, RowDetails, RowNorm,
-    Span, TokenOut, bf16, f16, logit_grads_in_place, token_log_probs,
+    Dispatch, Element, Error, Executor, Layout, Logits, LogitsMut, Span, TokenOut, bf16, f16,
+    token_log_probs,
 };
 
 use crate::machine;

@@ -1,6 +1,7 @@
 //! A batch of logits at an odd place of a cache line, and what goes with it.
 
-use dpo_kernel::{Element, Layout, Logits, RowNorm, Span};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::{Element, Layout, Logits, Span};
 
 /// Logits of a batch, about.
 const LOGITS: usize = 1 << 20;

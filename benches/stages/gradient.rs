@@ -1,7 +1,8 @@
 //! Stage 5: ∂L/∂log p back to the logits, apart and in place.
 
 use criterion::{BatchSize, Criterion, Throughput};
-use dpo_kernel::{Dispatch, Element, GradBatch, LogitsMut, logit_grads, logit_grads_in_place};
+use dpo_kernel::gradient::{GradBatch, logit_grads, logit_grads_in_place};
+use dpo_kernel::{Dispatch, Element, LogitsMut};
 
 use crate::batch::Batch;
 use crate::{machine, name, plain, token};

@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
+use dpo_kernel::row::RowDetails;
 use dpo_kernel::row::RowStats;
-use dpo_kernel::{Dispatch, Element, RowDetails, TokenOut, Transform, token_log_probs};
+use dpo_kernel::{Dispatch, Element, TokenOut, Transform, token_log_probs};
 
 use crate::batch::Batch;
 use crate::{machine, name, plain};

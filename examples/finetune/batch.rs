@@ -7,9 +7,11 @@
 use std::ops::Range;
 use std::{panic, thread};
 
+use dpo_kernel::gradient::{GradBatch, logit_grads_in_place, token_coefficients};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, Pair, RowNorm, SequenceLogProb, Span,
-    TokenOut, logit_grads_in_place, sequence_log_probs, token_coefficients, token_log_probs,
+    Dispatch, Error, Layout, Logits, LogitsMut, Pair, SequenceLogProb, Span, TokenOut,
+    sequence_log_probs, token_log_probs,
 };
 
 use super::linear::Adapter;

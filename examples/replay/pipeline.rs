@@ -1,9 +1,12 @@
 //! The crate at work: the stages one after another, as a host would call them.
 
+use dpo_kernel::gradient::{
+    GradBatch, Unscored, logit_grads, logit_grads_in_place, token_coefficients,
+};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::{
-    Dispatch, Element, Error, GradBatch, Layout, Logits, LogitsMut, PairBatch, PairLoss, PairOut,
-    RowNorm, SequenceLogProb, TokenOut, Unscored, logit_grads, logit_grads_in_place,
-    preference_loss, sequence_log_probs, token_coefficients, token_log_probs,
+    Dispatch, Element, Error, Layout, Logits, LogitsMut, PairBatch, PairLoss, PairOut,
+    SequenceLogProb, TokenOut, preference_loss, sequence_log_probs, token_log_probs,
 };
 
 use super::manifest::{Entry, Manifest, Reference};

@@ -11,10 +11,11 @@ use super::names::*;
 use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, codes, dpo_error, dpo_status};
-use crate::{
-    Dispatch, Error, GradBatch, Layout, RowNorm, Unscored, logit_grads, logit_grads_in_place,
-    tile_grads_in_place, token_coefficients,
+use crate::gradient::{
+    GradBatch, Unscored, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
 };
+use crate::row::RowNorm;
+use crate::{Dispatch, Error, Layout};
 
 codes! {
     /// [`Unscored::Keep`]

@@ -5,7 +5,7 @@ use super::memory::{Buffers, Input, Memory, Output, Plain};
 use super::names::*;
 use super::report::report;
 use super::status::{Fault, dpo_error, dpo_status};
-use crate::{Error, Layout, Span, Targets, spans_of_batch, spans_of_offsets};
+use crate::{Error, Layout, Span, Targets};
 
 /// The ignore value by default, [`IGNORE_INDEX`](crate::IGNORE_INDEX).
 pub const DPO_IGNORE_INDEX: u32 = crate::IGNORE_INDEX;
@@ -95,7 +95,7 @@ impl LayoutInput {
     }
 }
 
-/// [`spans_of_batch`]
+/// [`Span::of_batch`]
 ///
 /// # Safety
 /// That of [the module](super).
@@ -112,13 +112,13 @@ pub unsafe extern "C" fn dpo_spans_of_batch(
         let memory = buffers.check()?;
         // SAFETY: the caller's word for `count` spans.
         let spans = unsafe { memory.slice_mut(spans) };
-        Ok(spans_of_batch(rows_each, spans)?)
+        Ok(Span::of_batch(rows_each, spans)?)
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
 }
 
-/// [`spans_of_offsets`]
+/// [`Span::of_offsets`]
 ///
 /// # Safety
 /// That of [the module](super).
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn dpo_spans_of_offsets(
     unsafe { report(of_offsets((offsets, offset_count), (spans, count)), error) }
 }
 
-/// [`spans_of_offsets`] of signed offsets, as attention kernels have them.
+/// [`Span::of_offsets`] of signed offsets, as attention kernels have them.
 ///
 /// # Safety
 /// That of [the module](super).
@@ -162,7 +162,7 @@ unsafe fn of_offsets<O: Plain + TryInto<usize>>(
     let memory = buffers.check()?;
     // SAFETY: passed on for both.
     let (offsets, spans) = unsafe { (memory.slice(offsets), memory.slice_mut(spans)) };
-    Ok(spans_of_offsets(offsets, spans)?)
+    Ok(Span::of_offsets(offsets, spans)?)
 }
 
 /// [`Targets::of_i64`]

@@ -12,10 +12,9 @@ use super::status::{
     DPO_ERROR_MISALIGNED, DPO_ERROR_NULL, DPO_ERROR_OVERLAP, DPO_ERROR_TOO_LONG, Fault,
 };
 use crate::loss::NllSummary;
+use crate::row::{RowDetails, RowNorm};
 use crate::unpaired::{AnswerLoss, UnpairedSummary};
-use crate::{
-    Pair, PairLoss, RowDetails, RowNorm, SequenceLogProb, Span, Summary, TokenSummary, bf16, f16,
-};
+use crate::{Pair, PairLoss, SequenceLogProb, Span, Summary, TokenSummary, bf16, f16};
 
 /// Types whose every bit pattern is a value, so that any initialised memory holds some.
 ///

@@ -17,12 +17,12 @@ use super::row::dpo_row_norm;
 use super::status::{Fault, dpo_error, dpo_status};
 use super::token::{dpo_sequence_log_prob, dpo_token_summary};
 use super::unpaired::{Unpaired, dpo_answer_loss, dpo_unpaired_batch, dpo_unpaired_summary};
+use crate::gradient::Unscored;
 use crate::loss::{BatchLoss, NllAnswers, NllSummary};
+use crate::row::RowNorm;
 use crate::step::UnpairedStepBatch;
-use crate::{
-    Dispatch, Error, Layout, RowNorm, SequenceLogProb, StepBatch, StepScratch, TokenSummary,
-    Unscored, preference_step, unpaired_step,
-};
+use crate::step::{StepScratch, unpaired_step};
+use crate::{Dispatch, Error, Layout, SequenceLogProb, StepBatch, TokenSummary, preference_step};
 
 /// What a step works on: layout, logits, and the buffers of its stages, as in [`StepScratch`].
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ impl fmt::Display for Error {
                 write!(f, "{}: {found} elements, {expected} needed", buffer.name())
             }
             Self::ShapeOverflow { rows, stride } => {
-                write!(f, "{rows} rows of stride {stride} overflow the address space")
+                write!(f, "a shape of {rows} by {stride} overflows the address space")
             }
             Self::EmptyVocabulary => f.write_str("the vocabulary is empty"),
             Self::VocabularyTooLarge { vocab } => {
@@ -30,7 +30,7 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "row {row} has target {target}, outside the vocabulary of {vocab}; rows that are not \
-                     scored have the ignore value, -100 unless Targets::with_ignore sets another"
+                     scored have the ignore value, -100 unless another is given"
                 )
             }
             Self::SpanOutOfRange { sequence, start, end, rows } => {

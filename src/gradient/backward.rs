@@ -84,8 +84,8 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
 /// `norm` comes from the row's merged [`RowStats`](crate::row::RowStats), `coefficient` is c.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a norm that no forward has made, or a coefficient that is not finite or
-/// beyond two thirds of f32's range.
+/// [`Error::InvalidValue`] for a coefficient whose product with the transform's slope is not finite or is beyond
+/// two thirds of f32's range, and for a norm that no forward has made unless the coefficient is 0.
 ///
 /// # Panics
 /// Never.
@@ -98,8 +98,10 @@ pub fn tile_grads_in_place<E: Element>(
     norm: RowNorm,
     coefficient: f64,
 ) -> Result<(), Error> {
-    check_norm(Some(&norm), 0)?;
     check_coefficient(coefficient, transform, 0)?;
+    if coefficient != 0.0 {
+        check_norm(Some(&norm), 0)?;
+    }
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
     let grad = RowGrad { target: target.unwrap_or(usize::MAX), norm, coefficient };

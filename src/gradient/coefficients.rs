@@ -25,7 +25,8 @@ use crate::sequence::{check_token_weights, weight_of};
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{Layout, Span, token_coefficients};
+/// use dpo_kernel::{Layout, Span};
+/// use dpo_kernel::gradient::token_coefficients;
 /// let (targets, spans) = ([7, 8, 9], [Span::new(0, 2), Span::new(2, 3)]);
 /// let layout = Layout::new(&targets, &spans, 10)?;
 /// let mut coefficients = [0.0; 3];

@@ -5,6 +5,6 @@ mod span;
 mod targets;
 
 pub use checked::Layout;
-pub use span::{Span, spans_of_batch, spans_of_offsets};
+pub use span::Span;
 pub(crate) use span::{check_offsets, spans_between};
 pub use targets::{IGNORE_INDEX, Targets};

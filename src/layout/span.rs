@@ -21,6 +21,62 @@ impl Span {
         Self { start, end }
     }
 
+    /// Spans of a rectangular batch: `out.len()` sequences of `rows_each` rows, one after another.
+    ///
+    /// Padding inside the rectangle is marked by ignored targets, or cut off with narrower spans.
+    ///
+    /// # Errors
+    /// [`Error::ShapeOverflow`] if the last row does not fit in `usize`; nothing is written then.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn of_batch(rows_each: usize, out: &mut [Self]) -> Result<(), Error> {
+        let sequences = out.len();
+        if sequences.checked_mul(rows_each).is_none() {
+            return Err(Error::ShapeOverflow { rows: sequences, stride: rows_each });
+        }
+        let mut start = 0;
+        for span in out {
+            *span = Self { start, end: start + rows_each };
+            start += rows_each;
+        }
+        Ok(())
+    }
+
+    /// Spans of packed sequences from their cumulative offsets: sequence i is
+    /// `[offsets[i], offsets[i + 1])`, the `cu_seqlens` of packed attention.
+    ///
+    /// Offsets are of any integer type: `i32` as attention kernels have them, `u32`, `i64`, `usize`. Segments
+    /// without rows, as fixed shapes have them at the end, become empty spans.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless there is one offset more than spans,
+    /// [`Error::OffsetsNotAscending`] if an offset is negative or smaller than the one before, or there is none
+    /// at all; nothing is written then.
+    ///
+    /// # Panics
+    /// Never.
+    ///
+    /// # Example
+    /// ```
+    /// use dpo_kernel::Span;
+    /// let mut spans = [Span::default(); 3];
+    /// Span::of_offsets(&[0_i32, 4, 8, 8], &mut spans)?;
+    /// assert_eq!(spans, [Span::new(0, 4), Span::new(4, 8), Span::new(8, 8)]);
+    /// # Ok::<(), dpo_kernel::Error>(())
+    /// ```
+    #[doc(alias = "cu_seqlens")]
+    pub fn of_offsets<O: Copy + TryInto<usize>>(
+        offsets: &[O],
+        out: &mut [Self],
+    ) -> Result<(), Error> {
+        check_offsets(offsets, Buffer::Spans, out.len())?;
+        for (span, found) in out.iter_mut().zip(spans_between(offsets)) {
+            *span = found;
+        }
+        Ok(())
+    }
+
     /// The rows of both; none if they have none in common.
     pub(crate) fn within(self, rows: Self) -> Self {
         Self { start: self.start.max(rows.start), end: self.end.min(rows.end) }
@@ -35,62 +91,6 @@ impl Span {
     pub(super) const fn is_empty(self) -> bool {
         self.start == self.end
     }
-}
-
-/// Spans of a rectangular batch: `out.len()` sequences of `rows_each` rows, one after another.
-///
-/// Padding inside the rectangle is marked by ignored targets, or cut off with narrower spans.
-///
-/// # Errors
-/// [`Error::ShapeOverflow`] if the last row does not fit in `usize`; nothing is written then.
-///
-/// # Panics
-/// Never.
-pub fn spans_of_batch(rows_each: usize, out: &mut [Span]) -> Result<(), Error> {
-    let sequences = out.len();
-    if sequences.checked_mul(rows_each).is_none() {
-        return Err(Error::ShapeOverflow { rows: sequences, stride: rows_each });
-    }
-    let mut start = 0;
-    for span in out {
-        *span = Span { start, end: start + rows_each };
-        start += rows_each;
-    }
-    Ok(())
-}
-
-/// Spans of packed sequences from their cumulative offsets: sequence i is
-/// `[offsets[i], offsets[i + 1])`, the `cu_seqlens` of packed attention.
-///
-/// Offsets are of any integer type: `i32` as attention kernels have them, `u32`, `i64`, `usize`. Segments
-/// without rows, as fixed shapes have them at the end, become empty spans.
-///
-/// # Errors
-/// [`Error::Length`] unless there is one offset more than spans,
-/// [`Error::OffsetsNotAscending`] if an offset is negative or smaller than the one before, or there is none
-/// at all; nothing is written then.
-///
-/// # Panics
-/// Never.
-///
-/// # Example
-/// ```
-/// use dpo_kernel::{Span, spans_of_offsets};
-/// let mut spans = [Span::default(); 3];
-/// spans_of_offsets(&[0_i32, 4, 8, 8], &mut spans)?;
-/// assert_eq!(spans, [Span::new(0, 4), Span::new(4, 8), Span::new(8, 8)]);
-/// # Ok::<(), dpo_kernel::Error>(())
-/// ```
-#[doc(alias = "cu_seqlens")]
-pub fn spans_of_offsets<O: Copy + TryInto<usize>>(
-    offsets: &[O],
-    out: &mut [Span],
-) -> Result<(), Error> {
-    check_offsets(offsets, Buffer::Spans, out.len())?;
-    for (span, found) in out.iter_mut().zip(spans_between(offsets)) {
-        *span = found;
-    }
-    Ok(())
 }
 
 /// Ascending offsets, one more than `found` elements of a buffer.

@@ -190,7 +190,7 @@ impl<'a> NllBatch<'a> {
 ///
 /// `d_log_probs`, N, is filled with `∂L/∂log p_t`, the same for every token of a sequence, 0 for sequences
 /// that no answer with a weight names; hand it to the backward with
-/// [`token_coefficients`](crate::token_coefficients). It goes with the preference loss's own `d_log_probs`,
+/// [`token_coefficients`](crate::gradient::token_coefficients). It goes with the preference loss's own `d_log_probs`,
 /// which is not touched. The gradients of several terms add up.
 ///
 /// An answer of weight 0 is left out, as if it were not there: it may name a sequence without tokens or out

@@ -153,8 +153,8 @@ macro_rules! losses {
                     $(Self::$relative => Objective::Pairs(Loss::$relative(FromOptions::from_options(from)?)),)*
                     $(Self::$pairs => Objective::Pairs(Loss::$pairs(FromOptions::from_options(from)?)),)*
                     $(Self::$answers => Objective::Pairs(Loss::$answers(FromOptions::from_options(from)?)),)*
-                    $(Self::$unpaired => Objective::Unpaired(FromOptions::from_options(from)?),)*
-                    $(Self::$groups => Objective::Groups(FromOptions::from_options(from)?),)*
+                    $(Self::$unpaired => Objective::Unpaired(<super::$unpaired_type as FromOptions>::from_options(from)?),)*
+                    $(Self::$groups => Objective::Groups(<super::$groups_type as FromOptions>::from_options(from)?),)*
                     $(Self::$sorted => Objective::Batch(sorted(Aot::$new, from)?),)*
                     $(Self::$likelihood => Objective::Nll,)*
                 };

@@ -11,7 +11,7 @@
 //! | name | for |
 //! |---|---|
 //! | [`RowStats`] | fold, merge, log Z, the target's log-prob |
-//! | [`RowNorm`] | what the backward needs of a row ([`tile_grads_in_place`](crate::tile_grads_in_place)) |
+//! | [`RowNorm`] | what the backward needs of a row ([`tile_grads_in_place`](crate::gradient::tile_grads_in_place)) |
 //! | [`Details`], [`RowDetails`] | entropy, argmax, mean logit and log Σp² of the same sweep |
 //! | [`BLOCK`] | tiles that begin at multiples of it give the bits of the whole row |
 //!

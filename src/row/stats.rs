@@ -27,7 +27,8 @@ use crate::{Error, Transform};
 /// # Example
 /// ```
 /// use dpo_kernel::row::RowStats;
-/// use dpo_kernel::{Dispatch, Transform, tile_grads_in_place};
+/// use dpo_kernel::{Dispatch, Transform};
+/// use dpo_kernel::gradient::tile_grads_in_place;
 /// let dispatch = Dispatch::detect();
 /// let row = [1.0_f32, 2.0, 3.0, 4.0];
 /// let (left, right) = row.split_at(2);

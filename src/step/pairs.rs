@@ -92,7 +92,7 @@ impl<'a> StepBatch<'a> {
     /// With an NLL term on the chosen answers, weighted as their pairs are.
     #[must_use]
     pub const fn with_nll(mut self, nll: Nll) -> Self {
-        self.nll = Some(nll);
+        (self.nll, self.nll_answers) = (Some(nll), None);
         self
     }
 
@@ -115,6 +115,15 @@ impl<'a> StepBatch<'a> {
     pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
         self.unscored = unscored;
         self
+    }
+
+    /// No answers and no weights of a term that is not there.
+    fn check_term(&self) -> Result<(), Error> {
+        match (&self.nll, self.nll_answers, self.nll_weights) {
+            (None, Some(_), _) => Err(Error::InputUnused { buffer: Buffer::Answers }),
+            (None, _, Some(_)) => Err(Error::InputUnused { buffer: Buffer::AnswerWeights }),
+            _ => Ok(()),
+        }
     }
 
     /// The NLL term's answers and their weights.
@@ -150,6 +159,8 @@ impl<'a> StepBatch<'a> {
 /// # Example
 /// ```
 /// use dpo_kernel::*;
+/// use dpo_kernel::step::StepScratch;
+/// use dpo_kernel::row::RowNorm;
 /// // Two answers of one token each, vocabulary 3; the reference is the policy: step 0.
 /// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
 /// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
@@ -185,6 +196,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     scratch.check(layout.rows(), sequences)?;
     check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())?;
     let (answers, nll_weights) = batch.nll_batch();
+    batch.check_term()?;
     if let Some(nll) = &batch.nll {
         check_nll(nll, answers, nll_weights, sequences, |i| layout.tokens(i))?;
         check_length(Buffer::NllGrads, sequences, scratch.d_nll.len())?;
@@ -207,8 +219,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
     let found = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs });
     if bad.rows().is_err() && (found.is_err() || of_nll.is_err()) {
-        let of_term = broken_rows(layout, norms, d_likelihood.unwrap_or_default(), None);
-        broken_rows(layout, norms, d_log_probs, token_weights).and(of_term).rows()?;
+        broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
     }
     let summary = StepSummary { loss: found?, tokens, nll };
     of_nll?;

@@ -135,7 +135,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
     let found = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs });
     if bad.rows().is_err() && found.is_err() {
-        broken_rows(layout, norms, d_log_probs, token_weights).rows()?;
+        broken_rows(layout, norms, d_log_probs, token_weights, None).rows()?;
     }
     let summary = StepSummary { loss: found?, tokens, ..StepSummary::default() };
     write_coefficients(layout, d_log_probs, token_weights, None, coefficients);

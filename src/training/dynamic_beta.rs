@@ -93,7 +93,8 @@ impl AddAssign for GapSums {
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
-/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::TokenCountMismatch`]. After
+/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::NoScoredTokens`],
+/// [`Error::TokenCountMismatch`]. After
 /// all gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
 ///
 /// # Panics
@@ -110,7 +111,10 @@ pub fn pair_gaps(
 ) -> Result<GapSums, Error> {
     check_indices(pairs, policy.len())?;
     reference.check_use(true)?;
-    reference.check(policy.iter().map(|sequence| sequence.count))?;
+    reference.check_length(policy.len())?;
+    for sequence in pairs.iter().flat_map(|pair| [pair.chosen, pair.rejected]) {
+        reference.check_tokens(sequence, policy.get(sequence).map_or(0, |found| found.count))?;
+    }
     check_length(Buffer::Gaps, pairs.len(), out.len())?;
     let log_ratio =
         |i: usize| policy.get(i).map_or(f64::NAN, |sequence| sequence.sum - reference.sum(i));

@@ -79,31 +79,56 @@ pub fn ld_token_weights(
     Ok(())
 }
 
-/// One set of weights for each sequence. Sequences that stand in one pair each, as they mostly do,
-/// in ascending order, take one pass; others are compared in pairs, because there is nowhere to
-/// note them.
+/// One set of weights for each sequence. Where chosen and rejected sequences ascend, as they mostly do, one pass
+/// is enough; others are compared in pairs, because there is nowhere to note them.
 fn check_shared(
     pairs: &[Pair],
     tokens: impl Fn(usize) -> usize,
     shared: impl Fn(&Pair) -> usize,
 ) -> Result<(), Error> {
-    let bounds = |p: &Pair| (p.chosen.min(p.rejected), p.chosen.max(p.rejected));
-    if pairs.is_sorted_by(|x, y| bounds(x).1 < bounds(y).0) {
-        return Ok(());
+    // Past its own end a sequence has no token to weigh.
+    let differ = |x: &Pair, y: &Pair, sequence| {
+        let own = tokens(sequence);
+        shared(x).min(own) != shared(y).min(own)
+    };
+    let ascend = |of: fn(&Pair) -> usize| pairs.is_sorted_by(|x, y| of(x) < of(y));
+    if ascend(|pair| pair.chosen) && ascend(|pair| pair.rejected) {
+        return check_ascending(pairs, differ);
     }
     for (i, later) in pairs.iter().enumerate() {
         for earlier in pairs.iter().take(i) {
             for sequence in [later.chosen, later.rejected] {
                 let is_shared = earlier.chosen == sequence || earlier.rejected == sequence;
-                if is_shared {
-                    // Past its own end a sequence has no token to weigh.
-                    let own = tokens(sequence);
-                    if shared(earlier).min(own) != shared(later).min(own) {
-                        return Err(Error::TokenWeightsDiffer { pair: i, sequence });
-                    }
+                if is_shared && differ(earlier, later, sequence) {
+                    return Err(Error::TokenWeightsDiffer { pair: i, sequence });
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Of pairs whose chosen sequences ascend, and whose rejected ones do: a sequence stands in two pairs only as
+/// chosen in one and rejected in the other.
+fn check_ascending(
+    pairs: &[Pair],
+    differ: impl Fn(&Pair, &Pair, usize) -> bool,
+) -> Result<(), Error> {
+    let mut rejected = pairs.iter().enumerate().peekable();
+    let mut first: Option<(usize, usize)> = None;
+    for (i, of_chosen) in pairs.iter().enumerate() {
+        let sequence = of_chosen.chosen;
+        while rejected.next_if(|(_, pair)| pair.rejected < sequence).is_some() {}
+        if let Some(&(j, of_rejected)) = rejected.peek()
+            && of_rejected.rejected == sequence
+            && differ(of_chosen, of_rejected, sequence)
+        {
+            let found = (i.max(j), sequence);
+            first = Some(first.map_or(found, |first| first.min(found)));
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some((pair, sequence)) => Err(Error::TokenWeightsDiffer { pair, sequence }),
+    }
 }

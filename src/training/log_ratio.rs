@@ -70,7 +70,8 @@ pub struct LogRatioSums {
 impl LogRatioSums {
     /// Adds the log-ratio of every sequence: `policy` and `reference` have one entry a sequence, N.
     ///
-    /// For K these are the mismatched sequences alone, for δ the answers alone.
+    /// For K these are the mismatched sequences alone, for δ the answers alone. Sequences without a scored token
+    /// are not counted.
     ///
     /// # Numerics
     /// Sums in f64, in order: the error is within count · 2⁻⁵³ · Σ |log-ratio|. Policy ≡ reference
@@ -90,8 +91,8 @@ impl LogRatioSums {
     ) -> Result<(), Error> {
         reference.check_use(true)?;
         reference.check(policy.iter().map(|sequence| sequence.count))?;
-        let mut sum = self.log_ratio_sum;
-        for (index, sequence) in policy.iter().enumerate() {
+        let (mut sum, mut added) = (self.log_ratio_sum, 0);
+        for (index, sequence) in policy.iter().enumerate().filter(|(_, found)| found.count != 0) {
             let value = reference.sum(index);
             let log_ratio = sequence.sum - value;
             if !log_ratio.is_finite() {
@@ -104,9 +105,9 @@ impl LogRatioSums {
                 return Err(Error::InvalidValue { buffer, index, value });
             }
             sum += log_ratio;
+            added += 1;
         }
         self.log_ratio_sum = sum;
-        let added = u64::try_from(policy.len()).unwrap_or(u64::MAX);
         self.count = self.count.saturating_add(added);
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Pair weights of WPO: how likely the policy is to say the answers of a pair itself.
 
+use crate::Error;
 use crate::error::{Buffer, NonFinite, check_length};
 use crate::layout::Layout;
 use crate::pair::{Pair, check_indices};
-use crate::{Error, RowDetails};
+use crate::row::RowDetails;
 
 /// Whether the [weights of WPO](wpo_pair_weights) are bounded. The implementations differ, so there
 /// is no default.
@@ -47,7 +48,8 @@ pub enum WpoBound {
 /// # Example
 /// ```
 /// use dpo_kernel::training::{WpoBound, wpo_pair_weights};
-/// use dpo_kernel::{Layout, Pair, RowDetails, Span};
+/// use dpo_kernel::{Layout, Pair, Span};
+/// use dpo_kernel::row::RowDetails;
 /// // Two answers of one token. log Σ p² is −1 in both rows; the tokens have log p = −1.5 and −1.25.
 /// let mut row = RowDetails::default();
 /// row.log_sum_sq_probs = -1.0;
@@ -83,6 +85,11 @@ pub fn wpo_pair_weights(
     check_length(Buffer::RowDetails, layout.rows(), details.len())?;
     check_indices(pairs, layout.sequences())?;
     check_length(Buffer::PairWeights, pairs.len(), weights.len())?;
+    for sequence in pairs.iter().flat_map(|pair| [pair.chosen, pair.rejected]) {
+        if layout.tokens(sequence) == 0 {
+            return Err(Error::NoScoredTokens { sequence });
+        }
+    }
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     let mean = |sequence: usize| {
         let (mut sum, mut count) = (0.0, 0_usize);

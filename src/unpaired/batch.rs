@@ -61,7 +61,7 @@ pub struct UnpairedOut<'a> {
 ///
 /// `losses` is a reference to any unpaired loss ([`Kto`](crate::loss::Kto), [`ApoZero`](crate::loss::ApoZero),
 /// [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca), [`SppoHard`](crate::loss::SppoHard)), or a
-/// [`PerAnswer`](super::PerAnswer). The backward is that of pairs: [`logit_grads`](crate::logit_grads) takes
+/// [`PerAnswer`](super::PerAnswer). The backward is that of pairs: [`logit_grads`](crate::gradient::logit_grads) takes
 /// `d_log_probs`. The [module](super) has the order of calls.
 ///
 /// An answer of weight 0 is left out, as if it were not in the batch; [`UnpairedSummary::left_out`] counts

@@ -23,8 +23,8 @@
 //!
 //! See [`token_log_probs`](crate::token_log_probs), [`sequence_log_probs`](crate::sequence_log_probs),
 //! [`LogRatioSums`](crate::training::LogRatioSums), [`kto_k`](crate::training::LogRatioSums::kto_k),
-//! [`Kto::new`](crate::loss::Kto::new), [`unpaired_loss`], [`logit_grads`](crate::logit_grads) or
-//! [`logit_grads_in_place`](crate::logit_grads_in_place). The mismatched sequences need no gradient: a host
+//! [`Kto::new`](crate::loss::Kto::new), [`unpaired_loss`], [`logit_grads`](crate::gradient::logit_grads) or
+//! [`logit_grads_in_place`](crate::gradient::logit_grads_in_place). The mismatched sequences need no gradient: a host
 //! may score them in a pass of their own, without keeping anything for its backward.
 //!
 //! ```

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use dpo_kernel::row::{Details, RowStats};
+use dpo_kernel::gradient::{
+    GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
+};
+use dpo_kernel::row::{Details, RowDetails, RowNorm, RowStats};
 use dpo_kernel::{loss::*, unpaired::*, *};
 
 use crate::programs::{WAYS, compile, root, run};

@@ -1,6 +1,8 @@
 //! The figures of `steps.c` by the Rust functions: the same lines, to the bit.
 
-use dpo_kernel::step::UnpairedStepBatch;
+use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::step::{StepScratch, UnpairedStepBatch, unpaired_step};
 use dpo_kernel::{loss::*, unpaired::*, *};
 
 use crate::figures::{Figures, objection};
@@ -59,7 +61,7 @@ fn expected() -> String {
     let mut figures = Figures::default();
     let dispatch = Dispatch::new(Level::Baseline, Arithmetic::Portable).unwrap();
     let (mut ids, mut spans) = ([0; ROWS], [Span::default(); 4]);
-    spans_of_offsets(&OFFSETS, &mut spans).unwrap();
+    Span::of_offsets(&OFFSETS, &mut spans).unwrap();
     let targets = Targets::of_i64(&LABELS, -100, &mut ids).unwrap();
     let layout = Layout::new(targets, &spans, VOCAB).unwrap();
     let brains = logits().map(bf16::from_f32);

@@ -1,11 +1,13 @@
 //! A [`BatchCase`] through the kernels: the step, and its stages one by one.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::verify::cases::{BatchCase, stored, widened};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, Summary, Targets, TokenOut,
-    Transform, logit_grads, preference_loss, preference_step, sequence_log_probs, token_log_probs,
-    verify,
+    Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference,
+    SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, Transform, preference_loss,
+    preference_step, sequence_log_probs, token_log_probs, verify,
 };
 
 use super::coefficients::coefficients;

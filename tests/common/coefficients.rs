@@ -1,6 +1,7 @@
 //! The coefficients of the backward, in memory of their own.
 
-use dpo_kernel::{Error, Layout, token_coefficients};
+use dpo_kernel::gradient::token_coefficients;
+use dpo_kernel::{Error, Layout};
 
 /// [`token_coefficients`]; rows that are not scored keep a NaN, which nobody may read.
 pub fn coefficients(

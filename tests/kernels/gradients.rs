@@ -6,12 +6,13 @@
 //! c/temperature beside it.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::gradient::{GradBatch, logit_grads};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::verify::cases::strategy::{Hardness, batches};
 use dpo_kernel::verify::cases::{BatchCase, LayoutCase};
 use dpo_kernel::verify::{IGNORE_INDEX, batch_loss_derivative};
 use dpo_kernel::{
-    Error, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, bf16, f16, logit_grads,
-    token_log_probs, verify,
+    Error, Layout, Logits, LogitsMut, Span, TokenOut, bf16, f16, token_log_probs, verify,
 };
 use proptest::strategy::Strategy;
 

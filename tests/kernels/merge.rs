@@ -1,7 +1,8 @@
 //! Tiles and merges: a row folded in parts is the row folded whole.
 
+use dpo_kernel::gradient::tile_grads_in_place;
 use dpo_kernel::row::{BLOCK, Details, RowStats};
-use dpo_kernel::{Dispatch, Error, Transform, bf16, f16, tile_grads_in_place, verify};
+use dpo_kernel::{Dispatch, Error, Transform, bf16, f16, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

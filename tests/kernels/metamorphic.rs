@@ -1,9 +1,10 @@
 //! What must hold whatever the exact values are: relations between results of changed inputs.
 
+use dpo_kernel::gradient::tile_grads_in_place;
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::verify::entropy;
-use dpo_kernel::{Dpo, Transform, bf16, f16, tile_grads_in_place, verify};
+use dpo_kernel::{Dpo, Transform, bf16, f16, verify};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,12 +1,15 @@
 //! Every refusal: the typed error with its numbers, and no output changed.
 
 use dpo_kernel::error::{Buffer, Parameter};
+use dpo_kernel::gradient::{
+    GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
+};
+use dpo_kernel::row::{RowDetails, RowNorm};
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch,
-    PairLoss, PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch,
-    StepScratch, Targets, TokenOut, Transform, logit_grads, logit_grads_in_place, preference_loss,
-    preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets, tile_grads_in_place,
-    token_coefficients, token_log_probs,
+    Dispatch, Dpo, Error, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss,
+    PairOut, Reference, SequenceLogProb, Span, StepBatch, Targets, TokenOut, Transform,
+    preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 
 const R: usize = 6;
@@ -233,7 +236,7 @@ fn wrong_lengths() {
         refused(&[gradients, step], coefficients, |a| a.lengths[7] = six);
         refused(&[gradients], coefficients, |a| a.coefficients = Some(vec![0.5; six]));
         refused(&[gradients], length(Buffer::NllGrads, 3, three), |a| {
-            a.d_nll = Some(vec![0.5; three])
+            a.d_nll = Some(vec![0.5; three]);
         });
         refused(&[tokens, step], length(Buffer::TokenLogProbs, R, six), |a| a.lengths[0] = six);
         refused(&[tokens, step], length(Buffer::RowNorms, R, six), |a| a.lengths[1] = six);
@@ -359,30 +362,30 @@ fn spans_and_targets() {
 fn spans_from_shapes() {
     let dirty = Span::new(7, 8);
     let mut out = [dirty; 3];
-    assert_eq!(spans_of_batch(4, &mut out), Ok(()));
+    assert_eq!(Span::of_batch(4, &mut out), Ok(()));
     assert_eq!(out, [Span::new(0, 4), Span::new(4, 8), Span::new(8, 12)]);
     let mut out = [dirty; 3];
     let (rows, stride) = (3, usize::MAX / 2);
-    assert_eq!(spans_of_batch(stride, &mut out), Err(Error::ShapeOverflow { rows, stride }));
+    assert_eq!(Span::of_batch(stride, &mut out), Err(Error::ShapeOverflow { rows, stride }));
     assert_eq!(out, [dirty; 3], "unchanged");
-    assert_eq!(spans_of_offsets(&[1, 3, 3, 9], &mut out), Ok(()));
+    assert_eq!(Span::of_offsets(&[1, 3, 3, 9], &mut out), Ok(()));
     assert_eq!(out, [Span::new(1, 3), Span::new(3, 3), Span::new(3, 9)]);
     let mut out = [dirty; 3];
     let descending = Err(Error::OffsetsNotAscending { index: 2 });
-    assert_eq!(spans_of_offsets(&[1, 3, 2, 9], &mut out), descending);
+    assert_eq!(Span::of_offsets(&[1, 3, 2, 9], &mut out), descending);
     assert_eq!(
-        spans_of_offsets(&[-1_i32, 3, 3, 9], &mut out),
+        Span::of_offsets(&[-1_i32, 3, 3, 9], &mut out),
         Err(Error::OffsetsNotAscending { index: 0 })
     );
-    assert_eq!(spans_of_offsets(&[0_i64, 3, -3, 9], &mut out), descending);
+    assert_eq!(Span::of_offsets(&[0_i64, 3, -3, 9], &mut out), descending);
     for (offsets, expected) in [(&[1, 2, 3][..], 2), (&[1, 2, 3, 4, 5], 4)] {
-        let found = spans_of_offsets(offsets, &mut out);
+        let found = Span::of_offsets(offsets, &mut out);
         assert_eq!(found, Err(length(Buffer::Spans, expected, 3)));
     }
     assert_eq!(out, [dirty; 3], "unchanged");
     let none_at_all = Err(Error::OffsetsNotAscending { index: 0 });
-    assert_eq!(spans_of_offsets::<u32>(&[], &mut []), none_at_all);
-    assert_eq!(spans_of_offsets::<i64>(&[], &mut out), none_at_all);
+    assert_eq!(Span::of_offsets::<u32>(&[], &mut []), none_at_all);
+    assert_eq!(Span::of_offsets::<i64>(&[], &mut out), none_at_all);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The stages on one row or one batch, with all their buffers.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads, logit_grads_in_place};
 use dpo_kernel::row::RowStats;
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, RowDetails, RowNorm, Span, TokenOut,
-    Transform, logit_grads, logit_grads_in_place, token_log_probs,
+    Dispatch, Error, Layout, Logits, LogitsMut, Span, TokenOut, Transform, token_log_probs,
 };
 
 use crate::rows::Store;

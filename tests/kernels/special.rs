@@ -1,11 +1,12 @@
 //! Special values: masks, broken rows, and what they may not do to their neighbours.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::gradient::{GradBatch, logit_grads};
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowDetails, RowNorm, SequenceLogProb, Span, Summary, TokenOut, Transform,
-    logit_grads, preference_loss, token_log_probs,
+    Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference,
+    SequenceLogProb, Span, Summary, TokenOut, Transform, preference_loss, token_log_probs,
 };
 
 use crate::common::levels::for_each_dispatch;
@@ -99,7 +100,7 @@ fn refused_by_the_backward(dispatch: Dispatch, norm: RowNorm) {
     let layout = Layout::new(&[0], &spans, 2).unwrap();
     let batch = GradBatch::new(&layout, &norms, &[1.0]);
     let view = LogitsMut::new(&mut logits, 1, 2).unwrap();
-    let result = dpo_kernel::logit_grads_in_place(dispatch, view, &batch);
+    let result = dpo_kernel::gradient::logit_grads_in_place(dispatch, view, &batch);
     assert!(matches!(result, Err(Error::InvalidValue { index: 0, .. })), "{result:?}");
     assert_eq!(logits, [0.5, 1.5], "unchanged");
 }

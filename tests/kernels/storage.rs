@@ -1,9 +1,11 @@
 //! 16-bit storage: every value through every load, and every store against `half`.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dispatch, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform, bf16, f16,
-    logit_grads, token_log_probs, verify,
+    Dispatch, Layout, Logits, LogitsMut, Span, TokenOut, Transform, bf16, f16, token_log_probs,
+    verify,
 };
 
 use crate::common::levels::for_each_dispatch;

@@ -1,8 +1,9 @@
 //! What is never read and never written: padding, rows outside the spans, ignored rows.
 
+use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads, logit_grads_in_place};
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
-    Dispatch, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, RowDetails, RowNorm, Span,
-    TokenOut, Transform, Unscored, logit_grads, logit_grads_in_place, token_log_probs,
+    Dispatch, IGNORE_INDEX, Layout, Logits, LogitsMut, Span, TokenOut, Transform, token_log_probs,
 };
 
 use crate::common::coefficients::coefficients;

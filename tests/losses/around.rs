@@ -2,12 +2,13 @@
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::loss::{Loss, Mixture, MixtureTerm, PairLogProbs, PerPair, PreferenceLoss};
+use dpo_kernel::row::RowDetails;
 use dpo_kernel::training::{
     WpoBound, ld_token_weights, length_offset, odpo_offset, wpo_pair_weights,
 };
 use dpo_kernel::{
-    Dpo, Error, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb,
-    Span, preference_loss, sequence_log_probs,
+    Dpo, Error, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span,
+    preference_loss, sequence_log_probs,
 };
 
 use crate::catalog::{GOLDEN, loss, names};

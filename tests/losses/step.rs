@@ -1,11 +1,14 @@
 //! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
 
 use dpo_kernel::error::Buffer;
+use dpo_kernel::gradient::{GradBatch, logit_grads_in_place};
 use dpo_kernel::loss::{Bco, LossName, Nll, NllBatch, NllPer, Objective, PreferenceLoss, nll_loss};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Level, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
-    Reference, RowNorm, SequenceLogProb, StepBatch, StepScratch, TokenOut, logit_grads_in_place,
-    preference_loss, preference_step, sequence_log_probs, token_log_probs,
+    Dispatch, Dpo, Error, Level, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference,
+    SequenceLogProb, StepBatch, TokenOut, preference_loss, preference_step, sequence_log_probs,
+    token_log_probs,
 };
 
 use crate::around::{layout, spans};

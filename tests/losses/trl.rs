@@ -5,10 +5,11 @@ use dpo_kernel::loss::{
     AnyDivergence, ForwardKl, Loss, LossName, LossOptions, Mixture, MixtureTerm, Nll, NllBatch,
     NllPer, Objective, PreferenceLoss, nll_loss,
 };
+use dpo_kernel::row::RowDetails;
 use dpo_kernel::training::{WpoBound, ld_token_weights, wpo_pair_weights};
 use dpo_kernel::{
-    Dpo, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, RowDetails, SequenceLogProb, Span,
-    Summary, preference_loss,
+    Dpo, Layout, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span, Summary,
+    preference_loss,
 };
 
 use crate::common::golden::{TrlAnswer, TrlCase, trl_losses};

@@ -1,10 +1,11 @@
 //! Weight 0 in a step: as if it were not there, whatever lies under it.
 
+use dpo_kernel::gradient::Unscored;
 use dpo_kernel::loss::{Aot, Kto, Nll, NllPer};
 use dpo_kernel::unpaired::{
     AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
 };
-use dpo_kernel::{Dispatch, Dpo, Error, Pair, Reference, SequenceLogProb, StepBatch, Unscored};
+use dpo_kernel::{Dispatch, Dpo, Error, Pair, Reference, SequenceLogProb, StepBatch};
 
 use crate::case::{
     Given, PAIRS, REFERENCE, ROWS, SPANS, STRIDE, VOCAB, bits, in_place, layout, logits, step, view,

@@ -1,11 +1,13 @@
 //! A batch of four sequences between rows that nobody scores, and its way through the step.
 
+use dpo_kernel::gradient::Unscored;
 use dpo_kernel::loss::{BatchLoss, Nll};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::step::StepLogits;
+use dpo_kernel::step::{StepScratch, StepSummary};
 use dpo_kernel::{
     Dispatch, Element, Error, Executor, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairLoss,
-    Reference, RowNorm, SequenceLogProb, Span, StepBatch, StepScratch, StepSummary, Summary,
-    Unscored, preference_step,
+    Reference, SequenceLogProb, Span, StepBatch, Summary, preference_step,
 };
 
 pub const ROWS: usize = 12;

@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::missing_assert_message,
     clippy::float_cmp,
     reason = "a test may panic, and compares figures that are equal"

@@ -1,14 +1,16 @@
 //! One step in all its forms: the same bits.
 
+use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads, token_coefficients};
 use dpo_kernel::loss::{Bco, Kto, Nll, NllPer};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
 use dpo_kernel::unpaired::{
     AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
 };
 use dpo_kernel::{
-    Dispatch, Dpo, Element, Error, GradBatch, LogitsMut, Parallel, Reference, RowNorm,
-    SequenceLogProb, StepScratch, TokenOut, Unscored, Workspace, bf16, f16, logit_grads,
-    sequence_log_probs, token_coefficients, token_log_probs,
+    Dispatch, Dpo, Element, Error, LogitsMut, Parallel, Reference, SequenceLogProb, TokenOut,
+    Workspace, bf16, f16, sequence_log_probs, token_log_probs,
 };
 
 use crate::case::{
@@ -203,12 +205,7 @@ fn of_a_used_workspace() {
     let found = workspace.preference_step(Dispatch::detect(), &dpo, to, &batch);
     assert_eq!(found.unwrap_err(), Error::NonFiniteRows { first: 0, count: 1 });
     let sums = workspace
-        .sequence_log_probs(
-            Dispatch::detect(),
-            dpo_kernel::Logits::new(&alone, 2, 2).unwrap(),
-            &small,
-            None,
-        )
+        .score(Dispatch::detect(), dpo_kernel::Logits::new(&alone, 2, 2).unwrap(), &small, None)
         .unwrap();
     assert_eq!(sums.len(), 2);
 }

@@ -1,10 +1,11 @@
 //! Likelihood terms of a step on given sequences: TPO's gold answer, XPO's sample of the reference.
 
+use dpo_kernel::gradient::GradBatch;
+use dpo_kernel::gradient::{logit_grads_in_place, token_coefficients};
 use dpo_kernel::loss::{Nll, NllBatch, NllPer, Tpo, Xpo, nll_loss};
-use dpo_kernel::{
-    Dispatch, Dpo, Error, GradBatch, Reference, RowNorm, SequenceLogProb, StepBatch, TokenOut,
-};
-use dpo_kernel::{logit_grads_in_place, sequence_log_probs, token_coefficients, token_log_probs};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::{Dispatch, Dpo, Error, Reference, SequenceLogProb, StepBatch, TokenOut};
+use dpo_kernel::{sequence_log_probs, token_log_probs};
 
 use crate::case::{PAIRS, REFERENCE, ROWS, bits, in_place, layout, logits, read, view};
 

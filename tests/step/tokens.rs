@@ -1,10 +1,9 @@
 //! A loss of tokens needs nothing new of the backward: three steps of GRPO against autograd's figures
 //! (`docs/grpo.py`).
 
-use dpo_kernel::{
-    Dispatch, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, logit_grads,
-    token_log_probs,
-};
+use dpo_kernel::gradient::{GradBatch, logit_grads};
+use dpo_kernel::row::RowNorm;
+use dpo_kernel::{Dispatch, Layout, Logits, LogitsMut, Span, TokenOut, token_log_probs};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {

@@ -1,6 +1,7 @@
 //! The reduction of results to 64 bits.
 
-use dpo_kernel::{PairLoss, RowDetails, SequenceLogProb, Summary, bf16, f16};
+use dpo_kernel::row::RowDetails;
+use dpo_kernel::{PairLoss, SequenceLogProb, Summary, bf16, f16};
 
 /// A running digest: `state ← mix((state ⊕ bits) · odd)` for each result.
 ///

@@ -1,13 +1,15 @@
 //! From token log-probs to the loss, the whole step, and the theory.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads_in_place, token_coefficients};
 use dpo_kernel::loss::{PairLogProbs, PreferenceLoss};
+use dpo_kernel::row::{RowDetails, RowNorm};
+use dpo_kernel::step::StepScratch;
 use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
 use dpo_kernel::training::update_reference;
 use dpo_kernel::{
-    Dispatch, Dpo, Element, GradBatch, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch,
-    PairLoss, PairOut, Reference, RowDetails, RowNorm, SequenceLogProb, Span, StepBatch,
-    StepScratch, TokenOut, Transform, logit_grads_in_place, preference_loss, preference_step,
-    sequence_log_probs, spans_of_offsets, token_coefficients, token_log_probs,
+    Dispatch, Dpo, Element, IGNORE_INDEX, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss,
+    PairOut, Reference, SequenceLogProb, Span, StepBatch, TokenOut, Transform, preference_loss,
+    preference_step, sequence_log_probs, token_log_probs,
 };
 
 use super::Plan;
@@ -27,7 +29,7 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     let transform = Transform::new(1.0, Some(20.0), 0.9).unwrap();
     let ids = [3, 17, IGNORE_INDEX, 0, 11, 11, 16, 8];
     let mut spans = [Span::default(); 3];
-    spans_of_offsets(&[0, 3, 5, 7], &mut spans).unwrap();
+    Span::of_offsets(&[0, 3, 5, 7], &mut spans).unwrap();
     let layout = Layout::new(&ids, &spans, VOCAB).unwrap();
     let token_weights = [1.0, 0.5, 3.0, 0.0, 1.25, 0.1, 2.0, 1.0];
     let pairs = [Pair::new(0, 1), Pair::new(2, 1)];

@@ -1,9 +1,10 @@
 //! Rows: whole, special, by tiles and by shards, forward and backward.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads, tile_grads_in_place};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::{
-    Dispatch, Element, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform,
-    logit_grads, tile_grads_in_place, token_log_probs,
+    Dispatch, Element, Layout, Logits, LogitsMut, Span, TokenOut, Transform, token_log_probs,
 };
 
 use super::Plan;

@@ -1,10 +1,11 @@
 //! The gradient of one row: apart, in place and by tiles, into every storage.
 
+use dpo_kernel::gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::verify::cases::{RowCase, widened};
 use dpo_kernel::verify::{self, Mismatch, compare};
 use dpo_kernel::{
-    Dispatch, Error, GradBatch, Layout, Logits, LogitsMut, RowNorm, Span, TokenOut, Transform,
-    logit_grads, logit_grads_in_place, tile_grads_in_place, token_log_probs,
+    Dispatch, Error, Layout, Logits, LogitsMut, Span, TokenOut, Transform, token_log_probs,
 };
 
 use super::batch::transform;

@@ -6,7 +6,7 @@ use dpo_kernel::verify::cases::LayoutCase;
 use dpo_kernel::verify::{self, Tolerance, compare};
 use dpo_kernel::{
     Dispatch, Error, Layout, Logits, SequenceLogProb, Span, Targets, TokenOut, sequence_log_probs,
-    spans_of_batch, spans_of_offsets, token_log_probs,
+    token_log_probs,
 };
 
 use super::batch::spans;
@@ -199,7 +199,7 @@ fn check_labels(case: &LayoutCase) -> Result<(), String> {
 
 fn check_batch(rows_each: usize) -> Result<(), String> {
     let mut spans = [Span::new(7, 3); 3];
-    let result = spans_of_batch(rows_each, &mut spans);
+    let result = Span::of_batch(rows_each, &mut spans);
     let wide = rows_each as u128;
     let right = if 3 * wide > usize::MAX as u128 {
         result.is_err() && spans == [Span::new(7, 3); 3]
@@ -215,8 +215,8 @@ fn check_offsets(offsets: &[u32]) -> Result<(), String> {
     let signed: Vec<i32> = offsets.iter().map(|&offset| offset.cast_signed()).collect();
     let untouched = vec![Span::new(7, 3); offsets.len().saturating_sub(1)];
     let [mut spans, mut of_signed] = [untouched.clone(), untouched.clone()];
-    let result = spans_of_offsets(offsets, &mut spans);
-    let signed_result = spans_of_offsets(&signed, &mut of_signed);
+    let result = Span::of_offsets(offsets, &mut spans);
+    let signed_result = Span::of_offsets(&signed, &mut of_signed);
     let is_ascending = !offsets.is_empty() && offsets.is_sorted();
     let is_not_negative = signed.iter().all(|&offset| offset >= 0);
     let edges = offsets.windows(2);

@@ -1,12 +1,11 @@
 //! A whole step: its stages' bits, each stage's figures from those of the one before, the same on every
 //! level; and the backward with zeros where nothing is scored.
 
+use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads_in_place};
+use dpo_kernel::row::RowNorm;
 use dpo_kernel::verify::cases::{BatchCase, PairCase, stored, widened};
 use dpo_kernel::verify::{self, PairLogProbs, Tolerance, compare};
-use dpo_kernel::{
-    Dispatch, Error, GradBatch, Layout, LogitsMut, RowNorm, Summary, Targets, TokenOut, Unscored,
-    logit_grads_in_place, token_log_probs,
-};
+use dpo_kernel::{Dispatch, Error, Layout, LogitsMut, Summary, Targets, TokenOut, token_log_probs};
 
 use super::batch::{Found, spans, stages, step, transform};
 use super::coefficients::coefficients;

@@ -1,11 +1,11 @@
 //! Token log-probs of a batch with padding, ignored rows and gaps: the forward of every row, each counted,
 //! and nothing else written.
 
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::verify::cases::{BatchCase, RowCase, stored};
 use dpo_kernel::verify::{self, Tolerance, compare};
 use dpo_kernel::{
-    Dispatch, Error, Layout, Logits, RowDetails, RowNorm, Targets, TokenOut, TokenSummary,
-    token_log_probs,
+    Dispatch, Error, Layout, Logits, Targets, TokenOut, TokenSummary, token_log_probs,
 };
 
 use super::batch::{spans, transform};

@@ -2,16 +2,18 @@
 
 use crate::{Entry, entries};
 use core::ops::{AddAssign, Deref};
+use dpo_kernel::gradient::{
+    GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
+};
 use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::step::UnpairedStepBatch;
+use dpo_kernel::step::{StepScratch, StepSummary, unpaired_step};
 use dpo_kernel::unpaired::AnswerLoss;
 use dpo_kernel::{
-    Dispatch, Dpo, Element, Error, GradBatch, Layout, Level, Logits, LogitsMut, Pair, PairBatch,
-    PairLoss, SequenceLogProb, Span, StepBatch, StepScratch, StepSummary, Summary, Targets,
-    TokenOut, TokenSummary, Transform, bf16, f16, logit_grads, logit_grads_in_place,
-    preference_loss, preference_step, sequence_log_probs, spans_of_batch, spans_of_offsets,
-    tile_grads_in_place, token_coefficients, token_log_probs, unpaired_step,
+    Dispatch, Dpo, Element, Error, Layout, Level, Logits, LogitsMut, Pair, PairBatch, PairLoss,
+    SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, TokenSummary, Transform, bf16,
+    f16, preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
@@ -78,9 +80,9 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     Targets::ids,
     Targets::scored,
     Span::new,
-    spans_of_batch,
-    spans_of_offsets::<u32>,
-    spans_of_offsets::<i64>,
+    Span::of_batch,
+    Span::of_offsets::<u32>,
+    Span::of_offsets::<i64>,
     ascending,
     in_any_order,
     Layout::rows,
