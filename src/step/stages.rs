@@ -10,8 +10,8 @@ pub(super) fn count(layout: &Layout<'_>, sequence: usize, token_weights: Option<
     weighted_rows(layout, sequence, token_weights).count()
 }
 
-/// The rows without a norm in the sequences whose gradient is NaN: what made it so. Rows that nothing of
-/// weight ≠ 0 depends on are not among them.
+/// The rows without a norm in the sequences whose gradient is NaN: what made it so. Rows that
+/// nothing of weight ≠ 0 depends on are not among them.
 #[cold]
 #[inline(never)]
 pub(super) fn broken_rows(
