@@ -5,8 +5,8 @@ use half::{bf16, f16};
 
 /// An element type that logits and their gradients can be stored in.
 ///
-/// Sealed: `f32`, [`struct@f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to nearest with
-/// ties to even.
+/// Sealed: `f32`, [`struct@f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to
+/// nearest with ties to even.
 pub trait Element: Copy + Send + Sync + private::Sealed {
     /// −inf, the value of masked vocabulary.
     const NEG_INFINITY: Self;

@@ -4,8 +4,8 @@ use crate::Dispatch;
 use crate::layout::Span;
 use crate::simd::Kernel;
 
-/// What runs the stages that touch logits: a [`Dispatch`], on the caller's thread, or with the feature
-/// `rayon` a `Parallel`, with rows over threads. The bits are the same. Sealed.
+/// What runs the stages that touch logits: a [`Dispatch`], on the caller's thread, or with the
+/// feature `rayon` a `Parallel`, with rows over threads. The bits are the same. Sealed.
 pub trait Executor: Copy + private::Execute {}
 
 /// A kernel over rows that can be cut in two.

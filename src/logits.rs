@@ -3,17 +3,19 @@
 use crate::error::Buffer;
 use crate::{Element, Error, Transform};
 
-/// Logits to read: R rows × V vocabulary, row stride S ≥ V, all in elements, in the caller's memory.
+/// Logits to read: R rows × V vocabulary, row stride S ≥ V, all in elements, in the caller's
+/// memory.
 ///
-/// Row t predicts the token `targets[t]`; the shift by one is explained at [`Targets`](crate::Targets). Columns
-/// V..S are padding and never read.
+/// Row t predicts the token `targets[t]`; the shift by one is explained at
+/// [`Targets`](crate::Targets). Columns V..S are padding and never read.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a, E> {
     data: &'a [E],
     shape: Shape,
 }
 
-/// Logits to read and to replace by their gradients, or a place for gradients alone; shaped as [`Logits`].
+/// Logits to read and to replace by their gradients, or a place for gradients alone; shaped as
+/// [`Logits`].
 #[derive(Debug)]
 pub struct LogitsMut<'a, E> {
     data: &'a mut [E],
@@ -201,7 +203,8 @@ impl<'a, E: Element> LogitsMut<'a, E> {
         self.data.get_mut(self.shape.range(row)).unwrap_or_default()
     }
 
-    /// The elements of a row past its vocabulary, as many as the view has: those of the last may be missing.
+    /// The elements of a row past its vocabulary, as many as the view has: those of the last may be
+    /// missing.
     pub(crate) fn padding_mut(&mut self, row: usize) -> &mut [E] {
         let vocab = self.shape.vocab;
         self.whole_row_mut(row).get_mut(vocab..).unwrap_or_default()

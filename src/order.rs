@@ -2,8 +2,8 @@
 
 /// Sorts indices by their keys; equal keys in the order of the indices.
 ///
-/// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The tie-break makes
-/// the order total, so the result is that of a stable sort.
+/// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The
+/// tie-break makes the order total, so the result is that of a stable sort.
 pub(crate) fn sort_by_key<K: PartialOrd>(order: &mut [usize], key: impl Fn(usize) -> K) {
     let is_less = |i: usize, j: usize| {
         let (x, y) = (key(i), key(j));

@@ -10,22 +10,26 @@ use crate::executor::private::Execute;
 use crate::executor::{Executor, Rows};
 use crate::layout::Span;
 
-/// Logits that are worth a thread's attention: some microseconds.
+/// Logits below which a part is not cut further: they take some microseconds, and handing a smaller
+/// part to a thread would cost more than it saves.
 const PART: usize = 1 << 15;
-/// Parts for each thread at most: so many even out ragged batches, and every part looks at all spans.
+/// About how many parts a thread gets at most. Enough that threads which finish early find other
+/// work in a ragged batch, and no more, because every part looks at all spans. Cutting in halves
+/// may give up to about twice as many.
 const PARTS: usize = 16;
 
-/// Runs the stages that touch logits with rows over rayon's threads: given in the place of a [`Dispatch`].
+/// Runs the stages that touch logits with rows over rayon's threads: given in the place of a
+/// [`Dispatch`].
 ///
-/// They run on the current rayon pool: the one that the stage is called in, or the global one. A call from
-/// a thread outside the pool wakes it and waits for it, which took 10 to 30 microseconds on a virtual machine: a
-/// loop over small batches belongs in `ThreadPool::install`.
-/// Cutting is by rows, so spans may come in any order and length, and every part owns its rows of the
-/// outputs. A row's result does not depend on its neighbours, so **no bit depends on the number of
-/// threads**; checks come first, on the whole, and broken rows are counted over all parts.
+/// They run on the current rayon pool: the one that the stage is called in, or the global one. A
+/// call from a thread outside the pool wakes it and waits for it, which took 10 to 30 microseconds
+/// on a virtual machine: a loop over small batches belongs in `ThreadPool::install`. Cutting is by
+/// rows, so spans may come in any order and length, and every part owns its rows of the outputs. A
+/// row's result does not depend on its neighbours, so **no bit depends on the number of threads**;
+/// checks come first, on the whole, and broken rows are counted over all parts.
 ///
-/// It needs `std`, as rayon does. Rayon allocates, and panics if the system refuses its threads: the promises of
-/// the rest of the crate about both end here.
+/// It needs `std`, as rayon does. Rayon allocates, and panics if the system refuses its threads:
+/// the promises of the rest of the crate about both end here.
 ///
 /// # Example
 /// ```

@@ -11,7 +11,8 @@ use crate::{Error, Layout};
 pub struct SequenceLogProb {
     /// Σ of the (weighted) token log-probs.
     pub sum: f64,
-    /// Scored tokens of weight ≠ 0. A sequence of none may not be named by a pair, an answer or a term.
+    /// Scored tokens of weight ≠ 0. A sequence of none may not be named by a pair, an answer or a
+    /// term.
     pub count: usize,
 }
 
@@ -27,17 +28,18 @@ impl SequenceLogProb {
 /// Sums token log-probs over each span: `sum = Σ_t w_t · log p_t` over its scored rows, in f64.
 ///
 /// The one way to sequence log-probs, for policy and for stored per-token references alike, so that
-/// equal token log-probs give equal sums. `token_weights`, R, finite, weight the tokens; 1 each without. A
-/// token of weight 0 is as if it were not there: it is not counted, and its log-prob may be NaN.
+/// equal token log-probs give equal sums. `token_weights`, R, finite, weight the tokens; 1 each
+/// without. A token of weight 0 is as if it were not there: it is not counted, and its log-prob may
+/// be NaN.
 ///
 /// # Numerics
 /// f64 sums in row order: within count · 2⁻⁵³ of Σ |w·log p|.
-/// NaN and −inf log-probs pass into the sum, where [`preference_loss`](crate::preference_loss) names
-/// the pair.
+/// NaN and −inf log-probs pass into the sum, where [`preference_loss`](crate::preference_loss)
+/// names the pair.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a token weight that is not
-/// finite.
+/// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a token weight that
+/// is not finite.
 ///
 /// # Panics
 /// Never.

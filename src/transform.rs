@@ -12,8 +12,8 @@ use crate::error::Parameter;
 ///
 /// # Numerics
 /// Scale and temperature cost no rounding: their quotient enters the exponential's reduction as a
-/// two-word constant. tanh is evaluated in f32 lanes, so log Z and log-probs under a softcap carry an
-/// error of up to 2.1 ulp of c / temperature (1.7 found, at 30·tanh(x/30), x near 20).
+/// two-word constant. tanh is evaluated in f32 lanes, so log Z and log-probs under a softcap carry
+/// an error of up to 2.1 ulp of c / temperature (1.7 found, at 30·tanh(x/30), x near 20).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
     /// k, with y = k·v
@@ -31,8 +31,8 @@ impl Transform {
     /// A transform from its three parameters; 1, `None`, 1 is [`Transform::NONE`].
     ///
     /// # Errors
-    /// [`Error::Parameter`] if one of them is not finite and positive, or if one of their quotients lies
-    /// outside [1e-30, 1e30].
+    /// [`Error::Parameter`] if one of them is not finite and positive, or if one of their quotients
+    /// lies outside [1e-30, 1e30].
     ///
     /// # Panics
     /// Never.

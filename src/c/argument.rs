@@ -1,5 +1,5 @@
-//! Struct arguments, copied out of the caller's memory: plain ones, and those that begin with their own
-//! size, so that a later release can add a field without breaking the hosts of an earlier one.
+//! Struct arguments, copied out of the caller's memory: plain ones, and those that begin with their
+//! own size, so that a later release can add a field without breaking the hosts of an earlier one.
 //!
 //! | the `size` that the host says | |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | more than this library's | a newer host; refused unless the fields that are unknown here are 0 |
 //! | not a multiple of the alignment, or beyond [`MOST`] | refused: no struct has this size |
 //!
-//! Two rules keep this true: a field is only ever added at the end, with 0 as its default, and no padding
-//! follows the last one, because a host need not have written it.
+//! Two rules keep this true: a field is only ever added at the end, with 0 as its default, and no
+//! padding follows the last one, because a host need not have written it.
 
 use core::mem::MaybeUninit;
 
@@ -31,8 +31,8 @@ pub(super) unsafe trait Growing: Plain {
     const SUBJECT: i32;
 }
 
-/// Declares structs that begin with their size: `growing!(NAME, SUBJECT: REQUIRED .. LAST)`, where no field
-/// after REQUIRED must be given, and LAST is the last field there is.
+/// Declares structs that begin with their size: `growing!(NAME, SUBJECT: REQUIRED .. LAST)`, where
+/// no field after REQUIRED must be given, and LAST is the last field there is.
 macro_rules! growing {
     ($($type:ty, $subject:expr => $required:ident .. $last:ident;)*) => {
         $(
@@ -79,8 +79,8 @@ pub(super) unsafe fn argument<T: Plain>(data: *const T) -> Result<T, Fault> {
 /// A struct argument that says its size, copied as far as this library knows it.
 ///
 /// # Safety
-/// The caller of the ABI vouches that the pointer is NULL or points to a `size`, and to as many initialised
-/// bytes as that says.
+/// The caller of the ABI vouches that the pointer is NULL or points to a `size`, and to as many
+/// initialised bytes as that says.
 pub(super) unsafe fn growing_argument<T: Growing>(data: *const T) -> Result<T, Fault> {
     let mut copy = MaybeUninit::<T>::zeroed();
     let known = Known { size: size_of::<T>(), least: T::LEAST, align: align_of::<T>() };

@@ -126,7 +126,8 @@ impl Buffers {
         let bytes = len.checked_mul(element.size).filter(|&bytes| isize::try_from(bytes).is_ok());
         let end = bytes.and_then(|bytes| start.checked_add(bytes));
         let Some(end) = end else { return Err(Fault::Call(DPO_ERROR_TOO_LONG, subject, [len, 0])) };
-        // More buffers than any function has would be a mistake in this module: refused, not forgotten.
+        // More buffers than any function has would be a mistake in this module: refused, not
+        // forgotten.
         let to = self.ranges.get_mut(self.used);
         let to = to.ok_or(Fault::Call(DPO_ERROR_TOO_LONG, subject, [len, 0]))?;
         *to = Range { start, end, subject, is_written };
@@ -211,7 +212,8 @@ impl Memory {
     /// The elements to read.
     ///
     /// # Safety
-    /// The caller of the ABI vouches for `len` initialised elements that nobody writes during the call.
+    /// The caller of the ABI vouches for `len` initialised elements that nobody writes during the
+    /// call.
     pub(super) unsafe fn slice<'a, T: Plain>(&self, input: Input<T>) -> &'a [T] {
         if input.len == 0 {
             return &[];
@@ -224,7 +226,8 @@ impl Memory {
     /// The elements to write.
     ///
     /// # Safety
-    /// The caller of the ABI vouches for `len` initialised elements that nobody else uses during the call.
+    /// The caller of the ABI vouches for `len` initialised elements that nobody else uses during
+    /// the call.
     pub(super) unsafe fn slice_mut<'a, T: Plain>(&self, output: Output<T>) -> &'a mut [T] {
         if output.len == 0 {
             return &mut [];

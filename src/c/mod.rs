@@ -1,7 +1,8 @@
 //! The C ABI: every stage and loss for C and C++ runtimes.
 //!
 //! `include/dpo_kernel.h` is the documentation; what stands here carries its names. All structs are
-//! plain and belong to the caller. No function allocates, unwinds, or keeps a pointer; all are reentrant.
+//! plain and belong to the caller. No function allocates, unwinds, or keeps a pointer; all are
+//! reentrant.
 //!
 //! ```text
 //! step                                     all stages in one call
@@ -24,11 +25,11 @@
 //!
 //! # Safety
 //!
-//! One contract serves all functions: a pointer that is not NULL points to as many elements as its length
-//! says, initialised to anything, and nobody else writes there during the call; a struct that begins with
-//! its size has that many bytes. NULL,
-//! misalignment, lengths beyond the address space, and buffers that overlap although one of them is
-//! written are found and refused, and so is every number in the structs that is out of its domain.
+//! One contract serves all functions: a pointer that is not NULL points to as many elements as its
+//! length says, initialised to anything, and nobody else writes there during the call; a struct
+//! that begins with its size has that many bytes. NULL, misalignment, lengths beyond the address
+//! space, and buffers that overlap although one of them is written are found and refused, and so is
+//! every number in the structs that is out of its domain.
 
 #![allow(
     unsafe_code,

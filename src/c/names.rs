@@ -150,7 +150,8 @@ pub(super) const fn parameter_code(parameter: Parameter) -> i32 {
     parameter as i32
 }
 
-/// The name of a buffer, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
+/// The name of a buffer, as the subject of a [`dpo_error`] has it; NULL if there is none of that
+/// number.
 #[unsafe(no_mangle)]
 pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
     let name: &CStr = match subject {
@@ -208,7 +209,8 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
     name.as_ptr()
 }
 
-/// The name of a parameter, as the subject of a [`dpo_error`] has it; NULL if there is none of that number.
+/// The name of a parameter, as the subject of a [`dpo_error`] has it; NULL if there is none of that
+/// number.
 #[unsafe(no_mangle)]
 pub extern "C" fn dpo_parameter_name(subject: i32) -> *const c_char {
     let parameter = Parameter::ALL.into_iter().find(|&p| parameter_code(p) == subject);

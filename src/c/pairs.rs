@@ -99,7 +99,8 @@ impl dpo_pairs {
 }
 
 impl PairsInput {
-    /// The batch of this policy, for a loss that says whether it needs a reference for pairs of such weights.
+    /// The batch of this policy, for a loss that says whether it needs a reference for pairs of
+    /// such weights.
     ///
     /// # Safety
     /// As [`Memory::slice`].

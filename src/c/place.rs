@@ -1,4 +1,5 @@
-//! Where the logits of a step are, and where their gradients go: over the logits, or in another buffer.
+//! Where the logits of a step are, and where their gradients go: over the logits, or in another
+//! buffer.
 
 use core::marker::PhantomData;
 

@@ -1,5 +1,5 @@
-//! Log-probs under the frozen reference, as pairs and unpaired answers bring them: two pointers, of which one
-//! is set, or neither for losses without a reference.
+//! Log-probs under the frozen reference, as pairs and unpaired answers bring them: two pointers, of
+//! which one is set, or neither for losses without a reference.
 
 use super::memory::{Buffers, Input, Memory};
 use super::names::DPO_BUFFER_REFERENCE;
@@ -12,7 +12,8 @@ use crate::Reference;
 pub(super) enum ReferenceInput {
     Sums(Input<f64>),
     Sequences(Input<dpo_sequence_log_prob>),
-    /// Neither pointer is set; `empty` if there are no sequences, so that there is nothing to point to.
+    /// Neither pointer is set; `empty` if there are no sequences, so that there is nothing to point
+    /// to.
     Missing {
         empty: bool,
     },

@@ -116,7 +116,8 @@ impl dpo_row_stats {
                 max: self.max,
                 argmax: self.argmax,
             };
-            // Before the first column the largest value is not 0, even if the host has cleared all fields.
+            // Before the first column the largest value is not 0, even if the host has cleared all
+            // fields.
             let empty = RowStats::<Details>::new(transform, target);
             let stats = RowStats::from_state(transform, target, numbers, sums);
             stats.map(|stats| Stats::Detailed(if self.columns == 0 { empty } else { stats }))

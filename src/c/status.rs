@@ -1,5 +1,5 @@
-//! Status codes, one for each [`Error`] and a few for what only C can get wrong, and the numbers behind
-//! them.
+//! Status codes, one for each [`Error`] and a few for what only C can get wrong, and the numbers
+//! behind them.
 
 use crate::Error;
 
@@ -97,7 +97,8 @@ codes! {
     DPO_ERROR_FIELD_UNUSED = 106;
     /// Row statistics that no fold has made.
     DPO_ERROR_ROW_STATS = 107;
-    /// A struct says another size than any release of it has, or fields are set that are unknown here.
+    /// A struct says another size than any release of it has, or fields are set that are unknown
+    /// here.
     DPO_ERROR_STRUCT_SIZE = 108;
 }
 
@@ -120,7 +121,8 @@ pub struct dpo_error {
 pub(super) enum Fault {
     /// What the crate itself refuses.
     Kernel(Error),
-    /// What only C can get wrong: a status above 100, the buffer or struct that it is about, two numbers.
+    /// What only C can get wrong: a status above 100, the buffer or struct that it is about, two
+    /// numbers.
     Call(dpo_status, i32, [usize; 2]),
 }
 

@@ -147,8 +147,8 @@ fn with_labels(answers: &[dpo_answer]) -> Result<&[UnpairedAnswer], Fault> {
         return Err(Error::UnknownLabel { value: wrong.label.into() }.into());
     }
     let data = answers.as_ptr().cast::<UnpairedAnswer>();
-    // SAFETY: both are `repr(C)` of an index and 32 bits (asserted above), and every label was found
-    // to be one that `Label` has.
+    // SAFETY: both are `repr(C)` of an index and 32 bits (asserted above), and every label was
+    // found to be one that `Label` has.
     Ok(unsafe { core::slice::from_raw_parts(data, answers.len()) })
 }
 

@@ -1,4 +1,4 @@
-//! The entries of the backward: apart, in place, by tile.
+//! The entries of the backward: into another buffer, in place, by tile.
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
 use super::map::{Map, in_place, write_target};
@@ -11,26 +11,27 @@ use crate::{Element, Error, Transform};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
 ///
-/// `out` has the rows and vocabulary of `logits`, its own stride, and their type or f32. Rows that are not
-/// scored are not read; whether they, and the padding columns of `out`, are written as 0 or not at all says
-/// [`GradBatch::unscored`].
+/// `out` has the rows and vocabulary of `logits`, its own stride, and their type or f32. Rows that
+/// are not scored are not read; whether they, and the padding columns of `out`, are written as 0 or
+/// not at all says [`GradBatch::unscored`].
 ///
 /// # Numerics
-/// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage (0.56 of that found); under a
-/// softcap c at temperature T, with u = scale·x/c, (4 + 2c/T + 2|u| + |ln p|)·1.2·2⁻²⁴; gradients below 2^−124
-/// are 0, and so is dy/dx below 2^−124 of its largest. The target's c·(1 − p) is exact to 2 ulp of f32 (6 at
-/// an adversary's worst) while 1 − p is normal, and rounded once; under a softcap it is within
-/// (1 + 2c/T + 2|u|)·2⁻²⁴ relative (0.78 of that found).
-/// Masked columns, and rows whose coefficient is 0, get exactly 0. The same bits as in place.
+/// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage (0.56 of that found);
+/// under a softcap c at temperature T, with u = scale·x/c, (4 + 2c/T + 2|u| + |ln p|)·1.2·2⁻²⁴;
+/// gradients below 2^−124 are 0, and so is dy/dx below 2^−124 of its largest. The target's c·(1 −
+/// p) is exact to 2 ulp of f32 (6 at an adversary's worst) while 1 − p is normal, and rounded once;
+/// under a softcap it is within (1 + 2c/T + 2|u|)·2⁻²⁴ relative (0.78 of that found). Masked
+/// columns, and rows whose coefficient is 0, get exactly 0. The same bits as in place.
 ///
-/// f16 ends at 65504 and begins at 6e-8: gradients of a mean over many pairs vanish there. Scale the
-/// loss by a smaller divisor, as mixed-precision training does, or write to f32.
+/// f16 ends at 65504 and begins at 6e-8: gradients of a mean over many pairs vanish there. Scale
+/// the loss by a smaller divisor, as mixed-precision training does, or write to f32.
 ///
 /// The transform is the logits' own: view them with the one that the forward used.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::InvalidValue`] for a norm
-/// that no forward has made, and for a coefficient that is not finite or beyond two thirds of f32's range;
+/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`], [`Error::InvalidValue`]
+/// for a norm that no forward has made, and for a coefficient that is not finite or whose product
+/// with the transform's slope dy/dx goes beyond two thirds of f32's range;
 /// [`Error::TransformOfGradients`] if `out` has a transform: only logits have one.
 ///
 /// # Panics

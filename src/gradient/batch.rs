@@ -5,12 +5,12 @@ use crate::layout::{Layout, Span};
 use crate::row::RowNorm;
 use crate::{Error, Transform};
 
-/// What becomes of the elements that no gradient belongs to: rows that are not scored (no span covers them, or
-/// their target is the ignore value), and padding columns past the vocabulary.
+/// What becomes of the elements that no gradient belongs to: rows that are not scored (no span
+/// covers them, or their target is the ignore value), and padding columns past the vocabulary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Unscored {
-    /// They are not written. **In place they still hold logits**, numbers of 10 or 11 beside gradients of 1e-2: a
-    /// host that multiplies the whole buffer by its head would train on them.
+    /// They are not written. **In place they still hold logits**, numbers of 10 or 11 beside
+    /// gradients of 1e-2: a host that multiplies the whole buffer by its head would train on them.
     #[default]
     Keep,
     /// They become 0, so that the whole buffer is a gradient.
@@ -23,8 +23,8 @@ pub enum Unscored {
 pub struct GradBatch<'a> {
     /// As in the forward.
     pub layout: &'a Layout<'a>,
-    /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose coefficient
-    /// is 0 need none.
+    /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose
+    /// coefficient is 0 need none.
     pub norms: &'a [RowNorm],
     /// `∂L/∂log p` of the target of each row, R: of [`token_coefficients`](crate::gradient::token_coefficients), or of any
     /// loss of tokens (GRPO and its kin). Those of rows that are not scored are not read.
@@ -44,7 +44,8 @@ impl<'a> GradBatch<'a> {
         Self { layout, norms, coefficients, unscored: Unscored::Keep }
     }
 
-    /// With another fate of rows that are not scored and of padding columns.
+    /// With [`Unscored::Zero`] or [`Unscored::Keep`] for rows that are not scored and padding
+    /// columns.
     #[must_use]
     pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
         self.unscored = unscored;

@@ -5,7 +5,8 @@ use crate::error::{Buffer, check_length};
 use crate::layout::Layout;
 use crate::sequence::{check_token_weights, weight_of};
 
-/// ∂L/∂log p of every scored row, from the gradients of its sequence: the coefficients of the backward.
+/// ∂L/∂log p of every scored row, from the gradients of its sequence: the coefficients of the
+/// backward.
 ///
 /// ```text
 /// c_t = w_t · ∂L/∂log π(y) + ∂NLL/∂log p        t a scored row of the sequence y
@@ -13,12 +14,12 @@ use crate::sequence::{check_token_weights, weight_of};
 ///
 /// `d_log_probs`, N, are of a preference or an unpaired loss; `token_weights`, R, are those of
 /// [`sequence_log_probs`](crate::sequence_log_probs) (1 without); `d_nll`, N, is of an NLL term
-/// ([`nll_loss`](crate::loss::nll_loss); 0 without), which is of the tokens as they are. Rows that are not scored are
-/// not written. A loss of tokens needs none of this: it writes `out` itself.
+/// ([`nll_loss`](crate::loss::nll_loss); 0 without), which is of the tokens as they are. Rows that
+/// are not scored are not written. A loss of tokens needs none of this: it writes `out` itself.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a gradient or a token weight that
-/// is not finite.
+/// Before anything is written: [`Error::Length`]; [`Error::InvalidValue`] for a gradient or a token
+/// weight that is not finite.
 ///
 /// # Panics
 /// Never.

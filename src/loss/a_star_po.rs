@@ -5,8 +5,8 @@ use super::{Tangent, UnpairedLoss};
 use crate::Error;
 use crate::error::Parameter;
 
-/// A*PO (Brantley et al. 2025, arXiv 2505.20686): the log-ratio of a sampled answer is regressed onto its
-/// advantage over the optimal value of the prompt.
+/// A*PO (Brantley et al. 2025, arXiv 2505.20686): the log-ratio of a sampled answer is regressed
+/// onto its advantage over the optimal value of the prompt.
 ///
 /// ```text
 /// u = log π(y) − log π_ref(y)
@@ -14,11 +14,11 @@ use crate::error::Parameter;
 /// V* = β₁·log mean e^(r/β₁) over answers of the reference
 /// ```
 ///
-/// For answers without a partner: [`unpaired_loss`](crate::unpaired::unpaired_loss). One loss holds one
-/// advantage, so each answer has a loss of its own; whether the answer is called desirable makes no
-/// difference but to the sums of the summary. V* is
-/// [`optimal_value`](crate::training::optimal_value) of the rewards of some samples a prompt, made once
-/// before training. TRL: `a2po`, β₁ = 0.5, β₂ = 1e-3, 8 samples.
+/// For answers without a partner: [`unpaired_loss`](crate::unpaired::unpaired_loss). One loss holds
+/// one advantage, so each answer has a loss of its own; whether the answer is called desirable
+/// makes no difference but to the sums of the summary. V* is
+/// [`optimal_value`](crate::training::optimal_value) of the rewards of some samples a prompt, made
+/// once before training. TRL: `a2po`, β₁ = 0.5, β₂ = 1e-3, 8 samples.
 ///
 /// # Example
 /// ```

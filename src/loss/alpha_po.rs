@@ -7,8 +7,8 @@ use super::score::PowerLogProb;
 use crate::Error;
 use crate::error::Parameter;
 
-/// `AlphaPO` (Gupta et al. 2025, arXiv 2501.03884): [`SimPo`](super::SimPo) with another shape of reward,
-/// its limit for α → 0.
+/// `AlphaPO` (Gupta et al. 2025, arXiv 2501.03884): [`SimPo`](super::SimPo) with another shape of
+/// reward, its limit for α → 0.
 ///
 /// ```text
 /// p = log π(y_w)/n_w,   q = log π(y_l)/n_l,   r(x) = (1 − e^(−α·x))/α
@@ -16,9 +16,9 @@ use crate::error::Parameter;
 /// ∂L/∂log π(y_w) = −β·(σ(−z) − ε)·e^(−α·p)/n_w      ∂L/∂log π(y_l) = β·(σ(−z) − ε)·e^(−α·q)/n_l
 /// ```
 ///
-/// TRL's CPO trainer (`alphapo`), which has α = 0 by default: `SimPO`. TRL takes `exp(p)^(−α)`, which is
-/// infinite once `exp(p)` underflows; here the difference of two rewards keeps its digits for every p. The
-/// rewards reported are β times the mean log-prob, as TRL's.
+/// TRL's CPO trainer (`alphapo`), which has α = 0 by default: `SimPO`. TRL takes `exp(p)^(−α)`,
+/// which is infinite once `exp(p)` underflows; here the difference of two rewards keeps its digits
+/// for every p. The rewards reported are β times the mean log-prob, as TRL's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlphaPo(LogitLoss<Logistic, PowerLogProb>);
 

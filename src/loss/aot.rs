@@ -1,4 +1,5 @@
-//! Alignment via optimal transport: the loss of a whole batch, between sorted margins.
+//! Alignment via optimal transport: the loss of a whole batch, between sorted log-ratio
+//! differences.
 //!
 //! ```text
 //! paired     δ_k = k-th smallest of (log π(y_w) − log π(y_l)) − k-th smallest of the reference's
@@ -15,14 +16,27 @@ use crate::error::{Buffer, check_length};
 use crate::order::sort_by_key;
 use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
 
-/// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen answers over
-/// the rejected ones, as distributions and not pair by pair.
+/// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen
+/// answers over the rejected ones, as distributions and not pair by pair.
 ///
-/// β = 0.01 in the paper. TRL: `aot` (paired) and `aot_unpaired`, which TRL to 0.28 called `aot_pair`. A
-/// single pair is its own batch and gives [`Dpo`], conservative if smoothed; what is sorted together is what
-/// is in one call, so the micro-batch is part of the loss.
+/// ```text
+/// paired     δ_k = k-th smallest of (log π(y_w) − log π(y_l)) − k-th smallest of the reference's
+/// unpaired   δ_k = k-th smallest of a − k-th smallest of b
+/// L = Σ_k softplus(−β·δ_k) + ε·β·δ_k
+/// ```
+///
+/// with a = log π(y_w) − log π_ref(y_w), b = log π(y_l) − log π_ref(y_l) and label smoothing ε. So
+/// δ_k is a difference of sorted values, in nats and without β. The gradient of rank k goes to the
+/// answers that stand there.
+///
+/// β = 0.01 in the paper. TRL: `aot` (paired) and `aot_unpaired`, which TRL to 0.28 called
+/// `aot_pair`. A single pair is its own batch and gives [`Dpo`], conservative if smoothed; what is
+/// sorted together is what is in one call, so the micro-batch is part of the loss.
 ///
 /// The loss of a pair is that of its chosen answer's rank; its rewards are its own.
+#[doc(alias = "aot")]
+#[doc(alias = "aot_pair")]
+#[doc(alias = "aot_unpaired")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aot {
     loss: Dpo,
@@ -32,14 +46,14 @@ pub struct Aot {
 /// What is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sorting {
-    /// The margins of policy and reference.
+    /// The log-ratio differences of policy and reference.
     Paired,
     /// The log-ratios of chosen and rejected answers.
     Unpaired,
 }
 
 impl Aot {
-    /// Between the margins of the policy and those of the reference.
+    /// Between the differences log π(y_w) − log π(y_l) of the policy and those of the reference.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0.
@@ -82,12 +96,13 @@ impl Aot {
     }
 
     /// The loss with memory to sort in, 2 P indices, whose contents do not matter: what
-    /// [`preference_loss`](crate::preference_loss) and [`preference_step`](crate::preference_step) take.
+    /// [`preference_loss`](crate::preference_loss) and [`preference_step`](crate::preference_step)
+    /// take.
     ///
-    /// Equal margins keep the pairs' order, so the result is one whatever the machine. A pair that is not
-    /// finite has no rank, and all pairs of the batch are NaN. A pair of weight 0 is left out: it is not
-    /// sorted. Other weights than 0 and 1 are refused ([`Error::InvalidValue`]), because the two answers
-    /// that a rank compares belong to different pairs; so are offsets.
+    /// Equal values keep the pairs' order, so the result is one whatever the machine. A pair that
+    /// is not finite has no rank, and all pairs of the batch are NaN. A pair of weight 0 is left
+    /// out: it is not sorted. Other weights than 0 and 1 are refused ([`Error::InvalidValue`]),
+    /// because the two answers that a rank compares belong to different pairs; so are offsets.
     ///
     /// # Example
     /// ```
@@ -100,7 +115,7 @@ impl Aot {
     /// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
     /// let mut order = [0; 4];
     /// preference_loss(Aot::paired(0.1)?.over(&mut order), &batch, out)?;
-    /// // Margins of the policy are 4.75 and −1, of the reference 3.5 and 1.5.
+    /// // Differences of the policy are 4.75 and −1, of the reference 3.5 and 1.5.
     /// let as_dpo = Dpo::new(0.1)?.evaluate(&PairLogProbs::new(4.75, 0.0, 3.5, 0.0));
     /// assert_eq!(losses[0].loss, as_dpo.loss);
     /// # Ok::<(), Error>(())

@@ -8,32 +8,32 @@ use crate::error::Parameter;
 use crate::math::sigmoid_difference;
 use crate::pair::{PairLogProbs, PairLoss};
 
-/// APO-zero (D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 7): raises the chosen and lowers the rejected
-/// answer, for a policy that is worse than the data.
+/// APO-zero (D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 7): raises the chosen and lowers the
+/// rejected answer, for a policy that is worse than the data.
 ///
 /// ```text
 /// L = σ(−βa) + σ(βb)
 /// ∂L/∂log π(y_w) = −β·σ(βa)·σ(−βa)      ∂L/∂log π(y_l) = β·σ(βb)·σ(−βb)
 /// ```
 ///
-/// TRL, Liger, ms-swift: `apo_zero`, β = 0.1; unpaired in TRL's KTO trainer as `apo_zero_unpaired`. It is
-/// [`Kto`](super::Kto) with K = 0 and weights of 1. Both tails are flat.
+/// TRL, Liger, ms-swift: `apo_zero`, β = 0.1; unpaired in TRL's KTO trainer as `apo_zero_unpaired`.
+/// It is [`Kto`](super::Kto) with K = 0 and weights of 1. Both tails are flat.
 #[doc(alias = "apo_zero_unpaired")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ApoZero {
     beta: f64,
 }
 
-/// APO-down (D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 8): lowers both, the rejected one more, for a
-/// policy that is better than the data.
+/// APO-down (D'Oosterlinck et al. 2024, arXiv 2408.06266, eq. 8): lowers both, the rejected one
+/// more, for a policy that is better than the data.
 ///
 /// ```text
 /// L = σ(βa) + σ(−z),   z = β·(a − b)
 /// ∂L/∂log π(y_w) = β·σ(βa)·σ(−βa) − β·σ(z)·σ(−z)      ∂L/∂log π(y_l) = β·σ(z)·σ(−z)
 /// ```
 ///
-/// TRL, Liger, ms-swift: `apo_down`, β = 0.1. Both tails are flat. It takes no offset and no divergence: a
-/// stands in it both alone and in the difference.
+/// TRL, Liger, ms-swift: `apo_down`, β = 0.1. Both tails are flat. It takes no offset and no
+/// divergence: a stands in it both alone and in the difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ApoDown {
     beta: f64,

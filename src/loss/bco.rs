@@ -14,9 +14,9 @@ use crate::math::{sigmoid, softplus};
 /// ∂L/∂log π(y_w) = −β·σ(δ − βa)      ∂L/∂log π(y_l) = β·σ(βb − δ)
 /// ```
 ///
-/// `bco_pair` in TRL and Liger, β = 0.1, δ = 0; TRL to 0.28, ms-swift and TRL's unpaired `BCOTrainer` have
-/// the running mean of the rewards, updated with the batch before it is used, and not differentiated. δ is
-/// an argument here: [`Bco::with_shift`].
+/// `bco_pair` in TRL and Liger, β = 0.1, δ = 0; TRL to 0.28, ms-swift and TRL's unpaired
+/// `BCOTrainer` have the running mean of the rewards, updated with the batch before it is used, and
+/// not differentiated. δ is an argument here: [`Bco::with_shift`].
 #[doc(alias = "bco_pair")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bco {

@@ -14,9 +14,9 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// ∂L/∂log π(y_w) = a − 1/(2β) − σ(b − a)      ∂L/∂log π(y_l) = b + 1/(2β) + σ(b − a)
 /// ```
 ///
-/// The logistic term has no β, and there is a ½ before the squares that the paper does not have; β of 0.001
-/// to 0.002, 1e-3 by default. The squares hold the log-ratios themselves, where DPO sees their difference
-/// alone, so there is no offset and no divergence.
+/// The logistic term has no β, and there is a ½ before the squares that the paper does not have; β
+/// of 0.001 to 0.002, 1e-3 by default. The squares hold the log-ratios themselves, where DPO sees
+/// their difference alone, so there is no offset and no divergence.
 #[doc(alias = "Cal-DPO")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CalDpo {

@@ -6,7 +6,8 @@ use super::preference_logit::{LogitLoss, label_smoothing, logit_loss};
 use super::score::{LogProb, MeanLogProb};
 use crate::Error;
 
-/// The preference term of CPO (Xu et al. 2024, arXiv 2401.08417): DPO with a uniform reference, on sums.
+/// The preference term of CPO (Xu et al. 2024, arXiv 2401.08417): DPO with a uniform reference, on
+/// sums.
 ///
 /// ```text
 /// z = β·(log π(y_w) − log π(y_l)) − offset      L = softplus(−z) + ε·z

@@ -7,16 +7,16 @@ use super::{Divergence, Inputs, PreferenceLoss, Tangent};
 use crate::Error;
 use crate::pair::{PairLogProbs, PairLoss};
 
-/// Any function ℓ of DPO's preference logit, as in generalized preference optimization (Tang et al. 2024,
-/// arXiv 2402.05749), which asks of ℓ that it be convex with ℓ′(0) < 0.
+/// Any function ℓ of DPO's preference logit, as in generalized preference optimization (Tang et al.
+/// 2024, arXiv 2402.05749), which asks of ℓ that it be convex with ℓ′(0) < 0.
 ///
 /// ```text
 /// z = β·(a − b) − offset      L = ℓ(z)
 /// ∂L/∂log π(y_w) = β·ℓ′(z)                      = −∂L/∂log π(y_l)
 /// ```
 ///
-/// Under a divergence whose scores overflow z may be ±∞: a function whose limit is finite says it, with
-/// slope 0.
+/// Under a divergence whose scores overflow z may be ±∞: a function whose limit is finite says it,
+/// with slope 0.
 ///
 /// # Example
 /// ```

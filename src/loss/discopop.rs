@@ -10,8 +10,8 @@ use crate::Error;
 use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};
 
-/// `DiscoPOP`, the log-ratio modulated loss (Lu et al. 2024, arXiv 2406.08414, eq. 5): a blend of the
-/// logistic and the exponential loss.
+/// `DiscoPOP`, the log-ratio modulated loss (Lu et al. 2024, arXiv 2406.08414, eq. 5): a blend of
+/// the logistic and the exponential loss.
 ///
 /// ```text
 /// z = β·(a − b) − offset,   m = σ(z/τ)
@@ -20,9 +20,9 @@ use crate::math::{sigmoid, softplus};
 /// ∂L/∂log π(y_w) = β·∂L/∂z                      = −∂L/∂log π(y_l)
 /// ```
 ///
-/// TRL, Liger, ms-swift: `discopop`, τ = 0.05, β = 0.05 in the paper and 0.1 in TRL. Its slope at 0 is
-/// −¾ + (1 − ln 2)/(4τ), *positive* at τ = 0.05: the first step lowers the chosen answer's log-prob.
-/// That is what the published formula says. For τ > 1 it grows exponentially to the left.
+/// TRL, Liger, ms-swift: `discopop`, τ = 0.05, β = 0.05 in the paper and 0.1 in TRL. Its slope at 0
+/// is −¾ + (1 − ln 2)/(4τ), *positive* at τ = 0.05: the first step lowers the chosen answer's
+/// log-prob. That is what the published formula says. For τ > 1 it grows exponentially to the left.
 #[doc(alias = "discopop_tau")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DiscoPop<D = ReverseKl>(LogitLoss<Blend, LogRatio<D>>);

@@ -8,8 +8,8 @@
 //! α (paper's α)      g(u) = (1 − e^(−α·u))/α       g′(u) = e^(−α·u)
 //! ```
 //!
-//! g is f′ up to a constant, taken so that g(0) = 0: a policy that is the reference scores 0 whatever the
-//! number of tokens that its score is divided by. In sums the constant cancels.
+//! g is f′ up to a constant, taken so that g(0) = 0: a policy that is the reference scores 0
+//! whatever the number of tokens that its score is divided by. In sums the constant cancels.
 //!
 //! Source: f-DPO, Wang et al. 2023, arXiv 2309.16240.
 
@@ -52,13 +52,13 @@ pub struct ReverseKl;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForwardKl;
 
-/// The Jensen–Shannon divergence. Flat where the policy is above the reference: a chosen answer that
-/// is already there is not pushed on.
+/// The Jensen–Shannon divergence. Flat where the policy is above the reference: a chosen answer
+/// that is already there is not pushed on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JensenShannon;
 
-/// An α-divergence. The two conventions are each other's complement, `α_TRL = 1 − α_paper`: the same
-/// number means another loss, but for ½. Hence two constructors and no other.
+/// An α-divergence. The two conventions are each other's complement, `α_TRL = 1 − α_paper`: the
+/// same number means another loss, but for ½. Hence two constructors and no other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlphaDivergence {
     /// The paper's α.
@@ -66,7 +66,8 @@ pub struct AlphaDivergence {
 }
 
 impl AlphaDivergence {
-    /// With the paper's α, as TRL to 0.28 and ms-swift have it: 0 is the reverse KL, 1 the forward KL.
+    /// With the paper's α, as TRL to 0.28 and ms-swift have it: 0 is the reverse KL, 1 the forward
+    /// KL.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless α is finite.
@@ -77,8 +78,9 @@ impl AlphaDivergence {
         Ok(Self { alpha: Parameter::DivergenceAlpha.finite(alpha)? })
     }
 
-    /// With TRL's `f_alpha_divergence_coef` from 0.29 on (default ½): 1 is the reverse KL, 0 the forward
-    /// KL. TRL also clamps the exponent at 80, where its gradient ends; nothing is clamped here.
+    /// With TRL's `f_alpha_divergence_coef` from 0.29 on (default ½): 1 is the reverse KL, 0 the
+    /// forward KL. TRL also clamps the exponent at 80, where its gradient ends; nothing is clamped
+    /// here.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless α is finite.
@@ -211,8 +213,8 @@ pub(super) mod power {
         libm::exp(-alpha * u)
     }
 
-    /// score(a) − score(b), as the larger of the two exponentials times 1 − e^−|distance|: to the last
-    /// digits also where the two are close, and infinite only where the difference is.
+    /// score(a) − score(b), as the larger of the two exponentials times 1 − e^−|distance|: to the
+    /// last digits also where the two are close, and infinite only where the difference is.
     pub(in super::super) fn difference(alpha: f64, a: f64, b: f64) -> f64 {
         let distance = -alpha * (a - b);
         if distance.abs() <= 0.0 {

@@ -17,16 +17,16 @@ use crate::Error;
 /// ∂L/∂log π(y_w) = −β·(σ(−z) − ε)               = −∂L/∂log π(y_l)
 /// ```
 ///
-/// Under another divergence D ([`Dpo::with_divergence`]) its scores g(a) and g(b) stand in the place of
-/// a and b.
+/// Under another divergence D ([`Dpo::with_divergence`]) its scores g(a) and g(b) stand in the
+/// place of a and b.
 ///
 /// β says how far the policy may drift from the reference: small is aggressive, large conservative;
-/// 0.1 is the usual default. ε is the share of preferences that may be mislabelled: at ε > 0 the loss
-/// has its minimum at σ(z) = 1 − ε instead of pushing z to infinity.
+/// 0.1 is the usual default. ε is the share of preferences that may be mislabelled: at ε > 0 the
+/// loss has its minimum at σ(z) = 1 − ε instead of pushing z to infinity.
 ///
-/// Trainers differ in what `label_smoothing` does to their `sigmoid` loss: TRL up to 0.28, torchtune and
-/// `OpenRLHF` compute this one; TRL from 0.29 on and Liger ignore it. Their `robust` is another loss,
-/// [`Robust`](super::Robust).
+/// Trainers differ in what `label_smoothing` does to their `sigmoid` loss: TRL up to 0.28,
+/// torchtune and `OpenRLHF` compute this one; TRL from 0.29 on and Liger ignore it. Their `robust`
+/// is another loss, [`Robust`](super::Robust).
 ///
 /// # Example
 /// ```
@@ -43,8 +43,8 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dpo<D = ReverseKl>(LogitLoss<Logistic, LogRatio<D>>);
 
-/// Length-normalised DPO: DPO of mean log-ratios (Tülu 3, Lambert et al. 2024, arXiv 2411.15124, eq. 6;
-/// also arXiv 2407.15229).
+/// Length-normalised DPO: DPO of mean log-ratios (Tülu 3, Lambert et al. 2024, arXiv 2411.15124,
+/// eq. 6; also arXiv 2407.15229).
 ///
 /// ```text
 /// z = β·(a/n_w − b/n_l) − offset      L = softplus(−z) + ε·z
@@ -52,8 +52,8 @@ pub struct Dpo<D = ReverseKl>(LogitLoss<Logistic, LogRatio<D>>);
 /// ```
 ///
 /// TRL: `sigmoid_norm`; open-instruct: `dpo_norm`; NeMo-RL: `preference_average_log_probs`. Its
-/// log-ratios are per token, so β must be 10 to 50 times that of DPO: Tülu 3 has 5, and TRL's default of
-/// 0.1 is hardly a loss at all.
+/// log-ratios are per token, so β must be 10 to 50 times that of DPO: Tülu 3 has 5, and TRL's
+/// default of 0.1 is hardly a loss at all.
 #[doc(alias = "sigmoid_norm")]
 #[doc(alias = "dpo_norm")]
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,16 +7,16 @@ use crate::error::Parameter;
 use crate::math::{sigmoid, softplus};
 use crate::pair::{PairLogProbs, PairLoss};
 
-/// DPO-positive of the paper (Smaug, Pal et al. 2024, arXiv 2402.13228): the penalty for a chosen answer
-/// that falls below the reference stands inside the sigmoid, scaled by β.
+/// DPO-positive of the paper (Smaug, Pal et al. 2024, arXiv 2402.13228): the penalty for a chosen
+/// answer that falls below the reference stands inside the sigmoid, scaled by β.
 ///
 /// ```text
 /// z = β·(a − b − λ·max(0, −a)) − offset      L = softplus(−z)
 /// ∂L/∂log π(y_w) = −β·σ(−z)·(1 + λ·[a < 0])      ∂L/∂log π(y_l) = β·σ(−z)
 /// ```
 ///
-/// While a ≥ 0 it is DPO; at a = 0, where every run begins, the slope of max(0, −a) is taken as 0. λ of
-/// some tens is usual, 50 by default, with β = 0.1.
+/// While a ≥ 0 it is DPO; at a = 0, where every run begins, the slope of max(0, −a) is taken as 0.
+/// λ of some tens is usual, 50 by default, with β = 0.1.
 #[doc(alias = "DPOP")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpopInside {
@@ -31,8 +31,8 @@ pub struct DpopInside {
 /// ∂L/∂log π(y_w) = −β·σ(−z) − λ·[a < 0]      ∂L/∂log π(y_l) = β·σ(−z)
 /// ```
 ///
-/// mlx-lm-lora: `dpop`, λ = 50, β = 0.1. The same λ is another loss here than inside. At a = 0 the slope of
-/// max(0, −a) is taken as 0.
+/// mlx-lm-lora: `dpop`, λ = 50, β = 0.1. The same λ is another loss here than inside. At a = 0 the
+/// slope of max(0, −a) is taken as 0.
 #[doc(alias = "DPOP")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpopOutside {

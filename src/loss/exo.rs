@@ -8,8 +8,8 @@ use super::score::LogRatio;
 use crate::Error;
 use crate::error::Parameter;
 
-/// EXO on pairs (Ji et al. 2024, arXiv 2402.00856, eq. 16): the reverse KL between the stated preference
-/// and the smoothed label.
+/// EXO on pairs (Ji et al. 2024, arXiv 2402.00856, eq. 16): the reverse KL between the stated
+/// preference and the smoothed label.
 ///
 /// ```text
 /// z = β·(a − b) − offset
@@ -17,10 +17,10 @@ use crate::error::Parameter;
 /// ∂L/∂log π(y_w) = β·σ(z)·σ(−z)·(z − log((1−ε)/ε))          = −∂L/∂log π(y_l)
 /// ```
 ///
-/// TRL, Liger, ms-swift: `exo_pair`, β = 0.1, ε = 1e-3. ε must be > 0: log ε is in the loss (TRL to 0.28
-/// and ms-swift silently put 1e-3 there, for all losses of a mixture). The gradient vanishes in both tails:
-/// badly misordered pairs teach nothing. The minimum lies at z = log((1−ε)/ε), 6.9 by default. With
-/// Δ = log((1−ε)/ε) it is [`RpoForward`](super::RpoForward).
+/// TRL, Liger, ms-swift: `exo_pair`, β = 0.1, ε = 1e-3. ε must be > 0: log ε is in the loss (TRL to
+/// 0.28 and ms-swift silently put 1e-3 there, for all losses of a mixture). The gradient vanishes
+/// in both tails: badly misordered pairs teach nothing. The minimum lies at z = log((1−ε)/ε), 6.9
+/// by default. With Δ = log((1−ε)/ε) it is [`RpoForward`](super::RpoForward).
 #[doc(alias = "exo_pair")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exo<D = ReverseKl>(LogitLoss<ToLabel, LogRatio<D>>);

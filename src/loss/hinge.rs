@@ -14,9 +14,9 @@ use crate::Error;
 /// ∂L/∂log π(y_w) = −β where z < 1, else 0        = −∂L/∂log π(y_l)
 /// ```
 ///
-/// `hinge` in TRL, Liger, LLaMA-Factory, mlx-lm-lora and ms-swift; `RSOLoss` in torchtune; β = 0.1. A
-/// pair that wins by 1/β nats has no gradient left. Not the original `SLiC`, [`Slic`](super::Slic), which
-/// has no reference.
+/// `hinge` in TRL, Liger, LLaMA-Factory, mlx-lm-lora and ms-swift; `RSOLoss` in torchtune; β = 0.1.
+/// A pair that wins by 1/β nats has no gradient left. Not the original `SLiC`,
+/// [`Slic`](super::Slic), which has no reference.
 #[doc(alias = "RSO")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hinge<D = ReverseKl>(LogitLoss<curves::Hinge, LogRatio<D>>);

@@ -14,9 +14,10 @@ use crate::Error;
 /// ∂L/∂log π(y_w) = 2·(u − 1/(2β))/n_w      ∂L/∂log π(y_l) = −2·(u − 1/(2β))/n_l
 /// ```
 ///
-/// β is the paper's τ, 0.1 by default. `ipo` in TRL's DPO, LLaMA-Factory, HALOs, mlx-lm-lora, ms-swift.
-/// The target 1/(2β) is 5 nats *per token* at 0.1; that on sums, where the loss grows with the square of
-/// the length, is [`IpoSum`]. Both have been called `ipo`, and most bugs with it are about that.
+/// β is the paper's τ, 0.1 by default. `ipo` in TRL's DPO, LLaMA-Factory, HALOs, mlx-lm-lora,
+/// ms-swift. The target 1/(2β) is 5 nats *per token* at 0.1; that on sums, where the loss grows
+/// with the square of the length, is [`IpoSum`]. Both have been called `ipo`, and most bugs with it
+/// are about that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ipo<D = ReverseKl>(LogitLoss<Square, MeanLogRatio<D>>);
 

@@ -15,13 +15,13 @@ use crate::error::Parameter;
 /// ∂L/∂log π(y_l) =  w_U·β·σ(y)·σ(−y),  y = β(b − K)
 /// ```
 ///
-/// Both tails are flat: a hopeless answer pulls as little as a learnt one, which makes the loss robust to
-/// wrong labels.
+/// Both tails are flat: a hopeless answer pulls as little as a learnt one, which makes the loss
+/// robust to wrong labels.
 ///
-/// TRL's KTO trainer, Liger, HALOs, LLaMA-Factory: β = 0.1, both weights 1. K ≥ 0 is the policy's mean KL
-/// from the reference, estimated on mismatched answers, `max(0, mean(log π − log π_ref))`, and not
-/// differentiated; it is an argument, because how it is gathered is the host's. On a pair the two losses
-/// add up.
+/// TRL's KTO trainer, Liger, HALOs, LLaMA-Factory: β = 0.1, both weights 1. K ≥ 0 is the policy's
+/// mean KL from the reference, estimated on mismatched answers, `max(0, mean(log π − log π_ref))`,
+/// and not differentiated; it is an argument, because how it is gathered is the host's. On a pair
+/// the two losses add up.
 #[doc(alias = "Kahneman-Tversky")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Kto {
@@ -34,9 +34,10 @@ pub struct Kto {
 impl Kto {
     /// KTO with the reference point K and weights of 1.
     ///
-    /// K is of *mismatched* prompts and answers, scored apart:
-    /// [`LogRatioSums::kto_k`](crate::training::LogRatioSums::kto_k). Over the batch's own answers it would
-    /// be another number, and no error.
+    /// K is of *mismatched* prompts and answers, which are
+    /// scored as sequences of their own:
+    /// [`LogRatioSums::kto_k`](crate::training::LogRatioSums::kto_k). Over the batch's own answers
+    /// it would be another number, and no error.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless β is finite and > 0 and K is finite and ≥ 0.
@@ -49,8 +50,8 @@ impl Kto {
         Ok(Self { beta, reference_kl, desirable: 1.0, undesirable: 1.0 })
     }
 
-    /// With a weight for each class, to even out how many answers each has. Unpaired answers of a class of
-    /// weight 0 are left out, as if they were not there.
+    /// With a weight for each class, to even out how many answers each has. Unpaired answers of a
+    /// class of weight 0 are left out, as if they were not there.
     ///
     /// # Errors
     /// [`Error::Parameter`] unless both are finite and ≥ 0.

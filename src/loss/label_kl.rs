@@ -1,5 +1,5 @@
-//! Curves that are a KL divergence between two preferences: σ(z), which the policy states, and σ(Δ), which
-//! is given.
+//! Curves that are a KL divergence between two preferences: σ(z), which the policy states, and
+//! σ(Δ), which is given.
 //!
 //! ```text
 //! KL(σ(p) ‖ σ(q)) = σ(p)·(log σ(p) − log σ(q)) + σ(−p)·(log σ(−p) − log σ(−q))
@@ -42,8 +42,8 @@ impl Curve for FromLabel {
 
 /// KL(σ(p) ‖ σ(q)).
 ///
-/// Near p = q the two terms of the textbook cancel to the square of the distance; there the divergence is
-/// σ(p)·d + log1p(σ(p)·expm1(−d)), d = p − q, taken on the side where σ(p) ≤ ½.
+/// Near p = q the two terms of the textbook cancel to the square of the distance; there the
+/// divergence is σ(p)·d + log1p(σ(p)·expm1(−d)), d = p − q, taken on the side where σ(p) ≤ ½.
 fn divergence(p: f64, q: f64) -> f64 {
     let distance = p - q;
     if distance.abs() <= 1.0 {

@@ -8,8 +8,8 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// A term of a [`Mixture`].
 #[derive(Clone, Copy)]
 pub struct MixtureTerm<'a> {
-    /// Factor on the loss, finite and ≥ 0. A term of weight 0 is left out: it is not evaluated and asks for
-    /// no inputs.
+    /// Factor on the loss, finite and ≥ 0. A term of weight 0 is left out: it is not evaluated and
+    /// asks for no inputs.
     pub weight: f64,
     /// Any loss of pairs.
     pub loss: &'a dyn PreferenceLoss,
@@ -24,11 +24,11 @@ impl core::fmt::Debug for MixtureTerm<'_> {
 /// A weighted sum of losses, Σ `w_k·L_k`, of whatever kinds; only those are linked that are named.
 ///
 /// Mixed preference optimization (Wang et al. 2024, arXiv 2411.10442) is 0.8·[`Dpo`](crate::Dpo) +
-/// 0.2·[`Bco`](crate::loss::Bco) + 1·[`Nll`](crate::loss::Nll), the last beside this sum, because it is of tokens.
-/// TRL and ms-swift: `loss_type` a list with `loss_weights`, 1 by default.
+/// 0.2·[`Bco`](crate::loss::Bco) + 1·[`Nll`](crate::loss::Nll), the last beside this sum, because
+/// it is of tokens. TRL and ms-swift: `loss_type` a list with `loss_weights`, 1 by default.
 ///
-/// Rewards are those of the first term that has a weight, not a sum: ms-swift's grow with the sum of the
-/// weights.
+/// Rewards are those of the first term that has a weight, not a sum: ms-swift's grow with the sum
+/// of the weights.
 ///
 /// # Example
 /// ```
@@ -50,8 +50,8 @@ impl<'a> Mixture<'a> {
     /// The sum of the terms.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a weight that is not finite and ≥ 0, [`Error::Length`] without a term whose
-    /// weight is > 0.
+    /// [`Error::Parameter`] for a weight that is not finite and ≥ 0, [`Error::Length`] without a
+    /// term whose weight is > 0.
     ///
     /// # Panics
     /// Never.

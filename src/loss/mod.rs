@@ -1,17 +1,29 @@
 //! The preference losses: what a pair of answers, or an answer without a partner, costs.
 //!
-//! ```text
-//! one type a loss   Dpo, SimPo, Kto, … a file each      in front, their names: LossName, Loss, LossOptions
-//! of pairs          PreferenceLoss, most of them ℓ(z) of a preference logit z (preference_logit, curves,
-//!                   score, divergence)
-//! of answers        UnpairedLoss, ℓ₁(a) of a good and ℓ₂(b) of a bad answer
-//! of a batch        BatchLoss: Aot sorts it, SoftmaxDpo groups it; PerPair, Mixture and Nll stand around
-//! ```
+//! A loss takes log-probs of answers under the policy, most losses also under a frozen reference.
+//! It gives a number and its derivatives by the policy's log-probs. Every loss is a type, made by a
+//! constructor that checks its parameters, and its page has the formula, the usual default and the
+//! source.
 //!
-//! A loss is added by a file, its `mod` line and its row in the table below; CONTRIBUTING has the recipe.
+//! [`LossName`] lists all of them, by the names that trainers use. [`Loss`] is a loss that is
+//! chosen by name when the program runs, with [`LossOptions`]. [`Dpo`] is also at the root of the
+//! crate.
+//!
+//! | trait | of | taken by |
+//! |---|---|---|
+//! | [`PreferenceLoss`] | one pair | [`preference_loss`](crate::preference_loss) |
+//! | [`UnpairedLoss`] | one answer, good or bad | [`unpaired_loss`](crate::unpaired::unpaired_loss) |
+//! | [`BatchLoss`] | a whole batch of pairs | [`preference_loss`](crate::preference_loss) |
+//!
+//! [`Aot`] sorts the batch and [`SoftmaxDpo`] groups it. [`PerPair`] gives each pair a loss of its
+//! own, [`Mixture`] is a weighted sum of losses, and [`Nll`] is the likelihood term that stands
+//! beside a loss.
 
-/// The table of losses, one row each: variant of [`LossName`], number in C, name and synonyms, file and
-/// type. Options and defaults stand in the file.
+// A loss is added by a file, its `mod` line and its row in the table below; CONTRIBUTING has the
+// recipe.
+
+/// The table of losses, one row each: variant of [`LossName`], number in C, name and synonyms, file
+/// and type. Options and defaults stand in the file.
 ///
 /// A number is never used again for another loss: C programs are built with it.
 macro_rules! loss_table {
@@ -50,7 +62,8 @@ macro_rules! loss_table {
                 TpoL = 33, "tpo_l", tpo::TpoL;
                 RewardModel = 34, "reward_model" | "bradley_terry", reward_model::RewardModel;
             }
-            /// Losses of pairs that look at each answer by itself: also of answers without a partner.
+            /// Losses of pairs that look at each answer by itself: also of answers without a
+            /// partner.
             answers {
                 Nca = 18, "nca_pair", nca::Nca;
                 Bco = 19, "bco_pair" | "bco", bco::Bco;

@@ -12,11 +12,11 @@ macro_rules! names {
             $_file:ident::$type:ident $(::$new:ident)?;
         )* }
     )*) => {
-        /// The name of a loss, as trainers write it in their configurations. `as i32` is its number in C,
-        /// `DPO_LOSS_`.
+        /// The name of a loss, as trainers write it in their configurations. `as i32` is its number
+        /// in C, `DPO_LOSS_`.
         ///
-        /// [`FromStr`] reads the names and their synonyms. A bare `dpop` is refused: in the paper it is
-        /// `dpop_inside`, in mlx-lm-lora `dpop_outside`.
+        /// [`FromStr`] reads the names and their synonyms. A bare `dpop` is refused: in the paper
+        /// it is `dpop_inside`, in mlx-lm-lora `dpop_outside`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(i32)]
         #[non_exhaustive]

@@ -14,9 +14,9 @@ use crate::math::{sigmoid, softplus};
 /// ∂L/∂log π(y_w) = β·(½·σ(βa) − σ(−βa))      ∂L/∂log π(y_l) = ½β·σ(βb)
 /// ```
 ///
-/// TRL, Liger, ms-swift: `nca_pair`; β = 0.1 there, 0.01 in the paper. It holds the chosen log-prob itself,
-/// not only the difference: its gradient changes sign at σ(βa) = ⅔. (The paper's `InfoNCA` with two
-/// answers and hard labels is DPO.)
+/// TRL, Liger, ms-swift: `nca_pair`; β = 0.1 there, 0.01 in the paper. It holds the chosen log-prob
+/// itself, not only the difference: its gradient changes sign at σ(βa) = ⅔. (The paper's `InfoNCA`
+/// with two answers and hard labels is DPO.)
 #[doc(alias = "nca_pair")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nca {

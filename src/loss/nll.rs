@@ -1,8 +1,9 @@
 //! The NLL term: the likelihood of answers, beside any preference loss or alone.
 //!
-//! It is of the tokens as they are: token weights ([`ld_token_weights`](crate::training::ld_token_weights))
-//! belong to the preference loss. So its gradients are kept apart, and the backward adds them to each
-//! token's coefficient.
+//! It is of the tokens as they are: token weights
+//! ([`ld_token_weights`](crate::training::ld_token_weights)) belong to the preference loss. So its
+//! gradients have a buffer of their own, and [`token_coefficients`](crate::token_coefficients) adds
+//! them to each token's coefficient.
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::pair::{Pair, check_divisor, check_pair, check_weights, is_left_out, weight_of};
@@ -25,15 +26,16 @@ pub enum NllPer {
 /// per sequence   L = −w/divisor · Σ_y w_y · 1/n_y · Σ_t log p_t
 /// ```
 ///
-/// where w is the term's weight, `w_y` the answer's ([`NllBatch::weights`]) and `n_y` its scored tokens.
+/// where w is the term's weight, `w_y` the answer's ([`NllBatch::weights`]) and `n_y` its scored
+/// tokens.
 ///
-/// On the chosen answers of pairs it is the NLL of iterative RPO (Pang et al. 2024, arXiv 2404.19733, weight
-/// 1), RPO (Liu et al. 2024, arXiv 2405.16436, weight 0.005), CPO, ORPO, `SLiC` and MPO; on a third, gold
-/// answer that of TPO (Saeidi et al. 2024, arXiv 2405.16681, weight 1); alone it is SFT. With the opposite
-/// sign it is XPO's term, [`Xpo`](crate::loss::Xpo).
+/// On the chosen answers of pairs it is the NLL of iterative RPO (Pang et al. 2024, arXiv
+/// 2404.19733, weight 1), RPO (Liu et al. 2024, arXiv 2405.16436, weight 0.005), CPO, ORPO, `SLiC`
+/// and MPO; on a third, gold answer that of TPO (Saeidi et al. 2024, arXiv 2405.16681, weight 1);
+/// alone it is SFT. With the opposite sign it is XPO's term, [`Xpo`](crate::loss::Xpo).
 ///
-/// Everybody divides by something else, so the divisor is an argument, of the whole (accumulated, global)
-/// batch:
+/// Everybody divides by something else, so the divisor is an argument, of the whole (accumulated,
+/// global) batch:
 ///
 /// | trainer | per | divisor |
 /// |---|---|---|
@@ -67,8 +69,8 @@ pub struct NllBatch<'a> {
     pub answers: NllAnswers<'a>,
     /// Policy log-probs, N, summed **without** token weights.
     pub policy: &'a [SequenceLogProb],
-    /// A weight for each answer, M, finite and ≥ 0; 1 without. Those of the pairs, or others. An answer of
-    /// weight 0 is left out, as if it were not there.
+    /// A weight for each answer, M, finite and ≥ 0; 1 without. Those of the pairs, or others. An
+    /// answer of weight 0 is left out, as if it were not there.
     pub weights: Option<&'a [f32]>,
 }
 
@@ -83,7 +85,8 @@ pub struct NllSummary {
     pub tokens: u64,
     /// Answers of weight 0, which are in no other figure.
     pub left_out: u64,
-    /// Σ of the term before the divisor: the weights times the negative log-probs, or times their means.
+    /// Σ of the term before the divisor: the weights times the negative log-probs, or times their
+    /// means.
     pub loss_sum: f64,
 }
 
@@ -193,19 +196,19 @@ impl<'a> NllBatch<'a> {
 /// [`token_coefficients`](crate::gradient::token_coefficients). It goes with the preference loss's own `d_log_probs`,
 /// which is not touched. The gradients of several terms add up.
 ///
-/// An answer of weight 0 is left out, as if it were not there: it may name a sequence without tokens or out
-/// of range, and its log-prob may be NaN.
+/// An answer of weight 0 is left out, as if it were not there: it may name a sequence without
+/// tokens or out of range, and its log-prob may be NaN.
 ///
 /// # Numerics
 /// f64 throughout; the summary is not divided.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::InvalidValue`] for weights;
-/// [`Error::SequenceOutOfRange`] and [`Error::PairOfOneSequence`] for pairs, [`Error::AnswerOutOfRange`] for
-/// sequences; [`Error::NoScoredTokens`] for an answer without a token.
-/// After all other answers are complete: [`Error::NonFinitePairs`], or [`Error::NonFiniteAnswers`] for
-/// sequences, of answers whose log-prob, or whose gradient over the divisor, is not finite; the gradients of
-/// their sequences are NaN.
+/// [`Error::SequenceOutOfRange`] and [`Error::PairOfOneSequence`] for pairs,
+/// [`Error::AnswerOutOfRange`] for sequences; [`Error::NoScoredTokens`] for an answer without a
+/// token. After all other answers are complete: [`Error::NonFinitePairs`], or
+/// [`Error::NonFiniteAnswers`] for sequences, of answers whose log-prob, or whose gradient over the
+/// divisor, is not finite; the gradients of their sequences are NaN.
 ///
 /// # Panics
 /// Never.
@@ -263,7 +266,8 @@ pub fn nll_loss(
     .map(|()| summary)
 }
 
-/// Every check of a term that needs no log-probs: `tokens` is how many tokens of a sequence are scored.
+/// Every check of a term that needs no log-probs: `tokens` is how many tokens of a sequence are
+/// scored.
 pub(crate) fn check_nll(
     nll: &Nll,
     answers: NllAnswers<'_>,

@@ -13,10 +13,11 @@ macro_rules! options {
         )* }
         others { $($_others:tt)* }
     ) => {
-        /// What a configuration says of a loss. An option that is not given has the loss's default; one
-        /// that the loss does not have is refused.
+        /// What a configuration says of a loss. An option that is not given has the loss's default;
+        /// one that the loss does not have is refused.
         ///
-        /// The defaults stand at the losses: they are those of the papers' recipes where there is one.
+        /// The defaults stand at the losses: they are those of the papers' recipes where there is
+        /// one.
         #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct LossOptions {
             $($(#[$doc])* pub $field: Option<f64>,)*
@@ -25,8 +26,8 @@ macro_rules! options {
         }
 
         impl LossOptions {
-            /// The option that is this parameter; None if it is no option, or the divergence, which is no
-            /// number.
+            /// The option that is this parameter; None if it is no option, or the divergence, which
+            /// is no number.
             #[must_use]
             pub const fn option_mut(&mut self, parameter: Parameter) -> Option<&mut Option<f64>> {
                 match parameter {

@@ -8,7 +8,8 @@ use crate::error::Parameter;
 use crate::math::{log1mexp, softplus};
 use crate::pair::{PairLogProbs, PairLoss};
 
-/// The odds-ratio term of ORPO (Hong et al. 2024, arXiv 2403.07691, eq. 7), reference-free, on means.
+/// The odds-ratio term of ORPO (Hong et al. 2024, arXiv 2403.07691, eq. 7), reference-free, on
+/// means.
 ///
 /// ```text
 /// p = log π(y_w)/n_w,   q = log π(y_l)/n_l,   P = e^p,   Q = e^q
@@ -18,14 +19,14 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// U = σ(−LO)/(1−P) = Q/D,   D = P·(1−Q) + Q·(1−P)
 /// ```
 ///
-/// TRL, LLaMA-Factory, Liger, mlx-lm-lora, axolotl: λ = 0.1, called `beta` in TRL, without ε. google-tunix
-/// has the label smoothing ε, 0 by default, but feeds it sums: the odds of the whole answer. The whole loss
-/// of ORPO is NLL + this: add an [`Nll`](super::Nll) of weight 1 (TRL averages it over prompt and
-/// completion). Implementations with `log1p(-exp(p))` or `log(1 - exp(p))` are −∞ and then NaN for
-/// confident answers.
+/// TRL, LLaMA-Factory, Liger, mlx-lm-lora, axolotl: λ = 0.1, called `beta` in TRL, without ε.
+/// google-tunix has the label smoothing ε, 0 by default, but feeds it sums: the odds of the whole
+/// answer. The whole loss of ORPO is NLL + this: add an [`Nll`](super::Nll) of weight 1 (TRL
+/// averages it over prompt and completion). Implementations with `log1p(-exp(p))` or
+/// `log(1 - exp(p))` are −∞ and then NaN for confident answers.
 ///
-/// Rewards are λ times the mean log-probs, as TRL's. An answer whose log-prob is exactly 0 has no odds: as
-/// the chosen one it costs nothing without ε, and otherwise the pair is NaN.
+/// Rewards are λ times the mean log-probs, as TRL's. An answer whose log-prob is exactly 0 has no
+/// odds: as the chosen one it costs nothing without ε, and otherwise the pair is NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Orpo {
     lambda: f64,
@@ -67,8 +68,8 @@ impl Orpo {
 /// 2⁻⁹⁰⁰. Smaller shares of other answers are scaled by its inverse, which leaves them exact.
 const CERTAIN: f64 = f64::from_bits((1023 - 900) << 52);
 
-/// Not a curve over scores: as P → 1 the slope of the score has a pole, the curve a zero, and only their
-/// product, U, is finite. The pole of ∂L/∂q as Q → 1 is real, and so are both of ε's.
+/// Not a curve over scores: as P → 1 the slope of the score has a pole, the curve a zero, and only
+/// their product, U, is finite. The pole of ∂L/∂q as Q → 1 is real, and so are both of ε's.
 impl PreferenceLoss for Orpo {
     fn inputs(&self) -> Inputs {
         Inputs { reference: false, tokens: true, offsets: false }
@@ -82,8 +83,8 @@ impl PreferenceLoss for Orpo {
         let (chosen, rejected) = mean_log_probs(pair);
         let (p, q) = (chosen.reward, rejected.reward);
         let odds = (p - q) - (log1mexp(p) - log1mexp(q));
-        // 1 − P and 1 − Q; U by the quotient of P and Q that is ≤ 1. Where both answers are certain to
-        // 270 digits, U alone would overflow, although λ·U/n need not.
+        // 1 − P and 1 − Q; U by the quotient of P and Q that is ≤ 1. Where both answers are certain
+        // to 270 digits, U alone would overflow, although λ·U/n need not.
         let (miss_p, miss_q) = (-libm::expm1(p), -libm::expm1(q));
         let scale = if miss_p.max(miss_q) < CERTAIN { 1.0 / CERTAIN } else { 1.0 };
         let (miss_p, miss_q) = (scale * miss_p, scale * miss_q);

@@ -1,4 +1,5 @@
-//! The one core of every loss of a preference logit: ℓ(z), with z made of the scores of two answers.
+//! The one core of every loss of a preference logit: ℓ(z), with z made of the scores of two
+//! answers.
 //!
 //! ```text
 //! s(y) = what the score makes of log π(y), log π_ref(y) and the tokens of y
@@ -7,8 +8,8 @@
 //! ∂L/∂log π(y_w) = weight · β·ℓ′(z)·s′(y_w)      ∂L/∂log π(y_l) = −weight · β·ℓ′(z)·s′(y_l)
 //! ```
 //!
-//! A curve says ℓ and ℓ′, a score says s and s′. Each public loss wraps one combination of the two, so that
-//! losses with different names are different types.
+//! A curve says ℓ and ℓ′, a score says s and s′. Each public loss wraps one combination of the two,
+//! so that losses with different names are different types.
 
 use super::score::{Comparison, LogRatio, MeanLogRatio, Score, Scored};
 use super::tangent::Curve;
@@ -82,8 +83,8 @@ impl<C: Curve, S: Score> PreferenceLoss for LogitLoss<C, S> {
         Inputs { reference: S::REFERENCE, tokens: S::TOKENS, offsets: true }
     }
 
-    /// NaN in every field where an input is not finite or β·(a − b) overflows. A score may overflow (those
-    /// of the forward KL and α-divergences do) where the loss does not.
+    /// NaN in every field where an input is not finite or β·(a − b) overflows. A score may overflow
+    /// (those of the forward KL and α-divergences do) where the loss does not.
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss {
         let Self { beta, scale, target_margin, .. } = *self;
         let Comparison { difference, chosen, rejected, reward_difference } =
@@ -110,8 +111,8 @@ fn gradient(slope: f64, answer: &Scored) -> f64 {
     slope / answer.tokens
 }
 
-/// Makes a loss of pairs of a struct whose one field is a [`LogitLoss`], and gives it `beta`; with `<D>`,
-/// of log-ratios, it takes a divergence too.
+/// Makes a loss of pairs of a struct whose one field is a [`LogitLoss`], and gives it `beta`; with
+/// `<D>`, of log-ratios, it takes a divergence too.
 macro_rules! logit_loss {
     ($type:ident) => {
         logit_loss!(without_beta $type);

@@ -17,10 +17,10 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// ```
 ///
 /// TRL's reward trainer, `OpenRLHF`, NeMo-RL; no c by default, 0.01 where it is used
-/// (`center_rewards_coefficient` in TRL). A reward model says one number of an answer, so there is nothing
-/// to sum: give the scores as [`SequenceLogProb::sum`](crate::SequenceLogProb) with
-/// [`Reference::Free`](crate::Reference::Free), and take `d_log_probs` as gradients of the scores. There is
-/// no β: rewards are the scores.
+/// (`center_rewards_coefficient` in TRL). A reward model says one number of an answer, so there is
+/// nothing to sum: give the scores as [`SequenceLogProb::sum`](crate::SequenceLogProb) with
+/// [`Reference::Free`](crate::Reference::Free), and take `d_log_probs` as gradients of the scores.
+/// There is no β: rewards are the scores.
 ///
 /// Sources: Ouyang et al. 2022, arXiv 2203.02155; the margin Touvron et al. 2023 (Llama 2), arXiv
 /// 2307.09288; the pull Eisenstein et al. 2023, arXiv 2312.09244.

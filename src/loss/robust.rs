@@ -18,9 +18,9 @@ use crate::{Error, math};
 /// ∂L/∂log π(y_w) = −β·(σ(−z) + ε/(1−2ε))        = −∂L/∂log π(y_l)
 /// ```
 ///
-/// TRL, Liger and ms-swift: `robust`, β = 0.1; the paper recommends ε = 0.1, TRL has 0. It is not bounded
-/// below: L → −∞ as z grows and its gradient never vanishes, so a negative loss is no mistake. ε = ½ would
-/// divide by zero (TRL only warns).
+/// TRL, Liger and ms-swift: `robust`, β = 0.1; the paper recommends ε = 0.1, TRL has 0. It is not
+/// bounded below: L → −∞ as z grows and its gradient never vanishes, so a negative loss is no
+/// mistake. ε = ½ would divide by zero (TRL only warns).
 #[doc(alias = "rDPO")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Robust<D = ReverseKl>(LogitLoss<Flipped, LogRatio<D>>);

@@ -16,10 +16,10 @@ use crate::error::Parameter;
 /// ∂L/∂log π(y_w) = β·σ(z)·σ(−z)·(z − Δ)         = −∂L/∂log π(y_l)
 /// ```
 ///
-/// Δ is the gap of external rewards, scaled, `η·(r_w − r_l)`; for another Δ in each pair give each its own
-/// loss ([`PerPair`](super::PerPair)). NeMo-Aligner: `rpo_fwd_kl`; β = 0.1, Δ has no default. With
-/// Δ = log((1−ε)/ε) it is [`Exo`](super::Exo). Source: Nemotron-4 340B (2024), arXiv 2406.11704;
-/// arXiv 2502.00203.
+/// Δ is the gap of external rewards, scaled, `η·(r_w − r_l)`; for another Δ in each pair give each
+/// its own loss ([`PerPair`](super::PerPair)). NeMo-Aligner: `rpo_fwd_kl`; β = 0.1, Δ has no
+/// default. With Δ = log((1−ε)/ε) it is [`Exo`](super::Exo). Source: Nemotron-4 340B (2024), arXiv
+/// 2406.11704; arXiv 2502.00203.
 #[doc(alias = "rpo_fwd_kl")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RpoForward<D = ReverseKl>(LogitLoss<ToLabel, LogRatio<D>>);

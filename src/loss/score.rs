@@ -8,8 +8,8 @@
 //! PowerLogProb   (1 − e^(−α·log π / n)) / α    no reference
 //! ```
 //!
-//! n is the number of scored tokens. Sum or mean, reference or none: the score's type says it, so that a
-//! loss of means cannot be given sums.
+//! n is the number of scored tokens. Sum or mean, reference or none: the score's type says it, so
+//! that a loss of means cannot be given sums.
 
 use super::divergence::{Divergence, ReverseKl, power};
 use crate::pair::PairLogProbs;

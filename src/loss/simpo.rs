@@ -7,8 +7,8 @@ use super::score::MeanLogProb;
 use crate::Error;
 use crate::error::Parameter;
 
-/// `SimPO` (Meng et al. 2024, arXiv 2405.14734, eq. 6): mean log-probs, without a reference, that must
-/// differ by a target reward margin γ.
+/// `SimPO` (Meng et al. 2024, arXiv 2405.14734, eq. 6): mean log-probs, without a reference, that
+/// must differ by a target reward margin γ.
 ///
 /// ```text
 /// z = β·(log π(y_w)/n_w − log π(y_l)/n_l) − γ − offset      L = softplus(−z) + ε·z
@@ -17,10 +17,10 @@ use crate::error::Parameter;
 ///
 /// The margin that is reported is β times the difference of the means, without γ.
 ///
-/// TRL's CPO trainer (`simpo`), Liger and LLaMA-Factory have γ itself, 0.5 with β = 0.1 or 2; the paper's
-/// code, HALOs and open-instruct have the ratio γ/β (0.25 at β = 2; 0.3 at β = 10), for which there is
-/// [`SimPo::with_ratio`]. The two are not the same number: γ = 0.5 at β = 0.1 asks for 5 nats a token.
-/// Liger's module adds an NLL term by default, which makes it CPO-SimPO.
+/// TRL's CPO trainer (`simpo`), Liger and LLaMA-Factory have γ itself, 0.5 with β = 0.1 or 2; the
+/// paper's code, HALOs and open-instruct have the ratio γ/β (0.25 at β = 2; 0.3 at β = 10), for
+/// which there is [`SimPo::with_ratio`]. The two are not the same number: γ = 0.5 at β = 0.1 asks
+/// for 5 nats a token. Liger's module adds an NLL term by default, which makes it CPO-SimPO.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SimPo(LogitLoss<Logistic, MeanLogProb>);
 

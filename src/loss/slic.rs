@@ -7,7 +7,8 @@ use super::score::LogProb;
 use crate::Error;
 use crate::error::Parameter;
 
-/// The original calibration loss of `SLiC`-HF (Zhao et al. 2023, arXiv 2305.10425), without a reference.
+/// The original calibration loss of `SLiC`-HF (Zhao et al. 2023, arXiv 2305.10425), without a
+/// reference.
 ///
 /// ```text
 /// z = log π(y_w) − log π(y_l) − offset      L = max(0, δ − z)

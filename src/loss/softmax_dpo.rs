@@ -17,18 +17,18 @@ use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, is_left_out};
 /// ∂L/∂log π(y_w) = −β·Σ_i p_i      ∂L/∂log π(y_l,i) = β·p_i
 /// ```
 ///
-/// A group is written as k pairs, one after the other, that name the same chosen sequence; two groups of
-/// one chosen sequence side by side would be one. A group of one pair is [`Dpo`](super::Dpo) to the last
-/// bit. β = 0.1 by default.
+/// A group is written as k pairs, one after the other, that name the same chosen sequence; two
+/// groups of one chosen sequence side by side would be one. A group of one pair is
+/// [`Dpo`](super::Dpo) to the last bit. β = 0.1 by default.
 ///
-/// The group's loss stands on the first of its pairs whose weight is not 0, and the others have 0, so the
-/// mean over the prompts is `loss_sum` over the number of groups, not over the pairs; the gradients are
-/// divided by the batch's divisor, which is the number of groups then. Each pair has the rewards of its own
-/// answers, and the gradient that its rejected answer causes.
+/// The group's loss stands on the first of its pairs whose weight is not 0, and the others have 0,
+/// so the mean over the prompts is `loss_sum` over the number of groups, not over the pairs; the
+/// gradients are divided by the batch's divisor, which is the number of groups then. Each pair has
+/// the rewards of its own answers, and the gradient that its rejected answer causes.
 ///
 /// Pairs of weight 0 are left out of their group. The others of one group have one weight:
-/// [`Error::InvalidValue`] names the first that differs. Where one log-prob of a group is not finite, all
-/// pairs of the group are NaN.
+/// [`Error::InvalidValue`] names the first that differs. Where one log-prob of a group is not
+/// finite, all pairs of the group are NaN.
 ///
 /// # Example
 /// ```
@@ -107,8 +107,8 @@ fn log_sum_exp<I: Iterator<Item = f64>>(scores: impl Fn() -> I) -> f64 {
     largest + libm::log(sum)
 }
 
-/// How many pairs the group that starts with pair `first` has: those up to the next pair that is there and of
-/// another chosen answer.
+/// How many pairs the group that starts with pair `first` has: those up to the next pair that is
+/// there and of another chosen answer.
 fn group_len(batch: &PairBatch<'_>, first: usize) -> usize {
     let pairs = || batch.pairs.iter().enumerate().skip(first);
     let is_there = |i: usize| !is_left_out(batch.weights, i);

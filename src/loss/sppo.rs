@@ -13,8 +13,8 @@ use crate::error::Parameter;
 /// ∂L/∂log π(y_w) = 2·(a − 1/(2β))      ∂L/∂log π(y_l) = 2·(b + 1/(2β))
 /// ```
 ///
-/// TRL, Liger, ms-swift: `sppo_hard`. β is the paper's 1/η, 1e-3: the targets are ±500 nats and losses start
-/// at 5e5, beyond f16.
+/// TRL, Liger, ms-swift: `sppo_hard`. β is the paper's 1/η, 1e-3: the targets are ±500 nats and
+/// losses start at 5e5, beyond f16.
 #[doc(alias = "sppo_hard")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SppoHard {

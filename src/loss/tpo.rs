@@ -17,9 +17,9 @@ const BETA: f64 = 0.01;
 /// ∂L/∂log π(y_w) = −β·(σ(−z) − ε)               = −∂L/∂log π(y_l)
 /// ```
 ///
-/// The whole loss adds the likelihood of a third, gold answer, of weight α = 1: an [`Nll`](super::Nll) term.
-/// TRL's TPO trainer: `sigmoid`, β = 0.01, ε = 0. [`Cpo`](super::Cpo) is the same contrast, with the
-/// likelihood of the chosen answer beside it and another default of β.
+/// The whole loss adds the likelihood of a third, gold answer, of weight α = 1: an
+/// [`Nll`](super::Nll) term. TRL's TPO trainer: `sigmoid`, β = 0.01, ε = 0. [`Cpo`](super::Cpo) is
+/// the same contrast, with the likelihood of the chosen answer beside it and another default of β.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tpo(LogitLoss<Logistic, LogProb>);
 
@@ -50,9 +50,9 @@ pub struct TpoIpo(LogitLoss<Square, MeanLogProb>);
 /// ∂L/∂log π(y_w) = −β·(σ(−z) − ε)/n_w      ∂L/∂log π(y_l) = β·(σ(−z) − ε)/n_l
 /// ```
 ///
-/// TRL's TPO trainer: `tpo-l`, β = 0.01, γ = 0.5 (`tpo_l_gamma`), ε = 0; the authors' runs have β 0.01 to 2
-/// and γ 0.5 to 5.4. The formula is that of [`SimPo`](super::SimPo); the whole loss adds the likelihood of
-/// a gold answer.
+/// TRL's TPO trainer: `tpo-l`, β = 0.01, γ = 0.5 (`tpo_l_gamma`), ε = 0; the authors' runs have β
+/// 0.01 to 2 and γ 0.5 to 5.4. The formula is that of [`SimPo`](super::SimPo); the whole loss adds
+/// the likelihood of a gold answer.
 #[doc(alias = "tpo-l")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TpoL(LogitLoss<Logistic, MeanLogProb>);

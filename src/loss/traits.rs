@@ -6,16 +6,17 @@ use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, with_weight};
 
 /// A loss of one pair of answers.
 pub trait PreferenceLoss {
-    /// What the loss reads beside the policy's log-probs. A batch that lacks it, or that gives more, is
-    /// refused.
+    /// What the loss reads beside the policy's log-probs. A batch that lacks it, or that gives
+    /// more, is refused.
     #[must_use]
     fn inputs(&self) -> Inputs;
 
     /// Loss, rewards, margin and gradients of one pair, in f64.
     ///
     /// Never panics. Where a result is not a finite number every field is NaN: a loss does not turn
-    /// a broken input into a plausible number. The same goes for an input that is missing, and for an
-    /// offset ≠ 0 that the loss would not read. A pair of weight 0 is left out: every field is 0.
+    /// a broken input into a plausible number. The same goes for an input that is missing, and for
+    /// an offset ≠ 0 that the loss would not read. A pair of weight 0 is left out: every field
+    /// is 0.
     #[must_use]
     fn evaluate(&self, pair: &PairLogProbs) -> PairLoss;
 }
@@ -25,10 +26,10 @@ pub trait PreferenceLoss {
 pub struct Inputs {
     /// Log-probs under a reference. A loss without is reference-free by its formula.
     pub reference: bool,
-    /// Token counts, of a pair that is evaluated by itself; those of a batch are always there. The loss is
-    /// one of mean log-probs.
+    /// Token counts, of a pair that is evaluated by itself; those of a batch are always there. The
+    /// loss is one of mean log-probs.
     pub tokens: bool,
-    /// Margin offsets: the loss is one of a margin that they can be subtracted from.
+    /// Offsets: the loss is one of a difference of rewards, from which they can be subtracted.
     pub offsets: bool,
 }
 
@@ -46,10 +47,12 @@ impl Inputs {
 
 /// A loss of a batch of pairs: one for all pairs, one for each, or one of the batch as a whole.
 ///
-/// Every `&impl PreferenceLoss` is one. It is used up by the batch, because losses of the whole batch
-/// bring scratch memory with them.
+/// Every `&impl PreferenceLoss` is one. [`evaluate_all`](Self::evaluate_all) takes it by value,
+/// because a loss of the whole batch holds a `&mut` borrow of its scratch memory: make such a loss
+/// anew for each batch.
 pub trait BatchLoss {
-    /// What it reads of the pairs that are there, all together: a pair of weight 0 asks for nothing.
+    /// What it reads of the pairs that are there, all together: a pair of weight 0 asks for
+    /// nothing.
     #[must_use]
     fn inputs(&self, weights: Option<&[f32]>) -> Inputs;
 
@@ -59,9 +62,9 @@ pub trait BatchLoss {
     /// Those of the loss.
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error>;
 
-    /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked, except those
-    /// of pairs of weight 0 ([`PairLogProbs::is_left_out`]): they must change nothing, and what is written
-    /// for them is replaced by zeros.
+    /// Writes the loss of every pair, NaN where it is not finite. Inputs have been checked, except
+    /// those of pairs of weight 0 ([`PairLogProbs::is_left_out`]): they must change nothing, and
+    /// what is written for them is replaced by zeros.
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]);
 }
 
@@ -85,9 +88,9 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
 
 /// Another loss for each pair, in the pairs' order: per-pair β (β-DPO), per-pair reward gaps (RPO).
 ///
-/// β-DPO (Wu et al. 2024, arXiv 2407.08639) sets `β_i = max(1e-3, β0·(1 + α·(M_i − M0)))` from running
-/// statistics of the margins and does not differentiate through it; the host makes one loss of each
-/// `β_i`, whose domain is checked there.
+/// β-DPO (Wu et al. 2024, arXiv 2407.08639) sets `β_i = max(1e-3, β0·(1 + α·(M_i − M0)))` from
+/// running statistics of the log-ratio differences and does not differentiate through it; the host
+/// makes one loss of each `β_i`, whose domain is checked there.
 ///
 /// # Example
 /// ```

@@ -10,10 +10,11 @@ use crate::pair::{PairLogProbs, PairLoss};
 /// L = ℓ₁(a) of a desirable answer,     ℓ₂(b) of an undesirable one
 /// ```
 ///
-/// [`unpaired_loss`](crate::unpaired::unpaired_loss) takes any. [`Nca`](super::Nca), [`Bco`](super::Bco),
-/// [`SppoHard`](super::SppoHard), [`ApoZero`](super::ApoZero) and [`Kto`](super::Kto) are losses of pairs
-/// too: L = ℓ₁(a) + ℓ₂(b), without an offset, because the two answers do not meet. F-divergences are not
-/// defined for them.
+/// [`unpaired_loss`](crate::unpaired::unpaired_loss) takes any. [`Nca`](super::Nca),
+/// [`Bco`](super::Bco), [`SppoHard`](super::SppoHard), [`ApoZero`](super::ApoZero) and
+/// [`Kto`](super::Kto) are losses of pairs too: L = ℓ₁(a) + ℓ₂(b), without an offset, because the
+/// two answers do not meet. [`AStarPo`](super::AStarPo) is of single answers alone. F-divergences
+/// are not defined for any of them.
 pub trait UnpairedLoss {
     /// β, which turns log-ratios into rewards.
     #[must_use]
@@ -27,8 +28,8 @@ pub trait UnpairedLoss {
     #[must_use]
     fn rejected(&self, log_ratio: f64) -> Tangent;
 
-    /// Whether (desirable, undesirable) answers have weight 0 under this loss: in a batch they are then as if
-    /// they were not there. A pair has both answers.
+    /// Whether (desirable, undesirable) answers have weight 0 under this loss: in a batch they are
+    /// then as if they were not there. A pair has both answers.
     #[must_use]
     fn leaves_out(&self) -> (bool, bool) {
         (false, false)

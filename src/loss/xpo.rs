@@ -10,9 +10,10 @@ use crate::error::Parameter;
 /// L = L_DPO + α/divisor · Σ_y w_y · Σ_t log p_t
 /// ```
 ///
-/// over answers y that were sampled from the reference (or another fixed model), whether their pair chose or
-/// rejected them. It is an NLL term of the opposite sign: it makes those answers less likely, which leaves
-/// probability for answers that nobody has tried. [`nll_loss`](crate::loss::nll_loss) computes it:
+/// over answers y that were sampled from the reference (or another fixed model), whether their pair
+/// chose or rejected them. It is an NLL term of the opposite sign: it makes those answers less
+/// likely, which leaves probability for answers that nobody has tried.
+/// [`nll_loss`](crate::loss::nll_loss) computes it:
 ///
 /// ```
 /// use dpo_kernel::SequenceLogProb;

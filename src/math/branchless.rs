@@ -1,8 +1,8 @@
-//! exp and ln(1 + x) in f64 over arrays, without branches: the compiler computes several entries at once in vector
-//! registers, and an entry's bits do not depend on the others.
+//! exp and ln(1 + x) in f64 over arrays, without branches: the compiler computes several entries at
+//! once in vector registers, and an entry's bits do not depend on the others.
 //!
-//! The functions of `libm` branch on their argument. Rows have arguments of all kinds, and a mispredicted branch
-//! takes longer than the function.
+//! The functions of `libm` branch on their argument. Rows have arguments of all kinds, and a
+//! mispredicted branch takes longer than the function.
 
 use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
 
@@ -44,8 +44,9 @@ pub(crate) fn exp<const B: usize>(x: [f64; B]) -> [f64; B] {
 /// ln(1 + q), for q ≥ 0.
 ///
 /// # Numerics
-/// With u = 1 + q = 2^k·(1 + f): ln(1 + f) = 2 artanh s, s = f/(2 + f), by its series to s²¹, plus k·ln 2, plus what
-/// the addition 1 + q rounded away, divided by u. Found within 2.3e-16 of `libm`'s, relative, down to the smallest q.
+/// With u = 1 + q = 2^k·(1 + f): ln(1 + f) = 2 artanh s, s = f/(2 + f), by its series to s²¹, plus
+/// k·ln 2, plus what the addition 1 + q rounded away, divided by u. Found within 2.3e-16 of
+/// `libm`'s, relative, down to the smallest q.
 #[inline(always)]
 pub(crate) fn ln_1p<const B: usize>(q: [f64; B]) -> [f64; B] {
     let mut y = q;

@@ -122,9 +122,9 @@ pub fn logaddexp(a: f64, b: f64) -> f64 {
 
 /// σ(p) − σ(q) = −σ(p) σ(−q) (e^(q − p) − 1), which does not cancel.
 ///
-/// Of its two forms it takes the one whose exponential is ≤ 1; swapping p and q, or the signs of both, changes the
-/// sign of the result and no other bit. `distance` is p − q, which the caller may know more exactly than the
-/// subtraction gives it.
+/// Of its two forms it takes the one whose exponential is ≤ 1; swapping p and q, or the signs of
+/// both, changes the sign of the result and no other bit. `distance` is p − q, which the caller may
+/// know more exactly than the subtraction gives it.
 pub(crate) fn sigmoid_difference(p: f64, q: f64, distance: f64) -> f64 {
     if distance < 0.0 {
         sigmoid(q) * sigmoid(-p) * libm::expm1(distance)

@@ -10,8 +10,8 @@
 //!
 //! The functions on `f64` stand here, those on `f32` in [`mod@f32`] under the same names. Both call
 //! `libm` and never the platform's `exp` or `log`, so a result has the same bits everywhere. In
-//! `f64` they are within a few units in the last place; in `f32` those of one variable are correctly
-//! rounded, which was checked on every input (`tests/exhaustive`).
+//! `f64` they are within a few units in the last place; in `f32` those of one variable are
+//! correctly rounded, which was checked on every input (`tests/exhaustive`).
 //!
 //! NaN in gives NaN out; ±inf gives the limit; nothing panics.
 

@@ -14,16 +14,16 @@ pub struct PairBatch<'a> {
     pub policy: &'a [SequenceLogProb],
     /// Reference log-probs, N, or [`Reference::Free`] for a loss that has none.
     pub reference: Reference<'a>,
-    /// Per-pair weights, P, finite and ≥ 0; 1 without. A pair of weight 0 is *left out*, as if it were
-    /// not in the batch: its sequences, log-probs and offset are not looked at, so that they may be
-    /// anything, and it adds to no sum, count or gradient.
+    /// Per-pair weights, P, finite and ≥ 0; 1 without. A pair of weight 0 is *left out*, as if it
+    /// were not in the batch: its sequences, log-probs and offset are not looked at, so that they
+    /// may be anything, and it adds to no sum, count or gradient.
     pub weights: Option<&'a [f32]>,
-    /// Per-pair margin offsets, P, finite, subtracted from z; 0 without. A positive offset asks the
+    /// Per-pair offsets, P, finite, subtracted from z; 0 without. A positive offset asks the
     /// chosen answer to win by more. See [`odpo_offset`](crate::training::odpo_offset),
     /// [`length_offset`](crate::training::length_offset).
     pub offsets: Option<&'a [f32]>,
-    /// Divides the gradients: the pairs of the whole (accumulated, global) batch. Losses and summary
-    /// stay sums.
+    /// Divides the gradients: the pairs of the whole (accumulated, global) batch. Losses and
+    /// summary stay sums.
     pub divisor: f64,
 }
 
@@ -46,7 +46,7 @@ impl<'a> PairBatch<'a> {
         self
     }
 
-    /// With a margin offset for each pair.
+    /// With an offset for each pair.
     #[must_use]
     pub const fn with_offsets(mut self, offsets: &'a [f32]) -> Self {
         self.offsets = Some(offsets);
@@ -54,8 +54,8 @@ impl<'a> PairBatch<'a> {
     }
 
     /// The pairs as a loss sees them, in order, those of weight 0 included
-    /// ([`PairLogProbs::is_left_out`]). What a batch that was not checked lacks is NaN, or no token at
-    /// all.
+    /// ([`PairLogProbs::is_left_out`]). What a batch that was not checked lacks is NaN, or no token
+    /// at all.
     pub fn log_probs(&self) -> impl Iterator<Item = PairLogProbs> {
         (0..self.pairs.len()).map(|pair| self.pair(pair))
     }

@@ -18,10 +18,10 @@ impl Pair {
     }
 }
 
-/// The log-probs of one pair, with its token counts, its weight and its margin offset.
+/// The log-probs of one pair, with its token counts, its weight and its offset.
 ///
-/// What was not given is nothing that a loss could compute with: a loss of means over 0 tokens, and a
-/// loss that compares with a reference that is NaN, say NaN.
+/// Token counts that were not given are 0, and reference log-probs that were not given are NaN. A
+/// loss that reads such a value returns NaN, and no plausible wrong number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PairLogProbs {
@@ -86,7 +86,7 @@ impl PairLogProbs {
         self
     }
 
-    /// With a margin that the chosen answer must win by.
+    /// With an offset: by how much, in rewards, the chosen answer must win.
     #[must_use]
     pub const fn with_offset(mut self, offset: f64) -> Self {
         self.offset = offset;
@@ -99,20 +99,20 @@ impl PairLogProbs {
         self.weight == 0.0
     }
 
-    /// Whether there is an offset; losses without a margin have no place for it.
+    /// Whether there is an offset; losses without a difference of rewards have no place for it.
     pub(crate) fn has_offset(&self) -> bool {
         !self.is_left_out() && (self.offset.is_nan() || self.offset.abs() > 0.0)
     }
 
-    /// `a = log π(y_w) − log π_ref(y_w)` and b, the same of `y_l`. Formed before anything is subtracted
-    /// from anything else: where policy and reference agree they are exactly 0.
+    /// `a = log π(y_w) − log π_ref(y_w)` and b, the same of `y_l`. Formed before anything is
+    /// subtracted from anything else: where policy and reference agree they are exactly 0.
     pub(crate) fn log_ratios(&self) -> (f64, f64) {
         (self.policy_chosen - self.reference_chosen, self.policy_rejected - self.reference_rejected)
     }
 }
 
-/// What a loss says of one pair. Nothing is divided by a batch size here. Of a pair that is left out
-/// (weight 0) every figure is 0.
+/// What a loss says of one pair. Nothing is divided by a batch size here. Of a pair that is left
+/// out (weight 0) every figure is 0.
 ///
 /// Rewards and margin are for watching: they are those of the raw log-ratios, whatever divergence,
 /// length normalisation or offset the loss itself applies to them, as in TRL. Losses without a
@@ -127,12 +127,12 @@ pub struct PairLoss {
     pub reward_chosen: f64,
     /// Implicit reward of the rejected answer.
     pub reward_rejected: f64,
-    /// β·(a − b): the difference of the rewards, formed from the log-ratios. Neither a target margin γ
-    /// nor an offset is subtracted.
+    /// β·(a − b): the difference of the rewards, formed from the log-ratios. Neither a target
+    /// margin γ nor an offset is subtracted.
     pub margin: f64,
-    /// `∂L/∂log π(y_w)`
+    /// weight · `∂L/∂log π(y_w)`, not divided.
     pub d_chosen: f64,
-    /// `∂L/∂log π(y_l)`
+    /// weight · `∂L/∂log π(y_l)`, not divided.
     pub d_rejected: f64,
 }
 
@@ -158,8 +158,8 @@ impl PairLoss {
         }
     }
 
-    /// Times the pair's weight: all 0 if the weight is; all NaN if a figure, or the pair's offset, is no
-    /// number.
+    /// Times the pair's weight: all 0 if the weight is; all NaN if a figure, or the pair's offset,
+    /// is no number.
     pub(crate) fn of(self, pair: &PairLogProbs) -> Self {
         if pair.is_left_out() {
             Self::default()

@@ -1,4 +1,5 @@
-//! What a preference loss is given: pairs of answers with their log-probs, under policy and reference.
+//! What a preference loss is given: pairs of answers with their log-probs, under policy and
+//! reference.
 
 mod batch;
 mod log_probs;

@@ -17,26 +17,28 @@ pub struct PairOut<'a> {
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
 ///
-/// `loss` is a reference to any [`PreferenceLoss`](crate::loss::PreferenceLoss), a [`PerPair`](crate::loss::PerPair), or a loss of the
-/// whole batch ([`Aot::over`](crate::loss::Aot::over)). `d_log_probs` is filled with
+/// `loss` is a reference to any [`PreferenceLoss`](crate::loss::PreferenceLoss), a
+/// [`PerPair`](crate::loss::PerPair), or a loss of the whole batch
+/// ([`Aot::over`](crate::loss::Aot::over)). `d_log_probs` is filled with
 /// `∂(Σ L / divisor)/∂log π(y)` over the pairs that name a sequence, in pair order.
 ///
-/// A pair of weight 0 is left out, as if it were not in the batch: it may name sequences without tokens
-/// or out of range, and hold NaN. [`Summary::left_out`] counts it, and nothing else does. Sequences that
-/// no other pair names are not looked at either: they may be empty, and their token counts may differ
-/// between policy and reference.
+/// A pair of weight 0 is left out, as if it were not in the batch: it may name sequences without
+/// tokens or out of range, and hold NaN. [`Summary::left_out`] counts it, and nothing else does.
+/// Sequences that no other pair names are not looked at either: they may be empty, and their token
+/// counts may differ between policy and reference.
 ///
 /// # Numerics
 /// f64 throughout. Summary and losses are not divided: means are the caller's, over its own batch.
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
-/// [`Error::PairOfOneSequence`], [`Error::TokenCountMismatch`], [`Error::Parameter`] for the divisor,
-/// [`Error::InvalidValue`] for weights and offsets, and for weights that the loss cannot take;
-/// [`Error::NoScoredTokens`] for a sequence of a pair that has no token; [`Error::ReferenceMissing`] and
-/// [`Error::InputUnused`] where [`BatchLoss::inputs`] and the batch differ.
-/// After all other pairs are complete: [`Error::NonFinitePairs`] for pairs whose loss, or whose gradient
-/// over the divisor, is not finite; their losses and the gradients of their sequences are NaN.
+/// [`Error::PairOfOneSequence`], [`Error::TokenCountMismatch`], [`Error::Parameter`] for the
+/// divisor, [`Error::InvalidValue`] for weights and offsets, and for weights that the loss cannot
+/// take; [`Error::NoScoredTokens`] for a sequence of a pair that has no token;
+/// [`Error::ReferenceMissing`] and [`Error::InputUnused`] where [`BatchLoss::inputs`] and the batch
+/// differ. After all other pairs are complete: [`Error::NonFinitePairs`] for pairs whose loss, or
+/// whose gradient over the divisor, is not finite; their losses and the gradients of their
+/// sequences are NaN.
 ///
 /// # Panics
 /// Never.
@@ -92,8 +94,8 @@ pub fn preference_loss<L: BatchLoss>(
     bad.pairs().map(|()| summary)
 }
 
-/// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are scored,
-/// and [`PairBatch::policy`] is not read.
+/// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are
+/// scored, and [`PairBatch::policy`] is not read.
 pub(crate) fn check_preferences<L: BatchLoss>(
     loss: &L,
     batch: &PairBatch<'_>,

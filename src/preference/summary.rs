@@ -3,14 +3,14 @@
 use crate::pair::PairLoss;
 use core::ops::AddAssign;
 
-/// The margin from which a pair counts as saturated: its gradient under the sigmoid loss, σ(−10) of β, is
-/// less than a ten-thousandth of what it was at step 0.
+/// The margin from which a pair counts as saturated: its gradient under the sigmoid loss, σ(−10) of
+/// β, is less than a ten-thousandth of what it was at step 0.
 const SATURATED: f64 = 10.0;
 
 /// Sums over the pairs of a batch. Summaries of micro-batches and machines add up with `+=`.
 ///
-/// The means divide by [`pairs`](Self::pairs), which counts the pairs that are there, whatever their
-/// weights.
+/// The means divide by [`pairs`](Self::pairs), which counts the pairs that are there, whatever
+/// their weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 #[repr(C)]
@@ -19,23 +19,25 @@ pub struct Summary {
     pub pairs: u64,
     /// Pairs whose margin is > 0.
     pub correct: u64,
-    /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong. Pairs that stay
-    /// here may be [identical](crate::training::identical_pairs).
+    /// Pairs whose margin is exactly 0, as all are at step 0; neither correct nor wrong. Pairs that
+    /// stay here may be [identical](crate::training::identical_pairs).
     pub ties: u64,
-    /// Pairs whose chosen answer is less likely under the policy than under the reference: its implicit
-    /// reward is < 0. A growing share beside a falling loss is *likelihood displacement*: the policy
-    /// learns to prefer by making both answers unlikely. Of losses without a reference it says nothing.
+    /// Pairs whose chosen answer is less likely under the policy than under the reference: its
+    /// implicit reward is < 0. A growing share beside a falling loss is *likelihood displacement*:
+    /// the policy learns to prefer by making both answers unlikely. Of losses without a reference
+    /// it says nothing.
     ///
     /// Razin et al. 2024, arXiv 2410.08847; Pal et al. 2024, arXiv 2402.13228 (its remedy,
     /// [`DpopInside`](crate::loss::DpopInside)).
     pub displaced: u64,
     /// Pairs whose margin is ≥ 10: learned. Under the sigmoid loss their gradient is less than a
-    /// ten-thousandth of what it was at step 0, and a batch of them moves nothing: β is too large, or the
-    /// data are exhausted. The margin is that of the rewards; losses of means reach their flat end at
-    /// another one.
+    /// ten-thousandth of what it was at step 0, and a batch of them moves nothing: β is too large,
+    /// or the data are exhausted. The margin is that of the rewards; losses of means reach their
+    /// flat end at another one.
     pub saturated: u64,
-    /// Pairs whose margin is ≤ −10. Under the sigmoid loss they pull with the full gradient: look for
-    /// swapped labels. Under losses that flatten on both sides (EXO, APO, KTO) they are given up.
+    /// Pairs whose margin is ≤ −10. Under the sigmoid loss they pull with the full gradient: look
+    /// for swapped labels. Under losses that flatten on both sides (EXO, APO, KTO) they are given
+    /// up.
     pub saturated_wrong: u64,
     /// Pairs of weight 0, which are in no other figure.
     pub left_out: u64,
@@ -45,8 +47,8 @@ pub struct Summary {
     pub reward_chosen_sum: f64,
     /// Σ implicit reward of the rejected answers.
     pub reward_rejected_sum: f64,
-    /// Σ margin: of the rewards. Neither a target margin γ nor offsets are subtracted, so it is not the
-    /// distance by which a loss with either is satisfied.
+    /// Σ margin: of the rewards. Neither a target margin γ nor offsets are subtracted, so it is not
+    /// the distance by which a loss with either is satisfied.
     pub margin_sum: f64,
 }
 

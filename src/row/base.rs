@@ -1,4 +1,5 @@
-//! The base of a row's sums: what they are kept relative to, so that they neither overflow nor vanish.
+//! The base of a row's sums: what they are kept relative to, so that they neither overflow nor
+//! vanish.
 
 use crate::math::branchless::ROUND;
 use crate::simd::exp::{LN_2, MAX_EXPONENT};
@@ -11,8 +12,8 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is exact, the
-    /// value itself elsewhere.
+    /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is
+    /// exact, the value itself elsewhere.
     #[inline(always)]
     pub(super) fn at(v: f32, factor: f64) -> Self {
         // Rounded to an integer, as long as it is small enough to be an exponent.

@@ -1,8 +1,8 @@
 //! A row cut into blocks at fixed positions, and blocks into quads of vectors.
 //!
-//! The loops read copies of two quads: of the one that holds the target, with the target's column masked, and of
-//! the last, filled up with masked columns. So they take the same steps wherever the target is, without a branch
-//! that depends on it.
+//! The loops read copies of two quads: of the one that holds the target, with the target's column
+//! masked, and of the last, filled up with masked columns. So they take the same steps wherever the
+//! target is, without a branch that depends on it.
 
 use core::hint::select_unpredictable;
 
@@ -13,7 +13,8 @@ use crate::simd::{LANES, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
-/// A row folded in ascending tiles that begin at multiples of it gives the same bits as the row folded whole.
+/// A row folded in ascending tiles that begin at multiples of it gives the same bits as the row
+/// folded whole.
 pub const BLOCK: usize = 512;
 
 /// The number of each lane.
@@ -32,7 +33,8 @@ pub(super) struct Blocks<'a, E> {
     copied: Option<usize>,
 }
 
-/// Room for the two quads of a block that are copied: the target's, and the last. It is reused from row to row.
+/// Room for the two quads of a block that are copied: the target's, and the last. It is reused from
+/// row to row.
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {
@@ -95,8 +97,9 @@ pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     }
 }
 
-/// A copy of the quad with one column masked. Where a level loads whole vectors, the one with the column is also
-/// stored whole: a load of a vector that follows a store of one element waits until the store has left the core.
+/// A copy of the quad with one column masked. Where a level loads whole vectors, the one with the
+/// column is also stored whole: a load of a vector that follows a store of one element waits until
+/// the store has left the core.
 #[inline(always)]
 fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<E>) {
     *to = *quad;
@@ -118,8 +121,8 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
 }
 
 impl<E: Element> Block<'_, E> {
-    /// The i-th of its quads, with the target masked. The address is selected without a branch, which would be
-    /// mispredicted: every row has its target elsewhere.
+    /// The i-th of its quads, with the target masked. The address is selected without a branch,
+    /// which would be mispredicted: every row has its target elsewhere.
     #[inline(always)]
     pub(super) fn quad(&self, i: usize) -> &Quad<E> {
         let Copies([around_target, end]) = self.copies;
@@ -131,8 +134,8 @@ impl<E: Element> Block<'_, E> {
     #[inline(always)]
     pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, max: f32) -> usize {
         let mut column = 0;
-        // A quick test finds the vectors that may hold it. Its bound is a little lower, because the host may have
-        // set the processor to take subnormal numbers for 0.
+        // A quick test finds the vectors that may hold it. Its bound is a little lower, because the
+        // host may have set the processor to take subnormal numbers for 0.
         let below = s.splat((max - f32::MIN_POSITIVE).next_down());
         for i in 0..self.len {
             for vector in self.quad(i) {

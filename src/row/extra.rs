@@ -1,15 +1,17 @@
-//! What a fold can collect beside log Z: nothing, or the sums behind [`RowDetails`](super::RowDetails).
+//! What a fold can collect beside log Z: nothing, or the sums behind
+//! [`RowDetails`](super::RowDetails).
 //!
 //! ```text
 //! H = log Z − Σ p·y      mean = Σ y / V      log Σp² = ln Σ e^(2y) − 2 log Z
 //! ```
-//! A column of probability 0 adds 0 to each sum. The sums leave out the target's column and are relative to the
-//! row's base; only the sum of the logits has all columns and no base. The target is added at the end.
+//! A column of probability 0 adds 0 to each sum. The sums leave out the target's column and are
+//! relative to the row's base; only the sum of the logits has all columns and no base. The target
+//! is added at the end.
 
 use core::fmt::Debug;
 
-/// The parameter of a [`RowStats`](super::RowStats) that also collects what [`RowDetails`](super::RowDetails)
-/// holds: entropy, argmax, mean logit and log Σp².
+/// The parameter of a [`RowStats`](super::RowStats) that also collects what
+/// [`RowDetails`](super::RowDetails) holds: entropy, argmax, mean logit and log Σp².
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details;
 
@@ -35,8 +37,8 @@ pub trait ExtraSums: Copy + Debug + PartialEq {
     fn see(&mut self, value: f32, column: u32);
     /// Adds the sums of another part of the row.
     fn merge(&mut self, other: &Self);
-    /// Changes to a base that is `ln` nats lower, whose sums are `scale` times those of the old one. `others` is Σ
-    /// term by the old base.
+    /// Changes to a base that is `ln` nats lower, whose sums are `scale` times those of the old
+    /// one. `others` is Σ term by the old base.
     fn rescale(&mut self, scale: impl Fn(f64) -> f64, ln: f64, others: f64);
 }
 
@@ -55,7 +57,8 @@ pub struct DetailSums {
     pub(crate) argmax: u32,
 }
 
-/// The same sums of one block. Its largest value is not among them: the fold keeps that of a whole tile.
+/// The same sums of one block. Its largest value is not among them: the fold keeps that of a whole
+/// tile.
 #[derive(Debug, Default)]
 pub struct BlockDetails {
     pub(super) weighted: f64,

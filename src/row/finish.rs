@@ -1,7 +1,8 @@
 //! From a row's sums to its log Z, its target's log-prob, and its norm.
 //!
-//! Rows are finished several at once in straight-line code ([`finish_rows`]). A row where the target vanishes
-//! beside the other columns, or they beside it, takes the general way ([`Normalizer`]), alone.
+//! Rows are finished several at once in straight-line code ([`finish_rows`]). A row where the
+//! target vanishes beside the other columns, or they beside it, takes the general way
+//! ([`Normalizer`]), alone.
 
 use super::base::Base;
 use super::extra::Extra;
@@ -42,10 +43,11 @@ impl<D: Extra> RowStats<D> {
     /// NaN if one of them is NaN or +inf, or if all of them are −inf.
     ///
     /// # Numerics
-    /// In f64. Found within 1.13e-7 of exact on random rows (worst: V = 63, standard deviation 8, shift
-    /// −1), 1.8e-7 where one column is 16.75 nats above all others, which are equal (V = 512), and 3.2e-7 where 13
-    /// equal columns are 16.4 nats above 326 equal others; for V to 262,144 random rows are within half
-    /// an ulp of log Z as f32, plus 3e-8, unless log Z is near 0.
+    /// In f64. Found within 1.13e-7 of exact on random rows (worst: V = 63, standard deviation 8,
+    /// shift −1), 1.8e-7 where one column is 16.75 nats above all others, which are equal (V =
+    /// 512), and 3.2e-7 where 13 equal columns are 16.4 nats above 326 equal others; for V to
+    /// 262,144 random rows are within half an ulp of log Z as f32, plus 3e-8, unless log Z is
+    /// near 0.
     ///
     /// # Panics
     /// Never.
@@ -80,8 +82,8 @@ impl<D: Extra> RowStats<D> {
 
     /// What the backward needs of a complete row: compare [`RowStats::columns`] with V first.
     ///
-    /// `None` where [`RowStats::log_z`] is NaN, and as long as the target's column is missing: the backward needs
-    /// its 1 − p.
+    /// `None` where [`RowStats::log_z`] is NaN, and as long as the target's column is missing: the
+    /// backward needs its 1 − p.
     ///
     /// # Panics
     /// Never.
@@ -114,7 +116,8 @@ impl<D: Extra> RowStats<D> {
         let mut this = *self;
         let mut base = self.base_or_target()?;
         if this.target_distance(base) > 600.0 {
-            // The target is e^600 above the base: by the target's own base the other columns vanish.
+            // The target is e^600 above the base: by the target's own base the other columns
+            // vanish.
             base = Base::at(this.target_value?, self.transform.factor());
             this.rebase(base);
         }

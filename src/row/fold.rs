@@ -18,8 +18,9 @@ use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
 use crate::simd::{Dispatch, Kernel, Simd, fetch_ahead};
 
-/// By how many powers of two a block's largest term may exceed the base before the block is done again. More would
-/// cost the entropy digits: it adds up distances to the base, which are rounded in f32.
+/// By how many powers of two a block's largest term may exceed the base before the block is done
+/// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
+/// in f32.
 const HEADROOM: i16 = 7;
 
 /// The largest value of a tile so far, the target left out.
@@ -47,7 +48,8 @@ impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
 
 #[allow(private_bounds, reason = "sealed: () and Details")]
 impl<D: Extra> RowStats<D> {
-    /// Folds the columns `first_column..first_column + tile.len()` of the row, none of which was folded before.
+    /// Folds the columns `first_column..first_column + tile.len()` of the row, none of which was
+    /// folded before.
     ///
     /// # Panics
     /// Never. A column of NaN or +inf makes the results NaN.
@@ -105,11 +107,13 @@ impl<D: Extra> RowStats<D> {
         let mut overflowed = false;
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
         while let Some(block) = blocks.block(s) {
-            // A block whose maximum is far above the base is done again with a base near that maximum.
+            // A block whose maximum is far above the base is done again with a base near that
+            // maximum.
             let known = if overflowed { None } else { self.base };
             let base = if known.is_some() { known } else { self.choose_base(s, &block) };
             let Some(base) = base else {
-                // Only the target can be above −inf: the logits add up to −inf unless it is the whole block.
+                // Only the target can be above −inf: the logits add up to −inf unless it is the
+                // whole block.
                 let alone = block.elements.len() == 1;
                 let value = self.target_value.filter(|_| alone && target == Some(blocks.at));
                 let values = value.map_or(f64::NEG_INFINITY, f64::from);
@@ -149,8 +153,8 @@ impl<D: Extra> RowStats<D> {
 
     /// Chooses the base of a row from its first block, as the fold would.
     ///
-    /// Called for several rows before any is folded. A row's maximum and base are a chain of instructions that wait
-    /// for each other; the chains of different rows overlap.
+    /// Called for several rows before any is folded. A row's maximum and base are a chain of
+    /// instructions that wait for each other; the chains of different rows overlap.
     #[inline(always)]
     pub(crate) fn begin<S: Simd, E: Element>(&mut self, s: S, row: &[E], copies: &mut Copies<E>) {
         let target = self.target_in(0, row.len());
@@ -168,8 +172,9 @@ impl<D: Extra> RowStats<D> {
             .filter(|&target| target < columns)
     }
 
-    /// Chooses the base from a block's maximum: `None` if the block is all masked, or if it holds NaN or +inf, which
-    /// makes the row's sum NaN. The target is left out: however large it is, the sum of the others must not vanish.
+    /// Chooses the base from a block's maximum: `None` if the block is all masked, or if it holds
+    /// NaN or +inf, which makes the row's sum NaN. The target is left out: however large it is, the
+    /// sum of the others must not vanish.
     #[inline(always)]
     fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Base> {
         let values = Values::new(s, self.transform, 0.0);
@@ -210,7 +215,8 @@ impl<D: Extra> RowStats<D> {
         let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
         let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(base.exponent);
-        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the distance to ln base.
+        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the
+        // distance to ln base.
         let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         while let Some(block) = blocks.block(s) {
@@ -218,7 +224,8 @@ impl<D: Extra> RowStats<D> {
             details.clear(s);
             for i in 0..block.len {
                 let quad = block.quad(i);
-                // After a copied quad, of which a row has two at most, this prefetches something useless.
+                // After a copied quad, of which a row has two at most, this prefetches something
+                // useless.
                 fetch_ahead(quad);
                 for s in s.parts() {
                     let m = s.splat(middle);
@@ -257,7 +264,8 @@ impl<D: Extra> RowStats<D> {
                     for s in s.parts() {
                         max = max.max(largest(s, s.get(&details.max)));
                     }
-                    // The column is searched once a tile, at its end: in n blocks the leader changes some ln n times.
+                    // The column is searched once a tile, at its end: in n blocks the leader
+                    // changes some ln n times.
                     *leader = Leader { max, block: blocks.at };
                 }
             }

@@ -4,9 +4,10 @@
 //! log Z = ln(others + e^(y_target))        others = Σ_{j ≠ target} e^(y_j)
 //! ```
 //!
-//! [`RowStats`] is for hosts whose logits come in tiles: from a head computed block by block, or from machines that
-//! share the vocabulary. Whole rows in memory are [`token_log_probs`](crate::token_log_probs)'s work, which folds
-//! them in the same way and gives the same bits.
+//! [`RowStats`] is for hosts whose logits come in tiles: from a head computed block by block, or
+//! from machines that share the vocabulary. Whole rows in memory are
+//! [`token_log_probs`](crate::token_log_probs)'s work, which folds them in the same way and gives
+//! the same bits.
 //!
 //! | name | for |
 //! |---|---|
@@ -17,23 +18,26 @@
 //!
 //! # How it is computed
 //!
-//! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This one
-//! differs in that
-//! 1. there is one sweep. Sums are relative to a base 2^N, N an integer near the first block's maximum: the row's
-//!    own maximum is not needed. A block whose maximum is more than 2^7.5 above the base is done again with a
-//!    larger base, which scales the sums so far by an exact power of two;
-//! 2. the target is left out of the sum, so 1 − p(target) = others / Z never cancels: a confident token keeps the
-//!    relative accuracy of its small log-prob;
-//! 3. each term is a power of two, its scale, plus a mantissa (`simd::exp`), which are summed separately in sixteen
-//!    f32 lanes: over four vectors (a quad), then over the eight quads of a block. Blocks are added in f64, so the
-//!    error does not grow with V. A scale that is half an ulp of its sum would be rounded away every time, a bias of
-//!    3e-8; so what a sum of scales loses at a quad is given to the mantissas;
+//! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This
+//! one differs in that
+//! 1. there is one sweep. Sums are relative to a base 2^N, N an integer near the first block's
+//!    maximum: the row's own maximum is not needed. A block whose maximum is more than 2^7.5 above
+//!    the base is done again with a larger base, which scales the sums so far by an exact power of
+//!    two;
+//! 2. the target is left out of the sum, so 1 − p(target) = others / Z never cancels: a confident
+//!    token keeps the relative accuracy of its small log-prob;
+//! 3. each term is a power of two, its scale, plus a mantissa (`simd::exp`), which are summed
+//!    separately in sixteen f32 lanes: over four vectors (a quad), then over the eight quads of a
+//!    block. Blocks are added in f64, so the error does not grow with V. A scale that is half an
+//!    ulp of its sum would be rounded away every time, a bias of 3e-8; so what a sum of scales
+//!    loses at a quad is given to the mantissas;
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
-//! 5. rows whose logits are too large for the exact reduction (|y| > 1300) have one of their own logits as the base;
-//!    the difference to it is exact wherever the term is not negligible;
-//! 6. where the level is wide, eight rows are finished at once, and rows of a single block all get their base before
-//!    any is folded: the chain of instructions that one short row waits for takes longer than its logits;
+//! 5. rows whose logits are too large for the exact reduction (|y| > 1300) have one of their own
+//!    logits as the base; the difference to it is exact wherever the term is not negligible;
+//! 6. where the level is wide, eight rows are finished at once, and rows of a single block all get
+//!    their base before any is folded: the chain of instructions that one short row waits for takes
+//!    longer than its logits;
 //! 7. the logits two pages ahead are prefetched (`simd::prefetch`), where the build has SSE.
 
 mod base;

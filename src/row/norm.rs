@@ -9,9 +9,10 @@ use super::base::Base;
 /// ```
 ///
 /// where y = k·v is the logit of the [`Transform`](crate::Transform). Made by
-/// [`token_log_probs`](crate::token_log_probs) where [`TokenOut::with_norms`](crate::TokenOut::with_norms) asks for
-/// it, and by [`RowStats::norm`](super::RowStats::norm); its numbers are private. The default, all zeros, is room
-/// for one, which the backward refuses.
+/// [`token_log_probs`](crate::token_log_probs) where
+/// [`TokenOut::with_norms`](crate::TokenOut::with_norms) asks for it, and by
+/// [`RowStats::norm`](super::RowStats::norm); its numbers are private. The default, all zeros, is
+/// room for one, which the backward refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct RowNorm {

@@ -12,17 +12,19 @@ use crate::{Error, Transform};
 /// ```
 ///
 /// Shapes: a row has V columns, which come in tiles of any length and in any order, each once
-/// ([`RowStats::fold`]). Statistics of disjoint tiles of one row merge ([`RowStats::merge`]): a head that makes
-/// its logits block by block folds each block, and a vocabulary split over machines is merged from one value a
-/// machine. A tile that is folded or merged twice shows in [`RowStats::columns`] alone.
+/// ([`RowStats::fold`]). Statistics of disjoint tiles of one row merge ([`RowStats::merge`]): a
+/// head that makes its logits block by block folds each block, and a vocabulary split over machines
+/// is merged from one value a machine. A tile that is folded or merged twice shows in
+/// [`RowStats::columns`] alone.
 ///
-/// `D` says what is collected: `()` log Z and the target's log-prob, [`Details`](super::Details) also entropy,
-/// argmax, mean logit and log Σp², from the same sweep.
+/// `D` says what is collected: `()` log Z and the target's log-prob, [`Details`](super::Details)
+/// also entropy, argmax, mean logit and log Σp², from the same sweep.
 ///
 /// # Numerics
-/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](super::BLOCK) gives the bits of the row
-/// folded whole. Other tiles, and merges, add the same terms in another order: log Z then differs by less than
-/// 1e-6, which is twice the bound of its own error; the largest difference found is 2e-7.
+/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](super::BLOCK) gives the
+/// bits of the row folded whole. Other tiles, and merges, add the same terms in another order: log
+/// Z then differs by less than 1e-6, which is twice the bound of its own error; the largest
+/// difference found is 2e-7.
 ///
 /// # Example
 /// ```
@@ -80,12 +82,13 @@ impl<D: Extra> RowStats<D> {
     /// Adds the statistics of other columns of the same row.
     ///
     /// # Numerics
-    /// Sums are added in f64, after those with the smaller base are scaled to the larger one, exactly where the
-    /// scale is a power of two. [`RowStats`] says by how much the order of merges may change log Z.
+    /// Sums are added in f64, after those with the smaller base are scaled to the larger one,
+    /// exactly where the scale is a power of two. [`RowStats`] says by how much the order of merges
+    /// may change log Z.
     ///
     /// # Errors
-    /// [`Error::MergeOfDifferentRows`] if transform or target differ, or if both hold the target's column; nothing
-    /// has changed then.
+    /// [`Error::MergeOfDifferentRows`] if transform or target differ, or if both hold the target's
+    /// column; nothing has changed then.
     ///
     /// # Panics
     /// Never.

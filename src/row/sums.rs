@@ -6,8 +6,8 @@ use crate::simd::Simd;
 pub(super) struct LaneSums<L> {
     pub(super) scales: L,
     pub(super) mantissas: L,
-    /// The largest t of [`Exp::split`] over the columns other than the target's. Where details are collected, the t
-    /// of [`LaneDetails::max`], found after the block.
+    /// The largest t of [`Exp::split`] over the columns other than the target's. Where details are
+    /// collected, the t of [`LaneDetails::max`], found after the block.
     ///
     /// [`Exp::split`]: crate::simd::exp::Exp::split
     pub(super) largest_t: L,
@@ -31,8 +31,8 @@ impl<L: Copy> LaneSums<L> {
     }
 }
 
-/// The sums behind the details, in each lane. A struct of its own, so that it takes no memory where details are not
-/// collected.
+/// The sums behind the details, in each lane. A struct of its own, so that it takes no memory where
+/// details are not collected.
 pub(super) struct LaneDetails<L> {
     /// Σ term · (d − middle)
     pub(super) weighted: L,

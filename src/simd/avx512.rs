@@ -31,8 +31,8 @@ pub(super) unsafe fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
 /// Calls an intrinsic of the level.
 macro_rules! op {
     ($($call:tt)*) => {
-        // SAFETY: the token at hand was made inside `run`, whose caller proved the level's features;
-        // pointers, if any, come from arrays of exactly the elements accessed.
+        // SAFETY: the token at hand was made inside `run`, whose caller proved the level's
+        // features; pointers, if any, come from arrays of exactly the elements accessed.
         unsafe { arch::$($call)* }
     };
 }

@@ -49,11 +49,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         f32x16::new(*x)
     }
 
-    /// Moves exponent and mantissa into f32's fields and corrects the bias by an exact product, which also
-    /// normalises subnormals; infinities and NaN get the full exponent.
+    /// Moves exponent and mantissa into f32's fields and corrects the bias by an exact product,
+    /// which also normalises subnormals; infinities and NaN get the full exponent.
     ///
-    /// The bits are sign-extended. Of zero-extended ones LLVM unpacks the sign separately, into an undefined
-    /// register, and every load then waits for the last value of that register.
+    /// The bits are sign-extended. Of zero-extended ones LLVM unpacks the sign separately, into an
+    /// undefined register, and every load then waits for the last value of that register.
     #[inline(always)]
     fn load_f16(self, x: &[f16; LANES]) -> f32x16 {
         let mut extended = [0; LANES];
@@ -83,11 +83,12 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     fn store_f16(self, a: f32x16, out: &mut [f16; LANES]) {
         // 2^16 is where f16 has infinity: the bit pattern after that of its largest number.
         let size = self.abs(a).fast_min(f32x16::splat(65_536.0));
-        // `power` is 2^E, E the exponent of the size, or 2^-14 for subnormals. The addition rounds the size to r, the
-        // eleven significant bits of f16:
+        // `power` is 2^E, E the exponent of the size, or 2^-14 for subnormals. The addition rounds
+        // the size to r, the eleven significant bits of f16:
         //   sum = 2^(E+13) + (15·1024 + r)·2^(E-10)
-        // f16's bit pattern is r + (E + 14)·1024. That of `power`, shifted right by 13, is (E + 127)·1024; with the
-        // 15·1024 of `sum` this is the pattern, because 15 + 127 ≡ 14 modulo 32 and the mask drops the multiples.
+        // f16's bit pattern is r + (E + 14)·1024. That of `power`, shifted right by 13, is (E +
+        // 127)·1024; with the 15·1024 of `sum` this is the pattern, because 15 + 127 ≡ 14 modulo 32
+        // and the mask drops the multiples.
         let power = f32x16::from_bits(size.to_bits() & u32x16::splat(0x7f80_0000));
         let power = power.fast_max(f32x16::splat(f32::from_bits(0x3880_0000))).to_bits();
         let sum = size + f32x16::from_bits(power + u32x16::splat((13 << 23) + 15 * 1024));
@@ -102,7 +103,8 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn store_bf16(self, a: f32x16, out: &mut [bf16; LANES]) {
-        // Adds half of the dropped bits' range, less one where the kept part is even: nearest, ties to even.
+        // Adds half of the dropped bits' range, less one where the kept part is even: nearest, ties
+        // to even.
         let bits = a.to_bits();
         let odd = (bits >> 16_u32) & u32x16::splat(1);
         let rounded = bits + u32x16::splat(0x7fff) + odd;
@@ -189,7 +191,8 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn largest(self, a: f32x16) -> f32 {
-        // By halves. Sixteen comparisons that wait for each other would cost a short row more than its logits.
+        // By halves. Sixteen comparisons that wait for each other would cost a short row more than
+        // its logits.
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = a.to_array();
         let (a, b, c, d) = (a.max(i), b.max(j), c.max(k), d.max(l));
         let (e, f, g, h) = (e.max(m), f.max(n), g.max(o), h.max(p));

@@ -59,8 +59,8 @@ mod x86 {
         avx512::get() && has_f16c()
     }
 
-    /// CPUID leaf 1, ECX bit 29. F16C uses the registers whose state the operating system saves for AVX2. The answer
-    /// is kept, because CPUID traps in virtual machines: 0 not asked, 1 no, 2 yes.
+    /// CPUID leaf 1, ECX bit 29. F16C uses the registers whose state the operating system saves for
+    /// AVX2. The answer is kept, because CPUID traps in virtual machines: 0 not asked, 1 no, 2 yes.
     #[allow(unsafe_code, unused_unsafe, reason = "CPUID is a safe call from Rust 1.94 on")]
     fn has_f16c() -> bool {
         static ANSWER: AtomicU8 = AtomicU8::new(0);

@@ -8,8 +8,8 @@ use crate::level::{Arithmetic, Level};
 /// On which instructions, and with which roundings, a kernel runs.
 ///
 /// A value exists only for combinations that this machine has, so kernels need not check again.
-/// [`Dispatch::detect`] is the fastest of them; hosts that must reproduce results on machines without
-/// FMA choose [`Arithmetic::Portable`].
+/// [`Dispatch::detect`] is the fastest of them; hosts that must reproduce results on machines
+/// without FMA choose [`Arithmetic::Portable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dispatch {
     level: Level,
@@ -19,8 +19,8 @@ pub struct Dispatch {
 impl Dispatch {
     /// The fastest combination that this machine has: its highest level, fused where it can be.
     ///
-    /// Asks the CPU once and remembers; works without `std`. Machines without FMA compute other bits:
-    /// hosts whose results must agree with theirs (a reference stored elsewhere, say) choose
+    /// Asks the CPU once and remembers; works without `std`. Machines without FMA compute other
+    /// bits: hosts whose results must agree with theirs (a reference stored elsewhere, say) choose
     /// [`Arithmetic::Portable`] with [`Dispatch::new`].
     #[must_use]
     #[inline]
@@ -103,7 +103,8 @@ impl Dispatch {
     }
 }
 
-/// Enters the baseline. Not inlined, so that its loops are compiled separately from those of the other levels.
+/// Enters the baseline. Not inlined, so that its loops are compiled separately from those of the
+/// other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Baseline::<FUSED>::new())

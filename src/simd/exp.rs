@@ -7,25 +7,29 @@
 //! ```
 //!
 //! The simple version is `exp(k * d - N * LN_2)`. This one differs in that
-//! 1. N costs nothing: it is part of the constant that rounds `k·d/ln 2` to an integer, and so is f32's exponent
-//!    bias. The low bits of the rounded sum, called t, *are* the exponent field of 2^(n−N);
-//! 2. `ln2/k` is two words, the first of 12 bits, so `n · first` is exact for |n| < 2048 and so is its
-//!    difference from `d`: the reduction rounds once, by at most 2⁻²⁶. With a multiply-add that rounds
-//!    once, and k = 1, one word is enough: c = ln 2 + 1.9e-9 in f32 leaves `d − n·c` exact, and makes every term
-//!    too small by e^(−n·1.9e-9). Sums and factors are corrected for that ([`Exp::drift`], [`Exp::restored`]);
-//! 3. scale and w are returned separately. Sums of scales, which are powers of two, are exact; w is smaller than
-//!    the scale, and the only part with rounding errors;
-//! 4. the polynomial is evaluated in pairs (Estrin): as many operations as Horner's rule, a shorter chain;
-//! 5. d is raised to the value whose exponent field is 0 where e^(k·d) is below 2^(N−126.5), −inf included: the
-//!    scale is then exactly +0, without a mask. NaN passes.
+//! 1. N costs nothing: it is part of the constant that rounds `k·d/ln 2` to an integer, and so is
+//!    f32's exponent bias. The low bits of the rounded sum, called t, *are* the exponent field of
+//!    2^(n−N);
+//! 2. `ln2/k` is two words, the first of 12 bits, so `n · first` is exact for |n| < 2048 and so is
+//!    its difference from `d`: the reduction rounds once, by at most 2⁻²⁶. With a multiply-add that
+//!    rounds once, and k = 1, one word is enough: c = ln 2 + 1.9e-9 in f32 leaves `d − n·c` exact,
+//!    and makes every term too small by e^(−n·1.9e-9). Sums and factors are corrected for that
+//!    ([`Exp::drift`], [`Exp::restored`]);
+//! 3. scale and w are returned separately. Sums of scales, which are powers of two, are exact; w is
+//!    smaller than the scale, and the only part with rounding errors;
+//! 4. the polynomial is evaluated in pairs (Estrin): as many operations as Horner's rule, a shorter
+//!    chain;
+//! 5. d is raised to the value whose exponent field is 0 where e^(k·d) is below 2^(N−126.5), −inf
+//!    included: the scale is then exactly +0, without a mask. NaN passes.
 //!
-//! N is an integer, so another N scales every term by an exact power of two: results do not depend on where in a row
-//! its large logits are.
+//! N is an integer, so another N scales every term by an exact power of two: results do not depend
+//! on where in a row its large logits are.
 //!
 //! # Numerics
-//! q is the minimax fit of degree 4 on |f| ≤ 0.3475 with f32 coefficients (`docs/coefficients.py` makes
-//! it): |error of 1 + w| ≤ 3.9e-9 relative, before the roundings of f and w, 2⁻²⁶ each at most, and of
-//! one more product where k ≠ 1. `tests/common/bounds.rs` says what they come to in results.
+//! q is the minimax fit of degree 4 on |f| ≤ 0.3475 with f32 coefficients (`docs/coefficients.py`
+//! makes it): |error of 1 + w| ≤ 3.9e-9 relative, before the roundings of f and w, 2⁻²⁶ each at
+//! most, and of one more product where k ≠ 1. `tests/common/bounds.rs` says what they come to in
+//! results.
 
 #![allow(
     clippy::indexing_slicing,
@@ -51,16 +55,18 @@ const BIAS: i32 = 127;
 /// Largest |N| at which all |n| stay below 2048, where the reduction is exact.
 pub(crate) const MAX_EXPONENT: i32 = 1900;
 
-/// c − ln 2, c = 0x3f317218 the f32 nearest to ln 2: the error of a one-word reduction, a multiple of n.
+/// c − ln 2, c = 0x3f317218 the f32 nearest to ln 2: the error of a one-word reduction, a multiple
+/// of n.
 const ONE_WORD: f64 = 1.904_654_299_957_768e-9;
-/// The entropy that is assumed of the 32 terms of a lane, in bits. It can be 0 to 5, and is low in rows of few large
-/// terms, where the correction matters most.
+/// The entropy that is assumed of the 32 terms of a lane, in bits. It can be 0 to 5, and is low in
+/// rows of few large terms, where the correction matters most.
 const LANE_BITS: f64 = 1.5;
 
 /// ln 2.
 pub(crate) const LN_2: f64 = core::f64::consts::LN_2;
 
-/// Five coefficients in every lane. Not `map`: a closure is not compiled for the level's instructions.
+/// Five coefficients in every lane. Not `map`: a closure is not compiled for the level's
+/// instructions.
 #[inline(always)]
 pub(super) fn splat_all<S: Simd>(s: S, [a, b, c, d, e]: [f32; 5]) -> [S::F; 5] {
     [s.splat(a), s.splat(b), s.splat(c), s.splat(d), s.splat(e)]
@@ -96,8 +102,8 @@ impl<S: Simd> Exp<S> {
         }
     }
 
-    /// (t, f) of M vectors; `UNIT` where k = 1. [`Simd::to_exponent`] turns t into 2^(n−N); t grows with n
-    /// ([`Exp::t_at`]).
+    /// (t, f) of M vectors; `UNIT` where k = 1. [`Simd::to_exponent`] turns t into 2^(n−N); t grows
+    /// with n ([`Exp::t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -159,18 +165,21 @@ impl<S: Simd> Exp<S> {
         if UNIT && S::FUSED { f64::from(exponent) * ONE_WORD } else { 0.0 }
     }
 
-    /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the drift at N.
+    /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the
+    /// drift at N.
     ///
-    /// A term is too small by the share (n − N)·1.9e-9. The mean of n − N, weighted by the terms, is the binary
-    /// logarithm of their sum less H, the entropy of the 32 terms in bits, which is 0 to 5. H is taken as 1.5: log Z
-    /// is then within 6.7e-9, and within 2.9e-9 where few terms are large.
+    /// A term is too small by the share (n − N)·1.9e-9. The mean of n − N, weighted by the terms,
+    /// is the binary logarithm of their sum less H, the entropy of the 32 terms in bits, which is 0
+    /// to 5. H is taken as 1.5: log Z is then within 6.7e-9, and within 2.9e-9 where few terms are
+    /// large.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
     pub(crate) fn restored<const UNIT: bool>(s: S, scales: S::F, mantissas: S::F) -> S::F {
         if !(UNIT && S::FUSED) {
             return mantissas;
         }
-        // The bits of a float, read as an integer, are close to its logarithm: 2²³·(log2 x + 127), within 0.09 · 2²³.
+        // The bits of a float, read as an integer, are close to its logarithm: 2²³·(log2 x + 127),
+        // within 0.09 · 2²³.
         let per_bit = s.splat((ONE_WORD / f64::from(1 << 23)) as f32);
         let at_zero = s.splat(((f64::from(-BIAS) - LANE_BITS) * ONE_WORD) as f32);
         let missing = s.mul_add(s.bits_as_number(scales), per_bit, at_zero);
@@ -183,7 +192,8 @@ impl<S: Simd> Exp<S> {
         s.at_least(self.floor, d)
     }
 
-    /// The coefficients of c·e^f for the powers of f from f¹ on. The coefficient of f⁰ is that of f¹.
+    /// The coefficients of c·e^f for the powers of f from f¹ on. The coefficient of f⁰ is that of
+    /// f¹.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "each is rounded once")]
     pub(crate) fn powers(s: S, c: f64) -> [S::F; 6] {

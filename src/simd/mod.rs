@@ -2,13 +2,15 @@
 //!
 //! A kernel is a struct of borrowed operands with one generic `run` ([`Kernel`]), written once over
 //! [`Simd`]; [`Dispatch`] is the value that says on which instructions and with which roundings it
-//! runs. Instruction sets, and the `unsafe` that they need, are in this room only: loads of exactly sixteen elements,
-//! and the calls that enter a level after its detection. (`src/c` has the `unsafe` of the C ABI.)
+//! runs. Instruction sets, and the `unsafe` that they need, are in this room only: loads of exactly
+//! sixteen elements, and the calls that enter a level after its detection. (`src/c` has the
+//! `unsafe` of the C ABI.)
 //!
 //! On every level a vector is sixteen *virtual* lanes: one AVX-512 register, two AVX2 registers,
-//! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and reduced by one fixed
-//! tree, so no result depends on the width of the machine. A level without vector registers works on one lane at a
-//! time, in a scalar register. What a level works on at once is a *part* of the vector: all lanes, or one.
+//! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and
+//! reduced by one fixed tree, so no result depends on the width of the machine. A level without
+//! vector registers works on one lane at a time, in a scalar register. What a level works on at
+//! once is a *part* of the vector: all lanes, or one.
 
 /// The methods about parts, for a level that works on all lanes at once.
 #[allow(unused_macros, reason = "unused in builds whose only level works on one lane")]
@@ -89,16 +91,16 @@ pub(crate) const LANES: usize = 16;
 pub trait Kernel {
     /// What it returns.
     type Output;
-    /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is inlined into the
-    /// level's entry is compiled for its instructions.
+    /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is
+    /// inlined into the level's entry is compiled for its instructions.
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
 /// A local variable aligned to a cache line: it aligns the stack frame of the level's entry.
 ///
-/// The compiler does not align a frame for the vector registers that it spills there. Where a spilled register
-/// crosses a cache line, or worse a page, a loop takes up to twice as long; whether one does depends on the address
-/// of the stack.
+/// The compiler does not align a frame for the vector registers that it spills there. Where a
+/// spilled register crosses a cache line, or worse a page, a loop takes up to twice as long;
+/// whether one does depends on the address of the stack.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[repr(align(64))]
 #[allow(dead_code, reason = "it is there for its alignment")]
@@ -106,9 +108,9 @@ struct CacheLine([u8; 64]);
 
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
-/// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all sixteen
-/// lanes, sixteen times where it is one lane. What must be kept from one part to the next is in
-/// [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
+/// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all
+/// sixteen lanes, sixteen times where it is one lane. What must be kept from one part to the next
+/// is in [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
 pub trait Simd: Copy {
     /// The f32 of a part.
     type F: Copy;
@@ -116,10 +118,11 @@ pub trait Simd: Copy {
     type Lanes: Copy;
     /// Whether [`Simd::mul_add`] rounds once.
     const FUSED: bool;
-    /// Whether several rows are finished at once: faster on wide registers, for more code and memory.
+    /// Whether several rows are finished at once: faster on wide registers, for more code and
+    /// memory.
     const WIDE: bool;
-    /// Whether code and stack are scarce. A function with several callers, or one that needs its stack for a
-    /// part of its caller's time, is then not inlined.
+    /// Whether code and stack are scarce. A function with several callers, or one that needs its
+    /// stack for a part of its caller's time, is then not inlined.
     const SMALL: bool;
 
     /// All parts, from any of them.
@@ -158,8 +161,9 @@ pub trait Simd: Copy {
     fn at_least(self, bound: Self::F, x: Self::F) -> Self::F;
     /// Running maximum. A NaN in `x` may be ignored or kept: callers learn of NaN from their sums.
     fn max(self, acc: Self::F, x: Self::F) -> Self::F;
-    /// Running maximum of positive numbers, which are ordered as their bits are: a maximum of integers, on machines
-    /// that have execution ports for it. Whether a NaN is kept may depend on its sign.
+    /// Running maximum of positive numbers, which are ordered as their bits are: a maximum of
+    /// integers, on machines that have execution ports for it. Whether a NaN is kept may depend on
+    /// its sign.
     fn max_positive(self, acc: Self::F, x: Self::F) -> Self::F;
     /// a < b ? x : y, per lane; y where either is NaN.
     fn select_lt(self, a: Self::F, b: Self::F, x: Self::F, y: Self::F) -> Self::F;
@@ -167,7 +171,8 @@ pub trait Simd: Copy {
     fn any_gt(self, a: Self::F, b: Self::F) -> bool;
     /// The bits of `a` shifted into the exponent field: `a.to_bits() << 23`.
     fn to_exponent(self, a: Self::F) -> Self::F;
-    /// The largest lane of a part whose lanes come from [`Simd::max`]. A NaN among them may be ignored or kept.
+    /// The largest lane of a part whose lanes come from [`Simd::max`]. A NaN among them may be
+    /// ignored or kept.
     fn largest(self, a: Self::F) -> f32;
     /// The bits of `a` as a signed integer, converted.
     fn bits_as_number(self, a: Self::F) -> Self::F;

@@ -1,18 +1,19 @@
 //! Prefetching: a hint to the processor which logits a kernel will read soon.
 //!
-//! A vector takes the fold some twenty instructions, so a core that executes out of order looks only a few hundred
-//! bytes of logits ahead; and the hardware's own prefetchers stop at the end of every page. The hint asks for the
-//! logits two pages ahead. Near the end of a row these are the next row's, if rows follow each other in memory.
+//! A vector takes the fold some twenty instructions, so a core that executes out of order looks
+//! only a few hundred bytes of logits ahead; and the hardware's own prefetchers stop at the end of
+//! every page. The hint asks for the logits two pages ahead. Near the end of a row these are the
+//! next row's, if rows follow each other in memory.
 
 #![cfg_attr(
     all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse"),
     allow(unsafe_code, reason = "the intrinsic takes a pointer")
 )]
 
-/// How far ahead, in bytes. Token log-probs of f32 out of cache, AVX-512 on a Zen 5 core, took 0.128 ns a
-/// logit without the hint, and 0.118 at 2 KiB, 0.109 at 4, 0.095 at 8, 0.094 at 12, 0.096 at 16, 0.100 at 32;
-/// reading alone took 0.091. With V = 32,000 in cache the hint makes the kernel 2 % slower. Gradients, which are
-/// also written, took 0.120 without it and 0.109 at 8 KiB.
+/// How far ahead, in bytes. Token log-probs of f32 out of cache, AVX-512 on a Zen 5 core, took
+/// 0.128 ns a logit without the hint, and 0.118 at 2 KiB, 0.109 at 4, 0.095 at 8, 0.094 at 12,
+/// 0.096 at 16, 0.100 at 32; reading alone took 0.091. With V = 32,000 in cache the hint makes the
+/// kernel 2 % slower. Gradients, which are also written, took 0.120 without it and 0.109 at 8 KiB.
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse"))]
 const AHEAD: usize = 8192;
 
@@ -30,8 +31,8 @@ pub(crate) fn fetch_ahead<T>(at: &T) {
     let start = core::ptr::from_ref(at).cast::<i8>().wrapping_byte_add(AHEAD);
     let mut offset = 0;
     while offset < size_of::<T>() {
-        // SAFETY: the build has SSE (the `cfg`); a prefetch reads and writes nothing and never faults, whatever the
-        // address.
+        // SAFETY: the build has SSE (the `cfg`); a prefetch reads and writes nothing and never
+        // faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_byte_add(offset)) };
         offset += LINE;
     }

@@ -1,5 +1,5 @@
-//! Quads: four vectors, the step of the kernels through a row. Four independent vectors are enough to hide the
-//! latency of each.
+//! Quads: four vectors, the step of the kernels through a row. Four independent vectors are enough
+//! to hide the latency of each.
 
 use super::LANES;
 
@@ -26,8 +26,8 @@ pub(crate) fn quads_mut<E>(row: &mut [E]) -> (&mut [Quad<E>], &mut [E]) {
     (whole.as_chunks_mut().0.as_chunks_mut().0, rest)
 }
 
-/// The same reference, in a register that the compiler knows nothing about. A quad is selected by its address; if
-/// the compiler knew, it would repeat the selection for each of the quad's vectors.
+/// The same reference, in a register that the compiler knows nothing about. A quad is selected by
+/// its address; if the compiler knew, it would repeat the selection for each of the quad's vectors.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[inline(always)]
 #[allow(unsafe_code, reason = "assembly without an instruction")]

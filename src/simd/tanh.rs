@@ -6,7 +6,8 @@
 //! 1 − tanh² u = 4e/(1 + e)²
 //! ```
 //!
-//! The derivative is computed from e. As 1 − tanh² it would lose all digits where tanh is close to ±1.
+//! The derivative is computed from e. As 1 − tanh² it would lose all digits where tanh is close to
+//! ±1.
 //!
 //! # Numerics
 //! p is the minimax fit of degree 4 in u² on |u| ≤ 0.56, relative error 4.9e-9 before roundings.

@@ -6,9 +6,9 @@ use crate::layout::Layout;
 use crate::logits::{Logits, LogitsMut};
 use crate::{Element, Error};
 
-/// The logits of a step, and where their gradients go: [`LogitsMut`] for gradients in the place of the logits,
-/// or a pair of [`Logits`] and [`LogitsMut`] for gradients in another buffer, of the logits' type or f32.
-/// Sealed.
+/// The logits of a step, and where their gradients go: [`LogitsMut`] for gradients in the place of
+/// the logits, or a pair of [`Logits`] and [`LogitsMut`] for gradients in another buffer, of the
+/// logits' type or f32. Sealed.
 pub trait StepLogits: private::Sealed {}
 
 impl<E: Element> StepLogits for LogitsMut<'_, E> {}

@@ -1,4 +1,5 @@
-//! A whole step in one call: policy logits to loss summary and logit gradients. It only composes the stages.
+//! A whole step in one call: policy logits to loss summary and logit gradients. It only composes
+//! the stages.
 //!
 //! ```text
 //! token_log_probs → sequence_log_probs → preference_loss or unpaired_loss → token_coefficients → logit_grads

@@ -10,8 +10,9 @@ use crate::row::RowNorm;
 use crate::sequence::SequenceLogProb;
 use crate::token::TokenSummary;
 
-/// Buffers of a step over R rows, N sequences and P pairs (or M answers); afterwards they hold what the stages
-/// found. `L` is [`PairLoss`], or [`AnswerLoss`](crate::unpaired::AnswerLoss) for answers without a partner.
+/// Buffers of a step over R rows, N sequences and P pairs (or M answers); afterwards they hold what
+/// the stages found. `L` is [`PairLoss`], or [`AnswerLoss`](crate::unpaired::AnswerLoss) for
+/// answers without a partner.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct StepScratch<'a, L = PairLoss> {
@@ -61,7 +62,8 @@ impl<'a, L> StepScratch<'a, L> {
     }
 }
 
-/// What a step reports: the sums of its loss, to which it dereferences, of its tokens and of its NLL term.
+/// What a step reports: the sums of its loss, to which it dereferences, of its tokens and of its
+/// NLL term.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StepSummary<S> {

@@ -37,8 +37,8 @@ pub struct UnpairedStepBatch<'a> {
 }
 
 impl<'a> UnpairedStepBatch<'a> {
-    /// A step without weights, whose gradients `divisor` divides: the answers of the whole (accumulated,
-    /// global) batch.
+    /// A step without weights, whose gradients `divisor` divides: the answers of the whole
+    /// (accumulated, global) batch.
     #[must_use]
     pub const fn new(
         layout: &'a Layout<'a>,
@@ -64,7 +64,8 @@ impl<'a> UnpairedStepBatch<'a> {
         self
     }
 
-    /// With another fate of rows that are not scored and of padding columns.
+    /// With [`Unscored::Zero`] or [`Unscored::Keep`] for rows that are not scored and padding
+    /// columns.
     #[must_use]
     pub const fn with_unscored(mut self, unscored: Unscored) -> Self {
         self.unscored = unscored;
@@ -72,12 +73,17 @@ impl<'a> UnpairedStepBatch<'a> {
     }
 }
 
-/// Policy logits → loss summary and logit gradients of answers that are good or bad on their own: KTO, BCO, APO,
-/// and every other
-/// [`UnpairedLoss`](crate::loss::UnpairedLoss), or one for each answer.
+/// Policy logits → loss summary and logit gradients of answers that are good or bad on their own:
+/// KTO, BCO, APO, A*PO and every other [`UnpairedLoss`](crate::loss::UnpairedLoss), or one for each
+/// answer.
 ///
 /// As [`preference_step`](crate::preference_step), with [`unpaired_loss`] in the place of
 /// [`preference_loss`](crate::preference_loss).
+///
+/// KTO's K must be known before the call, because it is part of the loss. It comes from log-ratios
+/// of mismatched answers: score them under the policy, add them to
+/// [`LogRatioSums`](crate::training::LogRatioSums), and give
+/// [`kto_k`](crate::training::LogRatioSums::kto_k) to [`Kto::new`](crate::loss::Kto::new).
 ///
 /// # Errors
 /// As [`preference_step`](crate::preference_step), with [`Error::NonFiniteAnswers`] in the place of

@@ -92,7 +92,8 @@ impl<'a> AnswerSet<'a> {
         Ok(Self { ref_log_probs, rewards, beta, best_reward, max_tilt, log_sum })
     }
 
-    /// The objective: the expected reward of a policy, less β times its KL divergence from the reference.
+    /// The objective: the expected reward of a policy, less β times its KL divergence from the
+    /// reference.
     ///
     /// ```text
     /// J(π) = Σ_i π_i r_i − β Σ_i π_i (log π_i − log π_ref(i))
@@ -101,8 +102,8 @@ impl<'a> AnswerSet<'a> {
     /// Shapes: `log_probs` holds one number an answer.
     ///
     /// # Numerics
-    /// Within `2⁻⁵³ · 8 · Σ π_i (|r_i| + β |log π_i − log π_ref(i)|)`, for any n. Probabilities of 0
-    /// contribute 0. A policy that gives an answer which the reference never gives is at an
+    /// Within `2⁻⁵³ · 8 · Σ π_i (|r_i| + β |log π_i − log π_ref(i)|)`, for any n. Probabilities of
+    /// 0 contribute 0. A policy that gives an answer which the reference never gives is at an
     /// infinite distance: −inf. That the probabilities sum to 1 is up to the caller.
     ///
     /// # Errors
@@ -145,8 +146,9 @@ impl<'a> AnswerSet<'a> {
     /// ```
     ///
     /// # Numerics
-    /// Within `2⁻⁵³ · (|r*|/β + |m + λ| + |log Z| + 6 λ + E_π*[2 |r − r*|/β + |t| + |t − m|])`, in the
-    /// letters defined in this file's head. An r/β that overflows gives ±inf here, and nowhere else.
+    /// Within `2⁻⁵³ · (|r*|/β + |m + λ| + |log Z| + 6 λ + E_π*[2 |r − r*|/β + |t| + |t − m|])`, in
+    /// the letters defined in this file's head. An r/β that overflows gives ±inf here, and nowhere
+    /// else.
     ///
     /// # Panics
     /// Never.
@@ -167,7 +169,8 @@ impl<'a> AnswerSet<'a> {
         self.best_reward / self.beta + (self.max_tilt + self.log_sum)
     }
 
-    /// The optimal policy, at which the objective is largest: the reference times `exp(r/β)`, normalised.
+    /// The optimal policy, at which the objective is largest: the reference times `exp(r/β)`,
+    /// normalised.
     ///
     /// ```text
     /// log π*_i = log π_ref(i) + r_i/β − log Z

@@ -32,8 +32,8 @@ impl AnswerSet<'_> {
     ///
     /// # Numerics
     /// Relative to L within `2⁻⁵³ · 20`, for any n, given z and Δ of the pairs. Those are rounded
-    /// themselves, Δ once and z within `2⁻⁵³ · β (|a_i| + |a_j| + 2 |a_i − a_j|)`; L moves by no more
-    /// than the z do.
+    /// themselves, Δ once and z within `2⁻⁵³ · β (|a_i| + |a_j| + 2 |a_i − a_j|)`; L moves by no
+    /// more than the z do.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::InvalidValue`] for a weight that is negative or not finite, and
@@ -84,9 +84,9 @@ impl AnswerSet<'_> {
     /// Shapes: `log_probs` and `weights` hold and `d_log_probs` receives one number an answer.
     ///
     /// # Numerics
-    /// `σ(z) − σ(Δ)` is computed as `σ(z) σ(−Δ) (1 − exp(Δ − z))`, which keeps its relative accuracy
-    /// in both tails and is exactly 0 at z = Δ. The two gradients of a pair are each other's negative, to
-    /// the bit.
+    /// `σ(z) − σ(Δ)` is computed as `σ(z) σ(−Δ) (1 − exp(Δ − z))`, which keeps its relative
+    /// accuracy in both tails and is exactly 0 at z = Δ. The two gradients of a pair are each
+    /// other's negative, to the bit.
     ///
     /// # Errors
     /// As [`Self::population_loss`]; the output has not changed then.
@@ -152,8 +152,8 @@ impl AnswerSet<'_> {
         }
     }
 
-    /// Log-ratio, reward and weight of each answer. An answer of weight 0 may have log-probs that are not finite: its
-    /// log-ratio is 0.
+    /// Log-ratio, reward and weight of each answer. An answer of weight 0 may have log-probs that
+    /// are not finite: its log-ratio is 0.
     fn compared(&self, log_probs: &[f64], weights: &[f64]) -> impl Iterator<Item = Compared> {
         let answers = log_probs.iter().zip(self.ref_log_probs).zip(self.rewards).zip(weights);
         answers.map(|(((&l, &l_ref), &reward), &weight)| Compared {

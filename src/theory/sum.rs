@@ -1,6 +1,7 @@
 //! Compensated summation.
 //!
-//! Source: Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen" (ZAMM 54, 1974).
+//! Source: Neumaier, "Rundungsfehleranalyse einiger Verfahren zur Summation endlicher Summen" (ZAMM
+//! 54, 1974).
 
 /// A sum and, separately, its rounding errors: in effect one rounding, for any number of terms.
 #[derive(Clone, Copy, Default)]

@@ -58,8 +58,8 @@ pub struct LengthSums {
 }
 
 impl LengthSums {
-    /// Adds the pairs of a batch. `pairs`, P; `weights`, P, those of the batch, if it has some: pairs of weight
-    /// 0 are left out, the others count alike; `sequences`, N, as
+    /// Adds the pairs of a batch. `pairs`, P; `weights`, P, those of the batch, if it has some:
+    /// pairs of weight 0 are left out, the others count alike; `sequences`, N, as
     /// [`sequence_log_probs`](crate::sequence_log_probs) wrote them; `losses`, P, as
     /// [`preference_loss`](crate::preference_loss) wrote them.
     ///
@@ -67,8 +67,8 @@ impl LengthSums {
     /// out; `preference_loss` has named them.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::InvalidValue`] for weights, [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`]; nothing has
-    /// been added then.
+    /// [`Error::Length`], [`Error::InvalidValue`] for weights, [`Error::SequenceOutOfRange`],
+    /// [`Error::PairOfOneSequence`]; nothing has been added then.
     ///
     /// # Panics
     /// Never.

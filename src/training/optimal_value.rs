@@ -3,19 +3,20 @@
 use crate::Error;
 use crate::error::{Buffer, Parameter};
 
-/// The value V* of a prompt under the best policy near the reference, estimated from the rewards of n
-/// answers that the reference gave: what [`AStarPo`](crate::loss::AStarPo) subtracts from the reward.
+/// The value V* of a prompt under the best policy near the reference, estimated from the rewards of
+/// n answers that the reference gave: what [`AStarPo`](crate::loss::AStarPo) subtracts from the
+/// reward.
 ///
 /// ```text
 /// V* = β₁·log( (1/n)·Σ_i e^(r_i/β₁) )
 /// ```
 ///
-/// It lies between the mean of the rewards (β₁ → ∞) and their largest (β₁ → 0). TRL's A*PO has β₁ = 0.5
-/// and n = 8. Source: Brantley et al. 2025, arXiv 2505.20686.
+/// It lies between the mean of the rewards (β₁ → ∞) and their largest (β₁ → 0). TRL's A*PO has β₁ =
+/// 0.5 and n = 8. Source: Brantley et al. 2025, arXiv 2505.20686.
 ///
 /// # Numerics
-/// The largest reward is subtracted first, so no exponential overflows; where the others are near it, the
-/// mean is formed from expm1, so that a large β₁ loses no digits of their differences.
+/// The largest reward is subtracted first, so no exponential overflows; where the others are near
+/// it, the mean is formed from expm1, so that a large β₁ loses no digits of their differences.
 ///
 /// # Errors
 /// [`Error::Parameter`] unless β₁ is finite and > 0, [`Error::Length`] without a reward,

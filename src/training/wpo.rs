@@ -31,8 +31,8 @@ pub enum WpoBound {
 ///
 /// # Shapes
 /// `log_probs` and `details`, R, of one call of [`token_log_probs`](crate::token_log_probs) over
-/// the policy's logits, with [`TokenOut::with_details`](crate::TokenOut::with_details); of `layout`;
-/// `pairs` and `weights`, P.
+/// the policy's logits, with [`TokenOut::with_details`](crate::TokenOut::with_details); of
+/// `layout`; `pairs` and `weights`, P.
 ///
 /// # Numerics
 /// Sums in f64; the weights are rounded to f32.
@@ -69,7 +69,9 @@ pub enum WpoBound {
 /// ```
 ///
 /// Zhou et al. 2024, arXiv 2406.11827. In TRL these weights scale every term of a mixture, the NLL
-/// too; here the NLL has a weight of its own.
+/// too. So they do in a [`preference_step`](crate::preference_step): an NLL term on the chosen
+/// answers takes the weights of the pairs, unless
+/// [`nll_weights`](crate::step::StepBatch::nll_weights) are given.
 #[doc(alias = "WPO")]
 #[doc(alias = "use_weighting")]
 #[doc(alias = "weighted preference optimization")]

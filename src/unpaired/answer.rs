@@ -68,8 +68,8 @@ impl UnpairedAnswer {
     }
 }
 
-/// What a loss says of one unpaired answer. Nothing is divided by a batch size here. Of an answer that is
-/// left out (weight 0) every figure is 0.
+/// What a loss says of one unpaired answer. Nothing is divided by a batch size here. Of an answer
+/// that is left out (weight 0) every figure is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct AnswerLoss {
@@ -77,7 +77,7 @@ pub struct AnswerLoss {
     pub loss: f64,
     /// Implicit reward `β·(log π − log π_ref)`.
     pub reward: f64,
-    /// `∂L/∂log π`
+    /// weight · `∂ℓ/∂log π`, not divided.
     pub d_log_prob: f64,
 }
 

@@ -16,9 +16,9 @@ pub struct UnpairedBatch<'a> {
     pub policy: &'a [SequenceLogProb],
     /// Reference log-probs, N.
     pub reference: Reference<'a>,
-    /// A weight each, M, finite and ≥ 0; 1 without. An answer of weight 0 is *left out*, as if it were not
-    /// in the batch: its sequence and log-probs are not looked at, so that they may be anything, and it adds
-    /// to no sum, count or gradient.
+    /// A weight each, M, finite and ≥ 0; 1 without. An answer of weight 0 is *left out*, as if it
+    /// were not in the batch: its sequence and log-probs are not looked at, so that they may be
+    /// anything, and it adds to no sum, count or gradient.
     pub weights: Option<&'a [f32]>,
     /// Divides the gradients: the answers of the whole (accumulated, global) batch.
     pub divisor: f64,
@@ -64,19 +64,19 @@ pub struct UnpairedOut<'a> {
 /// [`PerAnswer`](super::PerAnswer). The backward is that of pairs: [`logit_grads`](crate::gradient::logit_grads) takes
 /// `d_log_probs`. The [module](super) has the order of calls.
 ///
-/// An answer of weight 0 is left out, as if it were not in the batch; [`UnpairedSummary::left_out`] counts
-/// it, and nothing else does. Sequences that no other answer names are not looked at: they may be empty, and
-/// their token counts may differ between policy and reference.
+/// An answer of weight 0 is left out, as if it were not in the batch; [`UnpairedSummary::left_out`]
+/// counts it, and nothing else does. Sequences that no other answer names are not looked at: they
+/// may be empty, and their token counts may differ between policy and reference.
 ///
 /// # Numerics
 /// f64 throughout. Summary and losses are not divided.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::AnswerOutOfRange`], [`Error::NoScoredTokens`],
-/// [`Error::TokenCountMismatch`], [`Error::ReferenceMissing`], [`Error::Parameter`] for the divisor,
-/// [`Error::InvalidValue`] for weights.
-/// After all other answers are complete: [`Error::NonFiniteAnswers`] for answers whose loss, or whose
-/// gradient over the divisor, is not finite; their losses and the gradients of their sequences are NaN.
+/// Before anything is written: [`Error::Length`], [`Error::AnswerOutOfRange`],
+/// [`Error::NoScoredTokens`], [`Error::TokenCountMismatch`], [`Error::ReferenceMissing`],
+/// [`Error::Parameter`] for the divisor, [`Error::InvalidValue`] for weights. After all other
+/// answers are complete: [`Error::NonFiniteAnswers`] for answers whose loss, or whose gradient over
+/// the divisor, is not finite; their losses and the gradients of their sequences are NaN.
 ///
 /// # Panics
 /// Never.
@@ -95,7 +95,7 @@ pub struct UnpairedOut<'a> {
 /// assert!(d_log_probs[0] < 0.0 && d_log_probs[1] > 0.0);
 /// # Ok::<(), Error>(())
 /// ```
-#[allow(clippy::needless_pass_by_value, reason = "a reference or a slice, as with pairs")]
+#[allow(clippy::needless_pass_by_value, reason = "a reference, as with pairs")]
 pub fn unpaired_loss<L: UnpairedBatchLoss>(
     losses: L,
     batch: &UnpairedBatch<'_>,
@@ -137,8 +137,8 @@ pub fn unpaired_loss<L: UnpairedBatchLoss>(
     bad.answers().map(|()| summary)
 }
 
-/// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are scored,
-/// and [`UnpairedBatch::policy`] is not read.
+/// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are
+/// scored, and [`UnpairedBatch::policy`] is not read.
 pub(crate) fn check_answers<L: UnpairedBatchLoss>(
     losses: &L,
     batch: &UnpairedBatch<'_>,

@@ -34,8 +34,8 @@ impl<L: UnpairedLoss + ?Sized> UnpairedBatchLoss for &L {
     }
 }
 
-/// Another loss for each answer, in the answers' order, as [`PerPair`](crate::loss::PerPair) has one for each
-/// pair: regression on rewards of their own, a K for each prompt.
+/// Another loss for each answer, in the answers' order, as [`PerPair`](crate::loss::PerPair) has
+/// one for each pair: regression on rewards of their own, a K for each prompt.
 ///
 /// # Example
 /// ```

@@ -1,15 +1,19 @@
 //! Answers without a partner: each is desirable or undesirable on its own.
 //!
 //! Losses: [`Kto`](crate::loss::Kto), [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca),
-//! [`SppoHard`](crate::loss::SppoHard), [`ApoZero`](crate::loss::ApoZero), and any other
-//! [`UnpairedLoss`](crate::loss::UnpairedLoss). They stand in the place of
+//! [`SppoHard`](crate::loss::SppoHard), [`ApoZero`](crate::loss::ApoZero),
+//! [`AStarPo`](crate::loss::AStarPo), which is of such answers alone, and any other
+//! [`UnpairedLoss`](crate::loss::UnpairedLoss). [`unpaired_loss`] stands in the place of
 //! [`preference_loss`](crate::preference_loss); the other stages are those of pairs.
+//!
+//! The short way is [`unpaired_step`](crate::step::unpaired_step): all stages in one call. With the
+//! feature `alloc`, `Workspace::unpaired_step` is the same and owns the buffers.
 //!
 //! # KTO from logits to gradients
 //!
-//! KTO compares each log-ratio with K, the mean log-ratio of *mismatched* answers: prompts with an answer
-//! that belongs to another one. They are sequences like the others: put them behind the M answers in the same
-//! batch of logits, and let no [`UnpairedAnswer`] name them. Every step:
+//! KTO compares each log-ratio with K, the mean log-ratio of *mismatched* answers: prompts with an
+//! answer that belongs to another one. They are sequences like the others: put them behind the M
+//! answers in the same batch of logits, and let no [`UnpairedAnswer`] name them. Every step:
 //!
 //! ```text
 //! 1  token_log_probs      logits of all sequences, the mismatched ones too
@@ -18,7 +22,8 @@
 //! 3  LogRatioSums         add_batch of the mismatched sequences; += over micro-batches and machines
 //! 4  kto_k                K = max(0, mean)
 //! 5  unpaired_loss        Kto::new(β, K) on the M answers → losses, ∂L/∂log π
-//! 6  logit_grads          of all rows: K is a constant, so those of the mismatched sequences are 0
+//! 6  token_coefficients   ∂L/∂log π of sequences → one coefficient a row
+//! 7  logit_grads          of all rows: K is a constant, so those of the mismatched sequences are 0
 //! ```
 //!
 //! See [`token_log_probs`](crate::token_log_probs), [`sequence_log_probs`](crate::sequence_log_probs),

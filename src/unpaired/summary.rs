@@ -4,8 +4,8 @@ use core::ops::AddAssign;
 
 use super::{AnswerLoss, Label};
 
-/// Sums over unpaired answers; those of micro-batches and machines add up with `+=`. A class that does not
-/// occur adds 0.
+/// Sums over unpaired answers; those of micro-batches and machines add up with `+=`. A class that
+/// does not occur adds 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 #[repr(C)]
@@ -16,7 +16,6 @@ pub struct UnpairedSummary {
     pub undesirable: u64,
     /// Answers of weight 0, which are in no other figure.
     pub left_out: u64,
-    /// sees no logits and leaves 0.
     /// Σ loss of the desirable answers, each times its weight.
     pub desirable_loss_sum: f64,
     /// Σ loss of the undesirable answers, each times its weight.

@@ -138,8 +138,8 @@ impl Batch<'_> {
         sum.value() / self.divisor
     }
 
-    /// Adds the gradient of [`Self::loss`] to `d_logits`, shaped like the logits. Rows that no pair with
-    /// a weight scores are not touched. `scratch` holds one row.
+    /// Adds the gradient of [`Self::loss`] to `d_logits`, shaped like the logits. Rows that no pair
+    /// with a weight scores are not touched. `scratch` holds one row.
     pub fn add_logit_grads(&self, scratch: &mut [f64], d_logits: &mut [f64]) {
         for (pair, &(chosen, rejected)) in self.pairs.iter().enumerate() {
             if self.pair_options(pair).is_some_and(|(weight, _)| weight == 0.0) {

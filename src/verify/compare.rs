@@ -4,10 +4,11 @@
 //! |found − expected| ≤ ulps · ulp(expected) + relative · |expected| + absolute
 //! ```
 //!
-//! The unit in the last place is that of the type the figure was found in, at the size of the expected
-//! value, which is an f64: nothing is rounded before it is compared. NaN agrees with NaN alone, an
-//! infinity with itself alone, and 0 with what `absolute` allows: there is no size from which on
-//! everything passes. Where they disagree, the [`Mismatch`] says what was put in, expected and found.
+//! The unit in the last place is that of the type the figure was found in, at the size of the
+//! expected value, which is an f64: nothing is rounded before it is compared. NaN agrees with NaN
+//! alone, an infinity with itself alone, and 0 with what `absolute` allows: there is no size from
+//! which on everything passes. Where they disagree, the [`Mismatch`] says what was put in, expected
+//! and found.
 
 use core::fmt;
 
@@ -42,7 +43,8 @@ macro_rules! figure {
     };
 }
 
-// Binary digits, least exponent, and the midpoint between the largest number and the next power of two.
+// Binary digits, least exponent, and the midpoint between the largest number and the next power of
+// two.
 figure!(f64, 53, -1022, f64::INFINITY, |x| x);
 figure!(f32, 24, -126, 340_282_356_779_733_661_637_539_395_458_142_568_448.0, f64::from);
 figure!(f16, 11, -14, 65520.0, |x: f16| f64::from(x.to_f32()));
@@ -181,8 +183,8 @@ pub fn compare<F: Figure>(
 /// Figures of one kind against their exact values, each with its own tolerance.
 ///
 /// # Errors
-/// [`Mismatch::Length`] if there are fewer or more of them, [`Mismatch::Value`] for the first that is
-/// further off than its tolerance allows.
+/// [`Mismatch::Length`] if there are fewer or more of them, [`Mismatch::Value`] for the first that
+/// is further off than its tolerance allows.
 ///
 /// # Panics
 /// Never.

@@ -1,8 +1,9 @@
-//! The f-divergences, and the functions ℓ of a preference logit that losses share: value and slope, and the
-//! value once more as printed, on numbers that carry a derivative.
+//! The f-divergences, and the functions ℓ of a preference logit that losses share: value and slope,
+//! and the value once more as printed, on numbers that carry a derivative.
 //!
-//! The forms are those of the papers (both logarithms of a smoothed loss, the quotient of the robust one,
-//! both terms of a divergence), where the crate has them reduced; only what overflows in f64 is rearranged.
+//! The forms are those of the papers (both logarithms of a smoothed loss, the quotient of the
+//! robust one, both terms of a divergence), where the crate has them reduced; only what overflows
+//! in f64 is rearranged.
 
 use super::dual::Dual;
 use super::preference::{sigmoid, softplus};

@@ -5,8 +5,9 @@
 //! rule and the chain rule are all there is (forward-mode differentiation, Wengert 1964).
 //!
 //! So this file has no gradient formula of the loss that could be wrong. It does not have the
-//! stable forms either: softmax is exponentials over their sum (after a constant is subtracted), the
-//! loss is `−(1 − ε) log σ(z) − ε log σ(−z)`, as printed. It holds for the moderate logits of a test.
+//! stable forms either: softmax is exponentials over their sum (after a constant is subtracted),
+//! the loss is `−(1 − ε) log σ(z) − ε log σ(−z)`, as printed. It holds for the moderate logits of a
+//! test.
 
 use core::ops::{Add, Div, Mul, Neg, Sub};
 

@@ -6,8 +6,9 @@
 //! unpaired losses     L = ℓ₁(a) + ℓ₂(b)
 //! ```
 //!
-//! [`pair_loss`] has the derivatives as formulas, and rearranges what overflows in f64; [`textbook_loss`]
-//! has neither: it is computed on numbers that carry a derivative. ℓ is one of [`Curve`].
+//! [`pair_loss`] has the derivatives as formulas, and rearranges what overflows in f64;
+//! [`textbook_loss`] has neither: it is computed on numbers that carry a derivative. ℓ is one of
+//! [`Curve`].
 
 use super::curves::{Curve, Divergence, c, log_sigmoid, positive_part, sigmoid_of, square};
 use super::dual::Dual;
@@ -230,7 +231,8 @@ impl Loss {
     }
 }
 
-/// The figures of a pair under a loss, with the answers' token counts and an offset that z has to exceed.
+/// The figures of a pair under a loss, with the answers' token counts and an offset that z has to
+/// exceed.
 #[must_use]
 pub fn pair_loss(loss: &Loss, pair: &PairLogProbs, tokens: (f64, f64), offset: f64) -> PairResult {
     let PairLogProbs { policy_chosen, policy_rejected, .. } = *pair;
@@ -333,10 +335,11 @@ fn result(rewards: (f64, f64, f64), loss: f64, d: (f64, f64)) -> PairResult {
     PairResult { loss, reward_chosen, reward_rejected, margin, d_chosen: d.0, d_rejected: d.1 }
 }
 
-/// The loss of a pair as printed, on numbers that carry a derivative: no gradient formula, no stable form. It
-/// holds for moderate log-probs.
+/// The loss of a pair as printed, on numbers that carry a derivative: no gradient formula, no
+/// stable form. It holds for moderate log-probs.
 ///
-/// Log-probs of the chosen and the rejected answer under policy and reference, their tokens, and the offset.
+/// Log-probs of the chosen and the rejected answer under policy and reference, their tokens, and
+/// the offset.
 #[must_use]
 pub fn textbook_loss(
     loss: &Loss,

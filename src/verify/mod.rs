@@ -14,19 +14,20 @@
 //! dual        the batch once more, from the textbook, on numbers that carry a derivative
 //! ```
 //!
-//! `batch` uses the closed form of the gradient. `dual` knows no closed form: it differentiates what
-//! it computes. Where they agree, the derivation is right, and a kernel that agrees with both is
-//! right too. Every function takes f64 slices; 16- and 32-bit elements convert to f64 exactly.
+//! `batch` uses the closed form of the gradient. `dual` knows no closed form: it differentiates
+//! what it computes. Where they agree, the derivation is right, and a kernel that agrees with both
+//! is right too. Every function takes f64 slices; 16- and 32-bit elements convert to f64 exactly.
 //!
-//! Nothing here panics or allocates. Shapes are up to the caller: what a slice lacks is skipped, and
-//! a target that a row lacks has a log-prob of NaN.
+//! Nothing here panics or allocates. Shapes are up to the caller: what a slice lacks is skipped,
+//! and a target that a row lacks has a log-prob of NaN.
 //!
 //! # For the suites of other backends
 //!
-//! [`compare()`] and [`compare_all`] hold what a backend finds against the reference's figures, within a
-//! [`Tolerance`], and say what was put in, expected and found, and how many ulps apart. `cases` makes
-//! inputs, plain and adversarial: it allocates, and comes with the features `proptest` and `arbitrary`.
-//! `tests/foreign` shows both on a backend of plain loops, with the faults that they find in it.
+//! [`compare()`] and [`compare_all`] hold what a backend finds against the reference's figures,
+//! within a [`Tolerance`], and say what was put in, expected and found, and how many ulps apart.
+//! `cases` makes inputs, plain and adversarial: it allocates, and comes with the features
+//! `proptest` and `arbitrary`. `tests/foreign` shows both on a backend of plain loops, with the
+//! faults that they find in it.
 
 mod batch;
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]

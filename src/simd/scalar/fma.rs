@@ -1,14 +1,15 @@
 //! The hardware multiply-add of targets without vector registers: one rounding for a · b ± c.
 //!
-//! On Cortex-M with an FPU it is one instruction, which `core` does not offer: `f32::mul_add` needs `std`,
-//! and `libm`'s takes hundreds of instructions.
+//! On Cortex-M with an FPU it is one instruction, which `core` does not offer: `f32::mul_add` needs
+//! `std`, and `libm`'s takes hundreds of instructions.
 
 pub(in crate::simd) use hardware::{PRESENT, mul_add, neg_mul_add};
 
-/// Stable Rust does not tell the features of a 32-bit Arm, but hard-float ABI without 64-bit atomics
-/// is the M profile: the A and R profiles had 64-bit atomics (`ldrexd`) before they had an FPU with this ABI. Every
-/// FPU of the M profile has a fused multiply-add (`FPv4-SP` and later). If this is wrong for some target, its
-/// assembler refuses the instruction: the build fails, not the program.
+/// Stable Rust does not tell the features of a 32-bit Arm, but hard-float ABI without 64-bit
+/// atomics is the M profile: the A and R profiles had 64-bit atomics (`ldrexd`) before they had an
+/// FPU with this ABI. Every FPU of the M profile has a fused multiply-add (`FPv4-SP` and later). If
+/// this is wrong for some target, its assembler refuses the instruction: the build fails, not the
+/// program.
 #[cfg(all(
     target_arch = "arm",
     target_os = "none",
@@ -22,12 +23,14 @@ mod hardware {
 
     pub(in crate::simd) const PRESENT: bool = true;
 
-    /// Operands pass through general registers: Rust offers FPU registers as operands only where the FPU has f64.
+    /// Operands pass through general registers: Rust offers FPU registers as operands only where
+    /// the FPU has f64.
     macro_rules! fused {
         ($instruction:literal, $a:ident, $b:ident, $c:ident) => {{
             let mut c = $c;
-            // SAFETY: the target has the instruction, or it would not assemble; all registers that are written are
-            // named. The FPU may set status flags, which `preserves_flags` would deny and is left out.
+            // SAFETY: the target has the instruction, or it would not assemble; all registers that
+            // are written are named. The FPU may set status flags, which `preserves_flags` would
+            // deny and is left out.
             unsafe {
                 asm!(
                     "vmov s0, {a}",

@@ -1,8 +1,9 @@
 //! The baseline of targets without vector registers: the sixteen lanes one at a time.
 //!
 //! Sixteen lanes would be in memory there: 64 bytes of stack for each vector, and two loads and a
-//! store for each operation of a lane. One lane fits in registers, with the constants, and only sums are
-//! in memory from one lane to the next. The results are the same: lanes are only added at the end of a block.
+//! store for each operation of a lane. One lane fits in registers, with the constants, and only
+//! sums are in memory from one lane to the next. The results are the same: lanes are only added at
+//! the end of a block.
 
 mod fma;
 
@@ -191,8 +192,8 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 }
 
-/// A lane and those 4, 8 and 12 after it, added in the order of [`Simd::sum_f64`]. Not inlined: most of these targets
-/// compute f64 in software, by calls that take flash.
+/// A lane and those 4, 8 and 12 after it, added in the order of [`Simd::sum_f64`]. Not inlined:
+/// most of these targets compute f64 in software, by calls that take flash.
 #[inline(never)]
 fn quarter(a: &[f32; LANES], b: &[f32; LANES], lane: usize) -> f64 {
     let at = |x: &[f32; LANES], lane| x.get(lane).copied().map_or(0.0, f64::from);

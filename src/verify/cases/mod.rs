@@ -9,9 +9,9 @@
 //!
 //! They hold plain numbers, so that any backend can be given them, and they come from two sources:
 //! proptest strategies (feature `proptest`, [`strategy`]), which shrink, and `arbitrary` (feature
-//! `arbitrary`), for fuzzers. Both make the same things: plain values, then [`Twist`]s that make them
-//! hard. Every case is well-formed however it was made or shrunk (but for [`LayoutCase`], which says
-//! itself whether it is), and the reference has an answer to each, NaN included.
+//! `arbitrary`), for fuzzers. Both make the same things: plain values, then [`Twist`]s that make
+//! them hard. Every case is well-formed however it was made or shrunk (but for [`LayoutCase`],
+//! which says itself whether it is), and the reference has an answer to each, NaN included.
 //!
 //! What is not to be read holds NaN: columns past the vocabulary and rows that nobody scores.
 //!

@@ -72,7 +72,8 @@ impl Place {
     pub fn column(self, vocab: usize, target: usize) -> usize {
         match self {
             Self::Target => target,
-            // Without a product that 16-bit machines could not hold: whole parts, then what is left.
+            // Without a product that 16-bit machines could not hold: whole parts, then what is
+            // left.
             Self::At(at) => {
                 let at = usize::from(at);
                 vocab / 65536 * at + (vocab % 65536) * at / 65536
@@ -83,8 +84,9 @@ impl Place {
 
 /// What is done to the logits of a row to make it hard.
 ///
-/// A few of them in a row make the shapes that kernels have failed on: masked blocks before the first
-/// number, ties, shifts that overflow an exponential, tokens so confident that 1 − p vanishes.
+/// A few of them in a row make the shapes that kernels have failed on: masked blocks before the
+/// first number, ties, shifts that overflow an exponential, tokens so confident that 1 − p
+/// vanishes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Twist {

@@ -18,8 +18,8 @@ use crate::verify::{Dpo, Loss, PairLogProbs, Transform};
 /// How far cases go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hardness {
-    /// Logits within ±6 and a little masked vocabulary, three tokens a sequence: every error is a few
-    /// roundings of numbers near 1.
+    /// Logits within ±6 and a little masked vocabulary, three tokens a sequence: every error is a
+    /// few roundings of numbers near 1.
     Moderate,
     /// Everything that [`Twist`] has, ragged sequences, margins from 0 to saturation.
     Adversarial,
@@ -112,8 +112,8 @@ pub fn layouts(most_vocab: usize) -> impl Strategy<Value = LayoutCase> {
         .prop_map(|(vocab, ignore, sequences)| LayoutCase::lay_out(vocab, ignore, &sequences))
 }
 
-/// Layouts of which about half are not well-formed: spans that are empty, reversed, too long or shared,
-/// targets that no vocabulary has, rows that are missing.
+/// Layouts of which about half are not well-formed: spans that are empty, reversed, too long or
+/// shared, targets that no vocabulary has, rows that are missing.
 pub fn hostile_layouts(most_vocab: usize) -> impl Strategy<Value = LayoutCase> {
     let edge =
         || prop_oneof![4 => 0..20_usize, 1 => select(&[usize::MAX, usize::MAX - 1, 1 << 31])];

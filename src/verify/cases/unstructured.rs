@@ -1,7 +1,7 @@
 //! The same cases from the bytes of a fuzzer.
 //!
-//! A few bytes make a long row (a seed and a spread), and a few more twist it, so that inputs stay short
-//! and a changed byte changes something. Any bytes make a case; what is missing counts as 0.
+//! A few bytes make a long row (a seed and a spread), and a few more twist it, so that inputs stay
+//! short and a changed byte changes something. Any bytes make a case; what is missing counts as 0.
 
 use alloc::vec::Vec;
 
