@@ -2,7 +2,7 @@
 //!
 //! It is of the tokens as they are: token weights
 //! ([`ld_token_weights`](crate::training::ld_token_weights)) belong to the preference loss. So its
-//! gradients have a buffer of their own, and [`token_coefficients`](crate::token_coefficients) adds
+//! gradients have a buffer of their own, and [`token_coefficients`](crate::gradient::token_coefficients) adds
 //! them to each token's coefficient.
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
