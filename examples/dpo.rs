@@ -26,7 +26,7 @@ fn main() -> Result<(), Error> {
     let summary = workspace.preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch)?;
 
     println!("loss {:.4}, margin {:.4}", summary.mean_loss(), summary.mean_margin());
-    // `logits` are gradients now: hand them to the model's own backward.
+    // The scored rows of `logits` are gradients now (here all): hand them to the model's own backward.
     assert!(logits[1] < 0.0, "descent raises the logit of the chosen answer's token");
     assert!(logits[13] > 0.0, "and lowers that of the rejected one's");
     Ok(())

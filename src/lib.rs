@@ -28,10 +28,10 @@
 //! let mut workspace = Workspace::new();
 //! let layout = Layout::new(&targets, &spans, vocab)?;
 //! let pairs = [Pair::new(0, 1)];
-//! let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 1.0);
+//! let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), pairs.len() as f64);
 //! let view = LogitsMut::new(&mut logits, rows, vocab)?;
 //! let summary = workspace.preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch)?;
-//! assert!(summary.mean_loss() > 0.0); // and `logits` are gradients
+//! assert!(summary.mean_loss() > 0.0); // and the scored rows of `logits` are gradients
 //! # Ok::<(), Error>(())
 //! ```
 //!
