@@ -27,7 +27,7 @@ int main(void) {
                                .spans = spans, .count = SEQUENCES, .vocab = VOCAB};
     const dpo_logits_mut view = {.size = sizeof view, .data = logits, .len = ROWS * VOCAB,
                                  .rows = ROWS, .vocab = VOCAB, .type = DPO_TYPE_F32};
-    const dpo_loss dpo = {.name = DPO_LOSS_SIGMOID, .given = DPO_OPTION_BETA, .beta = 0.1};
+    const dpo_loss dpo = {.name = DPO_LOSS_SIGMOID, .options = {{DPO_PARAMETER_BETA, 0.1}}};
     const dpo_objective objective = {.size = sizeof objective, .losses = &dpo, .count = 1};
     const dpo_pairs pairs = {.size = sizeof pairs, .pairs = &pair, .count = 1,
                              .reference_sums = reference, .divisor = 1.0};

@@ -94,7 +94,7 @@ impl<'a> UnpairedStepBatch<'a> {
 ///
 /// # Example
 /// ```
-/// use dpo_kernel::{loss::Kto, step::*, unpaired::*, *};
+/// use dpo_kernel::{loss::Kto, row::RowNorm, step::*, unpaired::*, *};
 /// let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5];
 /// let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
 /// let layout = Layout::new(&targets, &spans, 3)?;

@@ -315,7 +315,7 @@ static void batches(void) {
     memset(&softmax, 0, sizeof softmax);
     softmax.name = DPO_LOSS_S_DPO;
     give(&softmax, 0, DPO_PARAMETER_BETA, 0.5);
-    dpo_objective grouped = {&softmax, 1, DPO_OBJECTIVE_ONE, NULL, NULL, 0};
+    dpo_objective grouped = {sizeof grouped, &softmax, 1, DPO_OBJECTIVE_ONE, 0, NULL, NULL, 0};
     ok(dpo_preference_loss(&grouped, &preferences, policy, SEQUENCES, found, d, &summary, &error), &error,
        "s_dpo");
     figure("s_dpo", summary.loss_sum);

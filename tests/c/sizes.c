@@ -258,7 +258,6 @@ static void older_hosts(void) {
 
     objective.now.kind = 77;
     void *old_objective = older(&objective.now, offsetof(dpo_objective, kind));
-    const float none[1] = {0.0f};
     CHECK(dpo_preference_loss((dpo_objective *)old_objective, &pairs.now, sums, 2, losses, d, &summary, NULL) ==
           DPO_OK);
     CHECK(summary.loss_sum > 0.1);

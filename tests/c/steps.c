@@ -245,7 +245,7 @@ static void answers(void) {
     dpo_error error;
     set_up();
     loss.name = DPO_LOSS_KTO;
-    loss.given = DPO_OPTION_REFERENCE_KL;
+    loss.options[0].parameter = DPO_PARAMETER_REFERENCE_KL;
     batch.answers = labelled;
     batch.count = 3;
     batch.reference_sums = REFERENCE;
@@ -269,7 +269,7 @@ static void answers(void) {
     CHECK(error.subject == DPO_BUFFER_NLL);
     step.nll = NULL;
     step.d_nll = NULL;
-    loss.given = 0;
+    memset(loss.options, 0, sizeof loss.options);
     loss.name = DPO_LOSS_SIGMOID;
     CHECK(dpo_unpaired_step(PORTABLE, &loss, &batch, &step, each, &found, &error) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_NAME);

@@ -70,8 +70,8 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("layout/checked.rs", "tokens", "layout.rs", "empty_sequences_are_none"),
     ("layout/checked.rs", "vocab", "layout.rs", "empty_sequences_are_none"),
     ("layout/span.rs", "new", "refusals.rs", "spans_and_targets"),
-    ("layout/span.rs", "Span::of_batch", "refusals.rs", "spans_from_shapes"),
-    ("layout/span.rs", "Span::of_offsets", "refusals.rs", "spans_from_shapes"),
+    ("layout/span.rs", "of_batch", "refusals.rs", "spans_from_shapes"),
+    ("layout/span.rs", "of_offsets", "refusals.rs", "spans_from_shapes"),
     ("layout/targets.rs", "ids", "refusals.rs", "spans_and_targets"),
     ("layout/targets.rs", "new", "refusals.rs", "spans_and_targets"),
     ("layout/targets.rs", "of_i64", "layout.rs", "labels_of_trainers"),
@@ -113,7 +113,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("workspace.rs", "new", "../step/siblings.rs", "of_a_used_workspace"),
     ("workspace.rs", "pair_losses", "../step/siblings.rs", "of_answers_are_their_stages"),
     ("workspace.rs", "preference_step", "../step/siblings.rs", "of_a_used_workspace"),
-    ("workspace.rs", "sequence_log_probs", "../step/siblings.rs", "of_a_used_workspace"),
+    ("workspace.rs", "score", "../step/siblings.rs", "of_a_used_workspace"),
     ("workspace.rs", "sequences", "../step/siblings.rs", "of_every_type_agree"),
     ("workspace.rs", "unpaired_step", "../step/siblings.rs", "of_answers_are_their_stages"),
 ];
@@ -191,8 +191,7 @@ fn calls(text: &str, source: &str, function: &str) -> bool {
         "workspace.rs" => &["Workspace"],
         _ => &[],
     };
-    let free =
-        ["logit_grads", "_in_place", "_log_probs", "_step", "spans_of_", "token_coefficients"];
+    let free = ["logit_grads", "_in_place", "_log_probs", "_step", "token_coefficients"];
     let has =
         |call: String| text.contains(&format!("{call}(")) || text.contains(&format!("{call}::<"));
     if function == "new" {

@@ -98,6 +98,6 @@ fn labels_of_trainers() {
     let short = Targets::of_i64(&[1, 2], -100, &mut ids).map(|_| ());
     assert_eq!(short, Err(Error::Length { buffer, expected, found }));
     let text = Layout::new(&[u32::MAX], &[Span::new(0, 1)], 4).unwrap_err().to_string();
-    assert!(text.contains("target -1,") && text.contains("with_ignore"), "{text}");
+    assert!(text.contains("target -1,") && text.contains("the ignore value, -100"), "{text}");
     assert!(!text.contains("4294967295"), "{text}");
 }
