@@ -8,7 +8,7 @@
 //! | [`ld_token_weights`] | token weights of LD-DPO |
 //! | [`wpo_pair_weights`] | pair weights of WPO |
 //! | [`odpo_offset`], [`length_offset`] | offsets of ODPO and R-DPO |
-//! | [`optimal_value`] | V* of a prompt, for the advantages of A*PO |
+//! | [`optimal_value()`] | V* of a prompt, for the advantages of A*PO |
 //! | [`update_reference`] | the moving reference of TR-DPO |
 //! | [`LengthSums`], [`identical_pairs`] | the length exploit, and pairs that prefer nothing: seen early |
 //!

@@ -262,6 +262,11 @@ static void rows(void) {
     CHECK(dpo_tile_grads_in_place(fastest, &tile, &error) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_TYPE);
     tile.type = DPO_TYPE_F32;
+    /* Coefficient 0: the row is absent, and needs no norm. */
+    tile_data[1] = (float)NAN;
+    CHECK(dpo_tile_grads_in_place(fastest, &tile, &error) == DPO_OK);
+    CHECK(tile_data[0] == 0.0f && tile_data[1] == 0.0f);
+    tile.coefficient = 1.0;
     CHECK(dpo_tile_grads_in_place(fastest, &tile, &error) == DPO_ERROR_INVALID_VALUE);
     CHECK(error.subject == DPO_BUFFER_ROW_NORMS);
     tile.norm = norms[1];
@@ -299,6 +304,18 @@ static void losses_of_pairs(void) {
     pair.policy_rejected = -3.0;
     /* softplus(-0.1 * 2): a pair by itself has no weight that could be forgotten. */
     CHECK(dpo_evaluate_pair(&loss, &pair, &found, NULL) == DPO_OK && near(found.loss, 0.598138869381592));
+
+    CASE(dpo_option);
+    ZEROED(dpo_option, option);
+    /* No option, before another too: softplus(-0.5 * 2). */
+    loss.options[0] = option;
+    loss.options[1].parameter = DPO_PARAMETER_BETA;
+    loss.options[1].value = 0.5;
+    CHECK(dpo_evaluate_pair(&loss, &pair, &found, NULL) == DPO_OK && near(found.loss, 0.3132616875182228));
+    /* A value without its parameter is refused. */
+    loss.options[0].value = 0.5;
+    CHECK(dpo_evaluate_pair(&loss, &pair, &found, &error) == DPO_ERROR_FIELD_UNUSED);
+    memset(loss.options, 0, sizeof loss.options);
 
     CASE(dpo_objective);
     SIZED(dpo_objective, objective);

@@ -50,6 +50,14 @@ fn length_desensitized_weights() {
     let mut weights = [7.5_f32; 9];
     let found = ld_token_weights(0.5, &shorter, &conflict, &mut weights);
     assert_eq!(found, Err(Error::TokenWeightsDiffer { pair: 1, sequence: 2 }));
+    // Both ways to look: chosen and rejected ascend, or not.
+    for reversed in [[Pair::new(2, 1), Pair::new(0, 2)], [Pair::new(1, 2), Pair::new(2, 0)]] {
+        let found = ld_token_weights(0.5, &shorter, &reversed, &mut weights);
+        assert_eq!(found, Err(Error::TokenWeightsDiffer { pair: 1, sequence: 2 }));
+    }
+    let ascending = [Pair::new(0, 1), Pair::new(1, 2)];
+    let found = ld_token_weights(0.5, &shorter, &ascending, &mut weights);
+    assert_eq!(found, Err(Error::TokenWeightsDiffer { pair: 1, sequence: 1 }));
     for alpha in [-0.1, 1.1, f64::NAN] {
         assert!(matches!(run(alpha, &[Pair::new(0, 1)]), Err(Error::Parameter { .. })), "{alpha}");
     }

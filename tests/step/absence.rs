@@ -81,8 +81,37 @@ fn of_a_token_hides_its_row() {
 
     let nll = Nll::new(1.0, NllPer::Token, 2.0).unwrap();
     let batch = Given { nll: Some(nll), ..given }.batch(&layout, Reference::Sums(&REFERENCE));
+    let (found, _) = in_place(&dpo, spoiled.clone(), &batch);
+    assert_eq!(found.summary.unwrap_err(), Error::NonFiniteRows { first: 2, count: 1 });
+    // Loss and term read the row: still one row.
+    let batch = Given { token_weights: None, nll: Some(nll), ..given }
+        .batch(&layout, Reference::Sums(&REFERENCE));
     let (found, _) = in_place(&dpo, spoiled, &batch);
     assert_eq!(found.summary.unwrap_err(), Error::NonFiniteRows { first: 2, count: 1 });
+}
+
+/// Answers and weights of a term that is not there are refused; `with_nll` is of the chosen answers again.
+#[test]
+fn of_the_term_itself() {
+    let (layout, dpo) = (layout(), Dpo::new(0.1).unwrap());
+    let nll = Nll::new(1.0, NllPer::Token, 2.0).unwrap();
+    let plain = Given::default().batch(&layout, Reference::Sums(&REFERENCE));
+    let refused = |batch: &StepBatch<'_>| {
+        let (found, here) = in_place(&dpo, logits::<f32>(), batch);
+        assert_eq!(bits(&here), bits(&logits::<f32>()), "unchanged");
+        found.summary.unwrap_err()
+    };
+    let buffer = dpo_kernel::error::Buffer::AnswerWeights;
+    assert_eq!(refused(&plain.with_nll_weights(&[1.0, 1.0])), Error::InputUnused { buffer });
+    let mut answers = plain;
+    answers.nll_answers = Some(&[1]);
+    let buffer = dpo_kernel::error::Buffer::Answers;
+    assert_eq!(refused(&answers), Error::InputUnused { buffer });
+
+    let of = |batch: &StepBatch<'_>| in_place(&dpo, logits::<f32>(), batch).0.summary.unwrap().nll;
+    let chosen = of(&plain.with_nll(nll));
+    assert_ne!(of(&plain.with_nll_on(nll, &[1])), chosen);
+    assert_eq!(of(&plain.with_nll_on(nll, &[1]).with_nll(nll)), chosen);
 }
 
 /// The NLL term takes the weight of its pair, or its own.

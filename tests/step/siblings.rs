@@ -110,13 +110,15 @@ fn of_answers_are_their_stages() {
     let mut coefficients = [7.5; ROWS];
     token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
     let grads = GradBatch::new(&layout, &norms, &coefficients);
+    let grads = grads.with_unscored(Unscored::Zero);
     let mut apart = vec![7.5_f32; ROWS * STRIDE];
     logit_grads(dispatch, read(&from), &grads, view(&mut apart)).unwrap();
     assert_eq!(d[1], 0.0, "no answer names sequence 1");
 
     let batch = UnpairedStepBatch::new(&layout, &ANSWERS, reference, 3.0)
         .with_weights(&weights)
-        .with_token_weights(&TOKEN_WEIGHTS);
+        .with_token_weights(&TOKEN_WEIGHTS)
+        .with_unscored(Unscored::Zero);
     let mut found = logits::<f32>();
     let (mut log_probs, mut norms) = ([7.5; ROWS], [RowNorm::default(); ROWS]);
     let (mut sums, mut each) = ([SequenceLogProb::default(); 4], [AnswerLoss::default(); 3]);
@@ -126,15 +128,8 @@ fn of_answers_are_their_stages() {
     let report = unpaired_step(dispatch, &kto, view(&mut found), &batch, scratch).unwrap();
     assert_eq!((report.loss, report.tokens), (summary, tokens));
     assert_eq!((sums, each, d_found), (sequences, losses, d));
-    let scored = |row: usize| matches!(row, 1..=4 | 6 | 8..=10);
-    for row in 0..ROWS {
-        let here = bits(&found[row * STRIDE..][..STRIDE]);
-        let mut there = bits(&logits::<f32>()[row * STRIDE..][..STRIDE]);
-        if scored(row) {
-            there[..VOCAB].copy_from_slice(&bits(&apart[row * STRIDE..][..VOCAB]));
-        }
-        assert_eq!(here, there, "row {row}");
-    }
+    assert_eq!(bits(&found), bits(&apart), "padding and rows that are not scored are 0 in both");
+    assert!(found[VOCAB..STRIDE].iter().all(|x| x.to_bits() == 0), "dirty before");
 
     let mut workspace = Workspace::new();
     let mut here = logits::<f32>();
@@ -208,4 +203,13 @@ fn of_a_used_workspace() {
         .score(Dispatch::detect(), dpo_kernel::Logits::new(&alone, 2, 2).unwrap(), &small, None)
         .unwrap();
     assert_eq!(sums.len(), 2);
+
+    // A broken row counts once it is read; what no weight reads may be anything.
+    let broken = [f32::NAN, 0.25, 0.0, 1.0];
+    let broken = dpo_kernel::Logits::new(&broken, 2, 2).unwrap();
+    let found = workspace.score(Dispatch::detect(), broken, &small, None).unwrap_err();
+    assert_eq!(found, Error::NonFiniteRows { first: 0, count: 1 });
+    let found = workspace.score(Dispatch::detect(), broken, &small, Some(&[0.0, 1.0])).unwrap();
+    assert_eq!((found[0].count, found[1].count), (0, 1));
+    assert!(found[1].sum < 0.0);
 }
