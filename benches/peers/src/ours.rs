@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use dpo_kernel::{Dispatch, Error, Layout, Logits, LogitsMut, Span, TokenOut, token_log_probs};
 use dpo_kernel::gradient::{GradBatch, logit_grads_in_place};
 use dpo_kernel::row::RowNorm;
+use dpo_kernel::{Dispatch, Error, Layout, Logits, LogitsMut, Span, TokenOut, token_log_probs};
 
 use crate::work::{Peer, Work};
 

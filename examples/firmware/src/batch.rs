@@ -3,9 +3,13 @@
 //! The largest buffer is the logits of one pair. What a larger batch needs is a divisor: gradients
 //! of several pairs add up in the adapters' gradients.
 
-use dpo_kernel::{Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Span, StepBatch, Summary, TokenOut, preference_loss, preference_step, sequence_log_probs, token_log_probs};
 use dpo_kernel::row::RowNorm;
 use dpo_kernel::step::StepScratch;
+use dpo_kernel::{
+    Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Reference,
+    SequenceLogProb, Span, StepBatch, Summary, TokenOut, preference_loss, preference_step,
+    sequence_log_probs, token_log_probs,
+};
 
 use crate::model::{Adapters, Base, backward, forward};
 use crate::pairs::Example;

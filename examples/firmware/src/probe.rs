@@ -1,9 +1,12 @@
 //! The loss alone, on logits that are there: what is measured, and what a machine with 16 KiB of RAM
 //! can do.
 
-use dpo_kernel::{Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb, Span, StepBatch, Summary, TokenOut, preference_step, sequence_log_probs, token_log_probs};
 use dpo_kernel::row::RowNorm;
 use dpo_kernel::step::StepScratch;
+use dpo_kernel::{
+    Dispatch, Dpo, Error, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb,
+    Span, StepBatch, Summary, TokenOut, preference_step, sequence_log_probs, token_log_probs,
+};
 
 use crate::random::Random;
 use crate::report::Digest;
