@@ -7,7 +7,7 @@ use half::{bf16, f16};
 ///
 /// Sealed: `f32`, [`struct@f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to
 /// nearest with ties to even.
-pub trait Element: Copy + Send + Sync + private::Sealed {
+pub trait Element: Copy + Send + Sync + private::Sealed + 'static {
     /// −inf, the value of masked vocabulary.
     const NEG_INFINITY: Self;
     /// Zero.
@@ -21,18 +21,60 @@ pub trait Element: Copy + Send + Sync + private::Sealed {
     fn from_f32(x: f32) -> Self;
 }
 
-mod private {
-    use super::{LANES, Simd};
+/// A job that is compiled once for each element type, here. A generic function would be compiled in
+/// every crate that calls it, again after each edit; one that goes through [`per_type!`] is linked.
+pub trait PerType {
+    /// What it is given.
+    type Of<E: Element>;
+    /// What it returns.
+    type Output;
+    /// The job on f32.
+    fn f32(of: Self::Of<f32>) -> Self::Output;
+    /// The job on f16.
+    fn f16(of: Self::Of<f16>) -> Self::Output;
+    /// The job on bf16.
+    fn bf16(of: Self::Of<bf16>) -> Self::Output;
+}
 
-    /// The vector side of `Element`, out of reach of other crates.
+/// Makes a [`PerType`] of a generic function: `per_type!(Job, E, argument => result, function)`.
+macro_rules! per_type {
+    ($job:ty, $e:ident, $of:ty => $output:ty, $function:path) => {
+        impl<'a> $crate::element::PerType for $job {
+            type Of<$e: $crate::Element> = $of;
+            type Output = $output;
+
+            fn f32(of: Self::Of<f32>) -> $output {
+                $function(of)
+            }
+
+            fn f16(of: Self::Of<$crate::f16>) -> $output {
+                $function(of)
+            }
+
+            fn bf16(of: Self::Of<$crate::bf16>) -> $output {
+                $function(of)
+            }
+        }
+    };
+}
+pub(crate) use per_type;
+
+mod private {
+    use super::{Element, LANES, PerType, Simd};
+
+    /// The working side of `Element`, out of reach of other crates.
     pub trait Sealed: Sized {
+        /// Calls the function of a job that is compiled for this type.
+        fn call<J: PerType>(of: J::Of<Self>) -> J::Output
+        where
+            Self: Element;
         fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
         fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
     }
 }
 
 macro_rules! element {
-    ($t:ty, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
+    ($t:ty, $job:ident, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
         impl Element for $t {
             const NEG_INFINITY: Self = $neg_inf;
             const ZERO: Self = $zero;
@@ -51,6 +93,11 @@ macro_rules! element {
 
         impl private::Sealed for $t {
             #[inline(always)]
+            fn call<J: PerType>(of: J::Of<Self>) -> J::Output {
+                J::$job(of)
+            }
+
+            #[inline(always)]
             fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
                 s.$load(x)
             }
@@ -66,8 +113,9 @@ macro_rules! element {
 /// bf16's, which is above that of f32: logits are often widened after they were masked.
 const LOWEST: f32 = f32::from_bits(0xff7f_0000);
 
-element!(f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x);
+element!(f32, f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x);
 element!(
+    f16,
     f16,
     load_f16,
     store_f16,
@@ -78,6 +126,7 @@ element!(
     f16::from_f32
 );
 element!(
+    bf16,
     bf16,
     load_bf16,
     store_bf16,

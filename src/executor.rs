@@ -2,14 +2,17 @@
 
 use crate::Dispatch;
 use crate::layout::Span;
-use crate::simd::Kernel;
 
 /// What runs the stages that touch logits: a [`Dispatch`], on the caller's thread, or with the
 /// feature `rayon` a `Parallel`, with rows over threads. The bits are the same. Sealed.
 pub trait Executor: Copy + private::Execute {}
 
-/// A kernel over rows that can be cut in two.
-pub trait Rows: Kernel<Output: Send> + Send + Sized {
+/// Work on rows, which can be cut in two.
+pub trait Rows: Send + Sized {
+    /// What it returns.
+    type Output: Send;
+    /// Does it, on this thread.
+    fn run_on(self, dispatch: Dispatch) -> Self::Output;
     /// The rows, and the columns of each.
     fn shape(&self) -> (Span, usize);
     /// The first `rows` rows, and the others.
@@ -23,8 +26,8 @@ pub(crate) mod private {
 
     /// The working side of `Executor`, out of reach of other crates.
     pub trait Execute {
-        /// Runs a kernel on all of its rows.
-        fn execute<K: Rows>(self, kernel: K) -> K::Output;
+        /// Does the work on all of its rows.
+        fn execute<R: Rows>(self, rows: R) -> R::Output;
     }
 }
 
@@ -32,7 +35,7 @@ impl Executor for Dispatch {}
 
 impl private::Execute for Dispatch {
     #[inline]
-    fn execute<K: Rows>(self, kernel: K) -> K::Output {
-        self.run(kernel)
+    fn execute<R: Rows>(self, rows: R) -> R::Output {
+        rows.run_on(self)
     }
 }

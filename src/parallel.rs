@@ -72,7 +72,7 @@ impl Execute for Parallel {
 fn halve<K: Rows>(dispatch: Dispatch, kernel: K, most: usize) -> K::Output {
     let (Span { start, end }, _) = kernel.shape();
     if end - start <= most {
-        return dispatch.run(kernel);
+        return kernel.run_on(dispatch);
     }
     let (above, below) = kernel.split_at((end - start) / 2);
     let (above, below) =

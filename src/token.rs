@@ -6,14 +6,18 @@
 //!
 //! One sweep over the logits of each scored row; what the backward needs is kept, 16 bytes a row.
 
+use core::marker::PhantomData;
 use core::ops::AddAssign;
 
+use crate::element::per_type;
 use crate::error::{Buffer, NonFinite, check_length};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::Logits;
-use crate::row::{BLOCK, Copies, Details, Extra, RowDetails, RowNorm, RowStats, finish_rows};
-use crate::simd::{Kernel, Simd};
+use crate::row::{
+    BLOCK, Copies, Details, Extra, Nothing, RowDetails, RowNorm, RowStats, finish_rows,
+};
+use crate::simd::{Dispatch, Kernel, Simd};
 use crate::{Element, Error};
 
 /// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
@@ -144,7 +148,7 @@ pub fn token_log_probs<X: Executor, E: Element>(
     }
 }
 
-fn score<X: Executor, E: Element, D: Extra + Send>(
+fn score<X: Executor, E: Element, D: Scored>(
     executor: X,
     tokens: Tokens<'_, E, D>,
 ) -> Result<TokenSummary, Error> {
@@ -188,7 +192,40 @@ impl<'a, E: Element, D> Tokens<'a, E, D> {
     }
 }
 
-impl<E: Element, D: Extra + Send> Rows for Tokens<'_, E, D> {
+/// An [`Extra`] whose kernel is compiled here, for each element type.
+trait Scored: Extra + Send {
+    fn score<E: Element>(dispatch: Dispatch, tokens: Tokens<'_, E, Self>) -> Found;
+}
+
+macro_rules! scored {
+    ($extra:ident, $job:ident) => {
+        struct $job<'a>(PhantomData<&'a ()>);
+        per_type!($job<'a>, E, (Dispatch, Tokens<'a, E, $extra>) => Found, score_rows);
+
+        impl Scored for $extra {
+            #[inline(always)]
+            fn score<E: Element>(dispatch: Dispatch, tokens: Tokens<'_, E, Self>) -> Found {
+                E::call::<$job<'_>>((dispatch, tokens))
+            }
+        }
+    };
+}
+
+scored!(Nothing, Plain);
+scored!(Details, Detailed);
+
+fn score_rows<E: Element, D: Extra>((dispatch, tokens): (Dispatch, Tokens<'_, E, D>)) -> Found {
+    dispatch.run(tokens)
+}
+
+impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
+    type Output = Found;
+
+    #[inline(always)]
+    fn run_on(self, dispatch: Dispatch) -> Found {
+        D::score(dispatch, self)
+    }
+
     fn shape(&self) -> (Span, usize) {
         (self.rows, self.logits.vocab())
     }

@@ -1,13 +1,16 @@
 //! The entries of the backward: into another buffer, in place, by tile.
 
+use core::marker::PhantomData;
+
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
 use super::map::{Map, in_place, write_target};
+use crate::element::{PerType, per_type};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::{Logits, LogitsMut};
 use crate::row::RowNorm;
 use crate::simd::{Dispatch, Kernel, Simd};
-use crate::{Element, Error, Transform};
+use crate::{Element, Error, Transform, bf16, f16};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
 ///
@@ -106,7 +109,7 @@ pub fn tile_grads_in_place<E: Element>(
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
     let grad = RowGrad { target: target.unwrap_or(usize::MAX), norm, coefficient };
-    dispatch.run(Tile { elements: tile, transform, grad });
+    E::call::<TileJob<'_>>((dispatch, Tile { elements: tile, transform, grad }));
     Ok(())
 }
 
@@ -118,7 +121,48 @@ struct Separate<'a, E, O> {
     out: LogitsMut<'a, O>,
 }
 
-impl<E: Element, O: Element> Rows for Separate<'_, E, O> {
+/// [`Separate`] of logits of a type that is to be known, to gradients of `O`.
+struct From<'a, O>(PhantomData<&'a O>);
+
+impl<'a, O: Element> PerType for From<'a, O> {
+    type Of<E: Element> = (Dispatch, Separate<'a, E, O>);
+    type Output = ();
+
+    #[inline(always)]
+    fn f32(of: Self::Of<f32>) {
+        O::call::<To<'a, f32>>(of);
+    }
+
+    #[inline(always)]
+    fn f16(of: Self::Of<f16>) {
+        O::call::<To<'a, f16>>(of);
+    }
+
+    #[inline(always)]
+    fn bf16(of: Self::Of<bf16>) {
+        O::call::<To<'a, bf16>>(of);
+    }
+}
+
+/// [`Separate`] of logits of `E`, to gradients of a type that is to be known.
+struct To<'a, E>(PhantomData<&'a E>);
+
+per_type!(To<'a, f32>, O, (Dispatch, Separate<'a, f32, O>) => (), separate);
+per_type!(To<'a, f16>, O, (Dispatch, Separate<'a, f16, O>) => (), separate);
+per_type!(To<'a, bf16>, O, (Dispatch, Separate<'a, bf16, O>) => (), separate);
+
+fn separate<E: Element, O: Element>((dispatch, rows): (Dispatch, Separate<'_, E, O>)) {
+    dispatch.run(rows);
+}
+
+impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run_on(self, dispatch: Dispatch) {
+        E::call::<From<'a, O>>((dispatch, self));
+    }
+
     fn shape(&self) -> (Span, usize) {
         (self.rows, self.logits.vocab())
     }
@@ -179,7 +223,21 @@ struct InPlace<'a, E> {
     logits: LogitsMut<'a, E>,
 }
 
-impl<E: Element> Rows for InPlace<'_, E> {
+struct InPlaceJob<'a>(PhantomData<&'a ()>);
+per_type!(InPlaceJob<'a>, E, (Dispatch, InPlace<'a, E>) => (), in_place_rows);
+
+fn in_place_rows<E: Element>((dispatch, rows): (Dispatch, InPlace<'_, E>)) {
+    dispatch.run(rows);
+}
+
+impl<'a, E: Element> Rows for InPlace<'a, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run_on(self, dispatch: Dispatch) {
+        E::call::<InPlaceJob<'a>>((dispatch, self));
+    }
+
     fn shape(&self) -> (Span, usize) {
         (self.rows, self.logits.vocab())
     }
@@ -206,6 +264,13 @@ impl<E: Element> Kernel for InPlace<'_, E> {
             in_place(s, self.logits.row_mut(row - self.rows.start), transform, &grad);
         }
     }
+}
+
+struct TileJob<'a>(PhantomData<&'a ()>);
+per_type!(TileJob<'a>, E, (Dispatch, Tile<'a, E>) => (), in_place_tile);
+
+fn in_place_tile<E: Element>((dispatch, tile): (Dispatch, Tile<'_, E>)) {
+    dispatch.run(tile);
 }
 
 struct Tile<'a, E> {

@@ -15,6 +15,9 @@ use core::fmt::Debug;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details;
 
+/// The other: nothing is collected.
+pub(crate) type Nothing = ();
+
 /// What a fold collects beside log Z. Sealed: `()` for nothing, or [`Details`].
 pub trait Extra: Copy {
     /// Whether anything is collected.

@@ -6,14 +6,17 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use core::marker::PhantomData;
+
 use super::base::Base;
 use super::block::{BLOCK, Block, Blocks, Copies};
-use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::extra::{BlockDetails, Details, Extra, ExtraSums, Nothing};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{LaneDetails, LaneSums, any_exceeds};
 use super::values::{Values, value_of};
 use crate::Element;
+use crate::element::per_type;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
 use crate::simd::{Dispatch, Kernel, Simd, fetch_ahead};
@@ -30,6 +33,7 @@ struct Leader {
     block: usize,
 }
 
+/// The fold of one tile, as a kernel.
 struct FoldTile<'a, E, D: Extra> {
     stats: &'a mut RowStats<D>,
     tile: &'a [E],
@@ -46,15 +50,42 @@ impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
     }
 }
 
+/// An [`Extra`] whose fold is compiled here, for each element type.
+trait Folded: Extra {
+    /// Runs the kernel.
+    fn fold<E: Element>(dispatch: Dispatch, tile: FoldTile<'_, E, Self>);
+}
+
+macro_rules! folded {
+    ($extra:ident, $job:ident) => {
+        struct $job<'a>(PhantomData<&'a ()>);
+        per_type!($job<'a>, E, (Dispatch, FoldTile<'a, E, $extra>) => (), fold_tile);
+
+        impl Folded for $extra {
+            #[inline(always)]
+            fn fold<E: Element>(dispatch: Dispatch, tile: FoldTile<'_, E, Self>) {
+                E::call::<$job<'_>>((dispatch, tile));
+            }
+        }
+    };
+}
+
+folded!(Nothing, PlainFold);
+folded!(Details, DetailedFold);
+
+fn fold_tile<E: Element, D: Extra>((dispatch, tile): (Dispatch, FoldTile<'_, E, D>)) {
+    dispatch.run(tile);
+}
+
 #[allow(private_bounds, reason = "sealed: () and Details")]
-impl<D: Extra> RowStats<D> {
+impl<D: Folded> RowStats<D> {
     /// Folds the columns `first_column..first_column + tile.len()` of the row, none of which was
     /// folded before.
     ///
     /// # Panics
     /// Never. A column of NaN or +inf makes the results NaN.
     pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
-        dispatch.run(FoldTile { stats: self, tile, first_column });
+        D::fold(dispatch, FoldTile { stats: self, tile, first_column });
     }
 }
 

@@ -60,7 +60,7 @@ pub use details::RowDetails;
 #[cfg(feature = "c")]
 pub(crate) use extra::DetailSums;
 pub use extra::Details;
-pub(crate) use extra::Extra;
+pub(crate) use extra::{Extra, Nothing};
 pub(crate) use finish::finish_rows;
 pub use norm::RowNorm;
 #[cfg(feature = "c")]

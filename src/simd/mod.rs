@@ -88,7 +88,7 @@ pub(crate) use prefetch::fetch_ahead;
 pub(crate) const LANES: usize = 16;
 
 /// Work that can be entered at any level.
-pub trait Kernel {
+pub(crate) trait Kernel {
     /// What it returns.
     type Output;
     /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is

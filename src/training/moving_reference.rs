@@ -10,6 +10,9 @@
 //!
 //! The step is subtracted, not added: r + α·(t − r) would turn a −0 that both have into +0.
 
+use core::marker::PhantomData;
+
+use crate::element::per_type;
 use crate::error::{Buffer, Parameter, check_length};
 use crate::simd::{Kernel, LANES, Simd};
 use crate::{Dispatch, Element, Error};
@@ -79,9 +82,16 @@ pub fn update_reference<E: Element>(
     if alpha >= 1.0 {
         reference.copy_from_slice(policy);
     } else if alpha > 0.0 {
-        dispatch.run(Mix { policy, alpha, reference });
+        E::call::<MixJob<'_>>((dispatch, Mix { policy, alpha, reference }));
     }
     Ok(())
+}
+
+struct MixJob<'a>(PhantomData<&'a ()>);
+per_type!(MixJob<'a>, E, (Dispatch, Mix<'a, E>) => (), mix_all);
+
+fn mix_all<E: Element>((dispatch, mix): (Dispatch, Mix<'_, E>)) {
+    dispatch.run(mix);
 }
 
 struct Mix<'a, E> {
