@@ -203,6 +203,15 @@ impl<'a, E: Element> LogitsMut<'a, E> {
         self.data.get_mut(self.shape.range(row)).unwrap_or_default()
     }
 
+    /// All elements, and where among them the V of a row are.
+    pub(crate) fn data_mut(&mut self) -> &mut [E] {
+        self.data
+    }
+
+    pub(crate) fn range(&self, row: usize) -> core::ops::Range<usize> {
+        self.shape.range(row)
+    }
+
     /// The elements of a row past its vocabulary, as many as the view has: those of the last may be
     /// missing.
     pub(crate) fn padding_mut(&mut self, row: usize) -> &mut [E] {

@@ -15,9 +15,9 @@ use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::Logits;
 use crate::row::{
-    BLOCK, Copies, Details, Extra, Nothing, RowDetails, RowNorm, RowStats, finish_rows,
+    Copies, Details, Extra, Fold, Nothing, RowDetails, RowNorm, RowStats, finish_rows, fold_all,
 };
-use crate::simd::{Dispatch, Kernel, Simd};
+use crate::simd::{Dispatch, GROUP};
 use crate::{Element, Error};
 
 /// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
@@ -215,7 +215,7 @@ scored!(Nothing, Plain);
 scored!(Details, Detailed);
 
 fn score_rows<E: Element, D: Extra>((dispatch, tokens): (Dispatch, Tokens<'_, E, D>)) -> Found {
-    dispatch.run(tokens)
+    tokens.score(dispatch)
 }
 
 impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
@@ -246,77 +246,43 @@ impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
     }
 }
 
-impl<E: Element, D: Extra> Kernel for Tokens<'_, E, D> {
-    type Output = Found;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> Found {
-        // Side by side, eight rows cost little more than one; a row alone takes less memory.
-        if S::WIDE { self.rows::<S, 8>(s) } else { self.rows::<S, 1>(s) }
-    }
-}
-
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
-    #[inline(always)]
-    fn rows<S: Simd, const B: usize>(mut self, s: S) -> Found {
+    fn score(mut self, dispatch: Dispatch) -> Found {
         let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
-        let empty = RowStats::new(self.logits.transform(), None);
         let mut copies = Copies::NEW;
-        let (mut group, mut at, mut count) = ([empty; B], [0; B], 0);
-        for (_, span) in self.layout.spans_by_row() {
-            for (row, target) in self.layout.targets().scored_rows(span.within(self.rows)) {
-                if let (Some(stats), Some(at)) = (group.get_mut(count), at.get_mut(count)) {
-                    *at = row;
-                    *stats = RowStats::new(self.logits.transform(), Some(target));
-                    count += 1;
-                }
-                if count == B {
-                    self.fold_and_write(s, &mut group, &at, &mut copies, &mut found);
-                    count = 0;
-                }
+        let (mut group, mut at) = ([Fold::EMPTY; GROUP], [0; GROUP]);
+        let (layout, logits, rows) = (self.layout, self.logits, self.rows);
+        let mut scored = layout.scored_rows_within(rows);
+        loop {
+            let mut count = 0;
+            for ((fold, at), (row, target)) in group.iter_mut().zip(&mut at).zip(&mut scored) {
+                let stats = RowStats::new(logits.transform(), Some(target));
+                (*fold, *at) = (Fold::new(stats, logits.row(row), 0), row);
+                count += 1;
             }
+            let Some(group) = group.get_mut(..count).filter(|group| !group.is_empty()) else {
+                return found;
+            };
+            fold_all(dispatch, group, &mut copies);
+            self.write(dispatch, group, &at, &mut found);
         }
-        if let Some(group) = group.get_mut(..count) {
-            self.fold_and_write(s, group, &at, &mut copies, &mut found);
-        }
-        found
     }
 
-    /// Folds up to B rows, `at` saying which, and writes their results.
-    ///
-    /// Where there are several, those of one block are all begun before any is folded; longer ones would wait
-    /// there for memory that the fold of the row before has not asked for yet.
-    #[inline(always)]
-    fn fold_and_write<S: Simd, const B: usize>(
-        &mut self,
-        s: S,
-        group: &mut [RowStats<D>],
-        at: &[usize; B],
-        copies: &mut Copies<E>,
-        found: &mut Found,
-    ) {
-        if B > 1 && self.logits.vocab() <= BLOCK {
-            for (stats, &row) in group.iter_mut().zip(at) {
-                stats.begin(s, self.logits.row(row), copies);
-            }
-        }
-        for (stats, &row) in group.iter_mut().zip(at) {
-            stats.fold_at(s, self.logits.row(row), 0, copies);
-        }
-        self.write(group, at, found);
-    }
-
-    /// Writes the results of up to B rows.
+    /// Writes the results of folded rows.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
-    fn write<const B: usize>(
+    fn write(
         &mut self,
-        folded: &[RowStats<D>],
-        at: &[usize; B],
+        dispatch: Dispatch,
+        folded: &[Fold<'_, E, D>],
+        at: &[usize; GROUP],
         found: &mut Found,
     ) {
-        let finished = finish_rows::<D, B>(folded);
-        for ((stats, finished), &row) in folded.iter().zip(finished).zip(at) {
+        let finished = match folded {
+            [fold] => [fold.stats.finish(); GROUP],
+            _ => finish_rows(dispatch, folded.iter().map(|fold| &fold.stats)),
+        };
+        for ((Fold { stats, .. }, finished), &row) in folded.iter().zip(finished).zip(at) {
             if !finished.norm.is_valid() {
                 found.bad.see(row);
             }

@@ -1,15 +1,16 @@
 //! The entries of the backward: into another buffer, in place, by tile.
 
 use core::marker::PhantomData;
+use core::ops::Range;
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
-use super::map::{Map, in_place, write_target};
+use super::map::{Factors, Place, Update, separate, update, write_target};
 use crate::element::{PerType, per_type};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::{Logits, LogitsMut};
 use crate::row::RowNorm;
-use crate::simd::{Dispatch, Kernel, Simd};
+use crate::simd::{Dispatch, GROUP};
 use crate::{Element, Error, Transform, bf16, f16};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
@@ -147,12 +148,23 @@ impl<'a, O: Element> PerType for From<'a, O> {
 /// [`Separate`] of logits of `E`, to gradients of a type that is to be known.
 struct To<'a, E>(PhantomData<&'a E>);
 
-per_type!(To<'a, f32>, O, (Dispatch, Separate<'a, f32, O>) => (), separate);
-per_type!(To<'a, f16>, O, (Dispatch, Separate<'a, f16, O>) => (), separate);
-per_type!(To<'a, bf16>, O, (Dispatch, Separate<'a, bf16, O>) => (), separate);
+per_type!(To<'a, f32>, O, (Dispatch, Separate<'a, f32, O>) => (), separate_rows);
+per_type!(To<'a, f16>, O, (Dispatch, Separate<'a, f16, O>) => (), separate_rows);
+per_type!(To<'a, bf16>, O, (Dispatch, Separate<'a, bf16, O>) => (), separate_rows);
 
-fn separate<E: Element, O: Element>((dispatch, rows): (Dispatch, Separate<'_, E, O>)) {
-    dispatch.run(rows);
+fn separate_rows<E: Element, O: Element>((dispatch, rows): (Dispatch, Separate<'_, E, O>)) {
+    let Separate { logits, batch, rows, mut out } = rows;
+    let transform = logits.transform();
+    for (row, grad) in batch.rows(rows) {
+        let (from, to) = (logits.row(row), out.row_mut(row - rows.start));
+        if grad.is_without_gradient() {
+            to.fill(O::ZERO);
+            continue;
+        }
+        let target = grad.target_grad(dispatch, transform, from);
+        separate(dispatch, from, to, &Factors::new(dispatch, transform, &grad));
+        write_target(to, grad.target, target);
+    }
 }
 
 impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
@@ -179,31 +191,6 @@ impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
     fn join((): (), (): ()) {}
 }
 
-impl<E: Element, O: Element> Kernel for Separate<'_, E, O> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let transform = self.logits.transform();
-        for (row, grad) in self.batch.rows(self.rows) {
-            let from = self.logits.row(row);
-            let to = self.out.row_mut(row - self.rows.start);
-            if grad.is_without_gradient() {
-                to.fill(O::ZERO);
-                continue;
-            }
-            let target = grad.target_grad(s, transform, from);
-            let map = Map::new(s, transform, &grad);
-            if map.short {
-                map.separate::<true, E, O>(s, from, to);
-            } else {
-                map.separate::<false, E, O>(s, from, to);
-            }
-            write_target(to, grad.target, target);
-        }
-    }
-}
-
 /// Writes 0 where no gradient belongs: a sweep of its own, because it is memory alone.
 #[inline(never)]
 fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
@@ -227,7 +214,54 @@ struct InPlaceJob<'a>(PhantomData<&'a ()>);
 per_type!(InPlaceJob<'a>, E, (Dispatch, InPlace<'a, E>) => (), in_place_rows);
 
 fn in_place_rows<E: Element>((dispatch, rows): (Dispatch, InPlace<'_, E>)) {
-    dispatch.run(rows);
+    let InPlace { batch, rows, mut logits } = rows;
+    let transform = logits.transform();
+    let mut scored = batch.rows(rows);
+    let mut group = [const { Place::NONE }; GROUP];
+    loop {
+        let mut count = 0;
+        for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
+            let range = logits.range(row - rows.start);
+            *place = begin(dispatch, transform, &grad, logits.data_mut(), range);
+            count += 1;
+        }
+        let places = group.get(..count).unwrap_or_default();
+        if places.is_empty() {
+            return;
+        }
+        dispatch.run(Update { elements: logits.data_mut(), places });
+        for place in places {
+            place.write_target(logits.data_mut());
+        }
+    }
+}
+
+/// What is left to do of a row: nothing where its logits are not its elements, or c = 0.
+fn begin<E: Element>(
+    dispatch: Dispatch,
+    transform: Transform,
+    grad: &RowGrad,
+    elements: &mut [E],
+    range: Range<usize>,
+) -> Place {
+    let row = elements.get_mut(range.start..range.end).unwrap_or_default();
+    if grad.is_without_gradient() {
+        row.fill(E::ZERO);
+        return Place::NONE;
+    }
+    let factors = Factors::new(dispatch, transform, grad);
+    let place = Place {
+        target: grad.target_grad(dispatch, transform, row),
+        range,
+        factors,
+        column: grad.target,
+    };
+    if factors.is_unit {
+        return place;
+    }
+    update(dispatch, row, &factors);
+    place.write_target(elements);
+    Place::NONE
 }
 
 impl<'a, E: Element> Rows for InPlace<'a, E> {
@@ -254,36 +288,20 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
     fn join((): (), (): ()) {}
 }
 
-impl<E: Element> Kernel for InPlace<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let transform = self.logits.transform();
-        for (row, grad) in self.batch.rows(self.rows) {
-            in_place(s, self.logits.row_mut(row - self.rows.start), transform, &grad);
-        }
-    }
-}
-
 struct TileJob<'a>(PhantomData<&'a ()>);
 per_type!(TileJob<'a>, E, (Dispatch, Tile<'a, E>) => (), in_place_tile);
 
 fn in_place_tile<E: Element>((dispatch, tile): (Dispatch, Tile<'_, E>)) {
-    dispatch.run(tile);
+    let Tile { elements, transform, grad } = tile;
+    let range = 0..elements.len();
+    let places = &[begin(dispatch, transform, &grad, elements, range)];
+    dispatch.run(Update { elements: &mut *elements, places });
+    let [place] = places;
+    place.write_target(elements);
 }
 
 struct Tile<'a, E> {
     elements: &'a mut [E],
     transform: Transform,
     grad: RowGrad,
-}
-
-impl<E: Element> Kernel for Tile<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        in_place(s, self.elements, self.transform, &self.grad);
-    }
 }

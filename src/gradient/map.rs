@@ -1,4 +1,6 @@
-//! The loop: x ↦ −c · p(x) · dy/dx over a row, and the target's gradient after it.
+//! The loop: x ↦ −c · p(x) · dy/dx over a row in place, and the target's gradient.
+//!
+//! Rows whose logits are their elements have a loop for each element type; all others have one, in f32.
 
 #![allow(
     clippy::indexing_slicing,
@@ -6,41 +8,73 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use super::batch::RowGrad;
-use crate::row::Values;
-use crate::simd::exp::Exp;
-use crate::simd::quad::{QUAD, Quad, quads, quads_mut};
-use crate::simd::tanh::tanh_slope;
-use crate::simd::{LANES, Simd, fetch_ahead};
-use crate::{Element, Transform};
+use core::ops::Range;
 
-/// x ↦ −c · p(x) · dy/dx, for one row.
-pub(super) struct Map<S: Simd> {
-    exp: Exp<S>,
-    values: Values<S>,
-    /// −c · slope / Z · e^f in powers of f, without its power of two: the first in ±[2, 4).
-    powers: [S::F; 6],
+use super::batch::RowGrad;
+use crate::row::{BLOCK, capped, copy, narrow, widen};
+use crate::simd::exp::{Exp, drift};
+use crate::simd::quad::QUAD;
+use crate::simd::tanh::tanh_slope;
+use crate::simd::{Dispatch, Kernel, LANES, Simd, fetch_ahead};
+use crate::{Arithmetic, Element, Transform};
+
+/// Columns that are copied before their gradients are found in place: as many as a cache holds.
+const COPIED: usize = 4096;
+
+/// The numbers of x ↦ −c · p(x) · dy/dx of one row.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    /// k, with y = k·v
+    k: f64,
+    /// v = tanh(inner·x), or v = x
+    inner: Option<f32>,
+    shift: f32,
+    exponent: i32,
+    /// −c · slope / Z without its power of two, in ±[2, 4).
+    first: f64,
     /// Whether y = x without a shift.
-    pub(super) short: bool,
+    pub(super) is_unit: bool,
 }
 
-impl<S: Simd> Map<S> {
-    #[inline(always)]
-    pub(super) fn new(s: S, transform: Transform, grad: &RowGrad) -> Self {
+impl Factors {
+    /// Of no row.
+    pub(super) const NONE: Self =
+        Self { k: 1.0, inner: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
+
+    pub(super) fn new(dispatch: Dispatch, transform: Transform, grad: &RowGrad) -> Self {
         let norm = grad.norm;
-        let short = transform.is_none() && norm.shift.to_bits() == 0;
-        let drift = if short { Exp::<S>::drift::<true>(norm.exponent) } else { 0.0 };
+        let is_unit = transform.is_none() && norm.shift.to_bits() == 0;
+        let one_word = is_unit && dispatch.arithmetic() == Arithmetic::Fused;
+        let drift = if one_word { drift(norm.exponent) } else { 0.0 };
         let factor = -grad.coefficient * transform.slope() * f64::from(norm.inverse);
         let (half, power) = libm::frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
-        let exp = if short {
-            Exp::new::<true>(s, 1.0, exponent)
-        } else {
-            Exp::new::<false>(s, transform.factor(), exponent)
-        };
-        let (values, powers) = (Values::new(s, transform, norm.shift), Exp::powers(s, 4.0 * half));
-        Self { exp, values, powers, short }
+        let (k, inner) = (transform.factor(), transform.inner());
+        Self { k, inner, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
+    }
+}
+
+/// The same in every lane.
+struct Map<S: Simd> {
+    exp: Exp<S>,
+    inner: Option<S::F>,
+    shift: S::F,
+    /// −c · slope / Z · e^f in powers of f.
+    powers: [S::F; 6],
+}
+
+impl<S: Simd> Map<S> {
+    #[inline(always)]
+    fn new<const UNIT: bool>(s: S, factors: &Factors) -> Self {
+        let Factors { k, exponent, first, shift, .. } = *factors;
+        let exp = Exp::new::<UNIT>(s, if UNIT { 1.0 } else { k }, exponent);
+        let (mut inner, shift) = (None, s.splat(shift));
+        // Not `map`: a closure is not compiled for the level's instructions.
+        if let Some(x) = factors.inner {
+            inner = Some(s.splat(x));
+        }
+        Self { exp, inner, shift, powers: Exp::powers(s, first) }
     }
 
     /// M vectors of gradients.
@@ -57,7 +91,10 @@ impl<S: Simd> Map<S> {
         let x = d;
         if !UNIT {
             for d in &mut d {
-                *d = s.sub(self.values.value(s, *d), self.values.shift);
+                if let Some(inner) = self.inner {
+                    *d = capped(s, *d, inner);
+                }
+                *d = s.sub(*d, self.shift);
             }
         }
         let (t, f) = self.exp.split::<UNIT, M>(s, d);
@@ -83,7 +120,7 @@ impl<S: Simd> Map<S> {
         }
         for i in 0..M {
             p[i] = s.mul(p[i], s.to_exponent(t[i]));
-            if let Some(inner) = self.values.inner
+            if let Some(inner) = self.inner
                 && !UNIT
             {
                 p[i] = s.mul(p[i], tanh_slope(s, s.mul(x[i], inner)));
@@ -92,65 +129,154 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row in place. The last quad, filled up with masked columns, goes through a copy.
+    /// M vectors of a row at a time. The last, filled up with masked columns, go through a copy.
     #[inline(always)]
-    fn update<const UNIT: bool, E: Element>(&self, s: S, row: &mut [E]) {
-        let (quads, rest) = quads_mut(row);
-        for quad in quads {
-            fetch_ahead(quad);
+    fn update<const UNIT: bool, E: Element, const M: usize>(&self, s: S, row: &mut [E]) {
+        let (vectors, _) = row.as_chunks_mut::<LANES>();
+        let (whole, _) = vectors.as_chunks_mut::<M>();
+        let taken = whole.len() * M * LANES;
+        for vectors in whole {
+            fetch_ahead(vectors);
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, quad), quad);
+                store(s, self.apply::<UNIT, E, M>(s, vectors), vectors);
             }
         }
+        let rest = row.get_mut(taken..).unwrap_or_default();
         if !rest.is_empty() {
-            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
-            copy(rest, tail.as_flattened_mut());
+            let mut last = [[E::NEG_INFINITY; LANES]; M];
+            copy(rest, last.as_flattened_mut());
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail);
+                store(s, self.apply::<UNIT, E, M>(s, &last), &mut last);
             }
-            copy(tail.as_flattened(), rest);
-        }
-    }
-
-    /// A row into another.
-    #[inline(always)]
-    pub(super) fn separate<const UNIT: bool, E: Element, O: Element>(
-        &self,
-        s: S,
-        from: &[E],
-        to: &mut [O],
-    ) {
-        let (quads, rest) = quads(from);
-        let (quads_out, rest_out) = quads_mut(to);
-        for (quad, out) in quads.iter().zip(quads_out) {
-            fetch_ahead(quad);
-            for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, quad), out);
-            }
-        }
-        if !rest.is_empty() {
-            let mut tail = [[E::NEG_INFINITY; LANES]; QUAD];
-            copy(rest, tail.as_flattened_mut());
-            let mut tail_out = [[O::ZERO; LANES]; QUAD];
-            for s in s.parts() {
-                store(s, self.apply::<UNIT, E, QUAD>(s, &tail), &mut tail_out);
-            }
-            copy(tail_out.as_flattened(), rest_out);
+            copy(last.as_flattened(), rest);
         }
     }
 }
 
 #[inline(always)]
-fn store<S: Simd, O: Element>(s: S, ys: [S::F; QUAD], out: &mut Quad<O>) {
-    for i in 0..QUAD {
-        O::store(s, ys[i], &mut out[i]);
+fn store<S: Simd, E: Element, const M: usize>(s: S, ys: [S::F; M], out: &mut [[E; LANES]; M]) {
+    for i in 0..M {
+        E::store(s, ys[i], &mut out[i]);
     }
 }
 
-/// As many elements as both have.
-fn copy<E: Element>(from: &[E], to: &mut [E]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to = from;
+/// A row's place among the elements, its numbers, and its target's gradient.
+pub(super) struct Place {
+    pub(super) range: Range<usize>,
+    pub(super) factors: Factors,
+    pub(super) column: usize,
+    pub(super) target: f32,
+}
+
+impl Place {
+    /// No row.
+    pub(super) const NONE: Self =
+        Self { range: 0..0, factors: Factors::NONE, column: usize::MAX, target: 0.0 };
+
+    pub(super) fn write_target<E: Element>(&self, elements: &mut [E]) {
+        let row = elements.get_mut(self.range.start..self.range.end).unwrap_or_default();
+        write_target(row, self.column, self.target);
+    }
+}
+
+/// The kernel of rows whose logits are their elements.
+pub(super) struct Update<'a, E> {
+    pub(super) elements: &'a mut [E],
+    pub(super) places: &'a [Place],
+}
+
+impl<E: Element> Kernel for Update<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for Place { range, factors, .. } in self.places {
+            let row = self.elements.get_mut(range.start..range.end).unwrap_or_default();
+            Map::new::<true>(s, factors).update::<true, E, QUAD>(s, row);
+        }
+    }
+}
+
+/// The kernel of any row in f32. A vector at a time: there is much to do for each, and its code once is
+/// enough.
+struct UpdateAny<'a> {
+    row: &'a mut [f32],
+    factors: Factors,
+}
+
+impl Kernel for UpdateAny<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        Map::new::<false>(s, &self.factors).update::<false, f32, 1>(s, self.row);
+    }
+}
+
+/// One row, or part of it, in place.
+pub(super) fn update<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
+    if factors.is_unit {
+        let places = &[Place { range: 0..row.len(), factors: *factors, ..Place::NONE }];
+        dispatch.run(Update { elements: row, places });
+    } else if let Some(row) = E::as_f32_mut(row) {
+        dispatch.run(UpdateAny { row, factors: *factors });
+    } else {
+        update_in_f32(dispatch, row, factors);
+    }
+}
+
+/// The same through f32, block by block.
+#[inline(never)]
+fn update_in_f32<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
+    let mut buffer = [0.0; BLOCK];
+    for block in row.chunks_mut(BLOCK) {
+        let values = buffer.get_mut(..block.len()).unwrap_or_default();
+        widen(dispatch, block, None, values);
+        dispatch.run(UpdateAny { row: &mut *values, factors: *factors });
+        narrow(dispatch, values, block);
+    }
+}
+
+/// One row into another: copied, widened where it must be, then in place.
+pub(super) fn separate<E: Element, O: Element>(
+    dispatch: Dispatch,
+    from: &[E],
+    to: &mut [O],
+    factors: &Factors,
+) {
+    if let Some(to) = O::as_f32_mut(to) {
+        for (from, to) in from.chunks(COPIED).zip(to.chunks_mut(COPIED)) {
+            widen(dispatch, from, None, to);
+            update(dispatch, to, factors);
+        }
+    } else if let Some(from) = O::same(from) {
+        for (from, to) in from.chunks(COPIED).zip(to.chunks_mut(COPIED)) {
+            copy(from, to);
+            update(dispatch, to, factors);
+        }
+    } else {
+        let mut buffer = [0.0; BLOCK];
+        for (from, to) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
+            let values = buffer.get_mut(..from.len()).unwrap_or_default();
+            widen(dispatch, from, None, values);
+            update(dispatch, values, factors);
+            narrow(dispatch, values, to);
+        }
+    }
+}
+
+/// dy/dx of one element, relative to its largest: 1 without a softcap.
+struct Slope {
+    x: f32,
+    inner: f32,
+}
+
+impl Kernel for Slope {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        s.first(tanh_slope(s, s.mul(s.splat(self.x), s.splat(self.inner))))
     }
 }
 
@@ -161,49 +287,22 @@ impl RowGrad {
     }
 
     /// c · (1 − p) · dy/dx of the target, rounded once; 0 if it is masked or not among `row`.
-    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
-    pub(super) fn target_grad<S: Simd, E: Element>(
+    pub(super) fn target_grad<E: Element>(
         &self,
-        s: S,
+        dispatch: Dispatch,
         transform: Transform,
         row: &[E],
     ) -> f32 {
         // A masked target stays masked, as every −inf grad.
         let x = match row.get(self.target) {
-            Some(x) if x.to_f32() > f32::NEG_INFINITY => x,
+            Some(x) if x.to_f32() > f32::NEG_INFINITY => x.to_f32(),
             _ => return 0.0,
         };
-        let bend = match transform.inner() {
-            None => 1.0,
-            Some(inner) => {
-                let u = s.mul(s.splat(x.to_f32()), s.splat(inner));
-                f64::from(s.first(tanh_slope(s, u)))
-            }
-        };
+        let bend = transform.inner().map_or(1.0, |inner| dispatch.run(Slope { x, inner }));
+        let bend = f64::from(bend);
         (self.coefficient * f64::from(self.norm.complement) * transform.slope() * bend) as f32
     }
-}
-
-#[inline(always)]
-pub(super) fn in_place<S: Simd, E: Element>(
-    s: S,
-    row: &mut [E],
-    transform: Transform,
-    grad: &RowGrad,
-) {
-    if grad.is_without_gradient() {
-        row.fill(E::ZERO);
-        return;
-    }
-    let target = grad.target_grad(s, transform, row);
-    let map = Map::new(s, transform, grad);
-    if map.short {
-        map.update::<true, E>(s, row);
-    } else {
-        map.update::<false, E>(s, row);
-    }
-    write_target(row, grad.target, target);
 }
 
 pub(super) fn write_target<O: Element>(row: &mut [O], target: usize, grad: f32) {

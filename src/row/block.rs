@@ -6,7 +6,6 @@
 
 use core::hint::select_unpredictable;
 
-use super::values::Values;
 use crate::Element;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
 use crate::simd::{LANES, Simd};
@@ -58,8 +57,13 @@ pub(super) struct Block<'a, E> {
 
 impl<'a, E: Element> Blocks<'a, E> {
     #[inline(always)]
-    pub(super) fn new(tile: &'a [E], target: Option<usize>, copies: &'a mut Copies<E>) -> Self {
-        Self { tile, target, at: 0, copies, copied: None }
+    pub(super) fn new(
+        tile: &'a [E],
+        target: Option<usize>,
+        at: usize,
+        copies: &'a mut Copies<E>,
+    ) -> Self {
+        Self { tile, target, at, copies, copied: None }
     }
 
     /// The current block; `None` past the end.
@@ -132,7 +136,7 @@ impl<E: Element> Block<'_, E> {
 
     /// The first column whose value is at least `max`, the target left out; 0 if there is none.
     #[inline(always)]
-    pub(super) fn position<S: Simd>(&self, s: S, values: &Values<S>, max: f32) -> usize {
+    pub(super) fn position<S: Simd>(&self, s: S, max: f32) -> usize {
         let mut column = 0;
         // A quick test finds the vectors that may hold it. Its bound is a little lower, because the
         // host may have set the processor to take subnormal numbers for 0.
@@ -140,7 +144,7 @@ impl<E: Element> Block<'_, E> {
         for i in 0..self.len {
             for vector in self.quad(i) {
                 for s in s.parts() {
-                    let v = values.value(s, E::load(s, vector));
+                    let v = E::load(s, vector);
                     if s.any_gt(v, below)
                         && let Some(lane) = s.position(v, max)
                     {

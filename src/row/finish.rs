@@ -10,6 +10,7 @@ use super::norm::RowNorm;
 use super::stats::RowStats;
 use crate::math::branchless;
 use crate::simd::exp::LN_2;
+use crate::simd::{Dispatch, GROUP, Kernel, Simd};
 
 /// The results of a complete row.
 #[derive(Clone, Copy)]
@@ -135,8 +136,22 @@ impl<D: Extra> RowStats<D> {
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
     pub(crate) fn finish(&self) -> Finished {
-        let [finished] = finish_rows(core::slice::from_ref(self));
-        finished
+        let (others, distance) = self.ordinary().unwrap_or((1.0, 0.0));
+        let mut share = Shares { others: [others], q: [distance], sum: [0.0], ln: [0.0] };
+        share.finish();
+        let ([sum], [q], [ln]) = (share.sum, share.q, share.ln);
+        self.finished(sum, q, ln)
+    }
+
+    /// The results, from those of [`Shares`] where the row is ordinary.
+    #[inline(always)]
+    fn finished(&self, sum: f64, q: f64, ln: f64) -> Finished {
+        match self.base {
+            Some(base) if self.ordinary().is_some() => {
+                Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) }
+            }
+            _ => self.finish_any(),
+        }
     }
 
     /// (Σ of the other columns, ln of the target's term), if neither vanishes beside the other.
@@ -162,31 +177,61 @@ impl<D: Extra> RowStats<D> {
     }
 }
 
-/// The results of up to B rows at once. A row's results do not depend on the others.
-#[inline(always)]
+/// The results of up to [`GROUP`] rows at once. A row's results do not depend on the others.
 #[allow(private_bounds, reason = "sealed: () and Details")]
-pub(crate) fn finish_rows<D: Extra, const B: usize>(rows: &[RowStats<D>]) -> [Finished; B] {
-    let (mut others, mut distance) = ([1.0; B], [0.0; B]);
-    for ((row, others), distance) in rows.iter().zip(&mut others).zip(&mut distance) {
+pub(crate) fn finish_rows<'a, D: Extra + 'a>(
+    dispatch: Dispatch,
+    rows: impl Iterator<Item = &'a RowStats<D>> + Clone,
+) -> [Finished; GROUP] {
+    let mut shares =
+        Shares { others: [1.0; GROUP], q: [0.0; GROUP], sum: [0.0; GROUP], ln: [0.0; GROUP] };
+    for ((row, others), distance) in rows.clone().zip(&mut shares.others).zip(&mut shares.q) {
         (*others, *distance) = row.ordinary().unwrap_or((1.0, 0.0));
     }
-    // q = (1 − p) / p of the target.
-    let (mut sum, mut q) = (branchless::exp(distance), others);
-    for ((sum, q), others) in sum.iter_mut().zip(&mut q).zip(others) {
-        (*sum, *q) = (others + *sum, others / *sum);
-    }
-    let ln = branchless::ln_1p(q);
-    let mut found = [Finished::NAN; B];
+    dispatch.run(Finish(&mut shares));
+    let Shares { sum, q, ln, .. } = shares;
+    let mut found = [Finished::NAN; GROUP];
     let figures = sum.into_iter().zip(q).zip(ln);
-    for ((row, found), ((sum, q), ln)) in rows.iter().zip(&mut found).zip(figures) {
-        *found = match row.base {
-            Some(base) if row.ordinary().is_some() => {
-                Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) }
-            }
-            _ => row.finish_any(),
-        };
+    for ((row, found), ((sum, q), ln)) in rows.zip(&mut found).zip(figures) {
+        *found = row.finished(sum, q, ln);
     }
     found
+}
+
+/// What the results of ordinary rows are made of.
+struct Shares<const B: usize> {
+    /// Σ of the other columns.
+    others: [f64; B],
+    /// ln of the target's term before, (1 − p) / p of the target after.
+    q: [f64; B],
+    /// Z / base
+    sum: [f64; B],
+    /// ln(1 + q)
+    ln: [f64; B],
+}
+
+impl<const B: usize> Shares<B> {
+    #[inline(always)]
+    fn finish(&mut self) {
+        let (others, terms) = (self.others, branchless::exp(self.q));
+        let (mut sum, mut q) = (terms, others);
+        for ((sum, q), others) in sum.iter_mut().zip(&mut q).zip(others) {
+            (*sum, *q) = (others + *sum, others / *sum);
+        }
+        (self.sum, self.q, self.ln) = (sum, q, branchless::ln_1p(q));
+    }
+}
+
+/// A kernel for its registers alone: it has the same roundings on every level and in both arithmetics.
+struct Finish<'a>(&'a mut Shares<GROUP>);
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.0.finish();
+    }
 }
 
 impl Normalizer {

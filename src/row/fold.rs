@@ -14,7 +14,7 @@ use super::extra::{BlockDetails, Details, Extra, ExtraSums, Nothing};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{LaneDetails, LaneSums, any_exceeds};
-use super::values::{Values, value_of};
+use super::values::widen;
 use crate::Element;
 use crate::element::per_type;
 use crate::simd::exp::{Exp, LN_2};
@@ -26,44 +26,142 @@ use crate::simd::{Dispatch, Kernel, Simd, fetch_ahead};
 /// in f32.
 const HEADROOM: i16 = 7;
 
-/// The largest value of a tile so far, the target left out.
-struct Leader {
-    max: f32,
-    /// Where its block begins.
-    block: usize,
-}
-
-/// The fold of one tile, as a kernel.
-struct FoldTile<'a, E, D: Extra> {
-    stats: &'a mut RowStats<D>,
+/// A row, or a tile of it, on its way through the fold.
+#[derive(Clone, Copy)]
+pub(crate) struct Fold<'a, E, D: Extra> {
+    pub(crate) stats: RowStats<D>,
     tile: &'a [E],
     first_column: u32,
+    /// Where in the tile the target is.
+    target: Option<usize>,
+    /// First column of the next block.
+    at: usize,
+    /// Whether that block was too large for the base.
+    redo: bool,
 }
 
-impl<E: Element, D: Extra> Kernel for FoldTile<'_, E, D> {
-    type Output = ();
+impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
+    /// Nothing to fold.
+    pub(crate) const EMPTY: Self = Self {
+        stats: RowStats::EMPTY,
+        tile: &[],
+        first_column: 0,
+        target: None,
+        at: 0,
+        redo: false,
+    };
 
+    /// A tile, none of it folded yet.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let mut copies = Copies::NEW;
-        self.stats.fold_at(s, self.tile, self.first_column, &mut copies);
+    pub(crate) fn new(stats: RowStats<D>, tile: &'a [E], first_column: u32) -> Self {
+        let target = stats
+            .target
+            .and_then(|target| target.checked_sub(first_column))
+            .and_then(|target| usize::try_from(target).ok())
+            .filter(|&target| target < tile.len());
+        Self { stats, tile, first_column, target, at: 0, redo: false }
     }
+
+    /// Takes down the target's value, where values are the elements themselves.
+    fn see_target(&mut self) {
+        if let Some(x) = self.target.and_then(|target| self.tile.get(target)) {
+            if self.stats.target_value.is_some() {
+                // The same column again: a row has one target.
+                self.stats.others = f64::NAN;
+            }
+            self.stats.target_value = Some(x.to_f32());
+        }
+    }
+
+    /// Whether y = x, and no value near the row's largest is the base.
+    fn is_unit(&self) -> bool {
+        let shift = self.stats.base.map_or(0.0, |base| base.shift);
+        self.stats.transform.is_none() && shift.to_bits() == 0
+    }
+}
+
+/// Folds rows or tiles to their ends: all at once as far as they take the short way, then what is left
+/// of each.
+pub(crate) fn fold_all<E: Element, D: Extra>(
+    dispatch: Dispatch,
+    folds: &mut [Fold<'_, E, D>],
+    copies: &mut Copies<E>,
+) {
+    let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
+    for fold in &mut *folds {
+        fold.stats.columns += fold.tile.len() as u64;
+        if fold.stats.transform.inner().is_none() {
+            fold.see_target();
+        }
+    }
+    if is_plain {
+        dispatch.run(Advance::<_, _, true> { folds: &mut *folds, copies: &mut *copies });
+    }
+    for fold in folds {
+        while fold.at < fold.tile.len() {
+            if fold.is_unit() {
+                let folds = core::slice::from_mut(&mut *fold);
+                dispatch.run(Advance::<_, _, true> { folds, copies: &mut *copies });
+            } else {
+                fold_general(dispatch, fold);
+            }
+        }
+    }
+}
+
+/// Folds the rest of a tile as values in f32, for as long as it does not take the short way.
+#[inline(never)]
+fn fold_general<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, D>) {
+    let inner = fold.stats.transform.inner();
+    let rest = fold.tile.get(fold.at..).unwrap_or_default();
+    if let (Some(values), None) = (E::as_f32(rest), inner) {
+        advance_values(dispatch, fold, values);
+    } else {
+        let mut values = [0.0; BLOCK];
+        let values = values.get_mut(..rest.len().min(BLOCK)).unwrap_or_default();
+        widen(dispatch, rest, inner, values);
+        advance_values(dispatch, fold, values);
+    }
+}
+
+/// Folds the values of a tile's next columns.
+fn advance_values<E: Element, D: Extra>(
+    dispatch: Dispatch,
+    fold: &mut Fold<'_, E, D>,
+    values: &[f32],
+) {
+    let first = fold.first_column.saturating_add(low_u32(fold.at));
+    let mut part = Fold { redo: fold.redo, ..Fold::new(fold.stats, values, first) };
+    if fold.stats.transform.inner().is_some() && !fold.redo {
+        part.see_target();
+    }
+    let folds = core::slice::from_mut(&mut part);
+    let mut copies = Copies::NEW;
+    dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
+    (fold.stats, fold.redo) = (part.stats, part.redo);
+    fold.at += part.at;
+}
+
+/// The fold of a tile, for a caller's statistics.
+struct Tile<'a, E, D: Extra> {
+    stats: &'a mut RowStats<D>,
+    elements: &'a [E],
+    first_column: u32,
 }
 
 /// An [`Extra`] whose fold is compiled here, for each element type.
 trait Folded: Extra {
-    /// Runs the kernel.
-    fn fold<E: Element>(dispatch: Dispatch, tile: FoldTile<'_, E, Self>);
+    fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>);
 }
 
 macro_rules! folded {
     ($extra:ident, $job:ident) => {
         struct $job<'a>(PhantomData<&'a ()>);
-        per_type!($job<'a>, E, (Dispatch, FoldTile<'a, E, $extra>) => (), fold_tile);
+        per_type!($job<'a>, E, (Dispatch, Tile<'a, E, $extra>) => (), fold_tile);
 
         impl Folded for $extra {
             #[inline(always)]
-            fn fold<E: Element>(dispatch: Dispatch, tile: FoldTile<'_, E, Self>) {
+            fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>) {
                 E::call::<$job<'_>>((dispatch, tile));
             }
         }
@@ -73,8 +171,12 @@ macro_rules! folded {
 folded!(Nothing, PlainFold);
 folded!(Details, DetailedFold);
 
-fn fold_tile<E: Element, D: Extra>((dispatch, tile): (Dispatch, FoldTile<'_, E, D>)) {
-    dispatch.run(tile);
+fn fold_tile<E: Element, D: Extra>((dispatch, tile): (Dispatch, Tile<'_, E, D>)) {
+    let Tile { stats, elements, first_column } = tile;
+    let mut fold = Fold::new(*stats, elements, first_column);
+    let mut copies = Copies::NEW;
+    fold_all(dispatch, core::slice::from_mut(&mut fold), &mut copies);
+    *stats = fold.stats;
 }
 
 #[allow(private_bounds, reason = "sealed: () and Details")]
@@ -84,150 +186,122 @@ impl<D: Folded> RowStats<D> {
     ///
     /// # Panics
     /// Never. A column of NaN or +inf makes the results NaN.
+    #[inline(always)]
     pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
-        D::fold(dispatch, FoldTile { stats: self, tile, first_column });
+        D::fold(dispatch, Tile { stats: self, elements: tile, first_column });
     }
 }
 
-impl<D: Extra> RowStats<D> {
-    /// [`RowStats::fold`] at a level, for kernels that fold several rows.
-    #[inline(always)]
-    pub(crate) fn fold_at<S: Simd, E: Element>(
-        &mut self,
-        s: S,
-        tile: &[E],
-        first_column: u32,
-        copies: &mut Copies<E>,
-    ) {
-        if S::SMALL {
-            self.fold_out_of_line(s, tile, first_column, copies);
-        } else {
-            self.fold_blocks(s, tile, first_column, copies);
-        }
-    }
+/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or the base
+/// is not one of `UNIT`.
+struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
+    folds: &'a mut [Fold<'b, E, D>],
+    copies: &'a mut Copies<E>,
+}
 
-    /// The fold, not inlined: its sums leave the stack before the row is finished.
-    #[inline(never)]
-    fn fold_out_of_line<S: Simd, E: Element>(
-        &mut self,
-        s: S,
-        tile: &[E],
-        first_column: u32,
-        copies: &mut Copies<E>,
-    ) {
-        self.fold_blocks(s, tile, first_column, copies);
-    }
+impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UNIT> {
+    type Output = ();
 
+    /// Where there are several, those of one block all get their base before any is folded: a row's
+    /// maximum and base are a chain of instructions that wait for each other, and the chains of different
+    /// rows overlap. Longer rows would wait there for memory that the fold of the row before has not asked
+    /// for yet.
     #[inline(always)]
-    fn fold_blocks<S: Simd, E: Element>(
-        &mut self,
-        s: S,
-        tile: &[E],
-        first_column: u32,
-        copies: &mut Copies<E>,
-    ) {
-        let target = self.target_in(first_column, tile.len());
-        if let Some(x) = target.and_then(|target| tile.get(target)) {
-            if self.target_value.is_some() {
-                // The same column again: a row has one target.
-                self.others = f64::NAN;
+    fn run<S: Simd>(self, s: S) {
+        let Self { folds, copies } = self;
+        let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
+        let together = if is_short { folds.len().max(1) } else { 1 };
+        for folds in folds.chunks_mut(together) {
+            for fold in &mut *folds {
+                fold.begin(s, copies);
             }
-            self.target_value = Some(value_of(s, self.transform, x.to_f32()));
+            for fold in folds {
+                fold.advance::<S, UNIT>(s, copies);
+            }
         }
-        let mut blocks = Blocks::new(tile, target, copies);
-        let mut overflowed = false;
-        let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        while let Some(block) = blocks.block(s) {
-            // A block whose maximum is far above the base is done again with a base near that
-            // maximum.
-            let known = if overflowed { None } else { self.base };
-            let base = if known.is_some() { known } else { self.choose_base(s, &block) };
-            let Some(base) = base else {
+    }
+}
+
+impl<E: Element, D: Extra> Fold<'_, E, D> {
+    /// Chooses the base from the next block that is not all masked, unless there is one that does.
+    #[inline(always)]
+    fn begin<S: Simd>(&mut self, s: S, copies: &mut Copies<E>) {
+        let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
+        while (self.stats.base.is_none() || self.redo)
+            && let Some(block) = blocks.block(s)
+        {
+            self.redo = false;
+            if !self.stats.choose_base(s, &block) {
                 // Only the target can be above −inf: the logits add up to −inf unless it is the
                 // whole block.
-                let alone = block.elements.len() == 1;
-                let value = self.target_value.filter(|_| alone && target == Some(blocks.at));
+                let alone = block.elements.len() == 1 && self.target == Some(self.at);
+                let value = self.stats.target_value.filter(|_| alone);
                 let values = value.map_or(f64::NEG_INFINITY, f64::from);
-                self.extra.add(&BlockDetails { values, ..BlockDetails::default() });
-                blocks.at += BLOCK;
-                overflowed = false;
-                continue;
-            };
-            overflowed = if self.transform.is_none() && base.shift.to_bits() == 0 {
-                self.sum_blocks::<S, E, true>(s, &mut blocks, &mut leader, base)
-            } else {
-                self.sum_blocks::<S, E, false>(s, &mut blocks, &mut leader, base)
-            };
+                self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
+                self.at += BLOCK;
+                blocks.at = self.at;
+            }
         }
-        if D::ON && leader.max > f32::NEG_INFINITY && leader.max >= self.extra.max() {
-            self.find_argmax(s, blocks, &leader, first_column);
-        }
-        self.columns += tile.len() as u64;
     }
 
-    /// Finds the column of a tile's largest value, and compares it with those of the tiles before.
+    /// Adds blocks to the sums.
     #[inline(always)]
-    fn find_argmax<S: Simd, E: Element>(
-        &mut self,
-        s: S,
-        mut blocks: Blocks<'_, E>,
-        leader: &Leader,
-        first_column: u32,
-    ) {
-        blocks.at = leader.block;
-        if let Some(block) = blocks.block(s) {
-            let values = Values::new(s, self.transform, 0.0);
-            let column = leader.block.saturating_add(block.position(s, &values, leader.max));
-            self.extra.see(leader.max, first_column.saturating_add(low_u32(column)));
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>) {
+        let Some(base) = self.stats.base else { return };
+        if self.is_unit() != UNIT {
+            return;
+        }
+        let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
+        let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
+        self.redo = self.stats.sum_blocks::<S, E, UNIT>(s, &mut blocks, &mut leader, base);
+        self.at = blocks.at;
+        if D::ON && leader.max > f32::NEG_INFINITY && leader.max >= self.stats.extra.max() {
+            blocks.at = leader.block;
+            if let Some(block) = blocks.block(s) {
+                let column = low_u32(leader.block.saturating_add(block.position(s, leader.max)));
+                self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
+            }
         }
     }
+}
 
-    /// Chooses the base of a row from its first block, as the fold would.
-    ///
-    /// Called for several rows before any is folded. A row's maximum and base are a chain of
-    /// instructions that wait for each other; the chains of different rows overlap.
-    #[inline(always)]
-    pub(crate) fn begin<S: Simd, E: Element>(&mut self, s: S, row: &[E], copies: &mut Copies<E>) {
-        let target = self.target_in(0, row.len());
-        if let Some(block) = Blocks::new(row, target, copies).block(s) {
-            self.choose_base(s, &block);
-        }
-    }
+/// The largest value of a tile so far, the target left out.
+struct Leader {
+    max: f32,
+    /// Where its block begins.
+    block: usize,
+}
 
-    /// Where in a tile the target is.
-    #[inline(always)]
-    fn target_in(&self, first_column: u32, columns: usize) -> Option<usize> {
-        self.target
-            .and_then(|target| target.checked_sub(first_column))
-            .and_then(|target| usize::try_from(target).ok())
-            .filter(|&target| target < columns)
-    }
-
-    /// Chooses the base from a block's maximum: `None` if the block is all masked, or if it holds
+impl<D: Extra> RowStats<D> {
+    /// Chooses the base from a block's maximum. Not if the block is all masked, or if it holds
     /// NaN or +inf, which makes the row's sum NaN. The target is left out: however large it is, the
     /// sum of the others must not vanish.
     #[inline(always)]
-    fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> Option<Base> {
-        let values = Values::new(s, self.transform, 0.0);
+    fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> bool {
         let mut max = f32::NEG_INFINITY;
         for s in s.parts() {
             let mut part = s.splat(f32::NEG_INFINITY);
             for i in 0..block.len {
                 for vector in block.quad(i) {
-                    part = s.max(part, values.value(s, E::load(s, vector)));
+                    part = s.max(part, E::load(s, vector));
                 }
             }
             max = max.max(largest(s, part));
         }
         if max == f32::INFINITY || (max == f32::NEG_INFINITY && block.has_nan()) {
             self.others = f64::NAN;
-            return None;
+            return false;
         }
         if max == f32::NEG_INFINITY {
-            return None;
+            return false;
         }
-        self.rebase(Base::at(max, self.transform.factor()));
-        self.base
+        let base = Base::at(max, self.transform.factor());
+        if self.base.is_none() {
+            self.base = Some(base);
+        } else {
+            self.rebase(base);
+        }
+        true
     }
 
     /// Adds blocks to the sums until one is too large for the base; whether one was.
@@ -242,7 +316,7 @@ impl<D: Extra> RowStats<D> {
     ) -> bool {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
         let exp = Exp::new::<UNIT>(s, factor, base.exponent);
-        let values = Values::new(s, self.transform, base.shift);
+        let shift = s.splat(base.shift);
         let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
         let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
         let drift = 1.0 + Exp::<S>::drift::<UNIT>(base.exponent);
@@ -260,14 +334,15 @@ impl<D: Extra> RowStats<D> {
                 fetch_ahead(quad);
                 for s in s.parts() {
                     let m = s.splat(middle);
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &values, m, &mut sums, &mut details);
+                    let at = Distance { shift, middle: m };
+                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &at, &mut sums, &mut details);
                 }
             }
             if D::ON {
                 // t grows with the value, so the largest value has the largest t.
                 for s in s.parts() {
                     let max = s.get(&details.max);
-                    let max = if UNIT { max } else { s.sub(max, values.shift) };
+                    let max = if UNIT { max } else { s.sub(max, shift) };
                     s.put(&mut sums.largest_t, exp.t_of(s, max));
                 }
             }
@@ -282,7 +357,7 @@ impl<D: Extra> RowStats<D> {
             self.others += others;
             if D::ON {
                 let zero = s.lanes(0.0);
-                let logit_sum = block_logit_sum::<S, E, UNIT>(s, &block, &values);
+                let logit_sum = block_logit_sum(s, &block);
                 let leads = any_exceeds(s, &details.max, s.splat(leader.max));
                 self.extra.add(&BlockDetails {
                     weighted: factor * s.sum_f64(&details.weighted, &zero) * drift
@@ -311,26 +386,30 @@ fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 
+/// What distances are measured from, in every lane.
+struct Distance<S: Simd> {
+    shift: S::F,
+    middle: S::F,
+}
+
 /// The body of the loop: adds the terms of four vectors, or of a part of each, to the sums.
 #[inline(always)]
 fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     s: S,
     quad: &Quad<E>,
     exp: &Exp<S>,
-    values: &Values<S>,
-    middle: S::F,
+    at: &Distance<S>,
     sums: &mut LaneSums<S::Lanes>,
     details: &mut LaneDetails<S::Lanes>,
 ) {
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
-        let v = if UNIT { x } else { values.value(s, x) };
         if D::ON {
-            let max = s.max(s.get(&details.max), v);
+            let max = s.max(s.get(&details.max), x);
             s.put(&mut details.max, max);
         }
-        d[i] = if UNIT { x } else { s.sub(v, values.shift) };
+        d[i] = if UNIT { x } else { s.sub(x, at.shift) };
     }
     let (t, f) = exp.split::<UNIT, QUAD>(s, d);
     let (mut largest_t, mut scale) = (s.get(&sums.largest_t), t);
@@ -351,7 +430,7 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
         let (scale, w, d) = (scale[i], w[i], d[i]);
         if D::ON {
             let term = s.mul_add(w, scale, scale);
-            let distance = s.sub(exp.bounded(s, d), middle);
+            let distance = s.sub(exp.bounded(s, d), at.middle);
             let weighted = s.mul_add(term, distance, s.get(&details.weighted));
             s.put(&mut details.weighted, weighted);
             let squares = s.mul_add(term, term, s.get(&details.squares));

@@ -7,9 +7,8 @@
 )]
 
 use super::block::{Block, fill_up};
-use super::values::Values;
 use crate::Element;
-use crate::simd::quad::{QUAD, Quad, quads};
+use crate::simd::quad::{QUAD, quads};
 use crate::simd::{LANES, Simd};
 
 /// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size,
@@ -18,26 +17,21 @@ const SCALE: f32 = 1.0 / 64.0;
 
 /// Σ v over all columns, the target's included.
 #[inline(always)]
-pub(super) fn block_logit_sum<S: Simd, E: Element, const UNIT: bool>(
-    s: S,
-    block: &Block<'_, E>,
-    values: &Values<S>,
-) -> f64 {
+pub(super) fn block_logit_sum<S: Simd, E: Element>(s: S, block: &Block<'_, E>) -> f64 {
     let zero = s.lanes(0.0);
-    let sum = s.sum_f64(&lane_sums::<S, E, UNIT, false>(s, block, values), &zero);
-    if sum.is_finite() {
-        return sum;
+    let mut scale = 1.0;
+    loop {
+        let sum = s.sum_f64(&lane_sums(s, block, scale), &zero) / f64::from(scale);
+        if sum.is_finite() || scale < 1.0 {
+            return sum;
+        }
+        scale = SCALE;
     }
-    s.sum_f64(&lane_sums::<S, E, UNIT, true>(s, block, values), &zero) / f64::from(SCALE)
 }
 
-/// The sum of each lane, times `SCALE` if `SCALED`.
+/// The sum of each lane, times `scale`.
 #[inline(always)]
-fn lane_sums<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
-    s: S,
-    block: &Block<'_, E>,
-    values: &Values<S>,
-) -> S::Lanes {
+fn lane_sums<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> S::Lanes {
     let mut lanes = s.lanes(0.0);
     let (whole, rest) = quads(block.elements);
     let mut last = [[E::ZERO; LANES]; QUAD];
@@ -47,30 +41,14 @@ fn lane_sums<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
     for s in s.parts() {
         // Four sums at once: with one, each addition would wait for the one before.
         let mut sums = [s.splat(0.0); QUAD];
-        for quad in whole {
-            add::<S, E, UNIT, SCALED>(s, quad, values, &mut sums);
-        }
-        if !rest.is_empty() {
-            add::<S, E, UNIT, SCALED>(s, &last, values, &mut sums);
+        for i in 0..block.len {
+            let quad = whole.get(i).unwrap_or(&last);
+            for i in 0..QUAD {
+                sums[i] = s.mul_add(E::load(s, &quad[i]), s.splat(scale), sums[i]);
+            }
         }
         let [a, b, c, d] = sums;
         s.put(&mut lanes, s.add(s.add(a, b), s.add(c, d)));
     }
     lanes
-}
-
-/// Adds the four vectors of a quad, one to each sum.
-#[inline(always)]
-fn add<S: Simd, E: Element, const UNIT: bool, const SCALED: bool>(
-    s: S,
-    quad: &Quad<E>,
-    values: &Values<S>,
-    sums: &mut [S::F; QUAD],
-) {
-    for i in 0..QUAD {
-        let x = E::load(s, &quad[i]);
-        let v = if UNIT { x } else { values.value(s, x) };
-        let v = if SCALED { s.mul(v, s.splat(SCALE)) } else { v };
-        sums[i] = s.add(sums[i], v);
-    }
 }

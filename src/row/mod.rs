@@ -62,8 +62,9 @@ pub(crate) use extra::DetailSums;
 pub use extra::Details;
 pub(crate) use extra::{Extra, Nothing};
 pub(crate) use finish::finish_rows;
+pub(crate) use fold::{Fold, fold_all};
 pub use norm::RowNorm;
 #[cfg(feature = "c")]
 pub(crate) use state::RowState;
 pub use stats::RowStats;
-pub(crate) use values::Values;
+pub(crate) use values::{capped, copy, narrow, widen};

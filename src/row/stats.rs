@@ -64,6 +64,9 @@ pub struct RowStats<D: Extra = ()> {
 
 #[allow(private_bounds, reason = "sealed: () and Details")]
 impl<D: Extra> RowStats<D> {
+    /// Of no row.
+    pub(super) const EMPTY: Self = Self::new(Transform::NONE, None);
+
     /// No column folded yet. `target` is the column whose log-prob is wanted, if any.
     #[must_use]
     #[inline(always)]
@@ -119,6 +122,7 @@ impl<D: Extra> RowStats<D> {
     }
 
     /// Changes the base of the sums: exactly between powers of two.
+    #[inline(never)]
     pub(super) fn rebase(&mut self, to: Base) {
         if let Some(from) = self.base
             && from != to

@@ -1,54 +1,83 @@
-//! From elements x to the values v of which the logits are multiples: y = k·v.
+//! From elements x to the values v of which the logits are multiples, y = k·v, and from f32 back to
+//! storage: for loops that exist for f32 alone.
 
-use crate::Transform;
-use crate::simd::Simd;
 use crate::simd::tanh::tanh;
+use crate::simd::{Kernel, LANES, Simd};
+use crate::{Dispatch, Element};
 
-/// The constants of v = tanh(inner·x), or v = x, in every lane; and the shift of the row's base.
-pub(crate) struct Values<S: Simd> {
-    pub(crate) inner: Option<S::F>,
-    pub(crate) shift: S::F,
+/// Writes v = tanh(inner·x), or v = x without a softcap, of as many elements as both have.
+pub(crate) fn widen<E: Element>(
+    dispatch: Dispatch,
+    from: &[E],
+    inner: Option<f32>,
+    to: &mut [f32],
+) {
+    match E::as_f32(from) {
+        Some(from) if inner.is_none() => copy(from, to),
+        _ => dispatch.run(Convert { from, inner, to }),
+    }
 }
 
-impl<S: Simd> Values<S> {
-    #[inline(always)]
-    pub(crate) fn new(s: S, transform: Transform, shift: f32) -> Self {
-        let mut values = Self { inner: None, shift: s.splat(shift) };
-        // Not `map`: a closure is not compiled for the level's instructions.
-        if let Some(inner) = transform.inner() {
-            values.inner = Some(s.splat(inner));
-        }
-        values
-    }
+/// Writes f32 in another type, rounded once: as many elements as both have.
+pub(crate) fn narrow<O: Element>(dispatch: Dispatch, from: &[f32], to: &mut [O]) {
+    dispatch.run(Convert { from, inner: None, to });
+}
 
-    /// tanh(inner·x) or x.
+/// As many elements as both have.
+pub(crate) fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = from;
+    }
+}
+
+/// tanh(inner·x), or x, in another type.
+struct Convert<'a, E, O> {
+    from: &'a [E],
+    inner: Option<f32>,
+    to: &'a mut [O],
+}
+
+impl<E: Element, O: Element> Kernel for Convert<'_, E, O> {
+    type Output = ();
+
     #[inline(always)]
-    pub(crate) fn value(&self, s: S, x: S::F) -> S::F {
-        match self.inner {
+    fn run<S: Simd>(self, s: S) {
+        let (from, rest) = self.from.as_chunks::<LANES>();
+        let (to, rest_to) = self.to.as_chunks_mut::<LANES>();
+        for (from, to) in from.iter().zip(to) {
+            convert(s, from, self.inner, to);
+        }
+        // The last elements, which do not fill a vector, go through one that does.
+        if !rest.is_empty() {
+            let (mut last, mut converted) = ([E::ZERO; LANES], [O::ZERO; LANES]);
+            copy(rest, &mut last);
+            convert(s, &last, self.inner, &mut converted);
+            copy(&converted, rest_to);
+        }
+    }
+}
+
+#[inline(always)]
+fn convert<S: Simd, E: Element, O: Element>(
+    s: S,
+    from: &[E; LANES],
+    inner: Option<f32>,
+    to: &mut [O; LANES],
+) {
+    for s in s.parts() {
+        let x = E::load(s, from);
+        let v = match inner {
             None => x,
-            Some(inner) if S::SMALL => capped_out_of_line(s, x, inner),
-            Some(inner) => capped(s, x, inner),
-        }
+            Some(inner) => capped(s, x, s.splat(inner)),
+        };
+        O::store(s, v, to);
     }
-}
-
-/// `capped`, not inlined: where code is scarce its callers share one copy.
-#[inline(never)]
-fn capped_out_of_line<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
-    capped(s, x, inner)
 }
 
 /// tanh(inner·x); infinities stay what they are.
 #[inline(always)]
-fn capped<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
+pub(crate) fn capped<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
     let capped = tanh(s, s.mul(x, inner));
     let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
     s.select_lt(s.splat(f32::MAX), x, x, low)
-}
-
-/// The value of one element, by the same instructions as those of its row: the same bits.
-#[inline(always)]
-pub(super) fn value_of<S: Simd>(s: S, transform: Transform, x: f32) -> f32 {
-    let values = Values::new(s, transform, 0.0);
-    s.first(values.value(s, s.splat(x)))
 }

@@ -73,7 +73,6 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
 
     type F = (__m256, __m256);
     const FUSED: bool = FUSED;
-    const WIDE: bool = true;
     const SMALL: bool = false;
 
     #[inline(always)]

@@ -56,7 +56,6 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
 
     type F = __m512;
     const FUSED: bool = FUSED;
-    const WIDE: bool = true;
     const SMALL: bool = false;
 
     #[inline(always)]

@@ -36,7 +36,6 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     type F = f32x16;
     const FUSED: bool = FUSED;
-    const WIDE: bool = false;
     const SMALL: bool = false;
 
     #[inline(always)]

@@ -72,6 +72,11 @@ pub(super) fn splat_all<S: Simd>(s: S, [a, b, c, d, e]: [f32; 5]) -> [S::F; 5] {
     [s.splat(a), s.splat(b), s.splat(c), s.splat(d), s.splat(e)]
 }
 
+/// The factor that corrects terms near 2^exponent for the one-word reduction, less 1.
+pub(crate) fn drift(exponent: i32) -> f64 {
+    f64::from(exponent) * ONE_WORD
+}
+
 /// The constants of one (k, N), in every lane.
 pub(crate) struct Exp<S: Simd> {
     log2e: S::F,
@@ -159,10 +164,10 @@ impl<S: Simd> Exp<S> {
         w
     }
 
-    /// The factor that corrects terms near 2^exponent for the one-word reduction, less 1.
+    /// [`drift`], where the reduction is by one word.
     #[inline(always)]
     pub(crate) fn drift<const UNIT: bool>(exponent: i32) -> f64 {
-        if UNIT && S::FUSED { f64::from(exponent) * ONE_WORD } else { 0.0 }
+        if UNIT && S::FUSED { drift(exponent) } else { 0.0 }
     }
 
     /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the

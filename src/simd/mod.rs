@@ -87,6 +87,19 @@ pub(crate) use prefetch::fetch_ahead;
 /// Lanes of a vector, on every level.
 pub(crate) const LANES: usize = 16;
 
+/// Rows that enter a level together: what an entry costs is shared, and the chains of instructions that
+/// short rows wait for overlap. One where the only level works on one lane: several take memory.
+pub(crate) const GROUP: usize = if cfg!(any(
+    target_arch = "x86",
+    target_arch = "x86_64",
+    target_feature = "simd128",
+    all(target_arch = "aarch64", target_feature = "neon")
+)) {
+    8
+} else {
+    1
+};
+
 /// Work that can be entered at any level.
 pub(crate) trait Kernel {
     /// What it returns.
@@ -118,11 +131,7 @@ pub trait Simd: Copy {
     type Lanes: Copy;
     /// Whether [`Simd::mul_add`] rounds once.
     const FUSED: bool;
-    /// Whether several rows are finished at once: faster on wide registers, for more code and
-    /// memory.
-    const WIDE: bool;
-    /// Whether code and stack are scarce. A function with several callers, or one that needs its
-    /// stack for a part of its caller's time, is then not inlined.
+    /// Whether a part is one lane.
     const SMALL: bool;
 
     /// All parts, from any of them.

@@ -19,13 +19,6 @@ pub(crate) fn quads<E>(row: &[E]) -> (&[Quad<E>], &[E]) {
     (whole.as_chunks().0.as_chunks().0, rest)
 }
 
-/// [`quads`], to write.
-#[inline(always)]
-pub(crate) fn quads_mut<E>(row: &mut [E]) -> (&mut [Quad<E>], &mut [E]) {
-    let (whole, rest) = row.split_at_mut(row.len() - row.len() % QUAD_LEN);
-    (whole.as_chunks_mut().0.as_chunks_mut().0, rest)
-}
-
 /// The same reference, in a register that the compiler knows nothing about. A quad is selected by
 /// its address; if the compiler knew, it would repeat the selection for each of the quad's vectors.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]

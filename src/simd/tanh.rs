@@ -49,17 +49,6 @@ pub(crate) fn tanh<S: Simd>(s: S, u: S::F) -> S::F {
 /// 1 − tanh² of each lane.
 #[inline(always)]
 pub(crate) fn tanh_slope<S: Simd>(s: S, u: S::F) -> S::F {
-    if S::SMALL { slope_out_of_line(s, u) } else { slope(s, u) }
-}
-
-/// `slope`, not inlined: where code is scarce its callers share one copy.
-#[inline(never)]
-fn slope_out_of_line<S: Simd>(s: S, u: S::F) -> S::F {
-    slope(s, u)
-}
-
-#[inline(always)]
-fn slope<S: Simd>(s: S, u: S::F) -> S::F {
     let e = exp_of_minus_twice(s, s.abs(u));
     let d = s.add(s.splat(1.0), e);
     s.div(s.mul(s.splat(4.0), e), s.mul(d, d))

@@ -41,7 +41,6 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type F = f32;
     type Lanes = [f32; LANES];
     const FUSED: bool = FUSED;
-    const WIDE: bool = false;
     const SMALL: bool = true;
 
     #[inline(always)]
