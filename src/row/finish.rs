@@ -136,18 +136,18 @@ impl<D: Extra> RowStats<D> {
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
     pub(crate) fn finish(&self) -> Finished {
-        let (others, distance) = self.ordinary().unwrap_or((1.0, 0.0));
+        let (others, distance) = self.ordinary().unwrap_or_default();
         let mut share = Shares { others: [others], q: [distance], sum: [0.0], ln: [0.0] };
         share.finish();
         let ([sum], [q], [ln]) = (share.sum, share.q, share.ln);
-        self.finished(sum, q, ln)
+        self.finished(others, sum, q, ln)
     }
 
     /// The results, from those of [`Shares`] where the row is ordinary.
     #[inline(always)]
-    fn finished(&self, sum: f64, q: f64, ln: f64) -> Finished {
+    fn finished(&self, others: f64, sum: f64, q: f64, ln: f64) -> Finished {
         match self.base {
-            Some(base) if self.ordinary().is_some() => {
+            Some(base) if others > 0.0 => {
                 Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) }
             }
             _ => self.finish_any(),
@@ -184,23 +184,24 @@ pub(crate) fn finish_rows<'a, D: Extra + 'a>(
     rows: impl Iterator<Item = &'a RowStats<D>> + Clone,
 ) -> [Finished; GROUP] {
     let mut shares =
-        Shares { others: [1.0; GROUP], q: [0.0; GROUP], sum: [0.0; GROUP], ln: [0.0; GROUP] };
+        Shares { others: [0.0; GROUP], q: [0.0; GROUP], sum: [0.0; GROUP], ln: [0.0; GROUP] };
     for ((row, others), distance) in rows.clone().zip(&mut shares.others).zip(&mut shares.q) {
-        (*others, *distance) = row.ordinary().unwrap_or((1.0, 0.0));
+        (*others, *distance) = row.ordinary().unwrap_or_default();
     }
     dispatch.run(Finish(&mut shares));
-    let Shares { sum, q, ln, .. } = shares;
+    let Shares { others, sum, q, ln } = shares;
     let mut found = [Finished::NAN; GROUP];
-    let figures = sum.into_iter().zip(q).zip(ln);
-    for ((row, found), ((sum, q), ln)) in rows.zip(&mut found).zip(figures) {
-        *found = row.finished(sum, q, ln);
+    let figures = others.into_iter().zip(sum).zip(q).zip(ln);
+    for ((row, found), (((others, sum), q), ln)) in rows.zip(&mut found).zip(figures) {
+        *found = row.finished(others, sum, q, ln);
     }
     found
 }
 
-/// What the results of ordinary rows are made of.
+/// What the results of ordinary rows are made of. Aligned as [`Copies`](super::Copies) are.
+#[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 struct Shares<const B: usize> {
-    /// Σ of the other columns.
+    /// Σ of the other columns; 0 of a row that is not ordinary.
     others: [f64; B],
     /// ln of the target's term before, (1 − p) / p of the target after.
     q: [f64; B],

@@ -52,7 +52,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
     };
 
     /// A tile, none of it folded yet.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn new(stats: RowStats<D>, tile: &'a [E], first_column: u32) -> Self {
         let target = stats
             .target
@@ -160,7 +160,7 @@ macro_rules! folded {
         per_type!($job<'a>, E, (Dispatch, Tile<'a, E, $extra>) => (), fold_tile);
 
         impl Folded for $extra {
-            #[inline(always)]
+            #[inline]
             fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>) {
                 E::call::<$job<'_>>((dispatch, tile));
             }
@@ -186,7 +186,7 @@ impl<D: Folded> RowStats<D> {
     ///
     /// # Panics
     /// Never. A column of NaN or +inf makes the results NaN.
-    #[inline(always)]
+    #[inline]
     pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
         D::fold(dispatch, Tile { stats: self, elements: tile, first_column });
     }
