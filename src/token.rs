@@ -278,9 +278,10 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         at: &[usize; GROUP],
         found: &mut Found,
     ) {
-        let finished = match folded {
-            [fold] => [fold.stats.finish(); GROUP],
-            _ => finish_rows(dispatch, folded.iter().map(|fold| &fold.stats)),
+        let stats = folded.iter().map(|fold| &fold.stats);
+        let finished = match folded.first() {
+            Some(fold) if GROUP == 1 || folded.len() == 1 => [fold.stats.finish(); GROUP],
+            _ => finish_rows(dispatch, stats),
         };
         for ((Fold { stats, .. }, finished), &row) in folded.iter().zip(finished).zip(at) {
             if !finished.norm.is_valid() {

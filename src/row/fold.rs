@@ -19,7 +19,7 @@ use crate::Element;
 use crate::element::per_type;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
-use crate::simd::{Dispatch, Kernel, Simd, fetch_ahead};
+use crate::simd::{Dispatch, GROUP, Kernel, Simd, fetch_ahead};
 
 /// By how many powers of two a block's largest term may exceed the base before the block is done
 /// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
@@ -94,7 +94,7 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
             fold.see_target();
         }
     }
-    if is_plain {
+    if GROUP > 1 && is_plain {
         dispatch.run(Advance::<_, _, true> { folds: &mut *folds, copies: &mut *copies });
     }
     for fold in folds {

@@ -44,16 +44,15 @@ impl<E: Element, O: Element> Kernel for Convert<'_, E, O> {
     fn run<S: Simd>(self, s: S) {
         let (from, rest) = self.from.as_chunks::<LANES>();
         let (to, rest_to) = self.to.as_chunks_mut::<LANES>();
-        for (from, to) in from.iter().zip(to) {
+        // The last elements, which do not fill a vector, go through one that does.
+        let (mut last, mut converted) = ([E::ZERO; LANES], [O::ZERO; LANES]);
+        copy(rest, &mut last);
+        for i in 0..from.len() + usize::from(!rest.is_empty()) {
+            let (from, to) =
+                (from.get(i).unwrap_or(&last), to.get_mut(i).unwrap_or(&mut converted));
             convert(s, from, self.inner, to);
         }
-        // The last elements, which do not fill a vector, go through one that does.
-        if !rest.is_empty() {
-            let (mut last, mut converted) = ([E::ZERO; LANES], [O::ZERO; LANES]);
-            copy(rest, &mut last);
-            convert(s, &last, self.inner, &mut converted);
-            copy(&converted, rest_to);
-        }
+        copy(&converted, rest_to);
     }
 }
 
