@@ -10,7 +10,7 @@ use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::{Logits, LogitsMut};
 use crate::row::RowNorm;
-use crate::simd::{Dispatch, GROUP};
+use crate::simd::{Dispatch, GROUP, SHORT_LOOPS};
 use crate::{Element, Error, Transform, bf16, f16};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
@@ -229,7 +229,7 @@ fn in_place_rows<E: Element>((dispatch, rows): (Dispatch, InPlace<'_, E>)) {
         if places.is_empty() {
             return;
         }
-        dispatch.run(Update { elements: logits.data_mut(), places });
+        dispatch.run(Update::<_, SHORT_LOOPS> { elements: logits.data_mut(), places });
         for place in places {
             place.write_target(logits.data_mut());
         }
@@ -256,7 +256,7 @@ fn begin<E: Element>(
         factors,
         column: grad.target,
     };
-    if factors.is_unit {
+    if factors.is_direct() {
         return place;
     }
     update(dispatch, row, &factors);
@@ -295,7 +295,7 @@ fn in_place_tile<E: Element>((dispatch, tile): (Dispatch, Tile<'_, E>)) {
     let Tile { elements, transform, grad } = tile;
     let range = 0..elements.len();
     let places = &[begin(dispatch, transform, &grad, elements, range)];
-    dispatch.run(Update { elements: &mut *elements, places });
+    dispatch.run(Update::<_, SHORT_LOOPS> { elements: &mut *elements, places });
     let [place] = places;
     place.write_target(elements);
 }

@@ -13,9 +13,9 @@ use core::ops::Range;
 use super::batch::RowGrad;
 use crate::row::{BLOCK, capped, copy, narrow, widen};
 use crate::simd::exp::{Exp, drift};
-use crate::simd::quad::QUAD;
+use crate::simd::quad::{QUAD, QUAD_LEN};
 use crate::simd::tanh::tanh_slope;
-use crate::simd::{Dispatch, Kernel, LANES, Simd, fetch_ahead};
+use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
 
 /// Columns that are copied before their gradients are found in place: as many as a cache holds.
@@ -33,7 +33,7 @@ pub(super) struct Factors {
     /// −c · slope / Z without its power of two, in ±[2, 4).
     first: f64,
     /// Whether y = x without a shift.
-    pub(super) is_unit: bool,
+    is_unit: bool,
 }
 
 impl Factors {
@@ -55,6 +55,13 @@ impl Factors {
     }
 }
 
+impl Factors {
+    /// Whether the row has a loop for its own type.
+    pub(super) fn is_direct(&self) -> bool {
+        self.is_unit || !SHORT_LOOPS
+    }
+}
+
 /// The same in every lane.
 struct Map<S: Simd> {
     exp: Exp<S>,
@@ -68,7 +75,7 @@ impl<S: Simd> Map<S> {
     #[inline(always)]
     fn new<const UNIT: bool>(s: S, factors: &Factors) -> Self {
         let Factors { k, exponent, first, shift, .. } = *factors;
-        let exp = Exp::new::<UNIT>(s, if UNIT { 1.0 } else { k }, exponent);
+        let exp = Exp::new(s, if UNIT { 1.0 } else { k }, exponent, factors.is_unit);
         let (mut inner, shift) = (None, s.splat(shift));
         // Not `map`: a closure is not compiled for the level's instructions.
         if let Some(x) = factors.inner {
@@ -129,27 +136,44 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// M vectors of a row at a time. The last, filled up with masked columns, go through a copy.
+    /// A row whose logits are its elements, a quad at a time. The last quad, filled up with masked columns,
+    /// goes through a copy.
     #[inline(always)]
-    fn update<const UNIT: bool, E: Element, const M: usize>(&self, s: S, row: &mut [E]) {
-        let (vectors, _) = row.as_chunks_mut::<LANES>();
-        let (whole, _) = vectors.as_chunks_mut::<M>();
-        let taken = whole.len() * M * LANES;
-        for vectors in whole {
-            fetch_ahead(vectors);
+    fn update_unit<E: Element>(&self, s: S, row: &mut [E]) {
+        let taken = row.len() - row.len() % QUAD_LEN;
+        let (whole, rest) = row.split_at_mut(taken);
+        for quad in whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0 {
+            fetch_ahead(quad);
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, M>(s, vectors), vectors);
+                store(s, self.apply::<true, E, QUAD>(s, quad), quad);
             }
         }
-        let rest = row.get_mut(taken..).unwrap_or_default();
         if !rest.is_empty() {
-            let mut last = [[E::NEG_INFINITY; LANES]; M];
+            let mut last = [[E::NEG_INFINITY; LANES]; QUAD];
             copy(rest, last.as_flattened_mut());
             for s in s.parts() {
-                store(s, self.apply::<UNIT, E, M>(s, &last), &mut last);
+                store(s, self.apply::<true, E, QUAD>(s, &last), &mut last);
             }
             copy(last.as_flattened(), rest);
         }
+    }
+
+    /// Any row, a vector at a time, and the copy of the last in the same loop: there is much to do for
+    /// each, and its code once is enough.
+    #[inline(always)]
+    fn update_any<E: Element>(&self, s: S, row: &mut [E]) {
+        let (vectors, rest) = row.as_chunks_mut::<LANES>();
+        let whole = vectors.as_chunks_mut::<1>().0;
+        let mut last = [[E::NEG_INFINITY; LANES]];
+        copy(rest, last.as_flattened_mut());
+        for i in 0..whole.len() + usize::from(!rest.is_empty()) {
+            let vector = whole.get_mut(i).unwrap_or(&mut last);
+            fetch_ahead(vector);
+            for s in s.parts() {
+                store(s, self.apply::<false, E, 1>(s, vector), vector);
+            }
+        }
+        copy(last.as_flattened(), rest);
     }
 }
 
@@ -179,47 +203,35 @@ impl Place {
     }
 }
 
-/// The kernel of rows whose logits are their elements.
-pub(super) struct Update<'a, E> {
+/// The kernel: of rows whose logits are their elements, or of any.
+pub(super) struct Update<'a, E, const UNIT: bool> {
     pub(super) elements: &'a mut [E],
     pub(super) places: &'a [Place],
 }
 
-impl<E: Element> Kernel for Update<'_, E> {
+impl<E: Element, const UNIT: bool> Kernel for Update<'_, E, UNIT> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for Place { range, factors, .. } in self.places {
             let row = self.elements.get_mut(range.start..range.end).unwrap_or_default();
-            Map::new::<true>(s, factors).update::<true, E, QUAD>(s, row);
+            if UNIT {
+                Map::new::<true>(s, factors).update_unit(s, row);
+            } else {
+                Map::new::<false>(s, factors).update_any(s, row);
+            }
         }
-    }
-}
-
-/// The kernel of any row in f32. A vector at a time: there is much to do for each, and its code once is
-/// enough.
-struct UpdateAny<'a> {
-    row: &'a mut [f32],
-    factors: Factors,
-}
-
-impl Kernel for UpdateAny<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        Map::new::<false>(s, &self.factors).update::<false, f32, 1>(s, self.row);
     }
 }
 
 /// One row, or part of it, in place.
 pub(super) fn update<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
-    if factors.is_unit {
-        let places = &[Place { range: 0..row.len(), factors: *factors, ..Place::NONE }];
-        dispatch.run(Update { elements: row, places });
-    } else if let Some(row) = E::as_f32_mut(row) {
-        dispatch.run(UpdateAny { row, factors: *factors });
+    let places = &[Place { range: 0..row.len(), factors: *factors, ..Place::NONE }];
+    if factors.is_direct() {
+        dispatch.run(Update::<_, SHORT_LOOPS> { elements: row, places });
+    } else if let Some(elements) = E::as_f32_mut(row) {
+        dispatch.run(Update::<_, false> { elements, places });
     } else {
         update_in_f32(dispatch, row, factors);
     }
@@ -232,7 +244,7 @@ fn update_in_f32<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factor
     for block in row.chunks_mut(BLOCK) {
         let values = buffer.get_mut(..block.len()).unwrap_or_default();
         widen(dispatch, block, None, values);
-        dispatch.run(UpdateAny { row: &mut *values, factors: *factors });
+        update(dispatch, &mut *values, factors);
         narrow(dispatch, values, block);
     }
 }

@@ -19,7 +19,7 @@ use crate::Element;
 use crate::element::per_type;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
-use crate::simd::{Dispatch, GROUP, Kernel, Simd, fetch_ahead};
+use crate::simd::{Dispatch, Kernel, SHORT_LOOPS, Simd, fetch_ahead};
 
 /// By how many powers of two a block's largest term may exceed the base before the block is done
 /// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
@@ -94,14 +94,15 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
             fold.see_target();
         }
     }
-    if GROUP > 1 && is_plain {
-        dispatch.run(Advance::<_, _, true> { folds: &mut *folds, copies: &mut *copies });
+    if SHORT_LOOPS && is_plain {
+        dispatch.run(Advance::<_, _, SHORT_LOOPS> { folds: &mut *folds, copies: &mut *copies });
     }
     for fold in folds {
         while fold.at < fold.tile.len() {
-            if fold.is_unit() {
+            let is_direct = !SHORT_LOOPS && fold.stats.transform.inner().is_none();
+            if is_direct || fold.is_unit() {
                 let folds = core::slice::from_mut(&mut *fold);
-                dispatch.run(Advance::<_, _, true> { folds, copies: &mut *copies });
+                dispatch.run(Advance::<_, _, SHORT_LOOPS> { folds, copies: &mut *copies });
             } else {
                 fold_general(dispatch, fold);
             }
@@ -109,7 +110,7 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
 }
 
-/// Folds the rest of a tile as values in f32, for as long as it does not take the short way.
+/// Folds the rest of a tile, or a block of it, as values in f32.
 #[inline(never)]
 fn fold_general<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, D>) {
     let inner = fold.stats.transform.inner();
@@ -192,8 +193,8 @@ impl<D: Folded> RowStats<D> {
     }
 }
 
-/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or the base
-/// is not one of `UNIT`.
+/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where it is
+/// one of `UNIT` rows alone, the row is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
     copies: &'a mut Copies<E>,
@@ -248,7 +249,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     #[inline(always)]
     fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>) {
         let Some(base) = self.stats.base else { return };
-        if self.is_unit() != UNIT {
+        if UNIT && !self.is_unit() {
             return;
         }
         let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
@@ -315,11 +316,12 @@ impl<D: Extra> RowStats<D> {
         base: Base,
     ) -> bool {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
-        let exp = Exp::new::<UNIT>(s, factor, base.exponent);
+        let unit = UNIT || (self.transform.is_none() && base.shift.to_bits() == 0);
+        let exp = Exp::new(s, factor, base.exponent, unit);
         let shift = s.splat(base.shift);
         let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
         let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift::<UNIT>(base.exponent);
+        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
         // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the
         // distance to ln base.
         let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
@@ -351,7 +353,7 @@ impl<D: Extra> RowStats<D> {
             }
             for s in s.parts() {
                 let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
-                s.put(&mut sums.mantissas, Exp::<S>::restored::<UNIT>(s, scales, mantissas));
+                s.put(&mut sums.mantissas, Exp::<S>::restored(unit, s, scales, mantissas));
             }
             let others = s.sum_f64(&sums.scales, &sums.mantissas) * drift;
             self.others += others;
@@ -409,7 +411,7 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
             let max = s.max(s.get(&details.max), x);
             s.put(&mut details.max, max);
         }
-        d[i] = if UNIT { x } else { s.sub(x, at.shift) };
+        d[i] = if exp.is_unit::<UNIT>() { x } else { s.sub(x, at.shift) };
     }
     let (t, f) = exp.split::<UNIT, QUAD>(s, d);
     let (mut largest_t, mut scale) = (s.get(&sums.largest_t), t);

@@ -86,28 +86,39 @@ pub(crate) struct Exp<S: Simd> {
     factor: S::F,
     floor: S::F,
     q: [S::F; 5],
+    /// Whether k = 1 and no shift is taken off.
+    unit: bool,
 }
 
 impl<S: Simd> Exp<S> {
-    /// The constants of k and N; `UNIT` where k = 1, and then for `split` too.
+    /// The constants of k and N. `unit` where y = x: k = 1, and no shift is taken off. A kernel of such
+    /// rows alone says so to `split` too, which then leaves out what changes nothing.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are split into f32 words")]
-    pub(crate) fn new<const UNIT: bool>(s: S, factor: f64, exponent: i32) -> Self {
+    pub(crate) fn new(s: S, factor: f64, exponent: i32, unit: bool) -> Self {
+        let one_word = unit && S::FUSED;
         let exponent = exponent.clamp(-ROUND / 8, ROUND / 8);
         let ln2 = LN_2 / factor;
         let high = f32::from_bits((ln2 as f32).to_bits() & 0xffff_f000);
         Self {
             log2e: s.splat((factor * core::f64::consts::LOG2_E) as f32),
             magic: s.splat(f64::from(ROUND + BIAS - exponent) as f32),
-            ln2_high: s.splat(if UNIT && S::FUSED { ln2 as f32 } else { high }),
-            ln2_low: s.splat((ln2 - f64::from(high)) as f32),
+            ln2_high: s.splat(if one_word { ln2 as f32 } else { high }),
+            ln2_low: s.splat(if one_word { 0.0 } else { (ln2 - f64::from(high)) as f32 }),
             factor: s.splat(factor as f32),
             floor: s.splat((f64::from(exponent - BIAS) * ln2) as f32),
             q: splat_all(s, Q),
+            unit,
         }
     }
 
-    /// (t, f) of M vectors; `UNIT` where k = 1. [`Simd::to_exponent`] turns t into 2^(n−N); t grows
+    /// Whether y = x, as far as that is worth a branch: one lane costs more than the branch.
+    #[inline(always)]
+    pub(crate) fn is_unit<const UNIT: bool>(&self) -> bool {
+        UNIT || (S::SMALL && self.unit)
+    }
+
+    /// (t, f) of M vectors; `UNIT` where y = x. [`Simd::to_exponent`] turns t into 2^(n−N); t grows
     /// with n ([`Exp::t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
@@ -123,13 +134,14 @@ impl<S: Simd> Exp<S> {
             *t = s.mul_add(*t, self.log2e, self.magic);
         }
         let mut f = d;
+        let unit = self.is_unit::<UNIT>();
         for i in 0..M {
             let n = s.sub(t[i], self.magic);
             f[i] = s.neg_mul_add(n, self.ln2_high, f[i]);
-            if !(UNIT && S::FUSED) {
+            if !(unit && S::FUSED) {
                 f[i] = s.neg_mul_add(n, self.ln2_low, f[i]);
             }
-            if !UNIT {
+            if !unit {
                 f[i] = s.mul(f[i], self.factor);
             }
         }
@@ -166,8 +178,8 @@ impl<S: Simd> Exp<S> {
 
     /// [`drift`], where the reduction is by one word.
     #[inline(always)]
-    pub(crate) fn drift<const UNIT: bool>(exponent: i32) -> f64 {
-        if UNIT && S::FUSED { drift(exponent) } else { 0.0 }
+    pub(crate) fn drift(unit: bool, exponent: i32) -> f64 {
+        if unit && S::FUSED { drift(exponent) } else { 0.0 }
     }
 
     /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the
@@ -179,8 +191,8 @@ impl<S: Simd> Exp<S> {
     /// large.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    pub(crate) fn restored<const UNIT: bool>(s: S, scales: S::F, mantissas: S::F) -> S::F {
-        if !(UNIT && S::FUSED) {
+    pub(crate) fn restored(unit: bool, s: S, scales: S::F, mantissas: S::F) -> S::F {
+        if !(unit && S::FUSED) {
             return mantissas;
         }
         // The bits of a float, read as an integer, are close to its logarithm: 2²³·(log2 x + 127),

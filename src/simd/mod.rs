@@ -100,6 +100,10 @@ pub(crate) const GROUP: usize = if cfg!(any(
     1
 };
 
+/// Whether rows whose logits are their elements have loops of their own. Where code is scarce they share
+/// those of all other rows, by a branch.
+pub(crate) const SHORT_LOOPS: bool = GROUP > 1;
+
 /// Work that can be entered at any level.
 pub(crate) trait Kernel {
     /// What it returns.
