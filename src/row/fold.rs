@@ -6,17 +6,14 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use core::marker::PhantomData;
-
 use super::base::Base;
 use super::block::{BLOCK, Block, Blocks, Copies};
-use super::extra::{BlockDetails, Details, Extra, ExtraSums, Nothing};
+use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{LaneDetails, LaneSums, any_exceeds};
 use super::values::widen;
 use crate::Element;
-use crate::element::per_type;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
 use crate::simd::{Dispatch, Kernel, SHORT_LOOPS, Simd, fetch_ahead};
@@ -141,56 +138,6 @@ fn advance_values<E: Element, D: Extra>(
     dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
     (fold.stats, fold.redo) = (part.stats, part.redo);
     fold.at += part.at;
-}
-
-/// The fold of a tile, for a caller's statistics.
-struct Tile<'a, E, D: Extra> {
-    stats: &'a mut RowStats<D>,
-    elements: &'a [E],
-    first_column: u32,
-}
-
-/// An [`Extra`] whose fold is compiled here, for each element type.
-trait Folded: Extra {
-    fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>);
-}
-
-macro_rules! folded {
-    ($extra:ident, $job:ident) => {
-        struct $job<'a>(PhantomData<&'a ()>);
-        per_type!($job<'a>, E, (Dispatch, Tile<'a, E, $extra>) => (), fold_tile);
-
-        impl Folded for $extra {
-            #[inline]
-            fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>) {
-                E::call::<$job<'_>>((dispatch, tile));
-            }
-        }
-    };
-}
-
-folded!(Nothing, PlainFold);
-folded!(Details, DetailedFold);
-
-fn fold_tile<E: Element, D: Extra>((dispatch, tile): (Dispatch, Tile<'_, E, D>)) {
-    let Tile { stats, elements, first_column } = tile;
-    let mut fold = Fold::new(*stats, elements, first_column);
-    let mut copies = Copies::NEW;
-    fold_all(dispatch, core::slice::from_mut(&mut fold), &mut copies);
-    *stats = fold.stats;
-}
-
-#[allow(private_bounds, reason = "sealed: () and Details")]
-impl<D: Folded> RowStats<D> {
-    /// Folds the columns `first_column..first_column + tile.len()` of the row, none of which was
-    /// folded before.
-    ///
-    /// # Panics
-    /// Never. A column of NaN or +inf makes the results NaN.
-    #[inline]
-    pub fn fold<E: Element>(&mut self, dispatch: Dispatch, tile: &[E], first_column: u32) {
-        D::fold(dispatch, Tile { stats: self, elements: tile, first_column });
-    }
 }
 
 /// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where it is

@@ -52,6 +52,7 @@ mod norm;
 mod state;
 mod stats;
 mod sums;
+mod tile;
 mod values;
 
 pub use block::BLOCK;

@@ -42,7 +42,7 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("logits.rs", "vocab", "refusals.rs", "shapes"),
     ("logits.rs", "with_stride", "refusals.rs", "shapes"),
     ("logits.rs", "with_transform", "refusals.rs", "shapes"),
-    ("row/fold.rs", "fold", "merge.rs", "tiles_of_whole_blocks_change_no_bit"),
+    ("row/tile.rs", "fold", "merge.rs", "tiles_of_whole_blocks_change_no_bit"),
     ("row/stats.rs", "merge", "merge.rs", "in_any_order_is_the_whole"),
     ("row/stats.rs", "new", "merge.rs", "of_different_rows_is_refused"),
     ("row/stats.rs", "columns", "golden.rs", "every_row_of_torch"),
