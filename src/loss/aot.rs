@@ -112,7 +112,7 @@ impl Aot {
     /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
     /// let batch = PairBatch::new(&pairs, &policy, reference, 2.0);
     /// let (mut losses, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 4]);
-    /// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    /// let out = PairOut::new(&mut losses, &mut d_log_probs);
     /// let mut order = [0; 4];
     /// preference_loss(Aot::paired(0.1)?.over(&mut order), &batch, out)?;
     /// // Differences of the policy are 4.75 and −1, of the reference 3.5 and 1.5.

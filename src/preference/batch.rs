@@ -8,11 +8,20 @@ use crate::pair::{Pair, PairBatch, PairLoss, check_pairs, is_left_out, with_weig
 
 /// Where [`preference_loss`] writes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct PairOut<'a> {
     /// One a pair, P; zeros for pairs of weight 0.
     pub losses: &'a mut [PairLoss],
     /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no pair with a weight names it.
     pub d_log_probs: &'a mut [f64],
+}
+
+impl<'a> PairOut<'a> {
+    /// Losses, P, and gradients, N.
+    #[must_use]
+    pub const fn new(losses: &'a mut [PairLoss], d_log_probs: &'a mut [f64]) -> Self {
+        Self { losses, d_log_probs }
+    }
 }
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
@@ -51,7 +60,7 @@ pub struct PairOut<'a> {
 /// let (pairs, reference) = ([Pair::new(0, 1)], [-21.0, -24.5]);
 /// let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 1.0);
 /// let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
-/// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = PairOut::new(&mut losses, &mut d_log_probs);
 /// let summary = preference_loss(&Dpo::new(0.1)?, &batch, out)?;
 /// assert!((summary.mean_loss() - 0.632599035317169).abs() < 1e-15);
 /// assert_eq!(d_log_probs[0], -d_log_probs[1]);

@@ -217,7 +217,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     }
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
     let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
-    let found = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs });
+    let found = preference_loss(loss, &of_pairs, PairOut::new(losses, d_log_probs));
     if bad.rows().is_err() && (found.is_err() || of_nll.is_err()) {
         broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
     }

@@ -139,7 +139,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out)?;
     sequence_log_probs(log_probs, layout, token_weights, sequences)?;
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
-    let found = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs });
+    let found = unpaired_loss(loss, &of_answers, UnpairedOut::new(losses, d_log_probs));
     if bad.rows().is_err() && found.is_err() {
         broken_rows(layout, norms, d_log_probs, token_weights, None).rows()?;
     }

@@ -55,7 +55,7 @@
 //! }
 //! let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&reference), 2.0);
 //! let (mut losses, mut d_log_probs) = ([AnswerLoss::default(); 2], [0.0; 4]);
-//! let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+//! let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
 //! let summary = unpaired_loss(&kto, &batch, out)?;
 //! // K = (0.25 + 0.15)/2, and 1 − σ(0.1·(0.5 − 0.2)) is the loss of the first answer.
 //! assert!((summary.desirable_loss_sum - 0.49250056244937961).abs() < 1e-14);

@@ -140,7 +140,7 @@ fn trl(case: &TrlCase, pairs: &[Pair]) -> (dpo_kernel::Summary, Vec<PairLoss>, V
         let batch = PairBatch::new(pairs, &policy, reference, divisor);
         let mut losses = vec![PairLoss::default(); pairs.len()];
         let mut d_log_probs = vec![f64::NAN; policy.len()];
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         let summary = preference_loss(&Dpo::new(case.beta).unwrap(), &batch, out).unwrap();
         (summary, losses, d_log_probs)
     };

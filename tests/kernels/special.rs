@@ -202,7 +202,7 @@ fn broken_pairs_are_named() {
     let run = |policy: [f64; 4], reference: [f64; 4]| {
         let policy = policy.map(|sum| SequenceLogProb { sum, count: 3 });
         let (mut losses, mut d) = ([PairLoss::default(); 4], [7.5; 4]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 2.0);
         (preference_loss(&dpo, &batch, out), losses, d)
     };

@@ -225,7 +225,7 @@ fn of_labelled_answers() {
         let answers = [UnpairedAnswer { sequence, label }];
         let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 1.0);
         let (mut losses, mut d_log_probs) = ([AnswerLoss::default()], [f64::NAN; 2]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
         unpaired_loss(&kto, &batch, out).unwrap();
         close("loss", losses[0].loss / loss, 1.0, TOLERANCE);
         close("gradient", d_log_probs[sequence] / d, 1.0, TOLERANCE);

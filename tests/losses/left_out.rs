@@ -118,7 +118,7 @@ fn run(
     }
     let stale = PairLoss { loss: 7.5, margin: -7.5, d_chosen: 7.5, ..PairLoss::default() };
     let (mut losses, mut d) = (vec![stale; padded.pairs.len()], vec![7.5; policy.len()]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let mut summary = preference_loss(loss, &batch, out)?;
     let left_out = padded.pairs.len() - padded.kept.len();
     assert_eq!(summary.left_out, left_out as u64, "pairs left out");
@@ -210,7 +210,7 @@ impl PreferenceLoss for Forbidden {
 fn of_a_mixture() {
     let simpo = SimPo::new(2.0, 0.5).unwrap();
     let dpo = Dpo::new(0.1).unwrap();
-    let term = |weight, loss| MixtureTerm { weight, loss };
+    let term = |weight, loss| MixtureTerm::new(weight, loss);
     let (a, b, none): (&dyn PreferenceLoss, &dyn PreferenceLoss, &dyn PreferenceLoss) =
         (&simpo, &dpo, &Forbidden);
     let there = [term(0.75, a), term(0.5, b)];
@@ -240,7 +240,7 @@ fn means_are_of_the_pairs_that_are_there() {
     let run = |weights: &[f32]| {
         let batch = PairBatch::new(&pairs, &policy, sums, 1.0).with_weights(weights);
         let (mut losses, mut d) = ([PairLoss::default(); 2], [7.5; 3]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         (preference_loss(&Dpo::new(0.1).unwrap(), &batch, out), d)
     };
     let (found, d) = run(&[1.0, 0.0]);
@@ -283,7 +283,7 @@ fn what_is_named_is_looked_at() {
             let (pairs, weights) = ([Pair::new(0, 1), pair], [1.0, weight]);
             let batch = PairBatch::new(&pairs, &policy, reference, 1.0).with_weights(&weights);
             let (mut losses, mut d) = ([PairLoss::default(); 2], vec![7.5; policy.len()]);
-            let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+            let out = PairOut::new(&mut losses, &mut d);
             let found = preference_loss(&loss, &batch, out).map(|_| ());
             assert_eq!(found.is_err(), d[0] == 7.5, "written on {found:?}");
             found
@@ -312,7 +312,7 @@ fn run_answers(loss: impl UnpairedBatchLoss, padded: &Padded) -> Answers {
         .with_weights(&padded.weights);
     let stale = AnswerLoss { loss: 7.5, reward: 7.5, d_log_prob: 7.5 };
     let (mut losses, mut d) = (vec![stale; answers.len()], vec![7.5; policy.len()]);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let mut summary = unpaired_loss(loss, &batch, out).unwrap();
     let left_out = answers.len() - padded.kept.len();
     assert_eq!(summary.left_out, left_out as u64, "answers left out");

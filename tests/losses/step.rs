@@ -88,7 +88,7 @@ fn a_step_is_its_stages() {
         let nll = nll_loss(&term, &NllBatch::of_chosen(&pairs, &plain), &mut d_nll).unwrap();
         sequence_log_probs(scratch.log_probs, &layout, Some(&weights), scratch.sequences).unwrap();
         let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
-        let out = PairOut { losses: scratch.losses, d_log_probs: scratch.d_log_probs };
+        let out = PairOut::new(scratch.losses, scratch.d_log_probs);
         let stages = match objective {
             Objective::Batch(aot) => preference_loss(aot.over(&mut order), &batch, out),
             Objective::Pairs(loss) => preference_loss(&loss, &batch, out),

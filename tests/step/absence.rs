@@ -167,7 +167,7 @@ fn of_a_class_under_kto() {
         let kto = Kto::new(0.1, 0.2).unwrap().with_weights(desirable, undesirable).unwrap();
         let batch = UnpairedBatch::new(answers, &policy, reference, 1.0);
         let (mut losses, mut d) = (vec![AnswerLoss::default(); answers.len()], [7.5; 3]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = UnpairedOut::new(&mut losses, &mut d);
         (unpaired_loss(&kto, &batch, out), d)
     };
     let (found, d) = run(1.0, 0.0, &answers);

@@ -105,7 +105,7 @@ fn of_answers_are_their_stages() {
     sequence_log_probs(&log_probs, &layout, Some(&TOKEN_WEIGHTS), &mut sequences).unwrap();
     let (mut losses, mut d) = ([AnswerLoss::default(); 3], [7.5; 4]);
     let batch = UnpairedBatch::new(&ANSWERS, &sequences, reference, 3.0).with_weights(&weights);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let summary = unpaired_loss(&kto, &batch, out).unwrap();
     let mut coefficients = [7.5; ROWS];
     token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();

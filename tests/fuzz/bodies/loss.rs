@@ -100,7 +100,7 @@ fn in_a_batch(loss: &Loss, pair: &PairLogProbs, alone: &PairLoss) -> Result<(), 
         batch = batch.with_offsets(&offsets);
     }
     let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    let out = PairOut::new(&mut losses, &mut d_log_probs);
     let summary = preference_loss(loss, &batch, out);
     if pair.is_left_out() {
         let counted = summary.map(|s| (s.pairs, s.left_out, s.loss_sum)) == Ok((0, 1, 0.0));
