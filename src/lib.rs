@@ -64,7 +64,7 @@
 //! The stages that touch logits take an [`Executor`]: a [`Dispatch`], which is the instructions ([`Level`]) and the
 //! roundings ([`Arithmetic`]), or a `Parallel` (feature `rayon`). Losses are sums; the divisor of the gradients is
 //! the host's, so that micro-batches and machines add up. Weight 0 is absence: what has it is in no sum, count
-//! or gradient, and may be NaN.
+//! or gradient, and may be NaN. Token weights are the preference loss's: an NLL term is of the tokens as they are.
 //!
 //! # Where the loss comes from
 //!
@@ -152,12 +152,14 @@ pub mod verify;
 mod workspace;
 
 pub use element::Element;
+#[doc(inline)]
 pub use error::Error;
 pub use executor::Executor;
 pub use half::{bf16, f16};
 pub use layout::{IGNORE_INDEX, Layout, Span, Targets};
 pub use level::{Arithmetic, Level};
 pub use logits::{Logits, LogitsMut};
+#[doc(inline)]
 pub use loss::Dpo;
 pub use pair::{Pair, PairBatch, PairLoss, Reference};
 #[cfg(feature = "rayon")]
@@ -165,6 +167,7 @@ pub use parallel::Parallel;
 pub use preference::{PairOut, Summary, preference_loss};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::Dispatch;
+#[doc(inline)]
 pub use step::{StepBatch, preference_step};
 pub use token::{TokenOut, TokenSummary, token_log_probs};
 pub use transform::Transform;

@@ -17,7 +17,8 @@ pub struct SequenceLogProb {
 }
 
 impl SequenceLogProb {
-    /// Sum over count.
+    /// Sum over count. With token weights it is Σ w·log p over the tokens of weight ≠ 0, not over
+    /// Σ w: what losses of mean log-probs (`SimPO`, IPO) then read.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean(&self) -> f64 {

@@ -11,8 +11,8 @@ use crate::order::sort_by_key;
 /// It is made once for a batch and checked then; every stage takes it, for policy and reference alike, and
 /// none checks it again. It borrows what it was made of, so nothing can change under it.
 ///
-/// Rows that no span covers, and rows whose target is the ignore value, are not scored: no stage reads or
-/// writes them. A span may be empty, or have no scored row: a sequence without tokens is an error only
+/// Rows that no span covers, and rows whose target is the ignore value, are not scored: no stage reads them,
+/// and none writes them but as the zeros of [`Unscored::Zero`](crate::gradient::Unscored). A span may be empty, or have no scored row: a sequence without tokens is an error only
 /// where a pair, an answer or a term names it.
 ///
 /// # Example

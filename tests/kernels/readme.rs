@@ -11,6 +11,9 @@ use crate::common::bounds::{BOUNDS, Bound};
 /// README says what a newcomer needs; all else is a page.
 const WORDS: usize = 1200;
 
+/// The root of the crate says what a newcomer needs; all else is a module.
+const NAMES: usize = 45;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -127,6 +130,35 @@ fn features_and_the_oldest_rust_are_those_of_the_manifest() {
 fn readme_is_short() {
     let words = text("README.md").split_whitespace().count();
     assert!(words <= WORDS, "README has {words} words, {WORDS} at most: move something to docs/");
+}
+
+/// The public names of the crate's root, with all features.
+fn names_at_the_root(library: &str) -> Vec<&str> {
+    let items = library.split_inclusive([';', '}']).filter_map(|item| {
+        let at = item.find("\npub ")?;
+        Some(item[at..].trim_start().trim_end_matches(';'))
+    });
+    items
+        .flat_map(|item| {
+            let path = item.strip_prefix("pub use ").or(item.strip_prefix("pub mod ")).unwrap();
+            let (_, last) = path.rsplit_once("::").unwrap_or(("", path));
+            last.trim_matches(['{', '}', ' ', '\n']).split(',').map(str::trim)
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_root_is_short() {
+    let library = text("src/lib.rs");
+    let names = names_at_the_root(&library);
+    for name in ["Layout", "bf16", "preference_step", "Workspace", "loss", "verify"] {
+        assert!(names.contains(&name), "{name} was not found among {names:?}");
+    }
+    assert!(names.len() <= NAMES, "{} names, {NAMES} at most: {names:?}", names.len());
+    // The control: what a braced list adds is counted, name by name.
+    let more = library.replace("pub use level::{", "pub use level::{One, Two,");
+    assert_eq!(names_at_the_root(&more).len(), names.len() + 2);
 }
 
 /// Every Markdown page under `docs/`, from the root.
