@@ -83,9 +83,10 @@ fn split<T>(x: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
 pub struct TokenSummary {
     /// Scored tokens, whatever their weights.
     pub tokens: u64,
-    /// Scored tokens, whatever their weights, whose target lies on a logit of its type's lowest finite value (−65504, −3.4e38): a column
-    /// that a host masked with a number in place of −inf. The log-prob is that number, and it swamps the
-    /// loss: mask with −inf, which [`Error::NonFinitePairs`] names, or look for the token in the data.
+    /// Scored tokens, whatever their weights, whose target lies on a logit of its type's lowest
+    /// finite value (−65504, −3.4e38): a column that a host masked with a number in place of −inf.
+    /// The log-prob is that number, and it swamps the loss: mask with −inf, which
+    /// [`Error::NonFinitePairs`] names, or look for the token in the data.
     pub masked_tokens: u64,
 }
 
@@ -98,19 +99,20 @@ impl AddAssign for TokenSummary {
 
 /// Log-prob of the target of every scored row: `log p = y[target] − log Z`.
 ///
-/// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read nor
-/// written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over threads.
+/// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read
+/// nor written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over
+/// threads.
 ///
 /// # Numerics
-/// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near 0
-/// it is relative: a target that holds nearly all the mass keeps its small log-prob. A row's result
-/// depends on nothing but its logits, its target and the dispatch's arithmetic.
-/// A target on a masked (−inf) logit yields −inf.
+/// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near
+/// 0 it is relative: a target that holds nearly all the mass keeps its small log-prob. A row's
+/// result depends on nothing but its logits, its target and the dispatch's arithmetic. A target on
+/// a masked (−inf) logit yields −inf.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`].
-/// After all other rows are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but
-/// −inf; their results are NaN.
+/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`]. After all other rows
+/// are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but −inf; their
+/// results are NaN.
 ///
 /// # Panics
 /// Never.
@@ -135,7 +137,8 @@ pub fn token_log_probs<X: Executor, E: Element>(
     layout: &Layout<'_>,
     out: TokenOut<'_>,
 ) -> Result<TokenSummary, Error> {
-    // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
+    // Decided in the caller's code, so that a host that asks for no details does not hold what
+    // finds them.
     out.check(logits, layout)?;
     if out.details.is_some() {
         score(executor, Tokens::new(logits, layout, out, Details))
@@ -247,8 +250,8 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
 
     /// Folds up to B rows, `at` saying which, and writes their results.
     ///
-    /// Where there are several, those of one block are all begun before any is folded; longer ones would wait
-    /// there for memory that the fold of the row before has not asked for yet.
+    /// Where there are several, those of one block are all begun before any is folded; longer ones
+    /// would wait there for memory that the fold of the row before has not asked for yet.
     #[inline(always)]
     fn fold_and_write<S: Simd, const B: usize>(
         &mut self,

@@ -1,4 +1,5 @@
-//! A step in the host's buffers allocates nothing, whatever features are on: an allocator that counts.
+//! A step in the host's buffers allocates nothing, whatever features are on: an allocator that
+//! counts.
 
 #![allow(
     unsafe_code,

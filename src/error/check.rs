@@ -8,7 +8,8 @@ impl Parameter {
         if is_valid { Ok(value) } else { Err(Error::Parameter { parameter: self, value }) }
     }
 
-    /// 1/(2x) of a value that is finite and > 0, if it is finite too: values below 2.8e-309 have none.
+    /// 1/(2x) of a value that is finite and > 0, if it is finite too: values below 2.8e-309 have
+    /// none.
     pub(crate) fn half_inverse(self, value: f64) -> Result<f64, Error> {
         let inverse = 0.5 / value;
         self.check(value, value > 0.0 && value.is_finite() && inverse.is_finite())?;

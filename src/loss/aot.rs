@@ -25,9 +25,9 @@ use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
 /// L = Σ_k softplus(−β·δ_k) + ε·β·δ_k
 /// ```
 ///
-/// with `a = log π(y_w) − log π_ref(y_w)`, `b = log π(y_l) − log π_ref(y_l)` and label smoothing ε. So
-/// `δ_k` is a difference of sorted values, in nats and without β. The gradient of rank k goes to the
-/// answers that stand there.
+/// with `a = log π(y_w) − log π_ref(y_w)`, `b = log π(y_l) − log π_ref(y_l)` and label smoothing ε.
+/// So `δ_k` is a difference of sorted values, in nats and without β. The gradient of rank k goes to
+/// the answers that stand there.
 ///
 /// β = 0.01 in the paper. TRL: `aot` (paired) and `aot_unpaired`, which TRL to 0.28 called
 /// `aot_pair`. A single pair is its own batch and gives [`Dpo`], conservative if smoothed; what is

@@ -70,8 +70,8 @@ pub struct LogRatioSums {
 impl LogRatioSums {
     /// Adds the log-ratio of every sequence: `policy` and `reference` have one entry a sequence, N.
     ///
-    /// For K these are the mismatched sequences alone, for δ the answers alone. Sequences without a scored token
-    /// are not counted.
+    /// For K these are the mismatched sequences alone, for δ the answers alone. Sequences without a
+    /// scored token are not counted.
     ///
     /// # Numerics
     /// Sums in f64, in order: the error is within count · 2⁻⁵³ · Σ |log-ratio|. Policy ≡ reference

@@ -68,10 +68,11 @@ impl<'a> UnpairedOut<'a> {
 /// ℓ₁(a) of a desirable answer, ℓ₂(a) of an undesirable one, a = log π(y) − log π_ref(y)
 /// ```
 ///
-/// `losses` is a reference to any unpaired loss ([`Kto`](crate::loss::Kto), [`ApoZero`](crate::loss::ApoZero),
-/// [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca), [`SppoHard`](crate::loss::SppoHard)), or a
-/// [`PerAnswer`](super::PerAnswer). The backward is that of pairs: [`logit_grads`](crate::gradient::logit_grads) takes
-/// `d_log_probs`. The [module](super) has the order of calls.
+/// `losses` is a reference to any unpaired loss ([`Kto`](crate::loss::Kto),
+/// [`ApoZero`](crate::loss::ApoZero), [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca),
+/// [`SppoHard`](crate::loss::SppoHard)), or a [`PerAnswer`](super::PerAnswer). The backward is that
+/// of pairs: [`logit_grads`](crate::gradient::logit_grads) takes `d_log_probs`. The [module](super)
+/// has the order of calls.
 ///
 /// An answer of weight 0 is left out, as if it were not in the batch; [`UnpairedSummary::left_out`]
 /// counts it, and nothing else does. Sequences that no other answer names are not looked at: they

@@ -26,11 +26,14 @@
 //! 7  logit_grads          of all rows: K is a constant, so those of the mismatched sequences are 0
 //! ```
 //!
-//! See [`token_log_probs`](crate::token_log_probs), [`sequence_log_probs`](crate::sequence_log_probs),
-//! [`LogRatioSums`](crate::training::LogRatioSums), [`kto_k`](crate::training::LogRatioSums::kto_k),
-//! [`Kto::new`](crate::loss::Kto::new), [`unpaired_loss`], [`logit_grads`](crate::gradient::logit_grads) or
-//! [`logit_grads_in_place`](crate::gradient::logit_grads_in_place). The mismatched sequences need no gradient: a host
-//! may score them in a pass of their own, without keeping anything for its backward.
+//! See [`token_log_probs`](crate::token_log_probs),
+//! [`sequence_log_probs`](crate::sequence_log_probs),
+//! [`LogRatioSums`](crate::training::LogRatioSums),
+//! [`kto_k`](crate::training::LogRatioSums::kto_k), [`Kto::new`](crate::loss::Kto::new),
+//! [`unpaired_loss`], [`logit_grads`](crate::gradient::logit_grads) or
+//! [`logit_grads_in_place`](crate::gradient::logit_grads_in_place). The mismatched sequences need
+//! no gradient: a host may score them in a pass of their own, without keeping anything for its
+//! backward.
 //!
 //! ```
 //! use dpo_kernel::loss::Kto;

@@ -21,8 +21,8 @@ fn params(case: &RowCase) -> Params {
     }
 }
 
-/// What f32 rounds away of `exact`, and what the f32 sums may add: 3e-8, and under a softcap two ulp
-/// of c/temperature. PyTorch used temperature 0.7 in f64, the kernel 0.7 in f32.
+/// What f32 rounds away of `exact`, and what the f32 sums may add: 3e-8, and under a softcap two
+/// ulp of c/temperature. PyTorch used temperature 0.7 in f64, the kernel 0.7 in f32.
 fn allowed(case: &RowCase, exact: f64) -> f64 {
     let cap = case.softcap.map_or(0.0, |c| 2.0 * ulp(c / case.temperature));
     let parameter = case.temperature - f64::from(case.temperature as f32);

@@ -1,5 +1,5 @@
-//! What README and the pages under `docs/` promise is what the table of bounds, the manifest and the sources say,
-//! README is short, and every page is found from it.
+//! What README and the pages under `docs/` promise is what the table of bounds, the manifest and
+//! the sources say, README is short, and every page is found from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }
 
-/// How a row of the short table begins, what the names of its entries begin with, and the bound and the worst
-/// that it shows.
+/// How a row of the short table begins, what the names of its entries begin with, and the bound and
+/// the worst that it shows.
 const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("log Z, any V", "log Z of random", None, 1.13e-7),
     ("log Z where it is near 0", "log Z of normalised rows", Some(2.9e-8), 2.58e-8),
@@ -72,7 +72,8 @@ fn figures_are_those_of_the_table() {
     assert_eq!(objections(&page, &wrong).len(), 1);
 }
 
-/// The rows of the whole table, as they follow from `BOUNDS`: one a name, fused and portable side by side.
+/// The rows of the whole table, as they follow from `BOUNDS`: one a name, fused and portable side
+/// by side.
 fn rows_of_bounds() -> Vec<String> {
     let cell = |text: &str| text.replace('|', "\\|");
     let fused = BOUNDS.iter().filter(|entry| entry.arithmetic == Arithmetic::Fused);

@@ -38,8 +38,8 @@ struct Args {
     d_nll: Option<Vec<f64>>,
     coefficients: Option<Vec<f64>>,
     norms: Option<Vec<RowNorm>>,
-    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients, the log-probs that are
-    /// summed, coefficients.
+    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients, the log-probs
+    /// that are summed, coefficients.
     lengths: [usize; 8],
     /// Rows and columns of the gradients.
     out: (usize, usize),

@@ -144,7 +144,8 @@ fn masks_are_exact() {
     exact::<dpo_kernel::bf16>();
 }
 
-/// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does not.
+/// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does
+/// not.
 #[test]
 fn huge_logits_have_a_mean() {
     for_each_dispatch(|dispatch| {

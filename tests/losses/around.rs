@@ -69,8 +69,8 @@ fn length_desensitized_weights() {
     assert_eq!(weights, [7.5; 9], "nothing was written");
 }
 
-/// Answers of equal length, or α = 1: the losses without weights, to the last bit, and ln 2 at step 0 when
-/// both models are weighed.
+/// Answers of equal length, or α = 1: the losses without weights, to the last bit, and ln 2 at step
+/// 0 when both models are weighed.
 #[test]
 fn length_desensitized_losses() {
     let spans = spans();

@@ -14,7 +14,8 @@ use dpo_kernel::{Dpo, Reference, SequenceLogProb};
 use crate::catalog::{GOLDEN, Parameters, expected, loss, reference};
 use crate::close;
 
-/// 1/10 is not an f64: its neighbour moves the figures by a unit in the last place of the parameter.
+/// 1/10 is not an f64: its neighbour moves the figures by a unit in the last place of the
+/// parameter.
 const TOLERANCE: f64 = 1e-14;
 
 const PAIR: PairLogProbs = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
@@ -189,8 +190,8 @@ fn of_every_loss() {
     }
 }
 
-/// The reference that the other tests compare with is held to the same figures. It subtracts where the
-/// crate does not, so its small gradients are as exact as its large terms.
+/// The reference that the other tests compare with is held to the same figures. It subtracts where
+/// the crate does not, so its small gradients are as exact as its large terms.
 #[test]
 fn of_the_reference() {
     for (name, p, pair, figures) in table() {

@@ -1,5 +1,5 @@
-//! Weight 0 is absence: a batch with pairs, answers or terms of weight 0 has the bits of the batch without
-//! them, whatever they name and hold.
+//! Weight 0 is absence: a batch with pairs, answers or terms of weight 0 has the bits of the batch
+//! without them, whatever they name and hold.
 
 use dpo_kernel::loss::{
     BatchLoss, Kto, Loss, LossName, Mixture, MixtureTerm, Nll, NllBatch, NllPer, Objective,
@@ -19,8 +19,8 @@ use crate::catalog::{GOLDEN, build, loss, names};
 /// Sequences that are there, and behind them those that only what is left out may name.
 const THERE: usize = 6;
 
-/// Policy and reference of all sequences. The last are NaN, infinite, masked, without a token, and of another
-/// length under the reference.
+/// Policy and reference of all sequences. The last are NaN, infinite, masked, without a token, and
+/// of another length under the reference.
 fn sequences() -> (Vec<SequenceLogProb>, Vec<SequenceLogProb>) {
     let sequence = |sum, count| SequenceLogProb { sum, count };
     let sums = [(-20.5, -21.0), (-25.25, -24.5), (-31.0, -30.0), (-30.0, -31.5), (-12.25, -13.0)];
@@ -102,7 +102,8 @@ fn bits(of: &PairLoss) -> [u64; 6] {
     [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected].map(f64::to_bits)
 }
 
-/// Runs a loss over all sequences, into memory that holds something else; what is left out must be 0.
+/// Runs a loss over all sequences, into memory that holds something else; what is left out must be
+/// 0.
 fn run(
     loss: impl BatchLoss,
     padded: &Padded,
@@ -176,7 +177,8 @@ fn of_every_loss() {
     assert_eq!(seen, LossName::ALL.len());
 }
 
-/// A loss for each pair: what is left out has a loss too, which is not asked, not even for its inputs.
+/// A loss for each pair: what is left out has a loss too, which is not asked, not even for its
+/// inputs.
 #[test]
 fn of_a_loss_for_each_pair() {
     for seed in 0..SEEDS {

@@ -43,8 +43,8 @@ fn run(
     summary.map(|summary| Found { summary, losses, d })
 }
 
-/// 50-digit arithmetic (mpmath) of −log softmax and its derivative, at β = 0.1 and offsets of 0.25 and 0.5 on
-/// the second and third pair.
+/// 50-digit arithmetic (mpmath) of −log softmax and its derivative, at β = 0.1 and offsets of 0.25
+/// and 0.5 on the second and third pair.
 #[test]
 fn golden_figures() {
     let offsets = [0.0, 0.25, 0.5, 0.0];

@@ -161,8 +161,8 @@ fn odds_of_certain_answers_are_finite() {
     assert!(near(found.d_rejected, lambda / -q), "{found:?}");
 }
 
-/// A divisor so small that a gradient overflows makes the pair, the answer or the term not finite: after the
-/// division, in every entry.
+/// A divisor so small that a gradient overflows makes the pair, the answer or the term not finite:
+/// after the division, in every entry.
 #[test]
 fn finite_is_judged_after_the_divisor() {
     const DIVISOR: f64 = 1e-310;

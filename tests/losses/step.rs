@@ -1,4 +1,5 @@
-//! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
+//! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL
+//! term.
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::{GradBatch, logit_grads_in_place};
@@ -48,7 +49,8 @@ impl Scratch {
     }
 }
 
-/// The step is its stages, for every loss, for the whole-batch loss, with token weights and an NLL term.
+/// The step is its stages, for every loss, for the whole-batch loss, with token weights and an NLL
+/// term.
 #[test]
 fn a_step_is_its_stages() {
     let dispatch = Dispatch::new(Level::Baseline, dpo_kernel::Arithmetic::Portable).unwrap();
@@ -165,7 +167,8 @@ fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
     assert_eq!(memory.logits, before);
 }
 
-/// A pair of weight 0 is not there, nor is its chosen answer in the NLL term, which has the pairs' weights.
+/// A pair of weight 0 is not there, nor is its chosen answer in the NLL term, which has the pairs'
+/// weights.
 #[test]
 fn a_step_leaves_pairs_of_weight_0_out() {
     let dispatch = Dispatch::detect();

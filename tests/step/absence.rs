@@ -90,7 +90,8 @@ fn of_a_token_hides_its_row() {
     assert_eq!(found.summary.unwrap_err(), Error::NonFiniteRows { first: 2, count: 1 });
 }
 
-/// Answers and weights of a term that is not there are refused; `with_nll` is of the chosen answers again.
+/// Answers and weights of a term that is not there are refused; `with_nll` is of the chosen answers
+/// again.
 #[test]
 fn of_the_term_itself() {
     let (layout, dpo) = (layout(), Dpo::new(0.1).unwrap());

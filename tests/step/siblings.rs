@@ -83,7 +83,8 @@ fn of_every_type_agree() {
     forms_agree::<bf16>();
 }
 
-/// A batch that is really cut: 600 rows of 130 columns are 78,000 logits, several parts for each thread.
+/// A batch that is really cut: 600 rows of 130 columns are 78,000 logits, several parts for each
+/// thread.
 #[test]
 fn over_a_pool_of_any_size() {
     const MANY: usize = 600;
@@ -219,7 +220,8 @@ fn of_answers_refuse_before_they_write() {
     }
 }
 
-/// A workspace that a larger batch has dirtied gives a smaller one its own results; its errors are the step's.
+/// A workspace that a larger batch has dirtied gives a smaller one its own results; its errors are
+/// the step's.
 #[test]
 fn of_a_used_workspace() {
     let layout = layout();

@@ -122,7 +122,8 @@ impl Batch {
         preference_loss(&loss.dpo, &batch, out)
     }
 
-    /// A pair's share of a step over `pairs` of them: adds the adapters' gradients of the mean loss.
+    /// A pair's share of a step over `pairs` of them: adds the adapters' gradients of the mean
+    /// loss.
     ///
     /// # Errors
     /// As [`Batch::reference`]; `grads` is unchanged then.
