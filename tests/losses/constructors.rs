@@ -239,6 +239,9 @@ fn all_are_listed() {
         "Aot::with_label_smoothing",
         "AStarPo::new",
         "Inputs::and",
+        "Inputs::with_offsets",
+        "Inputs::with_reference",
+        "Inputs::with_tokens",
         "SoftmaxDpo::new",
         "Xpo::new",
     ];

@@ -110,9 +110,10 @@ fn inputs_of_several() {
     let (dpo, simpo) = (Dpo::new(0.1).unwrap(), SimPo::new(2.0, 0.5).unwrap());
     let nca = dpo_kernel::loss::Nca::new(0.1).unwrap();
     let inputs = |reference, tokens, offsets| {
-        let mut inputs = Inputs::POLICY;
-        (inputs.reference, inputs.tokens, inputs.offsets) = (reference, tokens, offsets);
-        inputs
+        let given = Inputs::POLICY;
+        let given = if reference { given.with_reference() } else { given };
+        let given = if tokens { given.with_tokens() } else { given };
+        if offsets { given.with_offsets() } else { given }
     };
     let mix = |a: &dyn PreferenceLoss, b: &dyn PreferenceLoss| {
         let terms = [a, b].map(|loss| MixtureTerm::new(0.5, loss));
