@@ -46,7 +46,11 @@ impl<'a> TokenOut<'a> {
     }
 
     /// One entry a row in each, and the layout's logits.
-    fn check<E: Element>(&self, logits: Logits<'_, E>, layout: &Layout<'_>) -> Result<(), Error> {
+    pub(crate) fn check<E: Element>(
+        &self,
+        logits: Logits<'_, E>,
+        layout: &Layout<'_>,
+    ) -> Result<(), Error> {
         let rows = layout.rows();
         layout.check_shape(logits.rows(), logits.vocab())?;
         check_length(Buffer::TokenLogProbs, rows, self.log_probs.len())?;
@@ -155,17 +159,17 @@ fn score<X: Executor, E: Element, D: Extra + Send>(
     bad.rows().map(|()| summary)
 }
 
-/// [`token_log_probs`] without details; the caller judges rows that are not finite.
+/// [`token_log_probs`] of what was checked, without details; the caller judges rows that are not
+/// finite.
 #[inline(always)]
 pub(crate) fn score_tokens<X: Executor, E: Element>(
     executor: X,
     logits: Logits<'_, E>,
     layout: &Layout<'_>,
     out: TokenOut<'_>,
-) -> Result<(NonFinite, TokenSummary), Error> {
-    out.check(logits, layout)?;
+) -> (NonFinite, TokenSummary) {
     let Found { bad, summary } = executor.execute(Tokens::new(logits, layout, out, ()));
-    Ok((bad, summary))
+    (bad, summary)
 }
 
 /// What the kernel reports of its rows.
@@ -269,7 +273,22 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         for (stats, &row) in group.iter_mut().zip(at) {
             stats.fold_at(s, self.logits.row(row), 0, copies);
         }
-        self.write(group, at, found);
+        if S::SMALL {
+            self.write_out_of_line(group, at, found);
+        } else {
+            self.write(group, at, found);
+        }
+    }
+
+    /// [`Self::write`], not inlined: its variables are not on the stack during the folds.
+    #[inline(never)]
+    fn write_out_of_line<const B: usize>(
+        &mut self,
+        folded: &[RowStats<D>],
+        at: &[usize; B],
+        found: &mut Found,
+    ) {
+        self.write(folded, at, found);
     }
 
     /// Writes the results of up to B rows.

@@ -149,7 +149,8 @@ impl Workspace {
         grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
         grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
         let out = TokenOut::new(&mut self.log_probs);
-        let (bad, _) = score_tokens(executor, logits, layout, out)?;
+        out.check(logits, layout)?;
+        let (bad, _) = score_tokens(executor, logits, layout, out);
         sequence_log_probs(&self.log_probs, layout, token_weights, &mut self.sequences)?;
         if bad.rows().is_err() {
             weighted_nan(&self.log_probs, layout, token_weights).rows()?;

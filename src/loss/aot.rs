@@ -12,9 +12,9 @@
 use super::dpo::Dpo;
 use super::{BatchLoss, Inputs, LossName, Tangent};
 use crate::Error;
-use crate::error::{Buffer, check_length};
+use crate::error::{Buffer, check_length, check_values};
 use crate::order::sort_by_key;
-use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen
 /// answers over the rejected ones, as distributions and not pair by pair.
@@ -150,8 +150,8 @@ impl BatchLoss for AotOver<'_> {
     }
 
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
-        let is_one = |_, weight| [0.0, 1.0].contains(&weight);
-        check_values(Buffer::PairWeights, weights, pairs.len(), is_one)?;
+        let is_one = |weight| [0.0, 1.0].contains(&weight);
+        check_values(Buffer::PairWeights, weights, pairs.len(), None, is_one)?;
         check_length(Buffer::PairOrder, pairs.len().saturating_mul(2), self.order.len())
     }
 

@@ -103,7 +103,8 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
     }
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
-        for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
+        for (i, to) in losses.iter_mut().enumerate().take(batch.pairs.len()) {
+            let pair = batch.pair(i);
             if !pair.is_left_out() {
                 *to = self.evaluate(&pair);
             }
