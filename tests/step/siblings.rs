@@ -105,7 +105,7 @@ fn over_a_pool_of_any_size() {
         .with_nll(Nll::new(0.5, NllPer::Token, 3.0).unwrap())
         .with_unscored(Unscored::Zero);
     let dpo = Dpo::new(0.1).unwrap();
-    let mut run = |threads: usize, mut logits: Vec<f32>| {
+    let run = |threads: usize, mut logits: Vec<f32>| {
         let view = LogitsMut::new(&mut logits, MANY, COLUMNS).unwrap();
         let found = if threads == 0 {
             step(Dispatch::detect(), &dpo, view, &batch)
