@@ -1,4 +1,5 @@
-//! Gradient accumulation: micro-batches that add up to the whole batch, gradients and figures alike.
+//! Gradient accumulation: micro-batches that add up to the whole batch, gradients and figures
+//! alike.
 //!
 //! `cargo run --features alloc --example accumulation`
 

@@ -11,7 +11,8 @@ use dpo_kernel::{
 };
 
 fn main() -> Result<(), Error> {
-    // Two answers of one token, a row of padding between them, a stride of 4 over a vocabulary of 3.
+    // Two answers of one token, a row of padding between them, a stride of 4 over a vocabulary of
+    // 3.
     let logits = [0.5, 1.5, -1.0, 0.0, 9.0, 9.0, 9.0, 9.0, 1.0, 0.0, 0.5, 0.0].map(bf16::from_f32);
     let (targets, spans) = ([1, 0, 2], [Span::new(0, 1), Span::new(2, 3)]);
     let layout = Layout::new(&targets, &spans, 3)?;

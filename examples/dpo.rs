@@ -7,8 +7,8 @@ use dpo_kernel::{
 };
 
 fn main() -> Result<(), Error> {
-    // What a model's forward gave for two answers of two tokens each, over a vocabulary of 5: row t is the
-    // output at position t, and scores the token that comes next.
+    // What a model's forward gave for two answers of two tokens each, over a vocabulary of 5: row t
+    // is the output at position t, and scores the token that comes next.
     let mut logits = [
         0.5_f32, 1.5, -1.0, 0.0, 0.25, // predicts token 1 of the chosen answer
         -0.5, 0.0, 2.0, 0.5, -1.5, // token 2
@@ -26,7 +26,8 @@ fn main() -> Result<(), Error> {
     let summary = workspace.preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch)?;
 
     println!("loss {:.4}, margin {:.4}", summary.mean_loss(), summary.mean_margin());
-    // The scored rows of `logits` are gradients now (here all): hand them to the model's own backward.
+    // The scored rows of `logits` are gradients now (here all): hand them to the model's own
+    // backward.
     assert!(logits[1] < 0.0, "descent raises the logit of the chosen answer's token");
     assert!(logits[13] > 0.0, "and lowers that of the rejected one's");
     Ok(())

@@ -14,8 +14,8 @@ fn main() -> Result<(), Error> {
     let dispatch = Dispatch::detect();
     let mut workspace = Workspace::new();
 
-    // K: the prompts of the batch with one another's answers, scored under policy and reference by the same
-    // stages. They get no gradient.
+    // K: the prompts of the batch with one another's answers, scored under policy and reference by
+    // the same stages. They get no gradient.
     let policy_rows = [0.0_f32, 1.0, 0.5, 0.5, -1.0, 0.25];
     let frozen_rows = [0.0_f32, 0.5, 0.5, 0.25, -0.5, 0.25];
     let (targets, spans) = ([1, 0], [Span::new(0, 1), Span::new(1, 2)]);

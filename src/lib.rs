@@ -1,6 +1,6 @@
 //! Direct Preference Optimization from logits to logit gradients, for hosts that bring their own
-//! model, memory and accelerator. `#![no_std]`, no allocation, no panic: the host owns every buffer,
-//! the crate owns the numbers.
+//! model, memory and accelerator. `#![no_std]`, no allocation, no panic: the host owns every
+//! buffer, the crate owns the numbers.
 //!
 //! ```text
 //! logits tile ──fold──▶ RowStats ──▶ token log-prob ──▶ sequence log-prob ──▶ preference loss
@@ -14,10 +14,11 @@
 //!
 //! # Start here
 //!
-//! [`Layout`] says which rows are scored, and is checked once. [`StepBatch`] adds pairs and reference.
-//! [`preference_step`] turns logits into gradients, under [`Dpo`] or another of [`loss`]. Ten names serve most
-//! hosts: these four, [`Logits`] or [`LogitsMut`], [`Span`], [`Pair`], [`Reference`], [`Dispatch`], and `Workspace`
-//! (feature `alloc`), which owns the buffers of a step:
+//! [`Layout`] says which rows are scored, and is checked once. [`StepBatch`] adds pairs and
+//! reference. [`preference_step`] turns logits into gradients, under [`Dpo`] or another of
+//! [`loss`]. Ten names serve most hosts: these four, [`Logits`] or [`LogitsMut`], [`Span`],
+//! [`Pair`], [`Reference`], [`Dispatch`], and `Workspace` (feature `alloc`), which owns the buffers
+//! of a step:
 //!
 #![cfg_attr(feature = "alloc", doc = "```")]
 #![cfg_attr(not(feature = "alloc"), doc = "```ignore")]
@@ -50,69 +51,77 @@
 //! | 6 | [`gradient`]: whole rows, in place or not, or tiles of them | c · (onehot − p) · dy/dx |
 //! | all | [`preference_step`], [`step::unpaired_step`] | the stages in one call, see [`step`] |
 //!
-//! Beside the stages: [`training`], what a run needs from its data and keeps from step to step (K of KTO, β of
-//! β-DPO, weights of LD-DPO and WPO, offsets, pairs out of scores, the moving reference). [`theory`] holds the
-//! derivation as functions that a test can check. [`math`] holds the scalar functions. `verify` (a feature) is the
-//! plain f64 reference of everything, written to be read first.
+//! Beside the stages: [`training`], what a run needs from its data and keeps from step to step (K
+//! of KTO, β of β-DPO, weights of LD-DPO and WPO, offsets, pairs out of scores, the moving
+//! reference). [`theory`] holds the derivation as functions that a test can check. [`math`] holds
+//! the scalar functions. `verify` (a feature) is the plain f64 reference of everything, written to
+//! be read first.
 //!
 //! # A step, from the host's side
 //!
-//! A batch has R rows of logits, N sequences and P pairs. Once: log-probs of the sequences under the frozen
-//! model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a [`Reference`]. Every step:
-//! [`preference_step`], or the stages one by one; then the host's own backward from the logit gradients. What the
-//! gradients leave of the buffer (rows that are not scored, padding) is kept or zeroed as [`Unscored`](gradient::Unscored) says.
-//! The stages that touch logits take an [`Executor`]: a [`Dispatch`], which is the instructions ([`Level`]) and the
-//! roundings ([`Arithmetic`]), or a `Parallel` (feature `rayon`). Losses are sums; the divisor of the gradients is
-//! the host's, so that micro-batches and machines add up. Weight 0 is absence: what has it is in no sum, count
-//! or gradient, and may be NaN.
+//! A batch has R rows of logits, N sequences and P pairs. Once: log-probs of the sequences under
+//! the frozen model, by [`token_log_probs`] and [`sequence_log_probs`], kept as a [`Reference`].
+//! Every step: [`preference_step`], or the stages one by one; then the host's own backward from the
+//! logit gradients. What the gradients leave of the buffer (rows that are not scored, padding) is
+//! kept or zeroed as [`Unscored`](gradient::Unscored) says. The stages that touch logits take an
+//! [`Executor`]: a [`Dispatch`], which is the instructions ([`Level`]) and the roundings
+//! ([`Arithmetic`]), or a `Parallel` (feature `rayon`). Losses are sums; the divisor of the
+//! gradients is the host's, so that micro-batches and machines add up. Weight 0 is absence: what
+//! has it is in no sum, count or gradient, and may be NaN. Token weights are the preference loss's:
+//! an NLL term is of the tokens as they are.
 //!
 //! # Where the loss comes from
 //!
 //! The policy that maximises reward minus β · KL to a reference is π* ∝ `π_ref · e^(r/β)`. Read
-//! backwards it gives the reward, up to β log Z(x), which nobody can compute; but a preference compares
-//! two answers to one prompt, so β log Z(x) cancels *exactly*, and what is left is a classification
-//! loss of four log-probs (Rafailov et al. 2023, arXiv 2305.18290). See [`theory`].
+//! backwards it gives the reward, up to β log Z(x), which nobody can compute; but a preference
+//! compares two answers to one prompt, so β log Z(x) cancels *exactly*, and what is left is a
+//! classification loss of four log-probs (Rafailov et al. 2023, arXiv 2305.18290). See [`theory`].
 //!
 //! # Guarantees
 //!
 //! - **Numbers.** log Z within half an ulp of f32 + 3e-8 of exact for vocabularies to 262,144 and
-//!   logits of any common spread and shift, 5e-7 at an adversary's worst (3.2e-7 found); probabilities within
-//!   (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its log-prob down to −1e-38. The
-//!   one table of bounds, with the worst inputs found, is `tests/common/bounds.rs`;
-//!   [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly rounded on all 2³² inputs.
-//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing; other losses their own
-//!   figures, as exactly), because both go through one function whose row results depend on nothing but the row and
-//!   the arithmetic.
+//!   logits of any common spread and shift, 5e-7 at an adversary's worst (3.2e-7 found);
+//!   probabilities within (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its
+//!   log-prob down to −1e-38. The one table of bounds, with the worst inputs found, is
+//!   `tests/common/bounds.rs`; [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly
+//!   rounded on all 2³² inputs.
+//! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing; other
+//!   losses their own figures, as exactly), because both go through one function whose row results
+//!   depend on nothing but the row and the arithmetic.
 //! - **Same bits.** [`Arithmetic::Portable`] uses + − × ÷ alone and gives the same bits on every
-//!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the crate
-//!   uses. [`Level`] never changes a result. (x87 without SSE, and modes that flush subnormals, are
-//!   not IEEE-754.)
-//! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never read, and
-//!   written only as zeros and only if asked for. Nothing is allocated without a feature that says so.
-//! - **Errors.** Shapes, spans, targets and parameters are checked before anything is written, and the
-//!   [`Error`] holds the numbers. Nothing panics; only the text of an `Error` is formatted by `core`,
-//!   whose f64 code holds panics that no value reaches.
+//!   IEEE-754 machine; [`Arithmetic::Fused`] gives the same bits on every machine whose FMA the
+//!   crate uses. [`Level`] never changes a result. (x87 without SSE, and modes that flush
+//!   subnormals, are not IEEE-754.)
+//! - **Memory.** What no span covers, what is ignored, and columns past the vocabulary are never
+//!   read, and written only as zeros and only if asked for. Nothing is allocated without a feature
+//!   that says so.
+//! - **Errors.** Shapes, spans, targets and parameters are checked before anything is written, and
+//!   the [`Error`] holds the numbers. Nothing panics; only the text of an `Error` is formatted by
+//!   `core`, whose f64 code holds panics that no value reaches.
 //!
 //! # Masked rows
 //!
 //! −inf is masked vocabulary: probability and gradient exactly 0, anywhere in a row, whole leading
 //! blocks included. A row with NaN or +inf, or nothing but −inf, yields NaN for that row alone and
-//! [`Error::NonFiniteRows`] after all others are done. A target on a masked column yields −inf, and its
-//! pair [`Error::NonFinitePairs`].
+//! [`Error::NonFiniteRows`] after all others are done. A target on a masked column yields −inf, and
+//! its pair [`Error::NonFinitePairs`].
 //!
-//! To go on without broken pairs, give them weight 0 and call again: they are then as if they were not there.
-//! Or run the stages, after whose errors all others are complete: add the finite [`PairLoss`]es to a [`Summary`]
-//! with `+=`, set every `d_log_probs` that is not finite to 0, and run the backward: rows whose coefficient is 0
-//! need no norm and get zeros.
+//! To go on without broken pairs, give them weight 0 and call again: they are then as if they were
+//! not there. Or run the stages, after whose errors all others are complete: add the finite
+//! [`PairLoss`]es to a [`Summary`] with `+=`, set every `d_log_probs` that is not finite to 0, and
+//! run the backward: rows whose coefficient is 0 need no norm and get zeros.
 //!
-//! Masks that are the type's lowest finite number are counted, not refused: [`TokenSummary::masked_tokens`].
+//! Masks that are the type's lowest finite number are counted, not refused:
+//! [`TokenSummary::masked_tokens`].
 //!
 //! # Features
 //!
-//! None by default. `alloc` adds `Workspace`. `verify` adds the reference of every stage, and comparison with it; `proptest` and
-//! `arbitrary` add cases to test other backends with, and allocate (`arbitrary` with `std`). `rayon` adds
-//! `Parallel`, rows over threads: the same bits, but with `std`, allocation and rayon's panics. `c` adds the C ABI, `capi` the same as a library of its own with the panic handler of
-//! `std`. Levels above the build's baseline are found at run time without `std`.
+//! None by default. `alloc` adds `Workspace`. `verify` adds the reference of every stage, and
+//! comparison with it; `proptest` and `arbitrary` add cases to test other backends with, and
+//! allocate (`arbitrary` with `std`). `rayon` adds `Parallel`, rows over threads: the same bits,
+//! but with `std`, allocation and rayon's panics. `c` adds the C ABI, `capi` the same as a library
+//! of its own with the panic handler of `std`. Levels above the build's baseline are found at run
+//! time without `std`.
 #![no_std]
 
 #[cfg(any(feature = "alloc", feature = "proptest", feature = "arbitrary"))]
@@ -152,12 +161,14 @@ pub mod verify;
 mod workspace;
 
 pub use element::Element;
+#[doc(inline)]
 pub use error::Error;
 pub use executor::Executor;
 pub use half::{bf16, f16};
 pub use layout::{IGNORE_INDEX, Layout, Span, Targets};
 pub use level::{Arithmetic, Level};
 pub use logits::{Logits, LogitsMut};
+#[doc(inline)]
 pub use loss::Dpo;
 pub use pair::{Pair, PairBatch, PairLoss, Reference};
 #[cfg(feature = "rayon")]
@@ -165,6 +176,7 @@ pub use parallel::Parallel;
 pub use preference::{PairOut, Summary, preference_loss};
 pub use sequence::{SequenceLogProb, sequence_log_probs};
 pub use simd::Dispatch;
+#[doc(inline)]
 pub use step::{StepBatch, preference_step};
 pub use token::{TokenOut, TokenSummary, token_log_probs};
 pub use transform::Transform;

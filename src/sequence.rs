@@ -1,6 +1,6 @@
 //! Stage 3: from token log-probs to sequence log-probs.
 
-use crate::error::{Buffer, check_length};
+use crate::error::{Buffer, check_length, check_values};
 use crate::{Error, Layout};
 
 /// log π(y|x) of one sequence, and how many tokens it was summed over.
@@ -17,7 +17,8 @@ pub struct SequenceLogProb {
 }
 
 impl SequenceLogProb {
-    /// Sum over count.
+    /// Sum over count. With token weights it is Σ w·log p over the tokens of weight ≠ 0, not over
+    /// Σ w: what losses of mean log-probs (`SimPO`, IPO) then read.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean(&self) -> f64 {
@@ -63,6 +64,17 @@ pub fn sequence_log_probs(
     check_length(Buffer::TokenLogProbs, layout.rows(), log_probs.len())?;
     check_length(Buffer::Sequences, layout.sequences(), out.len())?;
     check_token_weights(token_weights, layout.rows())?;
+    sum_tokens(log_probs, layout, token_weights, out);
+    Ok(())
+}
+
+/// [`sequence_log_probs`] of what was checked.
+pub(crate) fn sum_tokens(
+    log_probs: &[f32],
+    layout: &Layout<'_>,
+    token_weights: Option<&[f32]>,
+    out: &mut [SequenceLogProb],
+) {
     for (sequence, out) in out.iter_mut().enumerate() {
         let mut found = SequenceLogProb::default();
         for (row, weight) in weighted_rows(layout, sequence, token_weights) {
@@ -72,7 +84,6 @@ pub fn sequence_log_probs(
         }
         *out = found;
     }
-    Ok(())
 }
 
 /// The rows of a sequence that are scored with a weight other than 0, and that weight.
@@ -89,15 +100,7 @@ pub(crate) fn weighted_rows(
 
 /// One weight a row, all finite.
 pub(crate) fn check_token_weights(weights: Option<&[f32]>, rows: usize) -> Result<(), Error> {
-    let Some(weights) = weights else { return Ok(()) };
-    let buffer = Buffer::TokenWeights;
-    check_length(buffer, rows, weights.len())?;
-    match weights.iter().enumerate().find(|(_, w)| !w.is_finite()) {
-        None => Ok(()),
-        Some((index, &value)) => {
-            Err(Error::InvalidValue { buffer, index, value: f64::from(value) })
-        }
-    }
+    check_values(Buffer::TokenWeights, weights, rows, None, f32::is_finite)
 }
 
 /// The weight of a row: 1 without weights.

@@ -50,7 +50,11 @@ impl<'a> TokenOut<'a> {
     }
 
     /// One entry a row in each, and the layout's logits.
-    fn check<E: Element>(&self, logits: Logits<'_, E>, layout: &Layout<'_>) -> Result<(), Error> {
+    pub(crate) fn check<E: Element>(
+        &self,
+        logits: Logits<'_, E>,
+        layout: &Layout<'_>,
+    ) -> Result<(), Error> {
         let rows = layout.rows();
         layout.check_shape(logits.rows(), logits.vocab())?;
         check_length(Buffer::TokenLogProbs, rows, self.log_probs.len())?;
@@ -87,9 +91,10 @@ fn split<T>(x: &mut [T], at: usize) -> (&mut [T], &mut [T]) {
 pub struct TokenSummary {
     /// Scored tokens, whatever their weights.
     pub tokens: u64,
-    /// Scored tokens, whatever their weights, whose target lies on a logit of its type's lowest finite value (−65504, −3.4e38): a column
-    /// that a host masked with a number in place of −inf. The log-prob is that number, and it swamps the
-    /// loss: mask with −inf, which [`Error::NonFinitePairs`] names, or look for the token in the data.
+    /// Scored tokens, whatever their weights, whose target lies on a logit of its type's lowest
+    /// finite value (−65504, −3.4e38): a column that a host masked with a number in place of −inf.
+    /// The log-prob is that number, and it swamps the loss: mask with −inf, which
+    /// [`Error::NonFinitePairs`] names, or look for the token in the data.
     pub masked_tokens: u64,
 }
 
@@ -102,19 +107,20 @@ impl AddAssign for TokenSummary {
 
 /// Log-prob of the target of every scored row: `log p = y[target] − log Z`.
 ///
-/// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read nor
-/// written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over threads.
+/// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read
+/// nor written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over
+/// threads.
 ///
 /// # Numerics
-/// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near 0
-/// it is relative: a target that holds nearly all the mass keeps its small log-prob. A row's result
-/// depends on nothing but its logits, its target and the dispatch's arithmetic.
-/// A target on a masked (−inf) logit yields −inf.
+/// Natural logarithms, f32, ≤ 0. The error is that of log Z (0.5 ulp + 3e-8) and one rounding; near
+/// 0 it is relative: a target that holds nearly all the mass keeps its small log-prob. A row's
+/// result depends on nothing but its logits, its target and the dispatch's arithmetic. A target on
+/// a masked (−inf) logit yields −inf.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`].
-/// After all other rows are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but
-/// −inf; their results are NaN.
+/// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`]. After all other rows
+/// are complete: [`Error::NonFiniteRows`] for rows with NaN, +inf, or nothing but −inf; their
+/// results are NaN.
 ///
 /// # Panics
 /// Never.
@@ -139,7 +145,8 @@ pub fn token_log_probs<X: Executor, E: Element>(
     layout: &Layout<'_>,
     out: TokenOut<'_>,
 ) -> Result<TokenSummary, Error> {
-    // Decided in the caller's code, so that a host that asks for no details does not hold what finds them.
+    // Decided in the caller's code, so that a host that asks for no details does not hold what
+    // finds them.
     out.check(logits, layout)?;
     if out.details.is_some() {
         score(executor, Tokens::new(logits, layout, out, Details))
@@ -156,17 +163,17 @@ fn score<X: Executor, E: Element, D: Scored>(
     bad.rows().map(|()| summary)
 }
 
-/// [`token_log_probs`] without details; the caller judges rows that are not finite.
+/// [`token_log_probs`] of what was checked, without details; the caller judges rows that are not
+/// finite.
 #[inline(always)]
 pub(crate) fn score_tokens<X: Executor, E: Element>(
     executor: X,
     logits: Logits<'_, E>,
     layout: &Layout<'_>,
     out: TokenOut<'_>,
-) -> Result<(NonFinite, TokenSummary), Error> {
-    out.check(logits, layout)?;
+) -> (NonFinite, TokenSummary) {
     let Found { bad, summary } = executor.execute(Tokens::new(logits, layout, out, ()));
-    Ok((bad, summary))
+    (bad, summary)
 }
 
 /// What the kernel reports of its rows.

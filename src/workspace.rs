@@ -20,8 +20,8 @@ use crate::{Element, Logits};
 
 /// The scratch of a step: it grows to the largest batch that it has seen, and is used again.
 ///
-/// Feature `alloc`. `preference_step` and `unpaired_step` are the functions of the same names, without their buffers; what the stages found
-/// stays here until the next call.
+/// Feature `alloc`. `preference_step` and `unpaired_step` are the functions of the same names,
+/// without their buffers; what the stages found stays here until the next call.
 ///
 /// # Example
 /// ```
@@ -129,12 +129,12 @@ impl Workspace {
     }
 
     /// Scores sequences without a gradient: [`token_log_probs`](crate::token_log_probs), then
-    /// [`sequence_log_probs`], as a [`Reference`](crate::Reference) and K of KTO need it. Copy what is found
-    /// before the next call.
+    /// [`sequence_log_probs`], as a [`Reference`](crate::Reference) and K of KTO need it. Copy what
+    /// is found before the next call.
     ///
     /// # Errors
-    /// As there; [`Error::NonFiniteRows`] only of rows whose token weight is not 0. [`Error::OutOfMemory`] where
-    /// the buffers cannot grow.
+    /// As there; [`Error::NonFiniteRows`] only of rows whose token weight is not 0.
+    /// [`Error::OutOfMemory`] where the buffers cannot grow.
     ///
     /// # Panics
     /// Never.
@@ -149,7 +149,8 @@ impl Workspace {
         grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
         grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
         let out = TokenOut::new(&mut self.log_probs);
-        let (bad, _) = score_tokens(executor, logits, layout, out)?;
+        out.check(logits, layout)?;
+        let (bad, _) = score_tokens(executor, logits, layout, out);
         sequence_log_probs(&self.log_probs, layout, token_weights, &mut self.sequences)?;
         if bad.rows().is_err() {
             weighted_nan(&self.log_probs, layout, token_weights).rows()?;
@@ -157,7 +158,8 @@ impl Workspace {
         Ok(&self.sequences)
     }
 
-    /// Token log-probs of the last call, R; those of rows that are not scored are NaN or of an earlier call.
+    /// Token log-probs of the last call, R; those of rows that are not scored are NaN or of an
+    /// earlier call.
     #[must_use]
     pub fn log_probs(&self) -> &[f32] {
         &self.log_probs

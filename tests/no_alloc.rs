@@ -1,4 +1,5 @@
-//! A step in the host's buffers allocates nothing, whatever features are on: an allocator that counts.
+//! A step in the host's buffers allocates nothing, whatever features are on: an allocator that
+//! counts.
 
 #![allow(
     unsafe_code,
@@ -11,15 +12,15 @@
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
-use dpo_kernel::gradient::Unscored;
-use dpo_kernel::loss::{Aot, BatchLoss, Kto};
-use dpo_kernel::row::RowNorm;
+use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads_in_place};
+use dpo_kernel::loss::{Aot, BatchLoss, Kto, Nll, NllPer};
+use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::step::StepScratch;
 use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
 use dpo_kernel::unpaired::{AnswerLoss, Label, UnpairedAnswer};
 use dpo_kernel::{
-    Dispatch, Dpo, Layout, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb, Span, StepBatch,
-    preference_step,
+    Dispatch, Dpo, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb, Span,
+    StepBatch, TokenOut, bf16, preference_step, token_log_probs,
 };
 
 struct Counting;
@@ -82,6 +83,52 @@ fn a_step_allocates_nothing() {
     let mut order = [0; 2];
     assert_eq!(allocations(|| loss = step(Aot::paired(0.1).unwrap().over(&mut order))), 0);
     assert!(allocations(|| drop(vec![1])) > 0, "the allocator counts");
+}
+
+/// With everything that a step can be given, and its gradients in another buffer and type.
+#[test]
+fn a_step_of_many_parts_allocates_nothing() {
+    let mut logits = [0.5_f32, -1.0, 2.0, 0.0, 3.0, -0.5].map(bf16::from_f32);
+    let from = logits;
+    let mut grads = [7.5_f32; 6];
+    let (targets, spans) = ([2, 0], [Span::new(0, 1), Span::new(1, 2)]);
+    let layout = Layout::new(&targets, &spans, 3).unwrap();
+    let pairs = [Pair::new(0, 1)];
+    let nll = Nll::new(0.5, NllPer::Sequence, 1.0).unwrap();
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&[-0.5, -2.0]), 1.0)
+        .with_weights(&[0.5])
+        .with_offsets(&[0.25])
+        .with_token_weights(&[1.0, 0.75])
+        .with_nll_on(nll, &[0, 1])
+        .with_nll_weights(&[1.0, 0.5])
+        .with_unscored(Unscored::Zero);
+    let (mut log_probs, mut norms) = ([0.0; 2], [RowNorm::default(); 2]);
+    let (mut sequences, mut losses) = ([SequenceLogProb::default(); 2], [PairLoss::default()]);
+    let (mut d_log_probs, mut d_nll, mut coefficients) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+    let mut details = [RowDetails::default(); 2];
+    let found = allocations(|| {
+        let out = TokenOut::new(&mut log_probs).with_details(&mut details);
+        let view = Logits::new(&from, 2, 3).unwrap();
+        token_log_probs(Dispatch::detect(), view, &layout, out).unwrap();
+        let to = LogitsMut::new(&mut grads, 2, 3).unwrap();
+        let scratch = StepScratch::new(
+            &mut log_probs,
+            &mut norms,
+            &mut sequences,
+            &mut losses,
+            &mut d_log_probs,
+            &mut coefficients,
+        );
+        let scratch = scratch.with_nll(&mut d_nll);
+        let dpo = Dpo::new(0.1).unwrap();
+        preference_step(Dispatch::detect(), &dpo, (view, to), &batch, scratch).unwrap();
+        let view = LogitsMut::new(&mut logits, 2, 3).unwrap();
+        let grads = GradBatch::new(&layout, &norms, &coefficients);
+        logit_grads_in_place(Dispatch::detect(), view, &grads).unwrap();
+    });
+    assert_eq!(found, 0);
+    assert!(grads.iter().zip(logits).all(|(&wide, narrow)| bf16::from_f32(wide) == narrow));
+    assert!(details[0].entropy > 0.0 && d_nll[0] < 0.0, "the parts were there");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Logits in memory, and one timed lap of a kernel over some of them.
 //!
 //! A buffer is cut into parts of R rows; each lap takes the next ones. In a buffer many times the
-//! caches' size every part has left them when its turn comes again; a buffer of one part stays in them.
+//! caches' size every part has left them when its turn comes again; a buffer of one part stays in
+//! them.
 
 use std::hint::black_box;
 use std::ops::Range;
@@ -43,8 +44,9 @@ impl Storage for f16 {
 
 /// Something with laps, whatever its element type.
 pub trait Laps {
-    /// Some laps, of which the first do not count: they find the caches as another runner left them,
-    /// and what that one wrote is still on its way to memory. Nanoseconds per logit of the best.
+    /// Some laps, of which the first do not count: they find the caches as another runner left
+    /// them, and what that one wrote is still on its way to memory. Nanoseconds per logit of the
+    /// best.
     fn turn(&mut self, work: Work) -> f64;
 }
 
@@ -138,8 +140,8 @@ impl<E: Storage> Arena<E> {
         }
     }
 
-    /// From now on each lap of a gradient follows one of its forward, which is not timed: as in a step of
-    /// training, where threads that have just finished the one are awake for the other.
+    /// From now on each lap of a gradient follows one of its forward, which is not timed: as in a
+    /// step of training, where threads that have just finished the one are awake for the other.
     #[cfg(feature = "rayon")]
     pub fn in_steps(&mut self) {
         self.step = true;
@@ -231,8 +233,8 @@ impl<E: Storage> Arena<E> {
         self.logits.get_mut(range.clone()).copy_from_slice(self.original.get(range));
     }
 
-    /// Runs the kernel on the first part, for the checks, and calls `look` with the logits before, what
-    /// is in their place after, and the results.
+    /// Runs the kernel on the first part, for the checks, and calls `look` with the logits before,
+    /// what is in their place after, and the results.
     pub fn inspect(&mut self, work: Work, look: impl FnOnce(&Inspection<'_, E>)) {
         self.run(work, 0);
         let length = self.shape.rows * self.shape.vocab;
@@ -293,7 +295,8 @@ impl<E: Storage> Laps for Arena<E> {
         let mut best = f64::INFINITY;
         let laps = CACHES.div_ceil(bytes);
         if 2 * laps * calls <= parts {
-            // Out of cache. The first laps leave the caches full of what they wrote, as the others will.
+            // Out of cache. The first laps leave the caches full of what they wrote, as the others
+            // will.
             for _ in 0..laps {
                 self.lap(work);
             }

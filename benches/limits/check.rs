@@ -6,8 +6,8 @@ use dpo_kernel::Dispatch;
 use crate::arena::{Arena, COEFFICIENT, Inspection, Storage};
 use crate::work::Work;
 
-/// Stops the bench unless every kernel on every level is right about both rows of a ragged vocabulary
-/// and of a small one.
+/// Stops the bench unless every kernel on every level is right about both rows of a ragged
+/// vocabulary and of a small one.
 pub fn all<E: Storage>() {
     for vocab in [256, 50_257] {
         let mut arena = Arena::<E>::new(2 * vocab, 1);

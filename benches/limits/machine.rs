@@ -1,8 +1,9 @@
 //! What the machine can do at best with a buffer: read it, and read and write it.
 //!
 //! A maximum needs every word and next to no arithmetic; an addition in place needs every word and
-//! writes it back. Both treat the buffer as u32 words, whatever its elements are, in eight independent
-//! vectors of the machine's widest registers, so that nothing but the memory is waited for.
+//! writes it back. Both treat the buffer as u32 words, whatever its elements are, in eight
+//! independent vectors of the machine's widest registers, so that nothing but the memory is waited
+//! for.
 
 #![allow(unsafe_code, reason = "loads and stores of the widest registers, after their detection")]
 #![allow(clippy::cast_ptr_alignment, reason = "the loads and stores are unaligned ones")]

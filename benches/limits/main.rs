@@ -6,10 +6,10 @@
 //! cargo bench --bench limits -- --only sweep-v --svg cost.svg
 //! ```
 //!
-//! Every kernel races against the limit of its memory on the same buffer ([`machine`]) in interleaved
-//! short laps, the best of which counts ([`race`]); results are checked first ([`check`]). The bars
-//! are in [`bars`]: fractions of the measured limit, or nanoseconds scaled by it. Ratios between
-//! races mean little: other processes and neighbours change the machine.
+//! Every kernel races against the limit of its memory on the same buffer ([`machine`]) in
+//! interleaved short laps, the best of which counts ([`race`]); results are checked first
+//! ([`check`]). The bars are in [`bars`]: fractions of the measured limit, or nanoseconds scaled by
+//! it. Ratios between races mean little: other processes and neighbours change the machine.
 //!
 //! | race | what |
 //! |---|---|
@@ -21,7 +21,8 @@
 //! | `tokens/f32/sweep-v`, `grads/f32/sweep-v` | V = 1,000 to 262,144, out of cache |
 //! | `tokens/f32/sweep-t`, `grads/f32/sweep-t` | T = 1 to 4,096 rows a call, V = 16,384, out of cache |
 //!
-//! The race of threads also tells what two do where each call comes from outside and wakes the pool.
+//! The race of threads also tells what two do where each call comes from outside and wakes the
+//! pool.
 //!
 //! `--only` takes parts of these names, separated by commas; `--seconds` is the time of one race;
 //! `--offset` moves the logits so many elements past a cache line. Without `--bench`, which Cargo

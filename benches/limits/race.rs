@@ -1,8 +1,8 @@
 //! Kernels and limits in turns: the best of many short laps each.
 //!
 //! Another process, or the machine next door, slows whoever is running. Turns of all runners are
-//! interleaved and each keeps its best lap: that is the time without disturbance, if there was one such
-//! moment, and ratios within a race see the same machine.
+//! interleaved and each keeps its best lap: that is the time without disturbance, if there was one
+//! such moment, and ratios within a race see the same machine.
 
 use std::time::{Duration, Instant};
 

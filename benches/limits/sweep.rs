@@ -1,4 +1,5 @@
-//! Cost per logit against the vocabulary and against the number of rows: it must not depend on them.
+//! Cost per logit against the vocabulary and against the number of rows: it must not depend on
+//! them.
 
 use std::time::Duration;
 

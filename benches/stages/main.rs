@@ -5,10 +5,10 @@
 //! cargo bench --bench stages -- 'token_log_probs/bf16/128256'
 //! ```
 //!
-//! A group is `stage/type/V`, and in it stand the limit, the plain loop and each level and arithmetic;
-//! throughput is in bytes of logits read and written. Logits begin at an odd place of a cache line, as
-//! they may. Results are checked before they are timed. How near the limit is on a shared machine, the
-//! bench `limits` says better: it interleaves.
+//! A group is `stage/type/V`, and in it stand the limit, the plain loop and each level and
+//! arithmetic; throughput is in bytes of logits read and written. Logits begin at an odd place of a
+//! cache line, as they may. Results are checked before they are timed. How near the limit is on a
+//! shared machine, the bench `limits` says better: it interleaves.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 #![allow(unreachable_pub, reason = "modules of a program")]

@@ -56,7 +56,7 @@ pub fn bench(c: &mut Criterion) {
     let loss = Dpo::new(BETA).unwrap();
     let batch = PairBatch::new(&pairs, &sequences, Reference::Sums(&reference), PAIRS as f64);
     let mut run = || {
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         preference_loss(&loss, &batch, out).unwrap()
     };
     let ratio = |i: usize| sequences[i].sum - reference[i];

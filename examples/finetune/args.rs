@@ -86,8 +86,8 @@ pub enum Request {
     Run(Options),
 }
 
-/// Reads the arguments after the program's name; the error names the option and the value, in a line or
-/// two.
+/// Reads the arguments after the program's name; the error names the option and the value, in a
+/// line or two.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, String> {
     const WITH_VALUE: [&str; 6] = ["--data", "--loss", "--beta", "--steps", "--seed", "--out"];
     let mut options = Options::default();

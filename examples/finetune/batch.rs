@@ -90,10 +90,11 @@ impl Batch {
         Ok(loss / rows as f64)
     }
 
-    /// The loss of sequences that come as chosen, rejected, chosen, …; the logits become its gradients.
+    /// The loss of sequences that come as chosen, rejected, chosen, …; the logits become its
+    /// gradients.
     ///
-    /// [`preference_step`](dpo_kernel::preference_step) is this in one call; a loss that looks at the
-    /// log-probs before it is made, as BCO does, takes the stages.
+    /// [`preference_step`](dpo_kernel::preference_step) is this in one call; a loss that looks at
+    /// the log-probs before it is made, as BCO does, takes the stages.
     pub fn preference(
         &mut self,
         dispatch: Dispatch,

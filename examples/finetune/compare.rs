@@ -1,8 +1,9 @@
-//! Every loss on the same data, reference, adapter start and order of batches: one table, one picture.
+//! Every loss on the same data, reference, adapter start and order of batches: one table, one
+//! picture.
 //!
 //! Rewards and margins of different losses have different units, so what a policy has become is
-//! measured by log-ratios against the reference, in nats, for losses without a reference too; accuracies
-//! likewise. Only the loss value, and the accuracy so named, are each loss's own.
+//! measured by log-ratios against the reference, in nats, for losses without a reference too;
+//! accuracies likewise. Only the loss value, and the accuracy so named, are each loss's own.
 
 use std::io::Write;
 use std::time::{Duration, Instant};

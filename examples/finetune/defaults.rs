@@ -1,9 +1,9 @@
-//! Parameters of each loss for a model this small: answers of some eighty bytes, and a log-ratio gap
-//! between two answers of 10 to 20 nats, 0.2 a byte, when training ends.
+//! Parameters of each loss for a model this small: answers of some eighty bytes, and a log-ratio
+//! gap between two answers of 10 to 20 nats, 0.2 a byte, when training ends.
 //!
-//! Where a loss aims at a gap (IPO, SPPO, Cal-DPO, RPO) its parameter puts the aim there: what is usual for
-//! models with long answers asks for hundreds of nats. Losses of means have a β that is as many times
-//! larger as an answer has bytes, about. Everything else is as published.
+//! Where a loss aims at a gap (IPO, SPPO, Cal-DPO, RPO) its parameter puts the aim there: what is
+//! usual for models with long answers asks for hundreds of nats. Losses of means have a β that is
+//! as many times larger as an answer has bytes, about. Everything else is as published.
 
 use dpo_kernel::loss::{LossName, LossOptions};
 
@@ -33,8 +33,8 @@ pub fn defaults(name: LossName) -> Defaults {
         LossName::Ipo => beta(2.0),
         LossName::CpoIpo | LossName::TpoIpo => with_nll(beta(2.0), 1.0, Over::Tokens),
         LossName::IpoSum | LossName::SppoHard | LossName::CalDpo => beta(0.05),
-        // At the published τ = 0.05 the slope at z = 0 is uphill, and margins as small as these never get
-        // past it.
+        // At the published τ = 0.05 the slope at z = 0 is uphill, and margins as small as these
+        // never get past it.
         LossName::DiscoPop => {
             of(LossOptions { beta: Some(0.1), blend_temperature: Some(1.0), ..options })
         }

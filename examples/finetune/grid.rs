@@ -1,5 +1,5 @@
-//! Small multiples as SVG text: one cell a loss, all with the same axes, so that a glance along them
-//! compares.
+//! Small multiples as SVG text: one cell a loss, all with the same axes, so that a glance along
+//! them compares.
 //!
 //! ```text
 //! name  parameter

@@ -17,12 +17,13 @@
 //! ```
 //!
 //! The host brings the model (`model`, `linear`), the optimiser and the order of things (`train`),
-//! the loss (`objective`, DPO's own unless `--loss` names another) and the buffers (`batch`); the last
-//! two make the calls into the crate. Everything follows from
-//! `--seed`, on two threads whatever the machine has. `jsonl` reads the pairs in the forms that trainers
-//! read, `text` cuts them to what the model reads and splits them by that. A fifth of the prompts is held
-//! out and never trained on: a small model soon knows its few training pairs by heart, and only the held-out
-//! accuracy tells what carries over. Nor does it write good English: it has read some 25 kilobytes.
+//! the loss (`objective`, DPO's own unless `--loss` names another) and the buffers (`batch`); the
+//! last two make the calls into the crate. Everything follows from `--seed`, on two threads
+//! whatever the machine has. `jsonl` reads the pairs in the forms that trainers read, `text` cuts
+//! them to what the model reads and splits them by that. A fifth of the prompts is held out and
+//! never trained on: a small model soon knows its few training pairs by heart, and only the
+//! held-out accuracy tells what carries over. Nor does it write good English: it has read some 25
+//! kilobytes.
 
 #![allow(
     clippy::indexing_slicing,

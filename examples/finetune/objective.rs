@@ -118,7 +118,7 @@ impl Objective {
         let mut d_log_probs = vec![0.0; policy.len()];
         let batch = |reference| PairBatch::new(&pairs, policy, reference, divisor);
         let with = Reference::Sequences(reference);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         let (mut loss, summary) = match self.build()? {
             Built::Pairs(loss) => {
                 let reference = if loss.inputs().reference { with } else { Reference::Free };
@@ -184,7 +184,7 @@ fn of_answers(
             .collect();
         let batch = UnpairedBatch::new(&answers, policy, reference, divisor);
         let mut found = vec![AnswerLoss::default(); answers.len()];
-        let out = UnpairedOut { losses: &mut found, d_log_probs: &mut d };
+        let out = UnpairedOut::new(&mut found, &mut d);
         let summary = unpaired_loss(loss, &batch, out)?;
         sum += summary.desirable_loss_sum + summary.undesirable_loss_sum;
         d_log_probs.iter_mut().zip(&d).for_each(|(to, d)| *to += d);
@@ -206,7 +206,7 @@ impl Yardstick {
         let mut losses = vec![PairLoss::default(); pairs.len()];
         let mut d_log_probs = vec![0.0; policy.len()];
         let batch = PairBatch::new(&pairs, policy, Reference::Sequences(reference), 1.0);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         // β = 1: a reward is a log-ratio.
         let log_ratios = preference_loss(&Dpo::new(1.0)?, &batch, out)?;
         let mut lengths = LengthSums::default();

@@ -1,4 +1,5 @@
-//! What comes before preferences: the data, a model that has read them, and the two sides of the split.
+//! What comes before preferences: the data, a model that has read them, and the two sides of the
+//! split.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +23,8 @@ pub fn load(options: &Options, out: &mut dyn Write) -> Outcome<(Examples, Random
     Ok((examples, random))
 }
 
-/// The reference: a new model that has read both answers of every training pair, then the chosen ones.
+/// The reference: a new model that has read both answers of every training pair, then the chosen
+/// ones.
 pub fn reference(
     recipe: &Recipe,
     dispatch: Dispatch,

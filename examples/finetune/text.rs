@@ -104,8 +104,8 @@ impl LeftOut {
 }
 
 impl Examples {
-    /// Holds out about a fifth of the prompts, drawn by `random`. Pairs whose prompts are the same to
-    /// the model, which reads only what cutting leaves of them, stay together.
+    /// Holds out about a fifth of the prompts, drawn by `random`. Pairs whose prompts are the same
+    /// to the model, which reads only what cutting leaves of them, stay together.
     pub fn new(pairs: &[Pair], random: &mut Random) -> Self {
         let (mut cut, mut left_out) = (0, LeftOut::default());
         let mut groups: Vec<Vec<Example>> = Vec::new();

@@ -202,8 +202,8 @@ fn with_and_without(
     Ok([run(Adapter::On)?, run(Adapter::Off)?])
 }
 
-/// Trains the adapter; after each step tells its number, the model, the objective, and the batch's loss
-/// before the step.
+/// Trains the adapter; after each step tells its number, the model, the objective, and the batch's
+/// loss before the step.
 pub fn preference(
     model: &mut Model,
     (dispatch, mut objective): (Dispatch, Objective),

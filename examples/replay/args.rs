@@ -52,7 +52,8 @@ pub(crate) fn name(dispatch: Dispatch) -> String {
     format!("{:?} {:?}", dispatch.level(), dispatch.arithmetic()).to_lowercase()
 }
 
-/// Reads the arguments after the program's name; the error names the option and the value in one line.
+/// Reads the arguments after the program's name; the error names the option and the value in one
+/// line.
 pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, String> {
     const LEVELS: [(&str, Option<Level>); 4] = [
         ("baseline", Some(Level::Baseline)),

@@ -32,7 +32,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Complains of a value that is not what it should be: a number by itself, others by their kind.
+    /// Complains of a value that is not what it should be: a number by itself, others by their
+    /// kind.
     fn needs<T>(&self, wanted: &str) -> Result<T, String> {
         let text = self.value.to_string();
         let found = if self.value.is_number() { &text } else { json::kind(&text) };

@@ -34,9 +34,9 @@
 //! What is expected, each part optional: `policy_token_logps` (R; those of rows that are not scored
 //! may be `null`), `policy_sequence_logps` and `reference_sequence_logps` (N), `pair_losses` (P),
 //! `loss` (their mean), and of its gradient with respect to the logits in the file: the norms
-//! `grad_l1` and `grad_l2`, and `grad_entries`, a list of `[row, column, value]`. An infinite number,
-//! which JSON cannot write, may stand as the string `"-inf"` or `"inf"`; NaN only for rows that are not
-//! scored, as `null`.
+//! `grad_l1` and `grad_l2`, and `grad_entries`, a list of `[row, column, value]`. An infinite
+//! number, which JSON cannot write, may stand as the string `"-inf"` or `"inf"`; NaN only for rows
+//! that are not scored, as `null`.
 //!
 //! # The tolerances
 //!
@@ -49,11 +49,11 @@
 //! | `grad_norm_relative` | 1e-5 | the relative errors of L1 and L2 |
 //! | `grad_entry_relative` | 1e-5 | the error of an entry g: this · abs(g) + 2⁻¹²⁴ |
 //!
-//! The last two hold for the gradient written to f32; results below 2⁻¹²⁴ are 0 by contract. In place,
-//! the gradient is rounded once more, to p bits (24, 11, 8), so that an entry may be off by another
-//! u · abs(g) + s, with u = 2⁻ᵖ and s half the smallest subnormal (2⁻²⁵ for f16, 2⁻¹³⁴ for bf16), L1 by
-//! u · L1 + n · s and L2 by u · L2 + √n · s over the n elements of the scored rows. Sharper than all
-//! that: every element in place must be the element in f32, rounded.
+//! The last two hold for the gradient written to f32; results below 2⁻¹²⁴ are 0 by contract. In
+//! place, the gradient is rounded once more, to p bits (24, 11, 8), so that an entry may be off by
+//! another u · abs(g) + s, with u = 2⁻ᵖ and s half the smallest subnormal (2⁻²⁵ for f16, 2⁻¹³⁴ for
+//! bf16), L1 by u · L1 + n · s and L2 by u · L2 + √n · s over the n elements of the scored rows.
+//! Sharper than all that: every element in place must be the element in f32, rounded.
 
 pub(crate) mod args;
 mod compare;

@@ -145,8 +145,8 @@ impl Manifest {
     }
 }
 
-/// A token for each row. Those of scored rows are held to the vocabulary here, because only here it is
-/// known how they were written.
+/// A token for each row. Those of scored rows are held to the vocabulary here, because only here it
+/// is known how they were written.
 fn targets(
     field: &Field<'_>,
     (rows, vocab): (usize, usize),

@@ -78,7 +78,7 @@ fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Re
     let mut losses = vec![PairLoss::default(); pairs.len()];
     let mut d_log_probs = vec![0.0; spans.len()];
     let batch = PairBatch::new(pairs, &sequences, reference, divisor);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    let out = PairOut::new(&mut losses, &mut d_log_probs);
     let summary = preference_loss(&manifest.dpo, &batch, out)?;
 
     let mut coefficients = vec![0.0; rows];

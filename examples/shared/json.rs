@@ -1,5 +1,5 @@
-//! What to say of a text that is not JSON. Most such texts were written by Python, whose `json` module
-//! writes `NaN` and `Infinity`, and whose `print` writes `None` and single quotes.
+//! What to say of a text that is not JSON. Most such texts were written by Python, whose `json`
+//! module writes `NaN` and `Infinity`, and whose `print` writes `None` and single quotes.
 
 use std::fmt;
 

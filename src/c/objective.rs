@@ -167,9 +167,9 @@ impl Terms {
         let Some((_, first)) = terms().next() else {
             return Err(Error::Length { buffer: Buffer::MixtureTerms, expected: 1, found: 0 });
         };
-        let mut mixed = [MixtureTerm { weight: 0.0, loss: first }; DPO_MOST_TERMS];
+        let mut mixed = [MixtureTerm::new(0.0, first); DPO_MOST_TERMS];
         for (to, (weight, loss)) in mixed.iter_mut().zip(terms()) {
-            *to = MixtureTerm { weight: *weight, loss };
+            *to = MixtureTerm::new(*weight, loss);
         }
         let mixed = mixed.get(..terms().count()).unwrap_or_default();
         Ok(look(&Mixture::new(mixed)?))

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn dpo_preference_loss(
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
             let (objective, policy) = (objective.get(&memory)?, memory.slice(policy));
             let batch = pairs.get(&memory, policy, |weights| objective.inputs(weights).reference);
-            let out = PairOut { losses, d_log_probs };
+            let out = PairOut::new(losses, d_log_probs);
             (objective, batch, out, memory.slice_mut(summary))
         };
         summary.fill(preference_loss(objective, &batch, out)?);

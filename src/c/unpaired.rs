@@ -182,7 +182,7 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
         let (batch, out, summary) = unsafe {
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
             let batch = answers.get(&memory, memory.slice(policy))?;
-            (batch, UnpairedOut { losses, d_log_probs }, memory.slice_mut(summary))
+            (batch, UnpairedOut::new(losses, d_log_probs), memory.slice_mut(summary))
         };
         summary.fill(unpaired_loss(loss.get()?, &batch, out)?);
         Ok(())

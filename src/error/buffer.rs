@@ -1,6 +1,7 @@
 //! The slices that errors name.
 
-/// A length whose expected value the caller got wrong, named in [`Error::Length`](super::Error::Length).
+/// A length whose expected value the caller got wrong, named in
+/// [`Error::Length`](super::Error::Length).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Buffer {

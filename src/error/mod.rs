@@ -12,7 +12,7 @@ mod refusal;
 mod text;
 
 pub use buffer::Buffer;
-pub(crate) use check::check_length;
+pub(crate) use check::{check_length, check_values};
 pub(crate) use non_finite::NonFinite;
 pub use parameter::Parameter;
 #[cfg(feature = "c")]

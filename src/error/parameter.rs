@@ -1,8 +1,8 @@
 //! The parameters that have a domain: one declaration each.
 
-/// The table of parameters. Each row has the domain as documentation, the variant of [`Parameter`], its
-/// number in C, its name, and its domain in an error's text. The options of losses have a second line: the
-/// field of [`LossOptions`](crate::loss::LossOptions) and its documentation.
+/// The table of parameters. Each row has the domain as documentation, the variant of [`Parameter`],
+/// its number in C, its name, and its domain in an error's text. The options of losses have a
+/// second line: the field of [`LossOptions`](crate::loss::LossOptions) and its documentation.
 ///
 /// A number is never used again for another parameter: C programs are built with it.
 macro_rules! parameter_table {

@@ -132,8 +132,8 @@ pub enum Error {
     },
     /// A loss that compares with a reference, and a batch without one.
     ReferenceMissing,
-    /// A slice that the loss would not read: a reference for a loss that has none, offsets for a loss
-    /// without a margin.
+    /// A slice that the loss would not read: a reference for a loss that has none, offsets for a
+    /// loss without a margin.
     InputUnused {
         /// Which slice.
         buffer: Buffer,
@@ -161,8 +161,8 @@ pub enum Error {
         /// The sequence in both.
         sequence: usize,
     },
-    /// A weight, offset, coefficient or saved statistic outside its domain, found before anything was
-    /// written; in a step, where coefficients are made on the way, before the logits were.
+    /// A weight, offset, coefficient or saved statistic outside its domain, found before anything
+    /// was written; in a step, where coefficients are made on the way, before the logits were.
     InvalidValue {
         /// Which slice.
         buffer: Buffer,
@@ -187,8 +187,8 @@ pub enum Error {
         /// How many there are.
         count: usize,
     },
-    /// Answers, unpaired or of an NLL term, one of whose log-probs is NaN or infinite. Their results are NaN;
-    /// all others are complete.
+    /// Answers, unpaired or of an NLL term, one of whose log-probs is NaN or infinite. Their
+    /// results are NaN; all others are complete.
     NonFiniteAnswers {
         /// The first such answer.
         first: usize,

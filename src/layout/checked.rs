@@ -8,12 +8,13 @@ use crate::order::sort_by_key;
 
 /// Which rows are scored and which sequence each belongs to: R targets, N spans, V columns.
 ///
-/// It is made once for a batch and checked then; every stage takes it, for policy and reference alike, and
-/// none checks it again. It borrows what it was made of, so nothing can change under it.
+/// It is made once for a batch and checked then; every stage takes it, for policy and reference
+/// alike, and none checks it again. It borrows what it was made of, so nothing can change under it.
 ///
-/// Rows that no span covers, and rows whose target is the ignore value, are not scored: no stage reads or
-/// writes them. A span may be empty, or have no scored row: a sequence without tokens is an error only
-/// where a pair, an answer or a term names it.
+/// Rows that no span covers, and rows whose target is the ignore value, are not scored: no stage
+/// reads them, and none writes them but as the zeros of
+/// [`Unscored::Zero`](crate::gradient::Unscored). A span may be empty, or have no scored row: a
+/// sequence without tokens is an error only where a pair, an answer or a term names it.
 ///
 /// # Example
 /// ```
@@ -36,15 +37,16 @@ pub struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    /// A layout of spans in the order of their rows, in one pass over the targets. Empty spans may stand
-    /// anywhere.
+    /// A layout of spans in the order of their rows, in one pass over the targets. Empty spans may
+    /// stand anywhere.
     ///
-    /// `targets`: a slice, array or vector of R ids, or [`Targets`] with an ignore value of their own.
+    /// `targets`: a slice, array or vector of R ids, or [`Targets`] with an ignore value of their
+    /// own.
     ///
     /// # Errors
-    /// [`Error::SpanOutOfRange`]; [`Error::SpansOverlap`] for a span that shares rows with the one before;
-    /// [`Error::SpansNotAscending`] for one that lies before it, see [`Layout::in_any_order`];
-    /// [`Error::TargetOutOfRange`] for a scored row.
+    /// [`Error::SpanOutOfRange`]; [`Error::SpansOverlap`] for a span that shares rows with the one
+    /// before; [`Error::SpansNotAscending`] for one that lies before it, see
+    /// [`Layout::in_any_order`]; [`Error::TargetOutOfRange`] for a scored row.
     ///
     /// # Panics
     /// Never.
@@ -75,12 +77,12 @@ impl<'a> Layout<'a> {
         Ok(layout)
     }
 
-    /// A layout of spans in any order. `order`, N indices whose contents do not matter, is memory to sort
-    /// them in: n spans cost n·log n comparisons.
+    /// A layout of spans in any order. `order`, N indices whose contents do not matter, is memory
+    /// to sort them in: n spans cost n·log n comparisons.
     ///
     /// # Errors
-    /// As [`Layout::new`], without [`Error::SpansNotAscending`]; [`Error::Length`] unless `order` has an
-    /// index for each span.
+    /// As [`Layout::new`], without [`Error::SpansNotAscending`]; [`Error::Length`] unless `order`
+    /// has an index for each span.
     ///
     /// # Panics
     /// Never.
@@ -168,7 +170,8 @@ impl<'a> Layout<'a> {
         self.spans
     }
 
-    /// The scored rows of a sequence with their targets, in order; none of a sequence that does not exist.
+    /// The scored rows of a sequence with their targets, in order; none of a sequence that does not
+    /// exist.
     pub fn scored_rows(&self, sequence: usize) -> impl Iterator<Item = (usize, u32)> {
         self.targets.scored_rows(self.spans.get(sequence).copied().unwrap_or_default())
     }

@@ -1,4 +1,5 @@
-//! Which rows are scored: targets with an ignore value and the spans of the sequences, checked once.
+//! Which rows are scored: targets with an ignore value and the spans of the sequences, checked
+//! once.
 
 mod checked;
 mod span;

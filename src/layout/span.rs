@@ -3,8 +3,8 @@
 use crate::Error;
 use crate::error::{Buffer, check_length};
 
-/// The rows `[start, end)` of one sequence: the rows that predict its completion. An empty span is a sequence
-/// without tokens.
+/// The rows `[start, end)` of one sequence: the rows that predict its completion. An empty span is
+/// a sequence without tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct Span {
@@ -46,13 +46,13 @@ impl Span {
     /// Spans of packed sequences from their cumulative offsets: sequence i is
     /// `[offsets[i], offsets[i + 1])`, the `cu_seqlens` of packed attention.
     ///
-    /// Offsets are of any integer type: `i32` as attention kernels have them, `u32`, `i64`, `usize`. Segments
-    /// without rows, as fixed shapes have them at the end, become empty spans.
+    /// Offsets are of any integer type: `i32` as attention kernels have them, `u32`, `i64`,
+    /// `usize`. Segments without rows, as fixed shapes have them at the end, become empty spans.
     ///
     /// # Errors
-    /// [`Error::Length`] unless there is one offset more than spans,
-    /// [`Error::OffsetsNotAscending`] if an offset is negative or smaller than the one before, or there is none
-    /// at all; nothing is written then.
+    /// [`Error::Length`] unless there is one offset more than spans, [`Error::OffsetsNotAscending`]
+    /// if an offset is negative or smaller than the one before, or there is none at all; nothing is
+    /// written then.
     ///
     /// # Panics
     /// Never.

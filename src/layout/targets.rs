@@ -7,15 +7,15 @@ use crate::error::{Buffer, check_length};
 /// The ignore value by default: −100 as trainers write it, seen as u32.
 pub const IGNORE_INDEX: u32 = (-100_i32).cast_unsigned();
 
-/// The token that each row is asked for, or the ignore value where it is not asked: `targets[t]` is the
-/// target of row t.
+/// The token that each row is asked for, or the ignore value where it is not asked: `targets[t]` is
+/// the target of row t.
 ///
-/// Slices, arrays and vectors of `u32` convert into targets with the ignore value −100. Trainers keep labels
-/// as `i64`: [`Targets::of_i64`] converts them.
+/// Slices, arrays and vectors of `u32` convert into targets with the ignore value −100. Trainers
+/// keep labels as `i64`: [`Targets::of_i64`] converts them.
 ///
 /// # The shift by one
-/// Row t of a model's output scores token t + 1 of its input. The shift is the caller's, done once when the
-/// targets are laid out:
+/// Row t of a model's output scores token t + 1 of its input. The shift is the caller's, done once
+/// when the targets are laid out:
 ///
 /// ```text
 /// input tokens   p0 p1 | c0 c1 c2          prompt p, completion c
@@ -42,14 +42,15 @@ impl<'a> Targets<'a> {
         Self { ids, ignore: IGNORE_INDEX }
     }
 
-    /// Labels as trainers keep them: ids of `i64`, `ignore` (−100 by default there) where a row is not scored.
+    /// Labels as trainers keep them: ids of `i64`, `ignore` (−100 by default there) where a row is
+    /// not scored.
     ///
     /// `ids` is where the `u32` ids are written, as many as labels.
     ///
     /// # Errors
     /// Before anything is written: [`Error::Length`] unless there is room for each label;
-    /// [`Error::TargetOutOfRange`] for a label that is not the ignore value and is negative, or not below
-    /// 2³² − 100.
+    /// [`Error::TargetOutOfRange`] for a label that is not the ignore value and is negative, or not
+    /// below 2³² − 100.
     ///
     /// # Panics
     /// Never.

@@ -12,9 +12,9 @@
 use super::dpo::Dpo;
 use super::{BatchLoss, Inputs, LossName, Tangent};
 use crate::Error;
-use crate::error::{Buffer, check_length};
+use crate::error::{Buffer, check_length, check_values};
 use crate::order::sort_by_key;
-use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
+use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss};
 
 /// AOT (Melnyk et al. 2024, arXiv 2406.05882): first-order stochastic dominance of the chosen
 /// answers over the rejected ones, as distributions and not pair by pair.
@@ -25,9 +25,9 @@ use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, check_values};
 /// L = Σ_k softplus(−β·δ_k) + ε·β·δ_k
 /// ```
 ///
-/// with `a = log π(y_w) − log π_ref(y_w)`, `b = log π(y_l) − log π_ref(y_l)` and label smoothing ε. So
-/// `δ_k` is a difference of sorted values, in nats and without β. The gradient of rank k goes to the
-/// answers that stand there.
+/// with `a = log π(y_w) − log π_ref(y_w)`, `b = log π(y_l) − log π_ref(y_l)` and label smoothing ε.
+/// So `δ_k` is a difference of sorted values, in nats and without β. The gradient of rank k goes to
+/// the answers that stand there.
 ///
 /// β = 0.01 in the paper. TRL: `aot` (paired) and `aot_unpaired`, which TRL to 0.28 called
 /// `aot_pair`. A single pair is its own batch and gives [`Dpo`], conservative if smoothed; what is
@@ -112,7 +112,7 @@ impl Aot {
     /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
     /// let batch = PairBatch::new(&pairs, &policy, reference, 2.0);
     /// let (mut losses, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 4]);
-    /// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    /// let out = PairOut::new(&mut losses, &mut d_log_probs);
     /// let mut order = [0; 4];
     /// preference_loss(Aot::paired(0.1)?.over(&mut order), &batch, out)?;
     /// // Differences of the policy are 4.75 and −1, of the reference 3.5 and 1.5.
@@ -150,8 +150,8 @@ impl BatchLoss for AotOver<'_> {
     }
 
     fn check(&self, pairs: &[Pair], weights: Option<&[f32]>) -> Result<(), Error> {
-        let is_one = |_, weight| [0.0, 1.0].contains(&weight);
-        check_values(Buffer::PairWeights, weights, pairs.len(), is_one)?;
+        let is_one = |weight| [0.0, 1.0].contains(&weight);
+        check_values(Buffer::PairWeights, weights, pairs.len(), None, is_one)?;
         check_length(Buffer::PairOrder, pairs.len().saturating_mul(2), self.order.len())
     }
 

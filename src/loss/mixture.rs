@@ -7,12 +7,21 @@ use crate::pair::{PairLogProbs, PairLoss};
 
 /// A term of a [`Mixture`].
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct MixtureTerm<'a> {
     /// Factor on the loss, finite and ≥ 0. A term of weight 0 is left out: it is not evaluated and
     /// asks for no inputs.
     pub weight: f64,
     /// Any loss of pairs.
     pub loss: &'a dyn PreferenceLoss,
+}
+
+impl<'a> MixtureTerm<'a> {
+    /// weight · loss
+    #[must_use]
+    pub const fn new(weight: f64, loss: &'a dyn PreferenceLoss) -> Self {
+        Self { weight, loss }
+    }
 }
 
 impl core::fmt::Debug for MixtureTerm<'_> {
@@ -35,7 +44,7 @@ impl core::fmt::Debug for MixtureTerm<'_> {
 /// use dpo_kernel::Dpo;
 /// use dpo_kernel::loss::{Bco, Mixture, PairLogProbs, PreferenceLoss, MixtureTerm};
 /// let (dpo, bco) = (Dpo::new(0.1)?, Bco::new(0.1)?);
-/// let terms = [MixtureTerm { weight: 0.8, loss: &dpo }, MixtureTerm { weight: 0.2, loss: &bco }];
+/// let terms = [MixtureTerm::new(0.8, &dpo), MixtureTerm::new(0.2, &bco)];
 /// let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5);
 /// let found = Mixture::new(&terms)?.evaluate(&pair);
 /// assert!((found.loss - (0.8 * 0.632599035317169 + 0.2 * 1.3248097888400815)).abs() < 1e-15);

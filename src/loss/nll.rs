@@ -2,8 +2,9 @@
 //!
 //! It is of the tokens as they are: token weights
 //! ([`ld_token_weights`](crate::training::ld_token_weights)) belong to the preference loss. So its
-//! gradients have a buffer of their own, and [`token_coefficients`](crate::gradient::token_coefficients) adds
-//! them to each token's coefficient.
+//! gradients have a buffer of their own, and
+//! [`token_coefficients`](crate::gradient::token_coefficients) adds them to each token's
+//! coefficient.
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
 use crate::pair::{Pair, check_divisor, check_pair, check_weights, is_left_out, weight_of};
@@ -191,10 +192,10 @@ impl<'a> NllBatch<'a> {
 
 /// The NLL term of a batch, or [XPO's](crate::loss::Xpo).
 ///
-/// `d_log_probs`, N, is filled with `∂L/∂log p_t`, the same for every token of a sequence, 0 for sequences
-/// that no answer with a weight names; hand it to the backward with
-/// [`token_coefficients`](crate::gradient::token_coefficients). It goes with the preference loss's own `d_log_probs`,
-/// which is not touched. The gradients of several terms add up.
+/// `d_log_probs`, N, is filled with `∂L/∂log p_t`, the same for every token of a sequence, 0 for
+/// sequences that no answer with a weight names; hand it to the backward with
+/// [`token_coefficients`](crate::gradient::token_coefficients). It goes with the preference loss's
+/// own `d_log_probs`, which is not touched. The gradients of several terms add up.
 ///
 /// An answer of weight 0 is left out, as if it were not there: it may name a sequence without
 /// tokens or out of range, and its log-prob may be NaN.

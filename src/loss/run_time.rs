@@ -8,8 +8,8 @@ use super::{
 use crate::Error;
 use crate::pair::{PairLogProbs, PairLoss};
 
-/// What a name stands for: losses of pairs, of the whole batch, of single answers and of tokens have
-/// entries of their own.
+/// What a name stands for: losses of pairs, of the whole batch, of single answers and of tokens
+/// have entries of their own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Objective {
@@ -21,7 +21,8 @@ pub enum Objective {
     Groups(SoftmaxDpo),
     /// A loss of answers without a partner alone.
     Unpaired(AStarPo),
-    /// No preference loss, but an [`Nll`](super::Nll) term, whose weight and divisor are the host's.
+    /// No preference loss, but an [`Nll`](super::Nll) term, whose weight and divisor are the
+    /// host's.
     Nll,
 }
 
@@ -68,11 +69,11 @@ macro_rules! losses {
             $likelihood_file:ident::$likelihood_type:ident;
         )* }
     ) => {
-        /// Any loss of pairs: the switch at run time, by an exhaustive match, so that a host switches by
-        /// assigning.
+        /// Any loss of pairs: the switch at run time, by an exhaustive match, so that a host
+        /// switches by assigning.
         ///
-        /// Each variant is the loss that it is named after; [`LossName::build`] makes one from a trainer's
-        /// name. It links all of them, where a loss named by its type links itself alone.
+        /// Each variant is the loss that it is named after; [`LossName::build`] makes one from a
+        /// trainer's name. It links all of them, where a loss named by its type links itself alone.
         ///
         /// # Example
         /// ```
@@ -116,8 +117,9 @@ macro_rules! losses {
                 }
             }
 
-            /// The loss as one of unpaired answers ([`unpaired_loss`](crate::unpaired::unpaired_loss)), if
-            /// it looks at each answer by itself.
+            /// The loss as one of unpaired answers
+            /// ([`unpaired_loss`](crate::unpaired::unpaired_loss)), if it looks at each answer by
+            /// itself.
             #[must_use]
             pub const fn as_unpaired(&self) -> Option<&dyn UnpairedLoss> {
                 match self {
@@ -140,9 +142,9 @@ macro_rules! losses {
             /// The loss of this name with these options.
             ///
             /// # Errors
-            /// [`Error::Parameter`] for a value outside its domain, [`Error::ParameterUnused`] for an option
-            /// that this loss does not have, [`Error::ParameterMissing`] for one that has no default: K, Δ
-            /// and the advantage.
+            /// [`Error::Parameter`] for a value outside its domain, [`Error::ParameterUnused`] for
+            /// an option that this loss does not have, [`Error::ParameterMissing`] for one that has
+            /// no default: K, Δ and the advantage.
             ///
             /// # Panics
             /// Never.

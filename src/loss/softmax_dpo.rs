@@ -39,7 +39,7 @@ use crate::pair::{Pair, PairBatch, PairLogProbs, PairLoss, is_left_out};
 /// let pairs = [Pair::new(0, 1), Pair::new(0, 2)];
 /// let batch = PairBatch::new(&pairs, &policy, reference, 1.0);
 /// let (mut losses, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 3]);
-/// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = PairOut::new(&mut losses, &mut d_log_probs);
 /// preference_loss(SoftmaxDpo::new(0.1)?, &batch, out)?;
 /// // x is −0.125 and 0.05.
 /// let odds = (-0.125_f64).exp() + 0.05_f64.exp();

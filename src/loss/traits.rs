@@ -22,7 +22,8 @@ pub trait PreferenceLoss {
 }
 
 /// What a loss reads beside the log-probs of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Inputs {
     /// Log-probs under a reference. A loss without is reference-free by its formula.
     pub reference: bool,
@@ -34,6 +35,30 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// Nothing: the log-probs of the policy are all it reads.
+    pub const POLICY: Self = Self { reference: false, tokens: false, offsets: false };
+
+    /// And log-probs under a reference.
+    #[must_use]
+    pub const fn with_reference(mut self) -> Self {
+        self.reference = true;
+        self
+    }
+
+    /// And token counts.
+    #[must_use]
+    pub const fn with_tokens(mut self) -> Self {
+        self.tokens = true;
+        self
+    }
+
+    /// And offsets.
+    #[must_use]
+    pub const fn with_offsets(mut self) -> Self {
+        self.offsets = true;
+        self
+    }
+
     /// What both together read: an offset only if both do, everything else if one does.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -78,7 +103,8 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
     }
 
     fn evaluate_all(self, batch: &PairBatch<'_>, losses: &mut [PairLoss]) {
-        for (to, pair) in losses.iter_mut().zip(batch.log_probs()) {
+        for (i, to) in losses.iter_mut().enumerate().take(batch.pairs.len()) {
+            let pair = batch.pair(i);
             if !pair.is_left_out() {
                 *to = self.evaluate(&pair);
             }
@@ -101,7 +127,7 @@ impl<L: PreferenceLoss + ?Sized> BatchLoss for &L {
 /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
 /// let batch = PairBatch::new(&pairs, &policy, reference, 2.0);
 /// let (mut out, mut d_log_probs) = ([PairLoss::default(); 2], [0.0; 4]);
-/// let to = PairOut { losses: &mut out, d_log_probs: &mut d_log_probs };
+/// let to = PairOut::new(&mut out, &mut d_log_probs);
 /// preference_loss(PerPair::new(&losses), &batch, to)?;
 /// assert_eq!((out[1].d_chosen, out[1].d_rejected), (-0.1, 0.1));
 /// # Ok::<(), Error>(())

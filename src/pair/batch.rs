@@ -1,7 +1,7 @@
 //! A batch of pairs over N sequences, and the checks that need no loss.
 
 use super::{Pair, PairLogProbs, Reference};
-use crate::error::{Buffer, Parameter, check_length};
+use crate::error::{Buffer, Parameter, check_values};
 use crate::{Error, SequenceLogProb};
 
 /// A batch of pairs over N sequences.
@@ -97,9 +97,7 @@ pub(crate) fn check_pairs(
     for (i, pair) in with_weight(pairs, weights) {
         check_pair(i, pair, sequences)?;
     }
-    check_values(Buffer::PairOffsets, offsets, pairs.len(), |i, offset| {
-        is_left_out(weights, i) || offset.is_finite()
-    })
+    check_values(Buffer::PairOffsets, offsets, pairs.len(), weights, f32::is_finite)
 }
 
 /// Whether the weight of an entry is 0, which means that it is not there.
@@ -126,7 +124,7 @@ pub(crate) fn check_weights(
     weights: Option<&[f32]>,
     expected: usize,
 ) -> Result<(), Error> {
-    check_values(buffer, weights, expected, |_, weight| weight.is_finite() && weight >= 0.0)
+    check_values(buffer, weights, expected, None, |weight| weight.is_finite() && weight >= 0.0)
 }
 
 pub(crate) fn check_divisor(divisor: f64) -> Result<(), Error> {
@@ -149,21 +147,4 @@ pub(crate) fn check_pair(index: usize, pair: &Pair, sequences: usize) -> Result<
         return Err(Error::PairOfOneSequence { pair, sequence: chosen });
     }
     Ok(())
-}
-
-/// One value each, all of them valid at their index.
-pub(crate) fn check_values(
-    buffer: Buffer,
-    values: Option<&[f32]>,
-    expected: usize,
-    valid: impl Fn(usize, f32) -> bool,
-) -> Result<(), Error> {
-    let Some(values) = values else { return Ok(()) };
-    check_length(buffer, expected, values.len())?;
-    match values.iter().enumerate().find(|&(i, &value)| !valid(i, value)) {
-        None => Ok(()),
-        Some((index, &value)) => {
-            Err(Error::InvalidValue { buffer, index, value: f64::from(value) })
-        }
-    }
 }

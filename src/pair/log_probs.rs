@@ -181,6 +181,8 @@ impl PairLoss {
         if weighted.is_finite() { weighted } else { Self::NAN }
     }
 
+    /// Not inlined where code is scarce: both its callers are in every program with a loss.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(crate) fn is_finite(&self) -> bool {
         let Self { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected } = *self;
         [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected]

@@ -7,8 +7,8 @@ mod reference;
 
 pub use batch::PairBatch;
 pub(crate) use batch::{
-    check_divisor, check_indices, check_pair, check_pairs, check_values, check_weights,
-    is_left_out, weight_of, with_weight,
+    check_divisor, check_indices, check_pair, check_pairs, check_weights, is_left_out, weight_of,
+    with_weight,
 };
 pub use log_probs::{Pair, PairLogProbs, PairLoss};
 pub use reference::Reference;

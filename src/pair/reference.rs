@@ -3,16 +3,17 @@
 use crate::error::{Buffer, check_length};
 use crate::{Error, SequenceLogProb};
 
-/// Log-probs of the sequences under the frozen reference, from the same weights with the adapter off
-/// or stored earlier. There is no default: a forgotten reference is not a reference of zeros.
+/// Log-probs of the sequences under the frozen reference, from the same weights with the adapter
+/// off or stored earlier. There is no default: a forgotten reference is not a reference of zeros.
 ///
 /// At step 0 the loss is exactly ln 2 if the reference was computed in the policy's
-/// [`Arithmetic`](crate::Arithmetic): choose it explicitly if the two are computed on different machines.
+/// [`Arithmetic`](crate::Arithmetic): choose it explicitly if the two are computed on different
+/// machines.
 #[derive(Clone, Copy, Debug)]
 pub enum Reference<'a> {
-    /// As [`sequence_log_probs`](crate::sequence_log_probs) made them, from fresh or stored per-token
-    /// log-probs. The token counts of sequences that a pair or answer names are checked against the
-    /// policy's; those of the others are not read.
+    /// As [`sequence_log_probs`](crate::sequence_log_probs) made them, from fresh or stored
+    /// per-token log-probs. The token counts of sequences that a pair or answer names are checked
+    /// against the policy's; those of the others are not read.
     Sequences(&'a [SequenceLogProb]),
     /// Stored sums, one a sequence.
     Sums(&'a [f64]),

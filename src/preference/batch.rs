@@ -8,11 +8,20 @@ use crate::pair::{Pair, PairBatch, PairLoss, check_pairs, is_left_out, with_weig
 
 /// Where [`preference_loss`] writes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct PairOut<'a> {
     /// One a pair, P; zeros for pairs of weight 0.
     pub losses: &'a mut [PairLoss],
     /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no pair with a weight names it.
     pub d_log_probs: &'a mut [f64],
+}
+
+impl<'a> PairOut<'a> {
+    /// Losses, P, and gradients, N.
+    #[must_use]
+    pub const fn new(losses: &'a mut [PairLoss], d_log_probs: &'a mut [f64]) -> Self {
+        Self { losses, d_log_probs }
+    }
 }
 
 /// Loss, implicit rewards, margin and gradient of every pair, and their sums.
@@ -51,7 +60,7 @@ pub struct PairOut<'a> {
 /// let (pairs, reference) = ([Pair::new(0, 1)], [-21.0, -24.5]);
 /// let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 1.0);
 /// let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
-/// let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = PairOut::new(&mut losses, &mut d_log_probs);
 /// let summary = preference_loss(&Dpo::new(0.1)?, &batch, out)?;
 /// assert!((summary.mean_loss() - 0.632599035317169).abs() < 1e-15);
 /// assert_eq!(d_log_probs[0], -d_log_probs[1]);
@@ -62,36 +71,56 @@ pub fn preference_loss<L: BatchLoss>(
     batch: &PairBatch<'_>,
     out: PairOut<'_>,
 ) -> Result<Summary, Error> {
-    let PairBatch { pairs, policy, weights, divisor, .. } = *batch;
+    let policy = batch.policy;
     let tokens = |sequence: usize| policy.get(sequence).map_or(0, |found| found.count);
     check_preferences(&loss, batch, policy.len(), tokens)?;
-    check_length(Buffer::PairLosses, pairs.len(), out.losses.len())?;
+    check_length(Buffer::PairLosses, batch.pairs.len(), out.losses.len())?;
     check_length(Buffer::SequenceGrads, policy.len(), out.d_log_probs.len())?;
-
-    loss.evaluate_all(batch, out.losses);
-    out.d_log_probs.fill(0.0);
     let mut summary = Summary::default();
+    evaluate_preferences(loss, batch, out, &mut summary)?;
+    Ok(summary)
+}
+
+/// [`preference_loss`] of what was checked; the sums are added to a summary that the caller has.
+/// Not inlined, so that a step has its variables on the stack no longer than it runs.
+#[inline(never)]
+pub(crate) fn evaluate_preferences<L: BatchLoss>(
+    loss: L,
+    batch: &PairBatch<'_>,
+    out: PairOut<'_>,
+    summary: &mut Summary,
+) -> Result<(), Error> {
+    loss.evaluate_all(batch, out.losses);
+    add_up(batch, out, summary)
+}
+
+/// The sums over the pairs, and the gradients of their sequences. It is the same for every loss, so
+/// it is not generic.
+fn add_up(batch: &PairBatch<'_>, out: PairOut<'_>, summary: &mut Summary) -> Result<(), Error> {
+    let PairBatch { pairs, weights, divisor, .. } = *batch;
+    out.d_log_probs.fill(0.0);
     let mut bad = NonFinite::NONE;
     for (i, (&Pair { chosen, rejected }, found)) in pairs.iter().zip(out.losses).enumerate() {
         if is_left_out(weights, i) {
             *found = PairLoss::default();
-            summary += Summary::LEFT_OUT;
+            summary.add_left_out();
             continue;
         }
-        let [d_chosen, d_rejected] = [found.d_chosen, found.d_rejected].map(|d| d / divisor);
+        let (mut d_chosen, mut d_rejected) = (found.d_chosen / divisor, found.d_rejected / divisor);
         if found.is_finite() && d_chosen.is_finite() && d_rejected.is_finite() {
-            summary += &*found;
+            *summary += &*found;
         } else {
             bad.see(i);
             *found = PairLoss::NAN;
+            (d_chosen, d_rejected) = (f64::NAN, f64::NAN);
         }
-        for (sequence, d) in [(chosen, found.d_chosen), (rejected, found.d_rejected)] {
+        for (sequence, d) in [(chosen, d_chosen), (rejected, d_rejected)] {
             if let Some(to) = out.d_log_probs.get_mut(sequence) {
-                *to += d / divisor;
+                *to += d;
             }
         }
     }
-    bad.pairs().map(|()| summary)
+    bad.pairs()
 }
 
 /// Every check of a batch that needs no log-probs: `tokens` is how many tokens of a sequence are
@@ -112,8 +141,9 @@ pub(crate) fn check_preferences<L: BatchLoss>(
     loss.check(pairs, weights)?;
     reference.check_length(sequences)?;
     for (_, &Pair { chosen, rejected }) in with_weight(pairs, weights) {
-        reference.check_tokens(chosen, tokens(chosen))?;
-        reference.check_tokens(rejected, tokens(rejected))?;
+        for sequence in [chosen, rejected] {
+            reference.check_tokens(sequence, tokens(sequence))?;
+        }
     }
     Ok(())
 }

@@ -3,6 +3,6 @@
 mod batch;
 mod summary;
 
-pub(crate) use batch::check_preferences;
 pub use batch::{PairOut, preference_loss};
+pub(crate) use batch::{check_preferences, evaluate_preferences};
 pub use summary::Summary;

@@ -53,20 +53,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// One pair of weight 0.
-    pub(crate) const LEFT_OUT: Self = Self {
-        pairs: 0,
-        correct: 0,
-        ties: 0,
-        displaced: 0,
-        saturated: 0,
-        saturated_wrong: 0,
-        left_out: 1,
-        loss_sum: 0.0,
-        reward_chosen_sum: 0.0,
-        reward_rejected_sum: 0.0,
-        margin_sum: 0.0,
-    };
+    /// Adds one pair of weight 0.
+    pub(crate) fn add_left_out(&mut self) {
+        count(&mut self.left_out, true);
+    }
 
     /// Σ loss / pairs; NaN of an empty summary, as are the other means.
     #[must_use]
@@ -122,21 +112,24 @@ impl Summary {
 impl AddAssign<&PairLoss> for Summary {
     /// Adds one pair, whatever it holds: skip pairs that are not finite, and pairs of weight 0.
     fn add_assign(&mut self, pair: &PairLoss) {
-        *self += Self {
-            pairs: 1,
-            correct: u64::from(pair.margin > 0.0),
-            // Exactly 0 is meant: both log-ratios agree.
-            ties: u64::from(pair.margin.abs() <= 0.0),
-            displaced: u64::from(pair.reward_chosen < 0.0),
-            saturated: u64::from(pair.margin >= SATURATED),
-            saturated_wrong: u64::from(pair.margin <= -SATURATED),
-            left_out: 0,
-            loss_sum: pair.loss,
-            reward_chosen_sum: pair.reward_chosen,
-            reward_rejected_sum: pair.reward_rejected,
-            margin_sum: pair.margin,
-        };
+        count(&mut self.pairs, true);
+        count(&mut self.correct, pair.margin > 0.0);
+        // Exactly 0 is meant: both log-ratios agree.
+        count(&mut self.ties, pair.margin.abs() <= 0.0);
+        count(&mut self.displaced, pair.reward_chosen < 0.0);
+        count(&mut self.saturated, pair.margin >= SATURATED);
+        count(&mut self.saturated_wrong, pair.margin <= -SATURATED);
+        self.loss_sum += pair.loss;
+        self.reward_chosen_sum += pair.reward_chosen;
+        self.reward_rejected_sum += pair.reward_rejected;
+        self.margin_sum += pair.margin;
     }
+}
+
+/// Not inlined where a u64 takes two registers: its copies would be larger than their calls.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn count(to: &mut u64, is: bool) {
+    *to = to.saturating_add(u64::from(is));
 }
 
 impl AddAssign for Summary {

@@ -94,14 +94,12 @@ impl<D: Extra> RowStats<D> {
         Some(self.finish().norm).filter(RowNorm::is_valid)
     }
 
-    /// The base, or that of the target where no other column is above −inf.
-    fn base_or_target(&self) -> Option<Base> {
-        let factor = self.transform.factor();
-        let target = || {
-            let v = self.target_value?;
-            v.is_finite().then(|| Base::at(v, factor))
-        };
-        self.base.or_else(target)
+    /// The base that the target alone would have, if its logit is finite. Not inlined, because rows
+    /// seldom need it and it is asked for twice.
+    #[inline(never)]
+    fn target_base(&self) -> Option<Base> {
+        let v = self.target_value?;
+        v.is_finite().then(|| Base::at(v, self.transform.factor()))
     }
 
     /// y − ln base of the target, in f64 without overflow.
@@ -115,11 +113,12 @@ impl<D: Extra> RowStats<D> {
     /// Z, if it is finite and above 0.
     pub(super) fn normalizer(&self) -> Option<Normalizer> {
         let mut this = *self;
-        let mut base = self.base_or_target()?;
+        // The target's, where no other column is above −inf.
+        let mut base = self.base.or_else(|| self.target_base())?;
         if this.target_distance(base) > 600.0 {
             // The target is e^600 above the base: by the target's own base the other columns
             // vanish.
-            base = Base::at(this.target_value?, self.transform.factor());
+            base = self.target_base()?;
             this.rebase(base);
         }
         let distance = this.target_distance(base);

@@ -10,8 +10,8 @@ use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
 use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, NllSummary, check_nll, nll_loss};
 use crate::pair::{Pair, PairBatch, Reference};
-use crate::preference::{PairOut, Summary, check_preferences, preference_loss};
-use crate::sequence::{check_token_weights, sequence_log_probs};
+use crate::preference::{PairOut, Summary, check_preferences, evaluate_preferences};
+use crate::sequence::{check_token_weights, sum_tokens};
 use crate::token::{TokenOut, score_tokens};
 
 /// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
@@ -28,7 +28,8 @@ pub struct StepBatch<'a> {
     pub weights: Option<&'a [f32]>,
     /// As [`PairBatch::offsets`].
     pub offsets: Option<&'a [f32]>,
-    /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
+    /// As in [`sequence_log_probs`](crate::sequence_log_probs); the reference's sums must have been
+    /// weighted alike.
     pub token_weights: Option<&'a [f32]>,
     /// An NLL term, of tokens as they are, or [XPO's](crate::loss::Xpo).
     pub nll: Option<Nll>,
@@ -141,8 +142,8 @@ impl<'a> StepBatch<'a> {
 /// token_log_probs → sequence_log_probs → preference_loss → token_coefficients → logit_grads
 /// ```
 ///
-/// `loss` is whatever [`preference_loss`] takes: a reference to a loss of pairs, one for each pair, or one
-/// of the whole batch. `logits` is a [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their
+/// `loss` is whatever [`preference_loss`](crate::preference_loss) takes: a reference to a loss of pairs,
+/// one for each pair, or one of the whole batch. `logits` is a [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their
 /// gradients, or (logits, gradients). What else is in the buffer **still holds logits** afterwards, unless
 /// [`StepBatch::unscored`] says otherwise.
 ///
@@ -188,16 +189,11 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     scratch: StepScratch<'_>,
 ) -> Result<StepSummary<Summary>, Error> {
     let StepBatch { layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
-    let (divisor, sequences) = (batch.divisor, layout.sequences());
-    check_token_weights(token_weights, layout.rows())?;
-    let of_pairs = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };
-    check_preferences(&loss, &of_pairs, sequences, |i| count(layout, i, token_weights))?;
-    logits.check(layout)?;
-    scratch.check(layout.rows(), sequences)?;
-    check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())?;
+    check_step(&loss, &logits, batch, &scratch)?;
     let (answers, nll_weights) = batch.nll_batch();
     batch.check_term()?;
     if let Some(nll) = &batch.nll {
+        let sequences = layout.sequences();
         check_nll(nll, answers, nll_weights, sequences, |i| layout.tokens(i))?;
         check_length(Buffer::NllGrads, sequences, scratch.d_nll.len())?;
     }
@@ -205,26 +201,47 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out)?;
-    let (mut nll, mut of_nll) = (NllSummary::default(), Ok(()));
-    let mut d_likelihood = None;
+    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out);
+    let (mut nll, mut of_nll, mut d_likelihood) = (NllSummary::default(), Ok(()), None);
     if let Some(term) = batch.nll {
         // Of the tokens as they are, so before the sums with token weights.
-        sequence_log_probs(log_probs, layout, None, sequences)?;
+        sum_tokens(log_probs, layout, None, sequences);
         let of_answers = NllBatch { answers, policy: sequences, weights: nll_weights };
         of_nll = nll_loss(&term, &of_answers, d_nll).map(|found| nll = found);
         d_likelihood = Some(&*d_nll);
     }
-    sequence_log_probs(log_probs, layout, token_weights, sequences)?;
+    sum_tokens(log_probs, layout, token_weights, sequences);
+    let divisor = batch.divisor;
     let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
-    let found = preference_loss(loss, &of_pairs, PairOut { losses, d_log_probs });
-    if bad.rows().is_err() && (found.is_err() || of_nll.is_err()) {
+    let (mut sums, out) = (Summary::default(), PairOut::new(losses, d_log_probs));
+    let of_loss = evaluate_preferences(loss, &of_pairs, out, &mut sums);
+    if bad.rows().is_err() && (of_loss.is_err() || of_nll.is_err()) {
         broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
     }
-    let summary = StepSummary { loss: found?, tokens, nll };
+    of_loss?;
     of_nll?;
     write_coefficients(layout, d_log_probs, token_weights, d_likelihood, coefficients);
     let grads = GradBatch::new(layout, norms, coefficients).with_unscored(batch.unscored);
     logits.write_grads(executor, &grads)?;
-    Ok(summary)
+    Ok(StepSummary { loss: sums, tokens, nll })
+}
+
+/// The checks that need no log-probs, but those of the NLL term. Not inlined, so that its variables
+/// are not on the stack while the stages run.
+#[inline(never)]
+fn check_step<L: BatchLoss, G: StepLogits>(
+    loss: &L,
+    logits: &G,
+    batch: &StepBatch<'_>,
+    scratch: &StepScratch<'_>,
+) -> Result<(), Error> {
+    let StepBatch { layout, pairs, reference, weights, offsets, token_weights, divisor, .. } =
+        *batch;
+    let sequences = layout.sequences();
+    check_token_weights(token_weights, layout.rows())?;
+    let of_pairs = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };
+    check_preferences(loss, &of_pairs, sequences, |i| count(layout, i, token_weights))?;
+    logits.check(layout)?;
+    scratch.check(layout.rows(), sequences)?;
+    check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())
 }

@@ -9,7 +9,7 @@ use crate::executor::Executor;
 use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
 use crate::pair::Reference;
-use crate::sequence::{check_token_weights, sequence_log_probs};
+use crate::sequence::{check_token_weights, sum_tokens};
 use crate::token::{TokenOut, score_tokens};
 use crate::unpaired::{
     AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut, UnpairedSummary,
@@ -28,7 +28,8 @@ pub struct UnpairedStepBatch<'a> {
     pub reference: Reference<'a>,
     /// As [`UnpairedBatch::weights`].
     pub weights: Option<&'a [f32]>,
-    /// As in [`sequence_log_probs`]; the reference's sums must have been weighted alike.
+    /// As in [`sequence_log_probs`](crate::sequence_log_probs); the reference's sums must have been
+    /// weighted alike.
     pub token_weights: Option<&'a [f32]>,
     /// As [`UnpairedBatch::divisor`].
     pub divisor: f64,
@@ -136,10 +137,10 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out)?;
-    sequence_log_probs(log_probs, layout, token_weights, sequences)?;
+    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out);
+    sum_tokens(log_probs, layout, token_weights, sequences);
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
-    let found = unpaired_loss(loss, &of_answers, UnpairedOut { losses, d_log_probs });
+    let found = unpaired_loss(loss, &of_answers, UnpairedOut::new(losses, d_log_probs));
     if bad.rows().is_err() && found.is_err() {
         broken_rows(layout, norms, d_log_probs, token_weights, None).rows()?;
     }

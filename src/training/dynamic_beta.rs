@@ -4,7 +4,7 @@
 use core::ops::AddAssign;
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
-use crate::pair::check_indices;
+use crate::pair::{check_pair, check_weights, is_left_out, with_weight};
 use crate::{Error, Pair, Reference, SequenceLogProb};
 
 /// Share of the running averages that a batch leaves in place.
@@ -86,16 +86,17 @@ impl AddAssign for GapSums {
 /// A = (log π(y_w) − log π_ref(y_w)) − (log π(y_l) − log π_ref(y_l))
 /// ```
 ///
-/// A gap is the margin of DPO without β, in nats.
+/// A gap is the margin of DPO without β, in nats. A pair of weight 0 is left out: its gap is 0, and
+/// it is in no sum. The size of other weights does not matter here.
 ///
 /// # Shapes
-/// `pairs` and `out`, P; `policy` and `reference`, N.
+/// `pairs` and `out`, P; `weights`, P, or `None`; `policy` and `reference`, N.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
-/// [`Error::PairOfOneSequence`], [`Error::ReferenceMissing`], [`Error::NoScoredTokens`],
-/// [`Error::TokenCountMismatch`]. After
-/// all gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
+/// Before anything is written: [`Error::Length`], [`Error::InvalidValue`] for a weight that is
+/// negative or not finite, [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`],
+/// [`Error::ReferenceMissing`], [`Error::NoScoredTokens`], [`Error::TokenCountMismatch`]. After all
+/// gaps are written: [`Error::NonFinitePairs`]; those gaps are NaN.
 ///
 /// # Panics
 /// Never.
@@ -105,15 +106,20 @@ impl AddAssign for GapSums {
 #[doc(alias = "beta_dpo")]
 pub fn pair_gaps(
     pairs: &[Pair],
+    weights: Option<&[f32]>,
     policy: &[SequenceLogProb],
     reference: Reference<'_>,
     out: &mut [f64],
 ) -> Result<GapSums, Error> {
-    check_indices(pairs, policy.len())?;
+    check_weights(Buffer::PairWeights, weights, pairs.len())?;
     reference.check_use(true)?;
     reference.check_length(policy.len())?;
-    for sequence in pairs.iter().flat_map(|pair| [pair.chosen, pair.rejected]) {
-        reference.check_tokens(sequence, policy.get(sequence).map_or(0, |found| found.count))?;
+    for (i, pair) in with_weight(pairs, weights) {
+        check_pair(i, pair, policy.len())?;
+        for sequence in [pair.chosen, pair.rejected] {
+            let tokens = policy.get(sequence).map_or(0, |found| found.count);
+            reference.check_tokens(sequence, tokens)?;
+        }
     }
     check_length(Buffer::Gaps, pairs.len(), out.len())?;
     let log_ratio =
@@ -121,6 +127,10 @@ pub fn pair_gaps(
     let mut sums = GapSums::default();
     let mut bad = NonFinite::NONE;
     for (index, (pair, to)) in pairs.iter().zip(out).enumerate() {
+        if is_left_out(weights, index) {
+            *to = 0.0;
+            continue;
+        }
         let gap = log_ratio(pair.chosen) - log_ratio(pair.rejected);
         if gap.is_finite() {
             *to = gap;
@@ -245,7 +255,7 @@ impl GapAverages {
 /// 1. [`pair_gaps`]: the gaps of all pairs, and their [`GapSums`].
 /// 2. [`GapAverages::update`] with the sums of the whole batch.
 /// 3. [`GapAverages::keep_weights`]: the host draws 80 % of the pairs by these weights, without
-///    replacement. (It brings its own random numbers.)
+///    replacement. (It brings its own random numbers, and draws no pair that was left out.)
 /// 4. [`beta`](Self::beta) with the mean gap of the kept pairs. It goes to the batch's
 ///    [`Dpo`](crate::Dpo). With each pair's own gap it gives one β a pair, for
 ///    [`PerPair`](crate::loss::PerPair).
@@ -263,7 +273,7 @@ impl GapAverages {
 /// let reference = Reference::Sums(&[-21.0, -24.5, -18.5, -18.75]);
 /// let pairs = [Pair::new(0, 1), Pair::new(2, 3)];
 /// let (mut gaps, mut weights) = ([0.0; 2], [0.0; 2]);
-/// let sums = pair_gaps(&pairs, &policy, reference, &mut gaps)?;
+/// let sums = pair_gaps(&pairs, None, &policy, reference, &mut gaps)?;
 /// averages.update(&sums)?; // M0 = 0.1·1
 /// averages.keep_weights(&gaps, &mut weights)?;
 /// assert_eq!(weights[1], 1.0, "the gap nearest to M0 is the likeliest");

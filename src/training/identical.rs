@@ -23,7 +23,8 @@ use crate::{Error, Pair};
 /// `layout`, of N sequences; `pairs` and `out`, P.
 ///
 /// # Errors
-/// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`], [`Error::PairOfOneSequence`].
+/// Before anything is written: [`Error::Length`], [`Error::SequenceOutOfRange`],
+/// [`Error::PairOfOneSequence`].
 ///
 /// # Panics
 /// Never.

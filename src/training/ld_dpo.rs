@@ -79,8 +79,8 @@ pub fn ld_token_weights(
     Ok(())
 }
 
-/// One set of weights for each sequence. Where chosen and rejected sequences ascend, as they mostly do, one pass
-/// is enough; others are compared in pairs, because there is nowhere to note them.
+/// One set of weights for each sequence. Where chosen and rejected sequences ascend, as they mostly
+/// do, one pass is enough; others are compared in pairs, because there is nowhere to note them.
 fn check_shared(
     pairs: &[Pair],
     tokens: impl Fn(usize) -> usize,
@@ -108,8 +108,8 @@ fn check_shared(
     Ok(())
 }
 
-/// Of pairs whose chosen sequences ascend, and whose rejected ones do: a sequence stands in two pairs only as
-/// chosen in one and rejected in the other.
+/// Of pairs whose chosen sequences ascend, and whose rejected ones do: a sequence stands in two
+/// pairs only as chosen in one and rejected in the other.
 fn check_ascending(
     pairs: &[Pair],
     differ: impl Fn(&Pair, &Pair, usize) -> bool,

@@ -44,7 +44,7 @@ use crate::{Error, Reference, SequenceLogProb};
 /// ];
 /// let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&reference), 2.0);
 /// let (mut losses, mut d_log_probs) = ([AnswerLoss::default(); 2], [0.0; 4]);
-/// let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
 /// unpaired_loss(&Kto::new(0.1, k)?, &batch, out)?;
 /// assert!((losses[0].loss - 0.496_875_040_689).abs() < 1e-12); // σ(−0.1·(0.5 − K))
 /// assert_eq!(d_log_probs[2..], [0.0, 0.0]);
@@ -70,8 +70,8 @@ pub struct LogRatioSums {
 impl LogRatioSums {
     /// Adds the log-ratio of every sequence: `policy` and `reference` have one entry a sequence, N.
     ///
-    /// For K these are the mismatched sequences alone, for δ the answers alone. Sequences without a scored token
-    /// are not counted.
+    /// For K these are the mismatched sequences alone, for δ the answers alone. Sequences without a
+    /// scored token are not counted.
     ///
     /// # Numerics
     /// Sums in f64, in order: the error is within count · 2⁻⁵³ · Σ |log-ratio|. Policy ≡ reference

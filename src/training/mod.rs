@@ -14,6 +14,9 @@
 //!
 //! The host owns all state: structs of plain sums, to be stored, added over micro-batches and
 //! reduced over machines. None of these numbers is differentiated.
+//!
+//! What makes weights, offsets or flags of pairs looks at every pair it is given: leave out of the
+//! list what is to be left out.
 
 mod best_worst;
 mod dynamic_beta;

@@ -46,11 +46,20 @@ impl<'a> UnpairedBatch<'a> {
 
 /// Where [`unpaired_loss`] writes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct UnpairedOut<'a> {
     /// One an answer, M; zeros for answers of weight 0.
     pub losses: &'a mut [AnswerLoss],
     /// `∂(Σ L / divisor)/∂log π` of every sequence, N; 0 where no answer with a weight names it.
     pub d_log_probs: &'a mut [f64],
+}
+
+impl<'a> UnpairedOut<'a> {
+    /// Losses, M, and gradients, N.
+    #[must_use]
+    pub const fn new(losses: &'a mut [AnswerLoss], d_log_probs: &'a mut [f64]) -> Self {
+        Self { losses, d_log_probs }
+    }
 }
 
 /// Loss, implicit reward and gradient of every unpaired answer, and their sums.
@@ -59,10 +68,11 @@ pub struct UnpairedOut<'a> {
 /// ℓ₁(a) of a desirable answer, ℓ₂(a) of an undesirable one, a = log π(y) − log π_ref(y)
 /// ```
 ///
-/// `losses` is a reference to any unpaired loss ([`Kto`](crate::loss::Kto), [`ApoZero`](crate::loss::ApoZero),
-/// [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca), [`SppoHard`](crate::loss::SppoHard)), or a
-/// [`PerAnswer`](super::PerAnswer). The backward is that of pairs: [`logit_grads`](crate::gradient::logit_grads) takes
-/// `d_log_probs`. The [module](super) has the order of calls.
+/// `losses` is a reference to any unpaired loss ([`Kto`](crate::loss::Kto),
+/// [`ApoZero`](crate::loss::ApoZero), [`Bco`](crate::loss::Bco), [`Nca`](crate::loss::Nca),
+/// [`SppoHard`](crate::loss::SppoHard)), or a [`PerAnswer`](super::PerAnswer). The backward is that
+/// of pairs: [`logit_grads`](crate::gradient::logit_grads) takes `d_log_probs`. The [module](super)
+/// has the order of calls.
 ///
 /// An answer of weight 0 is left out, as if it were not in the batch; [`UnpairedSummary::left_out`]
 /// counts it, and nothing else does. Sequences that no other answer names are not looked at: they
@@ -89,7 +99,7 @@ pub struct UnpairedOut<'a> {
 ///     [UnpairedAnswer::new(0, Label::Desirable), UnpairedAnswer::new(1, Label::Undesirable)];
 /// let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 2.0);
 /// let (mut losses, mut d_log_probs) = ([AnswerLoss::default(); 2], [0.0; 2]);
-/// let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
 /// let summary = unpaired_loss(&Kto::new(0.1, 0.2)?, &batch, out)?;
 /// assert!((summary.desirable_loss_sum - 0.49250056244937961).abs() < 1e-15);
 /// assert!(d_log_probs[0] < 0.0 && d_log_probs[1] > 0.0);

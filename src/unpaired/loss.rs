@@ -46,7 +46,7 @@ impl<L: UnpairedLoss + ?Sized> UnpairedBatchLoss for &L {
 /// let answers = [0, 1].map(|sequence| UnpairedAnswer::new(sequence, Label::Desirable));
 /// let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0; 2]), 2.0);
 /// let (mut losses, mut d_log_probs) = ([AnswerLoss::default(); 2], [0.0; 2]);
-/// let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+/// let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
 /// let each = [Kto::new(0.1, 0.2)?, Kto::new(0.1, 0.5)?];
 /// unpaired_loss(PerAnswer::new(&each), &batch, out)?;
 /// // The second answer's log-ratio is its K.

@@ -26,11 +26,14 @@
 //! 7  logit_grads          of all rows: K is a constant, so those of the mismatched sequences are 0
 //! ```
 //!
-//! See [`token_log_probs`](crate::token_log_probs), [`sequence_log_probs`](crate::sequence_log_probs),
-//! [`LogRatioSums`](crate::training::LogRatioSums), [`kto_k`](crate::training::LogRatioSums::kto_k),
-//! [`Kto::new`](crate::loss::Kto::new), [`unpaired_loss`], [`logit_grads`](crate::gradient::logit_grads) or
-//! [`logit_grads_in_place`](crate::gradient::logit_grads_in_place). The mismatched sequences need no gradient: a host
-//! may score them in a pass of their own, without keeping anything for its backward.
+//! See [`token_log_probs`](crate::token_log_probs),
+//! [`sequence_log_probs`](crate::sequence_log_probs),
+//! [`LogRatioSums`](crate::training::LogRatioSums),
+//! [`kto_k`](crate::training::LogRatioSums::kto_k), [`Kto::new`](crate::loss::Kto::new),
+//! [`unpaired_loss`], [`logit_grads`](crate::gradient::logit_grads) or
+//! [`logit_grads_in_place`](crate::gradient::logit_grads_in_place). The mismatched sequences need
+//! no gradient: a host may score them in a pass of their own, without keeping anything for its
+//! backward.
 //!
 //! ```
 //! use dpo_kernel::loss::Kto;
@@ -55,7 +58,7 @@
 //! }
 //! let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&reference), 2.0);
 //! let (mut losses, mut d_log_probs) = ([AnswerLoss::default(); 2], [0.0; 4]);
-//! let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+//! let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
 //! let summary = unpaired_loss(&kto, &batch, out)?;
 //! // K = (0.25 + 0.15)/2, and 1 − σ(0.1·(0.5 − 0.2)) is the loss of the first answer.
 //! assert!((summary.desirable_loss_sum - 0.49250056244937961).abs() < 1e-14);

@@ -65,7 +65,7 @@ fn stages(figures: &mut Figures, dispatch: Dispatch) {
         .with_weights(&WEIGHTS)
         .with_offsets(&OFFSETS);
     let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 3]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let summary = preference_loss(&loss, &batch, out).unwrap();
     let mut coefficients = [0.0; ROWS];
     token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
@@ -158,7 +158,7 @@ fn batches(figures: &mut Figures) {
     let batch = plain.with_weights(&WEIGHTS).with_offsets(&OFFSETS);
     let (dpo, hinge) = (Dpo::new(0.5).unwrap(), Hinge::new(0.25).unwrap());
     let terms: [MixtureTerm<'_>; 2] =
-        [MixtureTerm { weight: 0.75, loss: &dpo }, MixtureTerm { weight: 0.25, loss: &hinge }];
+        [MixtureTerm::new(0.75, &dpo), MixtureTerm::new(0.25, &hinge)];
     let option = |beta| LossOptions { beta: Some(beta), ..LossOptions::default() };
     let each = [(LossName::Sigmoid, 0.5), (LossName::Hinge, 0.25)].map(|(name, beta)| {
         let Objective::Pairs(loss) = name.build(&option(beta)).unwrap() else { panic!("{name:?}") };
@@ -166,9 +166,9 @@ fn batches(figures: &mut Figures) {
     });
     let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 3]);
     let mut sums = Vec::new();
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     sums.push((preference_loss(PerPair::new(&each), &batch, out).unwrap(), d));
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     sums.push((preference_loss(&Mixture::new(&terms).unwrap(), &batch, out).unwrap(), d));
     for (summary, d) in sums {
         figures.add("objective", summary.loss_sum);
@@ -176,13 +176,13 @@ fn batches(figures: &mut Figures) {
     }
     let mut order = [0; 4];
     let aot = Aot::paired(0.01).unwrap().over(&mut order);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     figures.add("aot", preference_loss(aot, &plain, out).unwrap().loss_sum);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let softmax = SoftmaxDpo::new(0.5).unwrap();
     figures.add("s_dpo", preference_loss(softmax, &plain, out).unwrap().loss_sum);
     figures.all("d_s_dpo", &d);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let alpha = dpo.with_label_smoothing(0.125).unwrap();
     let alpha = alpha.with_divergence(AlphaDivergence::with_trl_alpha(0.25).unwrap());
     figures.add("alpha", preference_loss(&alpha, &plain, out).unwrap().loss_sum);
@@ -191,11 +191,11 @@ fn batches(figures: &mut Figures) {
     let answers = [0, 1, 2].map(|sequence| UnpairedAnswer::new(sequence, labels[sequence]));
     let answers = UnpairedBatch::new(&answers, &policy, reference, 3.0);
     let mut each = [AnswerLoss::default(); 3];
-    let out = UnpairedOut { losses: &mut each, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut each, &mut d);
     let summary = unpaired_loss(&Kto::new(0.1, 0.0).unwrap(), &answers, out).unwrap();
     figures.add("desirable", summary.desirable_loss_sum);
     figures.add("undesirable", summary.undesirable_loss_sum);
-    let out = UnpairedOut { losses: &mut each, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut each, &mut d);
     let summary = unpaired_loss(&AStarPo::new(1e-3, 0.5).unwrap(), &answers, out).unwrap();
     figures.add("a2po", summary.desirable_loss_sum + summary.undesirable_loss_sum);
     let nll = Nll::new(1.0, NllPer::Sequence, 4.0).unwrap();

@@ -1,5 +1,5 @@
-//! The header is written by hand, because its comments are its worth; so it is compared with the code:
-//! every function with its types, every struct with its fields, every constant, both ways.
+//! The header is written by hand, because its comments are its worth; so it is compared with the
+//! code: every function with its types, every struct with its fields, every constant, both ways.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -297,7 +297,8 @@ fn the_version_is_that_of_the_crate() {
     assert!(header.contains(&quoted), "the header lacks {quoted}");
 }
 
-/// What is wrong with the initialisers of structs that say their size: each has one, with an entry a field.
+/// What is wrong with the initialisers of structs that say their size: each has one, with an entry
+/// a field.
 fn objections_to_initialisers(text: &str) -> Vec<String> {
     let mut objections = Vec::new();
     let text = text.replace("\\\n", " ");

@@ -1,8 +1,8 @@
-//! The C ABI from C and C++: the header against the code, programs in both languages linked both ways,
-//! their figures against the Rust functions' to the bit, and one run under valgrind.
+//! The C ABI from C and C++: the header against the code, programs in both languages linked both
+//! ways, their figures against the Rust functions' to the bit, and one run under valgrind.
 //!
-//! A C compiler is there, because Rust links with it. What a machine may lack (a C++ compiler, valgrind)
-//! is said and left out, unless `DPO_C_TESTS=all` asks for all of it, as `.ci/run` does.
+//! A C compiler is there, because Rust links with it. What a machine may lack (a C++ compiler,
+//! valgrind) is said and left out, unless `DPO_C_TESTS=all` asks for all of it, as `.ci/run` does.
 
 #![allow(
     unreachable_pub,

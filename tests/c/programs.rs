@@ -156,8 +156,8 @@ fn the_example_learns() {
     }
 }
 
-/// Reads and writes of the library itself, not of its caller alone. Valgrind's processor has AVX2 at
-/// most, which is what the library then detects.
+/// Reads and writes of the library itself, not of its caller alone. Valgrind's processor has AVX2
+/// at most, which is what the library then detects.
 #[test]
 fn no_memory_is_misused() {
     if !has("valgrind") {

@@ -156,7 +156,7 @@ fn try_stages<E: Store>(
     if let Some(offsets) = &case.offsets {
         batch = batch.with_offsets(offsets);
     }
-    let out = PairOut { losses: &mut found.losses, d_log_probs: &mut found.d_log_probs };
+    let out = PairOut::new(&mut found.losses, &mut found.d_log_probs);
     let summary = preference_loss(&loss(case), &batch, out).map_err(|error| {
         // Rows that a pair depends on are named before the pair.
         let is_read = |row: &usize| {

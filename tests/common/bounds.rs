@@ -9,7 +9,8 @@ use dpo_kernel::Arithmetic;
 /// How far a figure may be off.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
-    /// What is measured, with its unit; for 16-bit storage against the exact value of what is stored.
+    /// What is measured, with its unit; for 16-bit storage against the exact value of what is
+    /// stored.
     pub name: &'static str,
     pub arithmetic: Arithmetic,
     pub most: f64,

@@ -8,8 +8,8 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use super::levels::for_each_dispatch;
 
-/// Runs a property on so many random cases and panics with the smallest that fails. `PROPTEST_CASES` asks
-/// for fewer, where machines are emulated.
+/// Runs a property on so many random cases and panics with the smallest that fails.
+/// `PROPTEST_CASES` asks for fewer, where machines are emulated.
 pub fn holds<S: Strategy>(
     cases: u32,
     strategy: S,

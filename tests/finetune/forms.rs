@@ -77,7 +77,8 @@ fn conversations_keep_their_turns() {
 #[test]
 fn the_prompt_of_two_texts_is_their_common_beginning() {
     for (chosen, rejected, want) in [
-        // hh-rlhf: behind the last tag, even where the answers begin alike or hold tags of their own.
+        // hh-rlhf: behind the last tag, even where the answers begin alike or hold tags of their
+        // own.
         (
             "\n\nHuman: a\n\nAssistant: I am",
             "\n\nHuman: a\n\nAssistant: I was",

@@ -10,8 +10,8 @@ use crate::finetune::text::Examples;
 use crate::finetune::train::{self, Scoreboard};
 use crate::{SMALL, SMALL_RECIPE, pair};
 
-/// Log-probs of three pairs, no two differences alike, and so far from each loss's kinks that a step
-/// of finite differences does not cross one.
+/// Log-probs of three pairs, no two differences alike, and so far from each loss's kinks that a
+/// step of finite differences does not cross one.
 fn log_probs() -> [Vec<SequenceLogProb>; 2] {
     let sequences = |sums: [f64; 6]| -> Vec<SequenceLogProb> {
         let counts = [10, 12, 7, 9, 15, 8];
@@ -67,7 +67,8 @@ fn every_objective_has_the_gradient_of_its_loss() {
     }
 }
 
-/// δ of BCO and K of KTO are those of what has been seen, and tell in the loss; others look at nothing.
+/// δ of BCO and K of KTO are those of what has been seen, and tell in the loss; others look at
+/// nothing.
 #[test]
 fn statistics_are_gathered_for_those_that_need_them() {
     let [policy, reference] = log_probs();

@@ -70,8 +70,8 @@ fn a_comparison_is_one_table_and_one_picture() {
     assert_eq!(picture, again, "the seed decides");
 }
 
-/// What was left out, and why, in a line a reason; and nothing is held out of one prompt, which is no
-/// accuracy of 1 or NaN.
+/// What was left out, and why, in a line a reason; and nothing is held out of one prompt, which is
+/// no accuracy of 1 or NaN.
 #[test]
 fn a_run_says_what_became_of_the_pairs() {
     let tail = "q".repeat(300);

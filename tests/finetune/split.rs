@@ -57,8 +57,8 @@ fn pairs_with_the_same_prompt_are_on_the_same_side() {
     }
 }
 
-/// Prompts that differ only in what is cut off are one prompt to the model: trained on as one of them,
-/// it knows all of them.
+/// Prompts that differ only in what is cut off are one prompt to the model: trained on as one of
+/// them, it knows all of them.
 #[test]
 fn prompts_that_are_the_same_once_cut_are_on_the_same_side() {
     let tickets = |tail: &str| -> Vec<Pair> {

@@ -1,4 +1,5 @@
-//! The cases themselves: well-formed however they were made or shrunk, hard often, from both sources.
+//! The cases themselves: well-formed however they were made or shrunk, hard often, from both
+//! sources.
 
 use arbitrary::{Arbitrary, Unstructured};
 use dpo_kernel::verify::cases::strategy::{
@@ -13,7 +14,8 @@ use Hardness::{Adversarial, Moderate};
 
 fn runner() -> TestRunner {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    // Fewer cases, as `PROPTEST_CASES` may ask for, would also mean fewer steps on the way to a small one.
+    // Fewer cases, as `PROPTEST_CASES` may ask for, would also mean fewer steps on the way to a
+    // small one.
     let config = Config { cases: 256, max_shrink_iters: 1024, ..Config::default() };
     TestRunner::new_with_rng(config, rng)
 }

@@ -1,5 +1,5 @@
-//! What `verify` gives to the suite of another backend: a small foreign backend, the suite that holds it
-//! against the reference on the crate's cases, and the faults that this suite finds in it.
+//! What `verify` gives to the suite of another backend: a small foreign backend, the suite that
+//! holds it against the reference on the crate's cases, and the faults that this suite finds in it.
 
 #![allow(
     unreachable_pub,

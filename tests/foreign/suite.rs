@@ -1,7 +1,7 @@
 //! The suite: what a backend finds against the reference, on the crate's cases.
 //!
-//! This is all that a foreign backend has to write. It computes in f64 and rounds to f32 once, so half
-//! an ulp is allowed, and what f64 rounds away.
+//! This is all that a foreign backend has to write. It computes in f64 and rounds to f32 once, so
+//! half an ulp is allowed, and what f64 rounds away.
 
 use dpo_kernel::verify::cases::strategy::{Hardness, batches, losses, pair_cases};
 use dpo_kernel::verify::cases::{BatchCase, PairCase, RowCase};

@@ -296,7 +296,8 @@ fn of_steps() {
     );
 }
 
-/// Sequences in no order, an empty one, and a target that is out of the vocabulary where nobody looks.
+/// Sequences in no order, an empty one, and a target that is out of the vocabulary where nobody
+/// looks.
 #[test]
 fn of_layouts() {
     let case = LayoutCase { spans: vec![(2, 5), (4, 4), (0, 1)], ..batch().layout };

@@ -10,7 +10,8 @@ fn whole(row: RowCase) -> Cut {
     Cut { row, cuts: Vec::new() }
 }
 
-/// Levels differ in which of two zeros their maximum keeps; statistics that leave the machine must not.
+/// Levels differ in which of two zeros their maximum keeps; statistics that leave the machine must
+/// not.
 #[test]
 fn zeros_of_both_signs() {
     for target in [0, 2] {
@@ -52,7 +53,8 @@ fn saturated_softcaps() {
     gradients::check(&whole(row)).unwrap();
 }
 
-/// Many equal logits, whose terms all round the same way: 3.2e-7 of Z, where random rows have 1.1e-7.
+/// Many equal logits, whose terms all round the same way: 3.2e-7 of Z, where random rows have
+/// 1.1e-7.
 #[test]
 fn rows_of_two_values() {
     let mut logits = vec![-14.625_529_f32; 339];

@@ -1,4 +1,5 @@
-//! Where the largest logit is: the first of equals, in whichever block and tile, and at every level.
+//! Where the largest logit is: the first of equals, in whichever block and tile, and at every
+//! level.
 
 use dpo_kernel::row::{BLOCK, Details, RowStats};
 use dpo_kernel::{Dispatch, Transform, bf16, f16, verify};

@@ -1,7 +1,7 @@
 //! Every public function has a test that names it.
 //!
-//! The list maps each `pub fn` of the stages to a test; the test's file must exist, hold that test, and
-//! either it or what it runs must name the function. A new function fails until it is listed.
+//! The list maps each `pub fn` of the stages to a test; the test's file must exist, hold that test,
+//! and either it or what it runs must name the function. A new function fails until it is listed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -172,8 +172,8 @@ fn objections(sources: &[(String, String)], list: &[(&str, &str, &str, &str)]) -
     objections
 }
 
-/// Whether a text calls the function of a source: `new` by its type, other methods by a dot or a path, so
-/// that nobody else's count.
+/// Whether a text calls the function of a source: `new` by its type, other methods by a dot or a
+/// path, so that nobody else's count.
 fn calls(text: &str, source: &str, function: &str) -> bool {
     let types: &[&str] = match source {
         "gradient/batch.rs" => &["GradBatch"],

@@ -21,8 +21,8 @@ fn params(case: &RowCase) -> Params {
     }
 }
 
-/// What f32 rounds away of `exact`, and what the f32 sums may add: 3e-8, and under a softcap two ulp
-/// of c/temperature. PyTorch used temperature 0.7 in f64, the kernel 0.7 in f32.
+/// What f32 rounds away of `exact`, and what the f32 sums may add: 3e-8, and under a softcap two
+/// ulp of c/temperature. PyTorch used temperature 0.7 in f64, the kernel 0.7 in f32.
 fn allowed(case: &RowCase, exact: f64) -> f64 {
     let cap = case.softcap.map_or(0.0, |c| 2.0 * ulp(c / case.temperature));
     let parameter = case.temperature - f64::from(case.temperature as f32);
@@ -140,7 +140,7 @@ fn trl(case: &TrlCase, pairs: &[Pair]) -> (dpo_kernel::Summary, Vec<PairLoss>, V
         let batch = PairBatch::new(pairs, &policy, reference, divisor);
         let mut losses = vec![PairLoss::default(); pairs.len()];
         let mut d_log_probs = vec![f64::NAN; policy.len()];
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         let summary = preference_loss(&Dpo::new(case.beta).unwrap(), &batch, out).unwrap();
         (summary, losses, d_log_probs)
     };

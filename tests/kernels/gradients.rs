@@ -1,9 +1,9 @@
 //! Gradients of whole batches three ways: the kernels', dual numbers', and differences of the loss.
 //!
-//! The kernels' gradient errs with p, by (4 + |ln p|)·2⁻²⁴ of it, and with c, because the f32 log-probs
-//! of the tokens move z: |ln p| stays below 30 here, a sequence has three tokens, and β ≤ 1, so 2⁻²⁴
-//! of the largest gradient some sixty times bounds both. Under a softcap, y errs by two ulp of
-//! c/temperature beside it.
+//! The kernels' gradient errs with p, by (4 + |ln p|)·2⁻²⁴ of it, and with c, because the f32
+//! log-probs of the tokens move z: |ln p| stays below 30 here, a sequence has three tokens, and β ≤
+//! 1, so 2⁻²⁴ of the largest gradient some sixty times bounds both. Under a softcap, y errs by two
+//! ulp of c/temperature beside it.
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::{GradBatch, logit_grads};
@@ -55,8 +55,8 @@ fn paired(case: &BatchCase, row: usize) -> bool {
         && case.pairs.iter().any(|&(c, r)| Some(c) == sequence || Some(r) == sequence)
 }
 
-/// Every gradient and the loss against the textbook on dual numbers. `storage` is what one rounding to
-/// the gradients' type may add, relatively.
+/// Every gradient and the loss against the textbook on dual numbers. `storage` is what one rounding
+/// to the gradients' type may add, relatively.
 pub fn equals_dual_numbers<E: Store>(
     case: &BatchCase,
     found: &Found,

@@ -12,8 +12,8 @@ fn overlap(spans: &[Span]) -> bool {
     })
 }
 
-/// Small random spans: in any order exactly those that overlap are refused, and in order exactly those that do
-/// not ascend, too.
+/// Small random spans: in any order exactly those that overlap are refused, and in order exactly
+/// those that do not ascend, too.
 #[test]
 fn overlaps_are_those_of_every_pair() {
     let mut random = Random::new(1);

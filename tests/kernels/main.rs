@@ -1,7 +1,7 @@
 //! The kernels on every level, against the plain f64 reference and against themselves.
 //!
-//! Tests here are written to fail: bounds stand in one table and may not be loose, every checker has
-//! to catch planted faults, and buffers that must not be touched hold NaN.
+//! Tests here are written to fail: bounds stand in one table and may not be loose, every checker
+//! has to catch planted faults, and buffers that must not be touched hold NaN.
 
 #![allow(
     unreachable_pub,

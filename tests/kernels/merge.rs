@@ -47,7 +47,8 @@ fn whole<E: Store>(
     parts(dispatch, row, &[], transform, target).pop().unwrap()
 }
 
-/// Merged in any order: a lane of a block adds eight quads, so each of the two may lose 8 · 2⁻²⁴ of Z.
+/// Merged in any order: a lane of a block adds eight quads, so each of the two may lose 8 · 2⁻²⁴ of
+/// Z.
 fn near(merged: &RowStats<Details>, whole: &RowStats<Details>) -> Result<(), String> {
     let (a, b) = (merged.log_z(), whole.log_z());
     if (a - b).abs() > 16.0 * HALF_ULP + 1e-15 * b.abs() {
@@ -217,8 +218,8 @@ fn of_different_rows_is_refused() {
     assert_eq!(merged.columns(), 4);
 }
 
-/// Parts that hold NaN or +inf spoil the row wherever they are merged; masked parts and empty ones do
-/// not.
+/// Parts that hold NaN or +inf spoil the row wherever they are merged; masked parts and empty ones
+/// do not.
 #[test]
 fn of_broken_and_empty_parts() {
     for_each_dispatch(|dispatch| {

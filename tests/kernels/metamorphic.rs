@@ -28,8 +28,8 @@ fn id(target: usize) -> u32 {
     u32::try_from(target).unwrap()
 }
 
-/// Logits on a grid of 2⁻¹⁰ move by whole numbers without rounding: log-probs must stay, to the error
-/// of both.
+/// Logits on a grid of 2⁻¹⁰ move by whole numbers without rounding: log-probs must stay, to the
+/// error of both.
 #[test]
 fn shifts_change_nothing() {
     holds(512, (rows(), -200..200_i32), |((row, target, _), shift)| {

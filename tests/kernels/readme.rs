@@ -1,5 +1,5 @@
-//! What README and the pages under `docs/` promise is what the table of bounds, the manifest and the sources say,
-//! README is short, and every page is found from it.
+//! What README and the pages under `docs/` promise is what the table of bounds, the manifest and
+//! the sources say, README is short, and every page is found from it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use crate::common::bounds::{BOUNDS, Bound};
 /// README says what a newcomer needs; all else is a page.
 const WORDS: usize = 1200;
 
+/// The root of the crate says what a newcomer needs; all else is a module.
+const NAMES: usize = 45;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -19,8 +22,8 @@ fn text(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap()
 }
 
-/// How a row of the short table begins, what the names of its entries begin with, and the bound and the worst
-/// that it shows.
+/// How a row of the short table begins, what the names of its entries begin with, and the bound and
+/// the worst that it shows.
 const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("log Z, any V", "log Z of random", None, 1.13e-7),
     ("log Z where it is near 0", "log Z of normalised rows", Some(2.9e-8), 2.58e-8),
@@ -69,7 +72,8 @@ fn figures_are_those_of_the_table() {
     assert_eq!(objections(&page, &wrong).len(), 1);
 }
 
-/// The rows of the whole table, as they follow from `BOUNDS`: one a name, fused and portable side by side.
+/// The rows of the whole table, as they follow from `BOUNDS`: one a name, fused and portable side
+/// by side.
 fn rows_of_bounds() -> Vec<String> {
     let cell = |text: &str| text.replace('|', "\\|");
     let fused = BOUNDS.iter().filter(|entry| entry.arithmetic == Arithmetic::Fused);
@@ -127,6 +131,35 @@ fn features_and_the_oldest_rust_are_those_of_the_manifest() {
 fn readme_is_short() {
     let words = text("README.md").split_whitespace().count();
     assert!(words <= WORDS, "README has {words} words, {WORDS} at most: move something to docs/");
+}
+
+/// The public names of the crate's root, with all features.
+fn names_at_the_root(library: &str) -> Vec<&str> {
+    let items = library.split_inclusive([';', '}']).filter_map(|item| {
+        let at = item.find("\npub ")?;
+        Some(item[at..].trim_start().trim_end_matches(';'))
+    });
+    items
+        .flat_map(|item| {
+            let path = item.strip_prefix("pub use ").or(item.strip_prefix("pub mod ")).unwrap();
+            let (_, last) = path.rsplit_once("::").unwrap_or(("", path));
+            last.trim_matches(['{', '}', ' ', '\n']).split(',').map(str::trim)
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_root_is_short() {
+    let library = text("src/lib.rs");
+    let names = names_at_the_root(&library);
+    for name in ["Layout", "bf16", "preference_step", "Workspace", "loss", "verify"] {
+        assert!(names.contains(&name), "{name} was not found among {names:?}");
+    }
+    assert!(names.len() <= NAMES, "{} names, {NAMES} at most: {names:?}", names.len());
+    // The control: what a braced list adds is counted, name by name.
+    let more = library.replace("pub use level::{", "pub use level::{One, Two,");
+    assert_eq!(names_at_the_root(&more).len(), names.len() + 2);
 }
 
 /// Every Markdown page under `docs/`, from the root.

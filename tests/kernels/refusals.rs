@@ -38,8 +38,8 @@ struct Args {
     d_nll: Option<Vec<f64>>,
     coefficients: Option<Vec<f64>>,
     norms: Option<Vec<RowNorm>>,
-    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients, the log-probs that are
-    /// summed, coefficients.
+    /// Lengths of log-probs, norms, details, sequences, losses, sequence gradients, the log-probs
+    /// that are summed, coefficients.
     lengths: [usize; 8],
     /// Rows and columns of the gradients.
     out: (usize, usize),
@@ -127,7 +127,7 @@ fn preferences(args: &Args) -> Result<(), Error> {
     let mut batch = PairBatch::new(&args.pairs, &args.policy, args.reference(), args.divisor);
     batch.weights = args.weights.as_deref();
     batch.offsets = args.offsets.as_deref();
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let result = preference_loss(&Dpo::new(0.1).unwrap(), &batch, out);
     if result.is_err() {
         assert!(losses.iter().all(|x| *x == dirty) && d.iter().all(|d| *d == 7.5), "{result:?}");

@@ -144,7 +144,8 @@ fn masks_are_exact() {
     exact::<dpo_kernel::bf16>();
 }
 
-/// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does not.
+/// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does
+/// not.
 #[test]
 fn huge_logits_have_a_mean() {
     for_each_dispatch(|dispatch| {
@@ -202,7 +203,7 @@ fn broken_pairs_are_named() {
     let run = |policy: [f64; 4], reference: [f64; 4]| {
         let policy = policy.map(|sum| SequenceLogProb { sum, count: 3 });
         let (mut losses, mut d) = ([PairLoss::default(); 4], [7.5; 4]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&reference), 2.0);
         (preference_loss(&dpo, &batch, out), losses, d)
     };

@@ -108,7 +108,7 @@ fn is_step_zero(policy: &[SequenceLogProb], reference: &[SequenceLogProb]) -> Re
         let pairs = [Pair::new(0, 1), Pair::new(3, 2)];
         let mut losses = [PairLoss::default(); 2];
         let mut d_log_probs = [f64::NAN; 4];
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = PairOut::new(&mut losses, &mut d_log_probs);
         let batch = PairBatch::new(&pairs, policy, Reference::Sequences(reference), 1.0);
         let summary = preference_loss(&Dpo::new(beta).unwrap(), &batch, out).unwrap();
         let half = beta / 2.0;

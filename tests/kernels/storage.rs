@@ -12,7 +12,8 @@ use crate::common::levels::for_each_dispatch;
 use crate::rows::{Random, Store, normal_row, stored, ulp, widen};
 use crate::run::{gradient, gradient_in_place};
 
-/// The mean logit of 16 columns, x in one of them and 0 in the others: x/16 through the vector load.
+/// The mean logit of 16 columns, x in one of them and 0 in the others: x/16 through the vector
+/// load.
 fn sixteenth<E: Store>(dispatch: Dispatch, x: E, lane: usize, vocab: usize) -> f32 {
     let mut row = vec![E::ZERO; vocab];
     row[lane] = x;
@@ -56,8 +57,8 @@ fn all_65536_bf16_load() {
 
 /// Every f32 that a 16-bit type's rounding may get wrong: around all of its values and midpoints.
 fn stores_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
-    // The gradient of column j of [target, x…] is −c·p(x); with c over many scales its f32 value has
-    // any exponent, and the same kernel writes it to f32 and to E.
+    // The gradient of column j of [target, x…] is −c·p(x); with c over many scales its f32 value
+    // has any exponent, and the same kernel writes it to f32 and to E.
     let mut random = Random::new(16);
     let mut row = normal_row::<f32>(2048, 6.0, 0.0, 7);
     row[100..110].fill(f32::NEG_INFINITY);
@@ -80,7 +81,8 @@ fn stores_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
     ties_round_as_half_does(from_bits);
 }
 
-/// All midpoints of neighbours, with their neighbours in f32; also of the largest and what would follow it.
+/// All midpoints of neighbours, with their neighbours in f32; also of the largest and what would
+/// follow it.
 fn ties_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
     let largest = (0..0x7fff).rfind(|&bits| from_bits(bits).to_f32().is_finite()).unwrap();
     let mut values = Vec::new();
@@ -167,7 +169,8 @@ fn gradients_in_place_are_those_apart() {
     same::<bf16>();
 }
 
-/// A confident target keeps c·(1 − p) to half an ulp of bf16; formed from a rounded c·p it would not.
+/// A confident target keeps c·(1 − p) to half an ulp of bf16; formed from a rounded c·p it would
+/// not.
 #[test]
 fn confident_bf16_targets_keep_their_gradient() {
     for p in [0.9, 0.99, 0.999, 0.9999, 0.999_999] {

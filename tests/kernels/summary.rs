@@ -73,8 +73,8 @@ fn planted_faults_are_caught() {
     }
 }
 
-/// What the threshold means: a gradient of less than a ten-thousandth of that at step 0, and no less
-/// than a hundred-thousandth.
+/// What the threshold means: a gradient of less than a ten-thousandth of that at step 0, and no
+/// less than a hundred-thousandth.
 #[test]
 fn a_saturated_pair_has_lost_its_gradient() {
     let dpo = Dpo::new(0.1).unwrap();

@@ -72,7 +72,7 @@ fn a_regression_of_single_answers() {
         let answers = [UnpairedAnswer { sequence, label }];
         let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 2.0);
         let (mut losses, mut d) = ([AnswerLoss::default()], [f64::NAN; 2]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = UnpairedOut::new(&mut losses, &mut d);
         unpaired_loss(&loss, &batch, out).unwrap();
         // Powers of two: no rounding.
         assert_eq!(losses[0].loss, distance * distance);

@@ -36,7 +36,7 @@ fn run(aot: Aot, batch: &Batch, divisor: f64) -> Result<Found, Error> {
     let mut losses = vec![PairLoss { loss: f64::NAN, ..PairLoss::default() }; n];
     // What the order holds before does not matter.
     let (mut d, mut order) = (vec![f64::NAN; 2 * n], vec![usize::MAX; 2 * n]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let summary = preference_loss(aot.over(&mut order), &batch, out)?;
     Ok(Found { summary, losses, d })
 }
@@ -193,7 +193,7 @@ fn what_it_refuses() {
     let run = |batch: &PairBatch<'_>, length: usize| {
         let mut order = vec![7; length];
         let (mut losses, mut d) = ([PairLoss { loss: 7.5, ..PairLoss::default() }], [7.5; 2]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         let found = preference_loss(Aot::paired(0.1).unwrap().over(&mut order), batch, out);
         let untouched = losses[0].loss == 7.5 && d == [7.5; 2] && order.iter().all(|&i| i == 7);
         assert!(untouched || found.is_ok(), "{found:?} after writing");

@@ -69,8 +69,8 @@ fn length_desensitized_weights() {
     assert_eq!(weights, [7.5; 9], "nothing was written");
 }
 
-/// Answers of equal length, or α = 1: the losses without weights, to the last bit, and ln 2 at step 0 when
-/// both models are weighed.
+/// Answers of equal length, or α = 1: the losses without weights, to the last bit, and ln 2 at step
+/// 0 when both models are weighed.
 #[test]
 fn length_desensitized_losses() {
     let spans = spans();
@@ -92,7 +92,7 @@ fn length_desensitized_losses() {
         let (mut losses, mut d) = ([PairLoss::default()], [0.0; 3]);
         let pairs = [pair];
         let batch = PairBatch::new(&pairs, &policy, Reference::Sequences(&reference), 1.0);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         preference_loss(&Dpo::new(0.1).unwrap(), &batch, out).unwrap();
         (losses[0], d)
     };
@@ -159,7 +159,7 @@ fn mixtures() {
     let all: Vec<Loss> = names().map(|name| loss(name, &GOLDEN)).collect();
     for two in all.windows(2) {
         let terms = [(0.8, &two[0]), (0.2, &two[1])];
-        let terms = terms.map(|(weight, loss)| MixtureTerm { weight, loss });
+        let terms = terms.map(|(weight, loss)| MixtureTerm::new(weight, loss));
         let found = Mixture::new(&terms).unwrap().evaluate(&pair);
         let (one, other) = (two[0].evaluate(&pair), two[1].evaluate(&pair));
         let sum = |f: fn(&PairLoss) -> f64| 0.8 * f(&one) + 0.2 * f(&other);
@@ -169,7 +169,7 @@ fn mixtures() {
         assert_eq!((found.reward_chosen, found.margin), (one.reward_chosen, one.margin));
     }
     let dpo = Dpo::new(0.1).unwrap();
-    let one = [MixtureTerm { weight: 1.0, loss: &dpo }];
+    let one = [MixtureTerm::new(1.0, &dpo)];
     assert_eq!(Mixture::new(&one).unwrap().evaluate(&pair), dpo.evaluate(&pair));
     assert!(format!("{:?}", Mixture::new(&one).unwrap()).contains("weight: 1.0"));
 }
@@ -184,7 +184,7 @@ fn a_loss_for_each_pair() {
     let batch = PairBatch::new(&pairs, &policy, sums, 2.0);
     let run = |losses: &[Dpo]| {
         let (mut out, mut d) = ([PairLoss::default(); 3], [7.5; 3]);
-        let to = PairOut { losses: &mut out, d_log_probs: &mut d };
+        let to = PairOut::new(&mut out, &mut d);
         (preference_loss(PerPair::new(losses), &batch, to), out, d)
     };
     let (found, out, _) = run(&losses);
@@ -194,7 +194,7 @@ fn a_loss_for_each_pair() {
     }
     let same = [losses[1]; 3];
     let (mut plain, mut d) = ([PairLoss::default(); 3], [7.5; 3]);
-    let to = PairOut { losses: &mut plain, d_log_probs: &mut d };
+    let to = PairOut::new(&mut plain, &mut d);
     preference_loss(&losses[1], &batch, to).unwrap();
     assert_eq!((run(&same).1, run(&same).2), (plain, d));
     let (buffer, expected, found) = (Buffer::PairLossKinds, 3, 2);

@@ -1,5 +1,6 @@
-//! Every loss of pairs twice: the crate's, by its name and options, and the plain reference. Nothing here
-//! knows a loss: what there is says [`LossName::ALL`], which options a loss has says the loss.
+//! Every loss of pairs twice: the crate's, by its name and options, and the plain reference.
+//! Nothing here knows a loss: what there is says [`LossName::ALL`], which options a loss has says
+//! the loss.
 
 use dpo_kernel::loss::{
     AlphaDivergence, AnyDivergence, Loss, LossName, LossOptions, Objective, PairLogProbs,

@@ -1,5 +1,5 @@
-//! Every public loss by every public constructor: it has the name that it says, the figures of the loss of
-//! that name, and those of the reference.
+//! Every public loss by every public constructor: it has the name that it says, the figures of the
+//! loss of that name, and those of the reference.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::{close, coverage};
 
 const PAIR: PairLogProbs = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
 
-/// A constructor by its path, the loss that it made, the name that the type says, and the parameters that
-/// it was given.
+/// A constructor by its path, the loss that it made, the name that the type says, and the
+/// parameters that it was given.
 struct Made {
     path: &'static str,
     name: LossName,
@@ -122,7 +122,8 @@ fn all() -> Vec<Made> {
     }
 }
 
-/// The chosen answer below the reference and above it: losses that differ on one side alone differ here.
+/// The chosen answer below the reference and above it: losses that differ on one side alone differ
+/// here.
 fn pairs() -> [PairLogProbs; 3] {
     let fallen = PairLogProbs::new(-21.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
     let lost = PairLogProbs::new(-30.5, -12.25, -21.0, -24.5).with_tokens(3, 4);
@@ -209,7 +210,8 @@ fn in_the_sources() -> BTreeSet<String> {
         for part in text.split("\nimpl").skip(1) {
             let owner: String =
                 part.trim_start().chars().take_while(|c| c.is_alphanumeric()).collect();
-            // Generics come first in impls of functions or divergences, which make nothing new here.
+            // Generics come first in impls of functions or divergences, which make nothing new
+            // here.
             let body = part.split_once("\n}").map_or(part, |(body, _)| body);
             for function in body.split("    pub ").skip(1) {
                 let function = function.strip_prefix("const ").unwrap_or(function);
@@ -237,6 +239,9 @@ fn all_are_listed() {
         "Aot::with_label_smoothing",
         "AStarPo::new",
         "Inputs::and",
+        "Inputs::with_offsets",
+        "Inputs::with_reference",
+        "Inputs::with_tokens",
         "SoftmaxDpo::new",
         "Xpo::new",
     ];

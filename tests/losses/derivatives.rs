@@ -1,4 +1,5 @@
-//! The gradient is the derivative of the value: by dual numbers, and by differences of the value itself.
+//! The gradient is the derivative of the value: by dual numbers, and by differences of the value
+//! itself.
 
 use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
@@ -119,8 +120,9 @@ fn equals_dual_numbers(case: &Case, found: &PairLoss) -> Result<(), String> {
     Ok(())
 }
 
-/// Differences of fourth order of the crate's own value, with h = 2⁻⁹ and 2⁻⁸. Their distance is some 15
-/// times the error that the smaller step leaves, however steep the loss; rounding adds 10⁻¹⁴/h of its size.
+/// Differences of fourth order of the crate's own value, with h = 2⁻⁹ and 2⁻⁸. Their distance is
+/// some 15 times the error that the smaller step leaves, however steep the loss; rounding adds
+/// 10⁻¹⁴/h of its size.
 fn equals_differences(case: &Case, found: &PairLoss) -> Result<(), String> {
     let h = 1.0 / 512.0;
     if case.is_near_a_kink(2.0 * h) {

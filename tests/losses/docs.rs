@@ -1,4 +1,5 @@
-//! The rows of `docs/losses.md` say which options each loss has, and with which defaults: as the code does.
+//! The rows of `docs/losses.md` say which options each loss has, and with which defaults: as the
+//! code does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,8 @@ struct Row {
     defaults: Vec<(String, Option<f64>)>,
 }
 
-/// Rows by the name of their loss: those of tables with the columns type, name, formula, paper, default.
+/// Rows by the name of their loss: those of tables with the columns type, name, formula, paper,
+/// default.
 fn rows(text: &str) -> BTreeMap<String, Row> {
     let mut found = BTreeMap::new();
     for line in text.lines().filter(|line| line.starts_with("| `")) {

@@ -1,4 +1,5 @@
-//! Step 0: the policy is the reference, and every loss says what its formula says of 0, to the last bit.
+//! Step 0: the policy is the reference, and every loss says what its formula says of 0, to the last
+//! bit.
 
 use core::f64::consts::LN_2;
 
@@ -105,8 +106,8 @@ fn of_exo_and_discopop() {
     assert!((found - 2.7612).abs() < 1e-4, "{found}");
 }
 
-/// g(0) = 0 and, for all but Jensen–Shannon, g′(0) = 1: at step 0 a divergence changes nothing, and JS
-/// halves the gradient, also in losses of means.
+/// g(0) = 0 and, for all but Jensen–Shannon, g′(0) = 1: at step 0 a divergence changes nothing, and
+/// JS halves the gradient, also in losses of means.
 #[test]
 fn under_every_divergence() {
     let p = GOLDEN;

@@ -14,7 +14,8 @@ use dpo_kernel::{Dpo, Reference, SequenceLogProb};
 use crate::catalog::{GOLDEN, Parameters, expected, loss, reference};
 use crate::close;
 
-/// 1/10 is not an f64: its neighbour moves the figures by a unit in the last place of the parameter.
+/// 1/10 is not an f64: its neighbour moves the figures by a unit in the last place of the
+/// parameter.
 const TOLERANCE: f64 = 1e-14;
 
 const PAIR: PairLogProbs = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
@@ -189,8 +190,8 @@ fn of_every_loss() {
     }
 }
 
-/// The reference that the other tests compare with is held to the same figures. It subtracts where the
-/// crate does not, so its small gradients are as exact as its large terms.
+/// The reference that the other tests compare with is held to the same figures. It subtracts where
+/// the crate does not, so its small gradients are as exact as its large terms.
 #[test]
 fn of_the_reference() {
     for (name, p, pair, figures) in table() {
@@ -225,7 +226,7 @@ fn of_labelled_answers() {
         let answers = [UnpairedAnswer { sequence, label }];
         let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&[-21.0, -24.5]), 1.0);
         let (mut losses, mut d_log_probs) = ([AnswerLoss::default()], [f64::NAN; 2]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+        let out = UnpairedOut::new(&mut losses, &mut d_log_probs);
         unpaired_loss(&kto, &batch, out).unwrap();
         close("loss", losses[0].loss / loss, 1.0, TOLERANCE);
         close("gradient", d_log_probs[sequence] / d, 1.0, TOLERANCE);

@@ -1,5 +1,5 @@
-//! Weight 0 is absence: a batch with pairs, answers or terms of weight 0 has the bits of the batch without
-//! them, whatever they name and hold.
+//! Weight 0 is absence: a batch with pairs, answers or terms of weight 0 has the bits of the batch
+//! without them, whatever they name and hold.
 
 use dpo_kernel::loss::{
     BatchLoss, Kto, Loss, LossName, Mixture, MixtureTerm, Nll, NllBatch, NllPer, Objective,
@@ -19,8 +19,8 @@ use crate::catalog::{GOLDEN, build, loss, names};
 /// Sequences that are there, and behind them those that only what is left out may name.
 const THERE: usize = 6;
 
-/// Policy and reference of all sequences. The last are NaN, infinite, masked, without a token, and of another
-/// length under the reference.
+/// Policy and reference of all sequences. The last are NaN, infinite, masked, without a token, and
+/// of another length under the reference.
 fn sequences() -> (Vec<SequenceLogProb>, Vec<SequenceLogProb>) {
     let sequence = |sum, count| SequenceLogProb { sum, count };
     let sums = [(-20.5, -21.0), (-25.25, -24.5), (-31.0, -30.0), (-30.0, -31.5), (-12.25, -13.0)];
@@ -102,7 +102,8 @@ fn bits(of: &PairLoss) -> [u64; 6] {
     [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected].map(f64::to_bits)
 }
 
-/// Runs a loss over all sequences, into memory that holds something else; what is left out must be 0.
+/// Runs a loss over all sequences, into memory that holds something else; what is left out must be
+/// 0.
 fn run(
     loss: impl BatchLoss,
     padded: &Padded,
@@ -118,7 +119,7 @@ fn run(
     }
     let stale = PairLoss { loss: 7.5, margin: -7.5, d_chosen: 7.5, ..PairLoss::default() };
     let (mut losses, mut d) = (vec![stale; padded.pairs.len()], vec![7.5; policy.len()]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let mut summary = preference_loss(loss, &batch, out)?;
     let left_out = padded.pairs.len() - padded.kept.len();
     assert_eq!(summary.left_out, left_out as u64, "pairs left out");
@@ -176,7 +177,8 @@ fn of_every_loss() {
     assert_eq!(seen, LossName::ALL.len());
 }
 
-/// A loss for each pair: what is left out has a loss too, which is not asked, not even for its inputs.
+/// A loss for each pair: what is left out has a loss too, which is not asked, not even for its
+/// inputs.
 #[test]
 fn of_a_loss_for_each_pair() {
     for seed in 0..SEEDS {
@@ -210,7 +212,7 @@ impl PreferenceLoss for Forbidden {
 fn of_a_mixture() {
     let simpo = SimPo::new(2.0, 0.5).unwrap();
     let dpo = Dpo::new(0.1).unwrap();
-    let term = |weight, loss| MixtureTerm { weight, loss };
+    let term = |weight, loss| MixtureTerm::new(weight, loss);
     let (a, b, none): (&dyn PreferenceLoss, &dyn PreferenceLoss, &dyn PreferenceLoss) =
         (&simpo, &dpo, &Forbidden);
     let there = [term(0.75, a), term(0.5, b)];
@@ -240,7 +242,7 @@ fn means_are_of_the_pairs_that_are_there() {
     let run = |weights: &[f32]| {
         let batch = PairBatch::new(&pairs, &policy, sums, 1.0).with_weights(weights);
         let (mut losses, mut d) = ([PairLoss::default(); 2], [7.5; 3]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         (preference_loss(&Dpo::new(0.1).unwrap(), &batch, out), d)
     };
     let (found, d) = run(&[1.0, 0.0]);
@@ -283,7 +285,7 @@ fn what_is_named_is_looked_at() {
             let (pairs, weights) = ([Pair::new(0, 1), pair], [1.0, weight]);
             let batch = PairBatch::new(&pairs, &policy, reference, 1.0).with_weights(&weights);
             let (mut losses, mut d) = ([PairLoss::default(); 2], vec![7.5; policy.len()]);
-            let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+            let out = PairOut::new(&mut losses, &mut d);
             let found = preference_loss(&loss, &batch, out).map(|_| ());
             assert_eq!(found.is_err(), d[0] == 7.5, "written on {found:?}");
             found
@@ -312,7 +314,7 @@ fn run_answers(loss: impl UnpairedBatchLoss, padded: &Padded) -> Answers {
         .with_weights(&padded.weights);
     let stale = AnswerLoss { loss: 7.5, reward: 7.5, d_log_prob: 7.5 };
     let (mut losses, mut d) = (vec![stale; answers.len()], vec![7.5; policy.len()]);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let mut summary = unpaired_loss(loss, &batch, out).unwrap();
     let left_out = answers.len() - padded.kept.len();
     assert_eq!(summary.left_out, left_out as u64, "answers left out");

@@ -1,5 +1,5 @@
-//! Every preference loss: against other people's figures, against its own derivative by two methods,
-//! against a plain reference over the whole range, and against its identities.
+//! Every preference loss: against other people's figures, against its own derivative by two
+//! methods, against a plain reference over the whole range, and against its identities.
 
 #![allow(
     unreachable_pub,
@@ -40,8 +40,8 @@ mod step;
 mod trl;
 mod unpaired;
 
-/// Whether `found` is within `tolerance` of `expected`, relative to 1 or to the larger of the two. NaN is
-/// not; equal infinities are.
+/// Whether `found` is within `tolerance` of `expected`, relative to 1 or to the larger of the two.
+/// NaN is not; equal infinities are.
 fn is_close(found: f64, expected: f64, tolerance: f64) -> bool {
     let size = expected.abs().max(found.abs()).max(1.0);
     found == expected || (found - expected).abs() <= tolerance * size

@@ -147,7 +147,7 @@ fn xpo(policy: &[SequenceLogProb; 4], alpha: f64) -> (f64, [f64; 4]) {
     let divisor = 2.0;
     let batch = PairBatch::new(&pairs, policy, reference, divisor);
     let (mut losses, mut d, mut d_xpo) = ([PairLoss::default(); 2], [0.0; 4], [0.0; 4]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let summary = preference_loss(&Dpo::new(0.1).unwrap(), &batch, out).unwrap();
     // One answer of the reference was rejected, the other one chosen.
     let batch = NllBatch::of_sequences(&[1, 2], policy);
@@ -196,7 +196,7 @@ fn of_tpo() {
         let pairs = [Pair::new(0, 1)];
         let batch = PairBatch::new(&pairs, policy, Reference::Free, 1.0);
         let (mut losses, mut d, mut d_gold) = ([PairLoss::default()], [0.0; 3], [0.0; 3]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         let contrast = preference_loss(&Cpo::new(beta).unwrap(), &batch, out).unwrap();
         let nll = Nll::new(alpha, NllPer::Sequence, 1.0).unwrap();
         let gold = NllBatch::of_sequences(&[2], policy);

@@ -140,7 +140,7 @@ fn domains() -> Vec<Domain> {
             P::TermWeight,
             |x| {
                 let dpo = Dpo::new(0.1)?;
-                let term = |weight| MixtureTerm { weight, loss: &dpo };
+                let term = |weight| MixtureTerm::new(weight, &dpo);
                 Mixture::new(&[term(x), term(1.0)]).map(|_| ())
             },
             NOT_NEGATIVE,
@@ -174,7 +174,7 @@ fn parameters_have_domains() {
     assert_eq!(Mixture::new(&[]).map(|_| ()), none);
     // A mixture of terms that are not there is one of no terms.
     let dpo = Dpo::new(0.1).unwrap();
-    let term = |weight| MixtureTerm { weight, loss: &dpo };
+    let term = |weight| MixtureTerm::new(weight, &dpo);
     assert_eq!(Mixture::new(&[term(0.0), term(-0.0)]).map(|_| ()), none);
     assert!(Mixture::new(&[term(0.0), term(5e-324)]).is_ok());
 }

@@ -35,7 +35,7 @@ fn run(
     (batch.weights, batch.offsets) = (weights, offsets);
     let mut losses = vec![PairLoss { loss: 7.5, ..PairLoss::default() }; pairs.len()];
     let mut d = vec![7.5; policy.len()];
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let summary = preference_loss(SoftmaxDpo::new(beta)?, &batch, out);
     if matches!(summary, Err(Error::InvalidValue { .. } | Error::InputUnused { .. })) {
         assert!(d.iter().all(|&d| d == 7.5) && losses.iter().all(|l| l.loss == 7.5), "written");
@@ -43,8 +43,8 @@ fn run(
     summary.map(|summary| Found { summary, losses, d })
 }
 
-/// 50-digit arithmetic (mpmath) of −log softmax and its derivative, at β = 0.1 and offsets of 0.25 and 0.5 on
-/// the second and third pair.
+/// 50-digit arithmetic (mpmath) of −log softmax and its derivative, at β = 0.1 and offsets of 0.25
+/// and 0.5 on the second and third pair.
 #[test]
 fn golden_figures() {
     let offsets = [0.0, 0.25, 0.5, 0.0];
@@ -90,7 +90,7 @@ fn of_one_pair_is_dpo() {
         .with_weights(&weights)
         .with_offsets(&offsets);
     let (mut losses, mut d) = ([PairLoss::default(); 2], [0.0; 6]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = PairOut::new(&mut losses, &mut d);
     let summary = preference_loss(&Dpo::new(0.3).unwrap(), &batch, out).unwrap();
     assert_eq!(found, Found { summary, losses: losses.to_vec(), d: d.to_vec() });
 }

@@ -54,7 +54,7 @@ fn what_is_not_finite_is_nan() {
 #[test]
 fn what_is_missing_is_nan() {
     for loss in all() {
-        let Inputs { reference, tokens, offsets } = loss.inputs();
+        let Inputs { reference, tokens, offsets, .. } = loss.inputs();
         let free = PairLogProbs::reference_free(PAIR.policy_chosen, PAIR.policy_rejected);
         assert_eq!(is_all_nan(&loss.evaluate(&free.with_tokens(10, 12))), reference, "{loss:?}");
         for (m, n) in [(0, 0), (0, 12), (10, 0)] {
@@ -82,7 +82,7 @@ fn what_is_missing_or_unused_is_refused() {
         if offsets {
             batch = batch.with_offsets(&[0.25]);
         }
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         let found = preference_loss(loss, &batch, out).map(|_| ());
         let untouched = losses[0].loss == 7.5 && d == [7.5; 2];
         assert_eq!(found.is_err(), untouched, "{loss:?}: written on {found:?}");
@@ -109,9 +109,14 @@ fn what_is_missing_or_unused_is_refused() {
 fn inputs_of_several() {
     let (dpo, simpo) = (Dpo::new(0.1).unwrap(), SimPo::new(2.0, 0.5).unwrap());
     let nca = dpo_kernel::loss::Nca::new(0.1).unwrap();
-    let inputs = |reference, tokens, offsets| Inputs { reference, tokens, offsets };
+    let inputs = |reference, tokens, offsets| {
+        let given = Inputs::POLICY;
+        let given = if reference { given.with_reference() } else { given };
+        let given = if tokens { given.with_tokens() } else { given };
+        if offsets { given.with_offsets() } else { given }
+    };
     let mix = |a: &dyn PreferenceLoss, b: &dyn PreferenceLoss| {
-        let terms = [a, b].map(|loss| MixtureTerm { weight: 0.5, loss });
+        let terms = [a, b].map(|loss| MixtureTerm::new(0.5, loss));
         Mixture::new(&terms).unwrap().inputs()
     };
     assert_eq!(mix(&dpo, &simpo), inputs(true, true, true));
@@ -128,7 +133,7 @@ fn inputs_of_several() {
     assert_eq!(each(&two, Some(&[0.5, 0.0])), inputs(true, false, true));
     assert_eq!(each(&two, Some(&[0.0; 2])), inputs(true, true, true));
     let terms = [(0.0, &two[0]), (0.5, &two[1])];
-    let terms = terms.map(|(weight, loss)| MixtureTerm { weight, loss });
+    let terms = terms.map(|(weight, loss)| MixtureTerm::new(weight, loss));
     assert_eq!(Mixture::new(&terms).unwrap().inputs(), inputs(false, true, true));
     assert_eq!(
         inputs(true, false, true).and(inputs(false, true, false)),
@@ -157,8 +162,8 @@ fn odds_of_certain_answers_are_finite() {
     assert!(near(found.d_rejected, lambda / -q), "{found:?}");
 }
 
-/// A divisor so small that a gradient overflows makes the pair, the answer or the term not finite: after the
-/// division, in every entry.
+/// A divisor so small that a gradient overflows makes the pair, the answer or the term not finite:
+/// after the division, in every entry.
 #[test]
 fn finite_is_judged_after_the_divisor() {
     const DIVISOR: f64 = 1e-310;
@@ -170,7 +175,7 @@ fn finite_is_judged_after_the_divisor() {
     let run = |divisor| {
         let batch = PairBatch::new(&pairs, &policy, Reference::Sums(&sums), divisor);
         let (mut losses, mut d) = ([PairLoss::default(); 2], [7.5; 4]);
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         (preference_loss(&dpo, &batch, out), losses, d)
     };
     assert!(run(1.0).0.is_ok(), "the control");
@@ -184,7 +189,7 @@ fn finite_is_judged_after_the_divisor() {
     let run = |divisor| {
         let batch = UnpairedBatch::new(&answers, &policy, Reference::Sums(&sums), divisor);
         let (mut losses, mut d) = ([AnswerLoss::default(); 2], [7.5; 4]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = UnpairedOut::new(&mut losses, &mut d);
         (unpaired_loss(&kto, &batch, out), losses, d)
     };
     assert!(run(1.0).0.is_ok(), "the control");

@@ -1,7 +1,8 @@
 //! The whole range: log-ratios to ±10⁶, β from 10⁻⁴ to 10³, against 60-digit figures
 //! (`docs/extremes.py`) and against the plain reference.
 //!
-//! What f64 can hold is finite and keeps its digits, tails included; what it cannot is NaN in all fields.
+//! What f64 can hold is finite and keeps its digits, tails included; what it cannot is NaN in all
+//! fields.
 
 use dpo_kernel::PairLoss;
 use dpo_kernel::loss::{LossName, PairLogProbs, PreferenceLoss};
@@ -11,8 +12,8 @@ use serde_json::Value;
 
 use crate::catalog::{GOLDEN, Parameters, expected, loss, names, reference};
 
-/// Relative, of every figure by itself. An argument z of an exponential is off by 2⁻⁵³ of itself, so the
-/// exponential by 745·2⁻⁵³ = 8e-14 at most before it underflows.
+/// Relative, of every figure by itself. An argument z of an exponential is off by 2⁻⁵³ of itself,
+/// so the exponential by 745·2⁻⁵³ = 8e-14 at most before it underflows.
 const TOLERANCE: f64 = 2e-13;
 
 /// Below it digits are lost to underflow.
@@ -20,9 +21,9 @@ const TINY: f64 = 1e-300;
 
 const NONE: (f64, f64) = (0.0, 0.0);
 
-/// What the rounding of z does to a loss with a minimum at a finite z, of at most 1, when z lies next to
-/// it: 2⁻⁵² in the distance and as much in the slope, which is twice the distance, times what z is a
-/// multiple of. The first is of the loss over its gradient, the second of the gradient.
+/// What the rounding of z does to a loss with a minimum at a finite z, of at most 1, when z lies
+/// next to it: 2⁻⁵² in the distance and as much in the slope, which is twice the distance, times
+/// what z is a multiple of. The first is of the loss over its gradient, the second of the gradient.
 fn slack(reference: &verify::Loss) -> (f64, f64) {
     const DISTANCE: f64 = 2.0 * f64::EPSILON;
     let (verify::Loss::Relative { curve, scale, .. } | verify::Loss::Free { curve, scale, .. }) =
@@ -181,8 +182,8 @@ fn log_ratios() -> impl Strategy<Value = f64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() })]
 
-    /// Never half a number; and where the plain reference is finite, that number, to the size of the terms
-    /// that the reference adds up.
+    /// Never half a number; and where the plain reference is finite, that number, to the size of
+    /// the terms that the reference adds up.
     #[test]
     fn of_any_pair(
         (a, b) in (log_ratios(), log_ratios()),
@@ -205,7 +206,8 @@ proptest! {
             let size = 1e-12 * (1.0 + exact.loss.abs() + beta * (a.abs() + b.abs()));
             prop_assert!((loss - exact.loss).abs() <= size, "{:?}: {} is not {}", name, loss, exact.loss);
             for (d, exact) in [(d_chosen, exact.d_chosen), (d_rejected, exact.d_rejected)] {
-                // Near a minimum slopes are differences of numbers of the size of β, or of the target.
+                // Near a minimum slopes are differences of numbers of the size of β, or of the
+                // target.
                 let terms = beta + 1.0 / beta + a.abs() + b.abs();
                 let near = (d - exact).abs() <= 1e-12 * terms.max(exact.abs());
                 prop_assert!(near, "{:?}: {} is not {}", name, d, exact);

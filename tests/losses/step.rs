@@ -1,4 +1,5 @@
-//! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL term.
+//! The step is its stages, for every loss of pairs and of the batch, with token weights and an NLL
+//! term.
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::{GradBatch, logit_grads_in_place};
@@ -48,7 +49,8 @@ impl Scratch {
     }
 }
 
-/// The step is its stages, for every loss, for the whole-batch loss, with token weights and an NLL term.
+/// The step is its stages, for every loss, for the whole-batch loss, with token weights and an NLL
+/// term.
 #[test]
 fn a_step_is_its_stages() {
     let dispatch = Dispatch::new(Level::Baseline, dpo_kernel::Arithmetic::Portable).unwrap();
@@ -88,7 +90,7 @@ fn a_step_is_its_stages() {
         let nll = nll_loss(&term, &NllBatch::of_chosen(&pairs, &plain), &mut d_nll).unwrap();
         sequence_log_probs(scratch.log_probs, &layout, Some(&weights), scratch.sequences).unwrap();
         let batch = PairBatch::new(&pairs, scratch.sequences, reference, 2.0);
-        let out = PairOut { losses: scratch.losses, d_log_probs: scratch.d_log_probs };
+        let out = PairOut::new(scratch.losses, scratch.d_log_probs);
         let stages = match objective {
             Objective::Batch(aot) => preference_loss(aot.over(&mut order), &batch, out),
             Objective::Pairs(loss) => preference_loss(&loss, &batch, out),
@@ -165,7 +167,8 @@ fn a_step_refuses_coefficients_beyond_f32_before_the_logits_change() {
     assert_eq!(memory.logits, before);
 }
 
-/// A pair of weight 0 is not there, nor is its chosen answer in the NLL term, which has the pairs' weights.
+/// A pair of weight 0 is not there, nor is its chosen answer in the NLL term, which has the pairs'
+/// weights.
 #[test]
 fn a_step_leaves_pairs_of_weight_0_out() {
     let dispatch = Dispatch::detect();

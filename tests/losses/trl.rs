@@ -126,7 +126,7 @@ fn figures(case: &TrlCase, change: &dyn Fn(LossName, LossOptions) -> LossOptions
             Objective::Pairs(loss) => pairwise.push((weight, loss)),
             Objective::Batch(aot) => {
                 let mut order = vec![0; 2 * pairs.len()];
-                let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+                let out = PairOut::new(&mut losses, &mut d);
                 summary = Some(preference_loss(aot.over(&mut order), &batch, out).unwrap());
             }
             Objective::Nll => {
@@ -141,9 +141,9 @@ fn figures(case: &TrlCase, change: &dyn Fn(LossName, LossOptions) -> LossOptions
     }
     if !pairwise.is_empty() {
         let terms: Vec<_> =
-            pairwise.iter().map(|(weight, loss)| MixtureTerm { weight: *weight, loss }).collect();
+            pairwise.iter().map(|(weight, loss)| MixtureTerm::new(*weight, loss)).collect();
         let mixture = Mixture::new(&terms).unwrap();
-        let out = PairOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = PairOut::new(&mut losses, &mut d);
         summary = Some(preference_loss(&mixture, &batch, out).unwrap());
     }
     // TRL reports rewards whatever the loss is; NLL alone has none.

@@ -34,8 +34,7 @@ fn run(
 ) -> (Result<UnpairedSummary, Error>, Vec<AnswerLoss>, Vec<f64>) {
     let mut losses = vec![AnswerLoss { loss: 7.5, ..AnswerLoss::default() }; batch.answers.len()];
     let mut d = vec![7.5; batch.policy.len()];
-    let found =
-        unpaired_loss(loss, batch, UnpairedOut { losses: &mut losses, d_log_probs: &mut d });
+    let found = unpaired_loss(loss, batch, UnpairedOut::new(&mut losses, &mut d));
     (found, losses, d)
 }
 
@@ -182,11 +181,11 @@ fn what_is_refused() {
     }
 
     let (mut losses, mut d) = ([AnswerLoss::default(); 4], [0.0; 4]);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let found = unpaired_loss(&bco, &good, out);
     assert_eq!(found, Err(length(Buffer::AnswerLosses, 5, 4)));
     let (mut losses, mut d) = ([AnswerLoss::default(); 5], [0.0; 3]);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let found = unpaired_loss(&bco, &good, out);
     assert_eq!(found, Err(length(Buffer::SequenceGrads, 4, 3)));
 }

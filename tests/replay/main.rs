@@ -1,7 +1,9 @@
-//! The `replay` example on manifests of our own: figures of the plain reference pass, planted faults do not.
+//! The `replay` example on manifests of our own: figures of the plain reference pass, planted
+//! faults do not.
 //!
-//! The golden manifest of a real model is not part of the package; these are small, of every storage
-//! type, and use what the golden one does not: a stride, a transform, ignored rows, label smoothing.
+//! The golden manifest of a real model is not part of the package; these are small, of every
+//! storage type, and use what the golden one does not: a stride, a transform, ignored rows, label
+//! smoothing.
 
 #![allow(
     clippy::unwrap_used,

@@ -90,7 +90,8 @@ fn of_a_token_hides_its_row() {
     assert_eq!(found.summary.unwrap_err(), Error::NonFiniteRows { first: 2, count: 1 });
 }
 
-/// Answers and weights of a term that is not there are refused; `with_nll` is of the chosen answers again.
+/// Answers and weights of a term that is not there are refused; `with_nll` is of the chosen answers
+/// again.
 #[test]
 fn of_the_term_itself() {
     let (layout, dpo) = (layout(), Dpo::new(0.1).unwrap());
@@ -167,7 +168,7 @@ fn of_a_class_under_kto() {
         let kto = Kto::new(0.1, 0.2).unwrap().with_weights(desirable, undesirable).unwrap();
         let batch = UnpairedBatch::new(answers, &policy, reference, 1.0);
         let (mut losses, mut d) = (vec![AnswerLoss::default(); answers.len()], [7.5; 3]);
-        let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+        let out = UnpairedOut::new(&mut losses, &mut d);
         (unpaired_loss(&kto, &batch, out), d)
     };
     let (found, d) = run(1.0, 0.0, &answers);

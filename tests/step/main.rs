@@ -1,5 +1,5 @@
-//! The step and its siblings: in place and apart, over pairs and answers, on one thread and several, in buffers
-//! of the host and in a workspace; what weight 0 leaves out; losses of tokens.
+//! The step and its siblings: in place and apart, over pairs and answers, on one thread and
+//! several, in buffers of the host and in a workspace; what weight 0 leaves out; losses of tokens.
 
 #![allow(
     unreachable_pub,

@@ -9,8 +9,8 @@ use dpo_kernel::unpaired::{
     AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, unpaired_loss,
 };
 use dpo_kernel::{
-    Dispatch, Dpo, Element, Error, LogitsMut, Parallel, Reference, SequenceLogProb, TokenOut,
-    Workspace, bf16, f16, sequence_log_probs, token_log_probs,
+    Dispatch, Dpo, Element, Error, Layout, LogitsMut, Pair, Parallel, Reference, SequenceLogProb,
+    Span, StepBatch, TokenOut, Workspace, bf16, f16, sequence_log_probs, token_log_probs,
 };
 
 use crate::case::{
@@ -83,6 +83,54 @@ fn of_every_type_agree() {
     forms_agree::<bf16>();
 }
 
+/// A batch that is really cut: 600 rows of 130 columns are 78,000 logits, several parts for each
+/// thread.
+#[test]
+fn over_a_pool_of_any_size() {
+    const MANY: usize = 600;
+    const COLUMNS: usize = 130;
+    let mut state = 9_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 16
+    };
+    let logits: Vec<f32> = (0..MANY * COLUMNS).map(|_| random() as f32 / 4096.0 - 8.0).collect();
+    let targets: Vec<u32> = (0..MANY).map(|_| random() % COLUMNS as u32).collect();
+    // 24 sequences of 25 rows; the last three rows of each are of no sequence.
+    let spans: Vec<Span> = (0..24).map(|i| Span::new(25 * i, 25 * i + 22)).collect();
+    let layout = Layout::new(&targets, &spans, COLUMNS).unwrap();
+    let pairs: Vec<Pair> = (0..12).map(|i| Pair::new(2 * i, 2 * i + 1)).collect();
+    let reference: Vec<f64> = (0..24).map(|i| -107.0 - f64::from(i)).collect();
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 12.0)
+        .with_nll(Nll::new(0.5, NllPer::Token, 3.0).unwrap())
+        .with_unscored(Unscored::Zero);
+    let dpo = Dpo::new(0.1).unwrap();
+    let run = |threads: usize, mut logits: Vec<f32>| {
+        let view = LogitsMut::new(&mut logits, MANY, COLUMNS).unwrap();
+        let found = if threads == 0 {
+            step(Dispatch::detect(), &dpo, view, &batch)
+        } else {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| step(Parallel::new(Dispatch::detect()), &dpo, view, &batch))
+        };
+        (found.bits(), found.summary, bits(&logits))
+    };
+    let expected = run(0, logits.clone());
+    assert!(expected.1.unwrap().mean_loss() > 0.0);
+    for threads in [1, 2, 3, 8] {
+        assert!(run(threads, logits.clone()) == expected, "{threads} threads");
+    }
+    // A broken row in a later part is named, and nothing has moved.
+    let mut broken = logits;
+    broken[587 * COLUMNS + 5] = f32::NAN;
+    let before = bits(&broken);
+    for threads in [0, 2, 8] {
+        let (_, summary, after) = run(threads, broken.clone());
+        assert_eq!(summary, Err(Error::NonFiniteRows { first: 587, count: 1 }), "{threads}");
+        assert!(after == before, "{threads} threads have written");
+    }
+}
+
 const ANSWERS: [UnpairedAnswer; 3] = [
     UnpairedAnswer { sequence: 2, label: Label::Desirable },
     UnpairedAnswer { sequence: 0, label: Label::Undesirable },
@@ -105,7 +153,7 @@ fn of_answers_are_their_stages() {
     sequence_log_probs(&log_probs, &layout, Some(&TOKEN_WEIGHTS), &mut sequences).unwrap();
     let (mut losses, mut d) = ([AnswerLoss::default(); 3], [7.5; 4]);
     let batch = UnpairedBatch::new(&ANSWERS, &sequences, reference, 3.0).with_weights(&weights);
-    let out = UnpairedOut { losses: &mut losses, d_log_probs: &mut d };
+    let out = UnpairedOut::new(&mut losses, &mut d);
     let summary = unpaired_loss(&kto, &batch, out).unwrap();
     let mut coefficients = [7.5; ROWS];
     token_coefficients(&layout, &d, Some(&TOKEN_WEIGHTS), None, &mut coefficients).unwrap();
@@ -172,7 +220,8 @@ fn of_answers_refuse_before_they_write() {
     }
 }
 
-/// A workspace that a larger batch has dirtied gives a smaller one its own results; its errors are the step's.
+/// A workspace that a larger batch has dirtied gives a smaller one its own results; its errors are
+/// the step's.
 #[test]
 fn of_a_used_workspace() {
     let layout = layout();

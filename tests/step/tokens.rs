@@ -1,5 +1,5 @@
-//! A loss of tokens needs nothing new of the backward: three steps of GRPO against autograd's figures
-//! (`docs/grpo.py`).
+//! A loss of tokens needs nothing new of the backward: three steps of GRPO against autograd's
+//! figures (`docs/grpo.py`).
 
 use dpo_kernel::gradient::{GradBatch, logit_grads};
 use dpo_kernel::row::RowNorm;

@@ -74,9 +74,9 @@ fn log_partition_cancels_from_every_margin() {
     holds_tightly(CASES, instances(40), |case| log_partition_cancels(case, optimal));
 }
 
-/// Bound of log Z, as documented: `u (|r*|/β + |m + λ| + |log Z| + 6 λ + E_π*[2|q| + |t| + |t − m|])`.
-/// An error of t enters log Z with the weight π* of its answer, and m drops out; 6 λ is `exp`, the
-/// sum and `log1p`. Here |m| + λ stands for |m + λ|, and |t − m| ≤ |log π*|.
+/// Bound of log Z, as documented: `u (|r*|/β + |m + λ| + |log Z| + 6 λ + E_π*[2|q| + |t| + |t −
+/// m|])`. An error of t enters log Z with the weight π* of its answer, and m drops out; 6 λ is
+/// `exp`, the sum and `log1p`. Here |m| + λ stands for |m + λ|, and |t − m| ≤ |log π*|.
 pub(crate) fn log_partition_bound(case: &Instance) -> f64 {
     let tilted = optimal(case);
     let best = case.best_reward();

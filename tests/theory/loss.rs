@@ -58,8 +58,8 @@ pub(crate) fn beta_forgotten(case: &Instance, log_probs: &[f64]) -> Vec<f64> {
 
 /// The gradient with respect to the logits θ of π = softmax(θ), against differences of the loss.
 ///
-/// D(h) = [8 (L(h) − L(−h)) − (L(2h) − L(−2h))] / 12h is off by h⁴/30 max|L⁗'|. In θ_i the loss is a
-/// mean of softplus(±βθ_i + …) over the pairs, of which i has the share s_i: |L⁗'| ≤ β⁵ s_i/4, so
+/// D(h) = [8 (L(h) − L(−h)) − (L(2h) − L(−2h))] / 12h is off by h⁴/30 max|L⁗'|. In θ_i the loss is
+/// a mean of softplus(±βθ_i + …) over the pairs, of which i has the share s_i: |L⁗'| ≤ β⁵ s_i/4, so
 /// h = 10⁻³/β leaves β s_i 10⁻¹²/120. Each L is off by 20u L, and through z by up to
 /// u β (2|log π| + 2|a| + 2|a|) per answer of the pair (log-softmax, log-ratio, margin); the
 /// coefficients of D amplify an error in L by 18/12h. It sums to 0 within 20u of its absolute sum.

@@ -4,9 +4,9 @@
 //! much of its bound the worst error used it up, or what failed. The same checkers then have to
 //! reject wrong theories: see `planted`.
 //!
-//! Bounds are derived, not fitted: u = 2⁻⁵³ is the error of one rounding, `exp`, `expm1` and `log1p`
-//! are taken to be within one unit in the last place, 2u, and terms in u² are left out. A bound is
-//! also too loose if the worst of thousands of cases stays below a fiftieth of it.
+//! Bounds are derived, not fitted: u = 2⁻⁵³ is the error of one rounding, `exp`, `expm1` and
+//! `log1p` are taken to be within one unit in the last place, 2u, and terms in u² are left out. A
+//! bound is also too loose if the worst of thousands of cases stays below a fiftieth of it.
 
 #![allow(
     clippy::unwrap_used,

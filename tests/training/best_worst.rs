@@ -10,8 +10,8 @@ const DIRTY: Pair = Pair::new(usize::MAX, usize::MAX);
 
 type Select = fn(&[f32], &[u32], &mut [Pair]) -> Result<Selection, Error>;
 
-/// By sorting: the first and the last of the scores in descending order, of equal scores the earlier
-/// first among the best and, as the worst, the first of them too.
+/// By sorting: the first and the last of the scores in descending order, of equal scores the
+/// earlier first among the best and, as the worst, the first of them too.
 fn oracle(scores: &[f32], offsets: &[u32]) -> (Vec<Pair>, Selection) {
     let (mut pairs, mut found) = (Vec::new(), Selection::default());
     for bounds in offsets.windows(2) {
@@ -45,8 +45,8 @@ fn objection(select: Select, scores: &[f32], offsets: &[u32]) -> Option<String> 
         .then(|| format!("{scores:?} {offsets:?}: {found:?} {out:?}, not {expected:?} {pairs:?}"))
 }
 
-/// Every group of up to five scores out of four values, two of them equal zeros; each once alone and
-/// once between two others.
+/// Every group of up to five scores out of four values, two of them equal zeros; each once alone
+/// and once between two others.
 fn objection_to_small_groups(select: Select) -> Option<String> {
     const VALUES: [f32; 4] = [-1.5, 0.0, -0.0, 2.0];
     (0..=5_u32).find_map(|size| {
@@ -154,7 +154,8 @@ fn bad_input_is_refused_and_changes_nothing() {
     }
 }
 
-/// Groups may start after the first score; what comes before belongs to nobody and is not looked at.
+/// Groups may start after the first score; what comes before belongs to nobody and is not looked
+/// at.
 #[test]
 fn scores_before_the_first_group_are_not_read() {
     let mut out = [DIRTY];

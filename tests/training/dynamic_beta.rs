@@ -243,18 +243,33 @@ fn gaps_are_differences_of_log_ratios() {
     let reference = [-21.0, -24.5, -3.0, -10.0];
     let pairs = [Pair::new(0, 1), Pair::new(3, 2), Pair::new(1, 3)];
     let mut gaps = [f64::NAN; 3];
-    let sums = pair_gaps(&pairs, &policy, Reference::Sums(&reference), &mut gaps).unwrap();
+    let sums = pair_gaps(&pairs, None, &policy, Reference::Sums(&reference), &mut gaps).unwrap();
     assert_eq!(gaps, [1.25, 2.0, -2.75], "no β in them");
     assert_eq!(sums, GapSums { pairs: 3, sum: 0.5, square_sum: 1.5625 + 4.0 + 7.5625 });
     let stored = reference.map(sequence);
     let mut again = [f64::NAN; 3];
-    pair_gaps(&pairs, &policy, Reference::Sequences(&stored), &mut again).unwrap();
+    pair_gaps(&pairs, None, &policy, Reference::Sequences(&stored), &mut again).unwrap();
     assert_eq!(again, gaps);
     let mut none = [];
     assert_eq!(
-        pair_gaps(&[], &policy, Reference::Sums(&reference), &mut none),
+        pair_gaps(&[], None, &policy, Reference::Sums(&reference), &mut none),
         Ok(GapSums::default())
     );
+}
+
+/// A pair of weight 0 may name no sequence, or one without tokens or without a log-prob.
+#[test]
+fn gaps_of_pairs_that_are_left_out() {
+    let policy = [-20.5, -25.25, f64::NAN, f64::NEG_INFINITY].map(sequence);
+    let reference = [-21.0, -24.5, -3.0, f64::NAN];
+    let pairs = [Pair::new(2, 0), Pair::new(0, 1), Pair::new(9, 9), Pair::new(1, 3)];
+    let weights = [0.0, 2.5, -0.0, 0.0];
+    let mut gaps = [f64::NAN; 4];
+    let found = pair_gaps(&pairs, Some(&weights), &policy, Reference::Sums(&reference), &mut gaps);
+    assert_eq!(found, Ok(GapSums { pairs: 1, sum: 1.25, square_sum: 1.5625 }));
+    assert_eq!(gaps, [0.0, 1.25, 0.0, 0.0]);
+    let found = pair_gaps(&pairs[3..], None, &policy, Reference::Sums(&reference), &mut gaps[3..]);
+    assert_eq!(found, Err(Error::NonFinitePairs { first: 0, count: 1 }), "with a weight");
 }
 
 #[test]
@@ -262,7 +277,7 @@ fn bad_input_is_refused_and_changes_nothing() {
     let policy = [-1.0, -2.0].map(sequence);
     let refused = |pairs: &[Pair], reference: Reference<'_>, gaps: usize| {
         let mut out = vec![12.5; gaps];
-        let error = pair_gaps(pairs, &policy, reference, &mut out).unwrap_err();
+        let error = pair_gaps(pairs, None, &policy, reference, &mut out).unwrap_err();
         assert_eq!(out, vec![12.5; gaps], "{error}");
         error
     };
@@ -280,11 +295,21 @@ fn bad_input_is_refused_and_changes_nothing() {
     let expected = Error::TokenCountMismatch { sequence: 1, policy: 2, reference: 9 };
     assert_eq!(refused(&[Pair::new(0, 1)], Reference::Sequences(&other), 1), expected);
 
+    // So are weights that are none.
+    let mut out = [12.5; 2];
+    let two = [Pair::new(0, 1), Pair::new(1, 0)];
+    let found = pair_gaps(&two, Some(&[1.0, -1.0]), &policy, sums, &mut out);
+    let buffer = Buffer::PairWeights;
+    assert_eq!(found, Err(Error::InvalidValue { buffer, index: 1, value: -1.0 }));
+    let found = pair_gaps(&two, Some(&[1.0]), &policy, sums, &mut out);
+    assert_eq!(found, Err(Error::Length { buffer, expected: 2, found: 1 }));
+    assert_eq!(out, [12.5; 2]);
+
     // Broken log-probs are named after the other gaps are complete.
     let policy = [-1.0, -2.0, f64::NEG_INFINITY].map(sequence);
     let pairs = [Pair::new(0, 1), Pair::new(2, 0), Pair::new(1, 0), Pair::new(1, 2)];
     let mut gaps = [12.5; 4];
-    let found = pair_gaps(&pairs, &policy, Reference::Sums(&[0.0; 3]), &mut gaps);
+    let found = pair_gaps(&pairs, None, &policy, Reference::Sums(&[0.0; 3]), &mut gaps);
     assert_eq!(found, Err(Error::NonFinitePairs { first: 1, count: 2 }));
     assert_eq!((gaps[0], gaps[2]), (1.0, -1.0));
     assert!(gaps[1].is_nan() && gaps[3].is_nan());

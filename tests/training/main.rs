@@ -1,8 +1,8 @@
 //! What stands beside the stages, each part against an f64 oracle that shares no code with it.
 //!
-//! Checkers take the implementation as an argument and return what they object to; the same checkers
-//! then have to object to planted faults. Buffers are dirty before a call, and a refused call must
-//! leave them so.
+//! Checkers take the implementation as an argument and return what they object to; the same
+//! checkers then have to object to planted faults. Buffers are dirty before a call, and a refused
+//! call must leave them so.
 
 #![allow(
     unreachable_pub,

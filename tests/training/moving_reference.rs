@@ -202,7 +202,8 @@ fn the_ends_move_bits() {
     });
 }
 
-/// NaN of either sign stays NaN, infinities and zeros stay what they are, on every level and in every lane.
+/// NaN of either sign stays NaN, infinities and zeros stay what they are, on every level and in
+/// every lane.
 #[test]
 fn what_is_special_is_stored_as_it_is() {
     fn check<E: Store>() {

@@ -256,7 +256,8 @@ fn planted_faults_are_caught() {
     }
 }
 
-/// What nobody scores is neither read nor written, and without a softcap rows of gradients sum to 0.
+/// What nobody scores is neither read nor written, and without a softcap rows of gradients sum to
+/// 0.
 #[test]
 fn rows_without_a_pair_are_not_touched() {
     for_cases(512, |case| {
@@ -292,7 +293,8 @@ fn rows_without_a_pair_are_not_touched() {
     });
 }
 
-/// Each rule of the dual numbers against a difference of fourth order and against the calculus book.
+/// Each rule of the dual numbers against a difference of fourth order and against the calculus
+/// book.
 #[test]
 fn dual_numbers_know_calculus() {
     type Rule = (&'static str, fn(Dual) -> Dual, fn(f64) -> f64);

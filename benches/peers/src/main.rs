@@ -6,8 +6,8 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --python peers/bin/python
 //! ```
 //!
-//! Everybody takes turns on the same logits and keeps the best time; results are checked against f64
-//! first. Options: `--python FILE`, `--rounds N`, `--vocab V` for one vocabulary alone.
+//! Everybody takes turns on the same logits and keeps the best time; results are checked against
+//! f64 first. Options: `--python FILE`, `--rounds N`, `--vocab V` for one vocabulary alone.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -30,15 +30,16 @@ use work::{Peer, Work};
 /// Vocabularies, and rows that make 67 MB of each: more than caches hold.
 const SHAPES: [(usize, usize); 2] = [(32_000, 512), (131_072, 128)];
 
-/// How many times faster dpo-kernel must be: part of the peer's name, forward, forward and backward.
+/// How many times faster dpo-kernel must be: part of the peer's name, forward, forward and
+/// backward.
 const BARS: [(&str, Option<f64>, Option<f64>); 3] = [
     ("PyTorch", Some(7.0), Some(17.0)),
     ("candle", Some(40.0), Some(40.0)),
     ("rten", Some(6.0), None),
 ];
 
-/// What errors a peer may have before it counts as doing other work: log-prob, gradient. Sums of V terms
-/// in f32 lose much: candle's gradients are off by 7e-3 at V = 131,072.
+/// What errors a peer may have before it counts as doing other work: log-prob, gradient. Sums of V
+/// terms in f32 lose much: candle's gradients are off by 7e-3 at V = 131,072.
 const TOLERANCE: (f64, f64) = (5e-3, 2e-2);
 
 struct Options {

@@ -1,7 +1,7 @@
 //! Values of a line as pieces of the text that they were read from.
 //!
-//! Only values that are used are looked into. All others are checked for being JSON and nothing else:
-//! their numbers need not fit any type, and nesting costs a byte a level, no recursion.
+//! Only values that are used are looked into. All others are checked for being JSON and nothing
+//! else: their numbers need not fit any type, and nesting costs a byte a level, no recursion.
 
 use std::collections::BTreeMap;
 

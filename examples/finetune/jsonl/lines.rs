@@ -5,8 +5,8 @@ use super::implicit;
 use super::messages::{Message, Text, answer_text, prompt_text};
 use super::problem::{DataError, Problem};
 
-/// A prompt with the answer that was preferred and the one that was not. Either answer may be empty, or
-/// both the same: whether a pair teaches anything, `Examples` decides.
+/// A prompt with the answer that was preferred and the one that was not. Either answer may be
+/// empty, or both the same: whether a pair teaches anything, `Examples` decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub prompt: String,

@@ -15,10 +15,11 @@
 //! `\n\nSystem: …`, `\n\nHuman: …`, `\n\nAssistant: …` one after another. The prompt ends after the
 //! `\n\nAssistant:` that the answer follows, so the answer's text begins with a space.
 //!
-//! [`parse`] is a pure function of the bytes. Whatever they hold, it returns every pair, or one error
-//! that names the file, the line, what was found and what to do; it never panics. Accepted beside the
-//! plain form: a byte-order mark at the start, `\r\n`, blank lines at the end of the file, and further
-//! fields, which may hold any JSON. Of a field that stands twice the last counts, as in Python.
+//! [`parse`] is a pure function of the bytes. Whatever they hold, it returns every pair, or one
+//! error that names the file, the line, what was found and what to do; it never panics. Accepted
+//! beside the plain form: a byte-order mark at the start, `\r\n`, blank lines at the end of the
+//! file, and further fields, which may hold any JSON. Of a field that stands twice the last counts,
+//! as in Python.
 
 mod fields;
 mod implicit;

@@ -16,7 +16,8 @@ pub struct DataError {
     pub problem: Problem,
 }
 
-/// Columns are bytes of the line, counted from 1. A path is a field's name as in `chosen[1].content`.
+/// Columns are bytes of the line, counted from 1. A path is a field's name as in
+/// `chosen[1].content`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     NoPairs,

@@ -118,11 +118,12 @@ impl Batch {
         self.score(loss.dispatch, base, Some(adapters), &texts)?;
         let reference = Reference::Sequences(reference);
         let batch = PairBatch::new(&PAIRS, &self.sequences, reference, 1.0);
-        let out = PairOut { losses: &mut self.losses, d_log_probs: &mut self.d_log_probs };
+        let out = PairOut::new(&mut self.losses, &mut self.d_log_probs);
         preference_loss(&loss.dpo, &batch, out)
     }
 
-    /// A pair's share of a step over `pairs` of them: adds the adapters' gradients of the mean loss.
+    /// A pair's share of a step over `pairs` of them: adds the adapters' gradients of the mean
+    /// loss.
     ///
     /// # Errors
     /// As [`Batch::reference`]; `grads` is unchanged then.

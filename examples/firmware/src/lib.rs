@@ -13,8 +13,8 @@
 //! policy. A pair is a micro-batch: its logits are the largest thing in RAM, and gradients add up
 //! over the pairs of a batch. Activations are not kept but computed again in the backward.
 //!
-//! Everything is f32 with + − × ÷ and `libm`'s square root in a fixed order, so that a run gives the
-//! same bits on every machine of one arithmetic; `expected/` holds them.
+//! Everything is f32 with + − × ÷ and `libm`'s square root in a fixed order, so that a run gives
+//! the same bits on every machine of one arithmetic; `expected/` holds them.
 #![no_std]
 
 pub mod adam;

@@ -100,7 +100,8 @@ fn positive(row: [f32; HIDDEN]) -> [f32; HIDDEN] {
     row.map(|value| if value > 0.0 { value } else { 0.0 })
 }
 
-/// Writes the logits of a sequence's answer, one row a symbol; without adapters it is the reference.
+/// Writes the logits of a sequence's answer, one row a symbol; without adapters it is the
+/// reference.
 pub fn forward(
     base: &Base,
     adapters: Option<&Adapters>,

@@ -1,5 +1,5 @@
-//! The loss alone, on logits that are there: what is measured, and what a machine with 16 KiB of RAM
-//! can do.
+//! The loss alone, on logits that are there: what is measured, and what a machine with 16 KiB of
+//! RAM can do.
 
 use dpo_kernel::row::RowNorm;
 use dpo_kernel::step::StepScratch;

@@ -53,7 +53,8 @@ impl Sequence {
         self.symbols.get(..self.len).unwrap_or_default()
     }
 
-    /// Rows of logits: row i scores the answer's i-th symbol, which the position before it predicts.
+    /// Rows of logits: row i scores the answer's i-th symbol, which the position before it
+    /// predicts.
     pub fn rows(&self) -> usize {
         self.len - self.first
     }

@@ -46,8 +46,8 @@ impl Run {
         }
     }
 
-    /// Trains a fresh adapter; before the first step and after every pass `tell` hears how the pairs
-    /// stand.
+    /// Trains a fresh adapter; before the first step and after every pass `tell` hears how the
+    /// pairs stand.
     ///
     /// # Errors
     /// Those of the crate's stages; with the model in flash there are none.

@@ -1,11 +1,12 @@
 //! A fixed suite of calls whose results are reduced to one number: the same on every machine.
 //!
-//! Every result bit of every stage goes into a [`Digest`]: log-probs, gradients, statistics, losses,
-//! scalar functions. An arithmetic promises one result, so it has one digest a suite, [`EXPECTED`];
-//! `tests/digest/main.rs` compares it on every level of the machine that runs the tests, and the
-//! programs of `tests/digest/targets` on every other target (`.ci/cross`).
+//! Every result bit of every stage goes into a [`Digest`]: log-probs, gradients, statistics,
+//! losses, scalar functions. An arithmetic promises one result, so it has one digest a suite,
+//! [`EXPECTED`]; `tests/digest/main.rs` compares it on every level of the machine that runs the
+//! tests, and the programs of `tests/digest/targets` on every other target (`.ci/cross`).
 //!
-//! `no_std`, no allocation: two sizes of one suite, the smaller for a machine with 16 KiB of memory.
+//! `no_std`, no allocation: two sizes of one suite, the smaller for a machine with 16 KiB of
+//! memory.
 
 mod digest;
 mod logits;
@@ -113,7 +114,8 @@ impl<const N: usize, const N_F16: usize> Buffers<N, N_F16> {
     }
 }
 
-/// Runs a suite; `section` is told each part's name and digest, so that a difference can be located.
+/// Runs a suite; `section` is told each part's name and digest, so that a difference can be
+/// located.
 pub fn run<const N: usize, const N_F16: usize>(
     plan: &Plan,
     dispatch: Dispatch,

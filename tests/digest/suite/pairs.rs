@@ -61,7 +61,7 @@ pub fn batch<E: Element + Bits>(plan: &Plan, dispatch: Dispatch, buffer: &mut [E
     let mut pair_batch = PairBatch::new(&pairs, &sequences, Reference::Sums(&reference), 3.0);
     pair_batch.weights = Some(&weights);
     pair_batch.offsets = Some(&offsets);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    let out = PairOut::new(&mut losses, &mut d_log_probs);
     digest.add(preference_loss(&loss, &pair_batch, out).unwrap());
     digest.add_all(&losses);
     digest.add_all(&d_log_probs);

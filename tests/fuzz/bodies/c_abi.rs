@@ -1,8 +1,9 @@
-//! The C ABI with hostile numbers over valid memory: whatever a host says, a known status comes back, no
-//! memory but its own is touched (the sanitizer looks), and on a refusal nothing has changed.
+//! The C ABI with hostile numbers over valid memory: whatever a host says, a known status comes
+//! back, no memory but its own is touched (the sanitizer looks), and on a refusal nothing has
+//! changed.
 //!
-//! All buffers lie in one arena, at any place and alignment, so they may overlap; no length that the arena
-//! could not hold is ever true, unless it exceeds every address space.
+//! All buffers lie in one arena, at any place and alignment, so they may overlap; no length that
+//! the arena could not hold is ever true, unless it exceeds every address space.
 
 #![allow(unsafe_code, reason = "this is the caller that the C ABI's contract speaks of")]
 #![allow(
@@ -78,8 +79,8 @@ pub fn status_of(call: &Call) -> Result<dpo_status, String> {
 
 fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status {
     let dispatch = host.dispatch();
-    // SAFETY: every pointer is NULL or points into the arena, which holds every length that is not beyond
-    // all memory; nobody else is there.
+    // SAFETY: every pointer is NULL or points into the arena, which holds every length that is not
+    // beyond all memory; nobody else is there.
     unsafe {
         match function {
             0 | 1 => {

@@ -1,5 +1,5 @@
-//! The example's reader of preference pairs: any bytes give pairs or one error with its line; pairs that
-//! are written again, in any form, are read again as the same text.
+//! The example's reader of preference pairs: any bytes give pairs or one error with its line; pairs
+//! that are written again, in any form, are read again as the same text.
 
 #[path = "../../../examples/finetune/jsonl/mod.rs"]
 mod reader;

@@ -1,5 +1,6 @@
-//! Spans and targets, right or wrong: refused exactly where a row by row painting finds them wrong, with an
-//! error that is true of them; and what is right is scored and summed as the reference does.
+//! Spans and targets, right or wrong: refused exactly where a row by row painting finds them wrong,
+//! with an error that is true of them; and what is right is scored and summed as the reference
+//! does.
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use dpo_kernel::verify::cases::LayoutCase;

@@ -1,5 +1,5 @@
-//! Every loss of a pair, by its name: all figures or none, the reference's where it has any, and the same
-//! in a batch.
+//! Every loss of a pair, by its name: all figures or none, the reference's where it has any, and
+//! the same in a batch.
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use dpo_kernel::loss::{Loss, LossName, PairLogProbs, PreferenceLoss};
@@ -100,7 +100,7 @@ fn in_a_batch(loss: &Loss, pair: &PairLogProbs, alone: &PairLoss) -> Result<(), 
         batch = batch.with_offsets(&offsets);
     }
     let (mut losses, mut d_log_probs) = ([PairLoss::default()], [0.0; 2]);
-    let out = PairOut { losses: &mut losses, d_log_probs: &mut d_log_probs };
+    let out = PairOut::new(&mut losses, &mut d_log_probs);
     let summary = preference_loss(loss, &batch, out);
     if pair.is_left_out() {
         let counted = summary.map(|s| (s.pairs, s.left_out, s.loss_sum)) == Ok((0, 1, 0.0));
@@ -130,9 +130,9 @@ fn figures(loss: &PairLoss) -> [f64; 6] {
     [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected]
 }
 
-/// Whether the figures are numbers or none of them is, and the reference's, to the size of the terms that
-/// the reference adds up; over answers with a token, log-probs to ±10⁶ and β to 100, where the plain forms
-/// hold.
+/// Whether the figures are numbers or none of them is, and the reference's, to the size of the
+/// terms that the reference adds up; over answers with a token, log-probs to ±10⁶ and β to 100,
+/// where the plain forms hold.
 pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
     let pair = case.log_probs();
     let all = figures(found);
@@ -163,7 +163,8 @@ pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
         pair.policy_chosen - pair.reference_chosen,
         pair.policy_rejected - pair.reference_rejected,
     );
-    // Scores and slopes are what z and the gradient are made of: under other divergences they are powers.
+    // Scores and slopes are what z and the gradient are made of: under other divergences they are
+    // powers.
     let score = |x: f64| divergence.slope(x).abs() + divergence.score(x).abs();
     let bent = if divergence == Divergence::ReverseKl { 1.0 } else { 1.0 + score(a) + score(b) };
     let power = |x: f64, n: usize| libm::exp(-alpha * x / n as f64);
@@ -171,7 +172,8 @@ pub fn accepts(case: &Case, found: &PairLoss) -> Result<(), String> {
         + power(pair.policy_rejected, pair.rejected_tokens);
     let bent = if case.name == LossName::AlphaPo { 1.0 + powers } else { bent };
     let ratios = a.abs() + b.abs() + pair.policy_chosen.abs() + pair.policy_rejected.abs();
-    // Odds of answers that are as good as certain have steep slopes, which label smoothing subtracts.
+    // Odds of answers that are as good as certain have steep slopes, which label smoothing
+    // subtracts.
     let miss = |x: f64, n: usize| 1.0 + 1.0 / -libm::expm1(x / n as f64);
     let bent = if case.name == LossName::Orpo {
         miss(pair.policy_chosen, pair.chosen_tokens)

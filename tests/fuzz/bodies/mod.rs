@@ -1,8 +1,8 @@
-//! What the fuzz targets do with their bytes: make a case of them, run it on every level, and hold the
-//! results against the plain f64 reference and against each other.
+//! What the fuzz targets do with their bytes: make a case of them, run it on every level, and hold
+//! the results against the plain f64 reference and against each other.
 //!
-//! The targets in `fuzz/` call these functions; `cargo test` calls them too, on the corpus that lies
-//! beside the targets and on random cases. A body panics with what is wrong and the case.
+//! The targets in `fuzz/` call these functions; `cargo test` calls them too, on the corpus that
+//! lies beside the targets and on random cases. A body panics with what is wrong and the case.
 
 #![allow(dead_code, reason = "each of the packages that hold this module uses another part of it")]
 

@@ -97,8 +97,8 @@ pub fn same_on_levels(
     Ok(())
 }
 
-/// Folded whole, tile by tile, and in parts merged from the last to the first; blocks must agree to the
-/// bit with the whole.
+/// Folded whole, tile by tile, and in parts merged from the last to the first; blocks must agree to
+/// the bit with the whole.
 fn folds<E: Store>(
     cut: &Cut,
     row: &[E],

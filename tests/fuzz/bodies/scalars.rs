@@ -1,5 +1,5 @@
-//! The scalar functions: identities that tie each to `exp` by another path, f32 against f64, order, and
-//! special values.
+//! The scalar functions: identities that tie each to `exp` by another path, f32 against f64, order,
+//! and special values.
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use dpo_kernel::math;

@@ -1,5 +1,5 @@
-//! A whole step: its stages' bits, each stage's figures from those of the one before, the same on every
-//! level; and the backward with zeros where nothing is scored.
+//! A whole step: its stages' bits, each stage's figures from those of the one before, the same on
+//! every level; and the backward with zeros where nothing is scored.
 
 use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads_in_place};
 use dpo_kernel::row::RowNorm;
@@ -36,7 +36,8 @@ fn check_storage<E: Store>(case: &BatchCase) -> Result<(), String> {
 fn check_level<E: Store>(case: &BatchCase, dispatch: Dispatch) -> Result<String, String> {
     let found = step::<E>(case, dispatch);
     accepts::<E>(case, &found)?;
-    // The stages alone do not know which rows nothing depends on, nor before the forward what is empty.
+    // The stages alone do not know which rows nothing depends on, nor before the forward what is
+    // empty.
     if !has_empty_answer(case) && broken_rows::<E>(case).iter().all(|&row| is_needed(case, row)) {
         let apart = stages::<E>(case, dispatch);
         let without_grads = |found: &Found| Found { grads: Vec::new(), ..found.clone() };

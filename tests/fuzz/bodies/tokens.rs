@@ -1,5 +1,5 @@
-//! Token log-probs of a batch with padding, ignored rows and gaps: the forward of every row, each counted,
-//! and nothing else written.
+//! Token log-probs of a batch with padding, ignored rows and gaps: the forward of every row, each
+//! counted, and nothing else written.
 
 use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::verify::cases::{BatchCase, RowCase, stored};
@@ -139,7 +139,8 @@ fn accepts_row(
     compare("log p", target, expected, log_prob, rounding).map_err(failed)?;
 
     let entropy = verify::entropy(y);
-    // Σ p·|y − reference|, whose terms err by some 2⁻²⁴; the reference is within 2^7.5 of the row's top.
+    // Σ p·|y − reference|, whose terms err by some 2⁻²⁴; the reference is within 2^7.5 of the row's
+    // top.
     let spread = 16.0 * HALF_ULP * (entropy.abs() + 10.0);
     let tolerance = Tolerance::ulps(0.5).and_absolute(spread + 2.0 * sizes.log_z().absolute);
     compare("entropy", target, entropy, details.entropy, tolerance).map_err(failed)?;

@@ -6,8 +6,8 @@ use dpo_kernel::verify::{Figure, Tolerance};
 
 /// ½ ulp of an f32 near 1.
 pub const HALF_ULP: f64 = 5.960_464_477_539_063e-8;
-/// Relative error of Z at an adversary's worst: a lane of a block adds eight quads, each of which may lose
-/// half an ulp of it. Found is 3.2e-7 (`findings::rows_of_two_values`).
+/// Relative error of Z at an adversary's worst: a lane of a block adds eight quads, each of which
+/// may lose half an ulp of it. Found is 3.2e-7 (`findings::rows_of_two_values`).
 const OF_Z: f64 = 8.0 * HALF_ULP;
 /// Gradients below it are 0.
 const FLUSHED: f64 = 4.701_977_403_289_15e-38; // 2^-124
@@ -53,8 +53,8 @@ impl Sizes {
         Tolerance::EXACT.and_absolute(OF_Z + self.of_cap() + self.of_f64())
     }
 
-    /// Of a log-prob before it is rounded: the error of the other columns, as far as they count, and of
-    /// the distance of the target to them.
+    /// Of a log-prob before it is rounded: the error of the other columns, as far as they count,
+    /// and of the distance of the target to them.
     pub fn log_prob(self, expected: f64) -> Tolerance {
         let rest = -libm::expm1(expected);
         let others = (OF_Z + 2.0 * self.of_cap()) * rest;
@@ -86,8 +86,8 @@ impl Sizes {
         self.rounded(coefficient).and_relative(relative)
     }
 
-    /// One rounding to storage; 0 for 2^−124 and less, of the gradient and of a softcap's tanh′; 1 − p
-    /// below the normal f32.
+    /// One rounding to storage; 0 for 2^−124 and less, of the gradient and of a softcap's tanh′; 1
+    /// − p below the normal f32.
     fn rounded(self, coefficient: f64) -> Tolerance {
         let slope = coefficient.abs() * self.slope;
         let bend = if self.softcap.is_some() { FLUSHED * slope } else { 0.0 };

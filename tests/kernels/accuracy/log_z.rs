@@ -85,8 +85,8 @@ fn random_rows_in_bf16() {
 }
 
 /// One peak that is not the target over a flat tail far below: each of the eight quads of the tail
-/// that share the peak's lane may lose half an ulp of it, all in one direction, so the error may come
-/// to 8 · 2⁻²⁴ = 4.8e-7. That is more than the 3e-8 that hold for rows of any spread.
+/// that share the peak's lane may lose half an ulp of it, all in one direction, so the error may
+/// come to 8 · 2⁻²⁴ = 4.8e-7. That is more than the 3e-8 that hold for rows of any spread.
 #[test]
 fn one_peak_over_a_flat_tail() {
     let mut worst = Worst::of("log Z of a peak over a flat tail, absolute");
@@ -162,8 +162,8 @@ fn adversarial_rows() {
     }
 }
 
-/// A row that has been through a softmax already has log Z = 0, where ulp-sized excuses end: what is
-/// left is the error of the sum, relative to Z.
+/// A row that has been through a softmax already has log Z = 0, where ulp-sized excuses end: what
+/// is left is the error of the sum, relative to Z.
 #[test]
 fn rows_with_log_z_near_zero() {
     let mut worst = Worst::of("log Z of normalised rows, absolute");

@@ -83,8 +83,8 @@ fn of_confident_tokens() {
     many.settle();
 }
 
-/// The same where the target leads the first block: the sums are relative to its competitors all the
-/// same. Beyond f32 the log-prob of a certain token is 0.
+/// The same where the target leads the first block: the sums are relative to its competitors all
+/// the same. Beyond f32 the log-prob of a certain token is 0.
 #[test]
 fn of_tokens_more_certain_than_f32_can_say() {
     let mut worst = Worst::of("confident token leading 999 columns, in ulp");

@@ -1,4 +1,5 @@
-//! Every public function of the library, by address, so that a linker keeps exactly what they reach.
+//! Every public function of the library, by address, so that a linker keeps exactly what they
+//! reach.
 //!
 //! `.ci/no-panic` builds this as a static library, links it with unreachable sections dropped, and
 //! looks at what is left undefined. A panic would need the handler below, whose symbol exists

@@ -1,5 +1,5 @@
-//! The losses. A loss named by its type stands here by its constructors: its `evaluate` is among those of
-//! [`Loss`], which are reached through the one that delegates.
+//! The losses. A loss named by its type stands here by its constructors: its `evaluate` is among
+//! those of [`Loss`], which are reached through the one that delegates.
 
 use crate::{Entry, entries};
 use core::ops::AddAssign;
@@ -30,7 +30,8 @@ pub static DPO_LINK_ONE: &[Entry] = entries![preference_loss::<&Dpo>, Dpo::new];
 pub static DPO_LINK_ANY: &[Entry] =
     entries![preference_loss::<&Loss>, <LossName as FromStr>::from_str, LossName::build];
 
-/// Losses, traits and what stands around them. What makes a loss that has a name, `LossName::build` reaches.
+/// Losses, traits and what stands around them. What makes a loss that has a name, `LossName::build`
+/// reaches.
 #[unsafe(no_mangle)]
 pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     PairLogProbs::reference_free,
@@ -149,7 +150,8 @@ pub static DPO_KERNEL_LOSSES: &[Entry] = entries![
     length_offset,
 ];
 
-/// [`PairBatch::log_probs`] down to the last of them; the function alone would only make an iterator.
+/// [`PairBatch::log_probs`] down to the last of them; the function alone would only make an
+/// iterator.
 fn log_probs(batch: &PairBatch<'_>, out: &mut [PairLogProbs]) {
     for (out, found) in out.iter_mut().zip(batch.log_probs()) {
         *out = found;

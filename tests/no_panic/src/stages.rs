@@ -181,7 +181,8 @@ fn scored_rows(layout: &Layout<'_>, sequence: usize, out: &mut [(usize, u32)]) {
     }
 }
 
-/// [`Dispatch::available`] down to the last of them; the function alone would only make an iterator.
+/// [`Dispatch::available`] down to the last of them; the function alone would only make an
+/// iterator.
 fn available(out: &mut [Option<Dispatch>]) {
     for (out, found) in out.iter_mut().zip(Dispatch::available()) {
         *out = Some(found);

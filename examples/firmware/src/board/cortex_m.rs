@@ -25,8 +25,8 @@ pub(super) fn ticks() -> u64 {
     const CONTROL: *mut u32 = 0xe000_e010 as *mut u32;
     const RELOAD: *mut u32 = 0xe000_e014 as *mut u32;
     const VALUE: *mut u32 = 0xe000_e018 as *mut u32;
-    // SAFETY: three registers of the processor, which nothing else here uses. The counter is started
-    // at the first call, on the processor's clock and without its interrupt.
+    // SAFETY: three registers of the processor, which nothing else here uses. The counter is
+    // started at the first call, on the processor's clock and without its interrupt.
     unsafe {
         if CONTROL.read_volatile() & 1 == 0 {
             RELOAD.write_volatile(0x00ff_ffff);

@@ -40,7 +40,8 @@ pub fn cost_of<T>(call: fn(&mut T), of: &mut T) -> Cost {
     Cost { stack: top - at, instructions: instructions(start, end) }
 }
 
-/// The stack of a call that is known to take 1024 bytes and a few more: what a measurement is worth.
+/// The stack of a call that is known to take 1024 bytes and a few more: what a measurement is
+/// worth.
 #[must_use]
 pub fn control() -> usize {
     #[inline(never)]

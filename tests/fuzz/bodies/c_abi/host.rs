@@ -54,7 +54,8 @@ pub struct Host<'a> {
     choices: std::slice::Iter<'a, u16>,
     /// Where the next buffer begins, unless a choice says otherwise.
     next: usize,
-    /// Whether pointers, lengths, sizes and codes are right, so that a call gets as far as its numbers.
+    /// Whether pointers, lengths, sizes and codes are right, so that a call gets as far as its
+    /// numbers.
     is_careful: bool,
 }
 
@@ -87,7 +88,8 @@ impl<'a> Host<'a> {
             14 => self.arena.wrapping_add(choice / 16).cast(),
             _ => {
                 let own = self.next;
-                // The largest buffers lie last, so that small ones are together in the first eighth.
+                // The largest buffers lie last, so that small ones are together in the first
+                // eighth.
                 self.next = (own + 256) % (ORDER / 8);
                 self.arena.wrapping_add(own).cast()
             }
@@ -149,7 +151,8 @@ impl<'a> Host<'a> {
         dpo_dispatch { level: self.code(3), arithmetic: self.code(2) }
     }
 
-    /// Mostly the size of the struct; else smaller, larger as far as the memory goes, or beyond all structs.
+    /// Mostly the size of the struct; else smaller, larger as far as the memory goes, or beyond all
+    /// structs.
     pub fn size<T>(&mut self) -> usize {
         let (choice, right) = (self.choice(), size_of::<T>());
         match self.kind(choice, 32) {
@@ -206,8 +209,8 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Memory to sort in, of which nothing is promised on an error, so that it lies apart from the rest,
-    /// unless it overlaps a buffer and is refused.
+    /// Memory to sort in, of which nothing is promised on an error, so that it lies apart from the
+    /// rest, unless it overlaps a buffer and is refused.
     fn order(&mut self) -> *mut usize {
         match self.choice() % 8 {
             0 => self.arena.wrapping_add(ORDER).cast(),
