@@ -1,6 +1,6 @@
 //! Storage of logits and gradients: f32, f16, bf16. Arithmetic is never done in 16 bits.
 
-use crate::simd::{LANES, Simd};
+use crate::simd::{Dispatch, LANES, Simd};
 use half::{bf16, f16};
 
 /// An element type that logits and their gradients can be stored in.
@@ -23,17 +23,20 @@ pub trait Element: Copy + Send + Sync + private::Sealed + 'static {
 
 /// A job that is compiled once for each element type, here. A generic function would be compiled in
 /// every crate that calls it, again after each edit; one that goes through [`per_type!`] is linked.
+///
+/// The dispatch is an argument of its own: in a program that has one alone the linker's optimiser sees
+/// it in a register, and drops the kernels of all others.
 pub trait PerType {
     /// What it is given.
     type Of<E: Element>;
     /// What it returns.
     type Output;
     /// The job on f32.
-    fn f32(of: Self::Of<f32>) -> Self::Output;
+    fn f32(dispatch: Dispatch, of: Self::Of<f32>) -> Self::Output;
     /// The job on f16.
-    fn f16(of: Self::Of<f16>) -> Self::Output;
+    fn f16(dispatch: Dispatch, of: Self::Of<f16>) -> Self::Output;
     /// The job on bf16.
-    fn bf16(of: Self::Of<bf16>) -> Self::Output;
+    fn bf16(dispatch: Dispatch, of: Self::Of<bf16>) -> Self::Output;
 }
 
 /// Makes a [`PerType`] of a generic function: `per_type!(Job, E, argument => result, function)`.
@@ -43,16 +46,16 @@ macro_rules! per_type {
             type Of<$e: $crate::Element> = $of;
             type Output = $output;
 
-            fn f32(of: Self::Of<f32>) -> $output {
-                $function(of)
+            fn f32(dispatch: $crate::Dispatch, of: Self::Of<f32>) -> $output {
+                $function(dispatch, of)
             }
 
-            fn f16(of: Self::Of<$crate::f16>) -> $output {
-                $function(of)
+            fn f16(dispatch: $crate::Dispatch, of: Self::Of<$crate::f16>) -> $output {
+                $function(dispatch, of)
             }
 
-            fn bf16(of: Self::Of<$crate::bf16>) -> $output {
-                $function(of)
+            fn bf16(dispatch: $crate::Dispatch, of: Self::Of<$crate::bf16>) -> $output {
+                $function(dispatch, of)
             }
         }
     };
@@ -60,12 +63,12 @@ macro_rules! per_type {
 pub(crate) use per_type;
 
 mod private {
-    use super::{Element, LANES, PerType, Simd, bf16, f16};
+    use super::{Dispatch, Element, LANES, PerType, Simd, bf16, f16};
 
     /// The working side of `Element`, out of reach of other crates.
     pub trait Sealed: Sized {
         /// Calls the function of a job that is compiled for this type.
-        fn call<J: PerType>(of: J::Of<Self>) -> J::Output
+        fn call<J: PerType>(dispatch: Dispatch, of: J::Of<Self>) -> J::Output
         where
             Self: Element;
         /// The same elements, if they are f32, f16 or bf16.
@@ -108,8 +111,8 @@ macro_rules! element {
 
         impl private::Sealed for $t {
             #[inline(always)]
-            fn call<J: PerType>(of: J::Of<Self>) -> J::Output {
-                J::$job(of)
+            fn call<J: PerType>(dispatch: Dispatch, of: J::Of<Self>) -> J::Output {
+                J::$job(dispatch, of)
             }
 
             #[inline(always)]

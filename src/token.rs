@@ -207,12 +207,12 @@ trait Scored: Extra + Send {
 macro_rules! scored {
     ($extra:ident, $job:ident) => {
         struct $job<'a>(PhantomData<&'a ()>);
-        per_type!($job<'a>, E, (Dispatch, Tokens<'a, E, $extra>) => Found, score_rows);
+        per_type!($job<'a>, E, Tokens<'a, E, $extra> => Found, score_rows);
 
         impl Scored for $extra {
             #[inline(always)]
             fn score<E: Element>(dispatch: Dispatch, tokens: Tokens<'_, E, Self>) -> Found {
-                E::call::<$job<'_>>((dispatch, tokens))
+                E::call::<$job<'_>>(dispatch, tokens)
             }
         }
     };
@@ -221,7 +221,7 @@ macro_rules! scored {
 scored!(Nothing, Plain);
 scored!(Details, Detailed);
 
-fn score_rows<E: Element, D: Extra>((dispatch, tokens): (Dispatch, Tokens<'_, E, D>)) -> Found {
+fn score_rows<E: Element, D: Extra>(dispatch: Dispatch, tokens: Tokens<'_, E, D>) -> Found {
     tokens.score(dispatch)
 }
 

@@ -110,7 +110,7 @@ pub fn tile_grads_in_place<E: Element>(
     // A target outside this tile has its gradient elsewhere.
     let target = target.checked_sub(first_column).and_then(|t| usize::try_from(t).ok());
     let grad = RowGrad { target: target.unwrap_or(usize::MAX), norm, coefficient };
-    E::call::<TileJob<'_>>((dispatch, Tile { elements: tile, transform, grad }));
+    E::call::<TileJob<'_>>(dispatch, Tile { elements: tile, transform, grad });
     Ok(())
 }
 
@@ -126,33 +126,33 @@ struct Separate<'a, E, O> {
 struct From<'a, O>(PhantomData<&'a O>);
 
 impl<'a, O: Element> PerType for From<'a, O> {
-    type Of<E: Element> = (Dispatch, Separate<'a, E, O>);
+    type Of<E: Element> = Separate<'a, E, O>;
     type Output = ();
 
     #[inline(always)]
-    fn f32(of: Self::Of<f32>) {
-        O::call::<To<'a, f32>>(of);
+    fn f32(dispatch: Dispatch, of: Self::Of<f32>) {
+        O::call::<To<'a, f32>>(dispatch, of);
     }
 
     #[inline(always)]
-    fn f16(of: Self::Of<f16>) {
-        O::call::<To<'a, f16>>(of);
+    fn f16(dispatch: Dispatch, of: Self::Of<f16>) {
+        O::call::<To<'a, f16>>(dispatch, of);
     }
 
     #[inline(always)]
-    fn bf16(of: Self::Of<bf16>) {
-        O::call::<To<'a, bf16>>(of);
+    fn bf16(dispatch: Dispatch, of: Self::Of<bf16>) {
+        O::call::<To<'a, bf16>>(dispatch, of);
     }
 }
 
 /// [`Separate`] of logits of `E`, to gradients of a type that is to be known.
 struct To<'a, E>(PhantomData<&'a E>);
 
-per_type!(To<'a, f32>, O, (Dispatch, Separate<'a, f32, O>) => (), separate_rows);
-per_type!(To<'a, f16>, O, (Dispatch, Separate<'a, f16, O>) => (), separate_rows);
-per_type!(To<'a, bf16>, O, (Dispatch, Separate<'a, bf16, O>) => (), separate_rows);
+per_type!(To<'a, f32>, O, Separate<'a, f32, O> => (), separate_rows);
+per_type!(To<'a, f16>, O, Separate<'a, f16, O> => (), separate_rows);
+per_type!(To<'a, bf16>, O, Separate<'a, bf16, O> => (), separate_rows);
 
-fn separate_rows<E: Element, O: Element>((dispatch, rows): (Dispatch, Separate<'_, E, O>)) {
+fn separate_rows<E: Element, O: Element>(dispatch: Dispatch, rows: Separate<'_, E, O>) {
     let Separate { logits, batch, rows, mut out } = rows;
     let transform = logits.transform();
     for (row, grad) in batch.rows(rows) {
@@ -172,7 +172,7 @@ impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
 
     #[inline(always)]
     fn run_on(self, dispatch: Dispatch) {
-        E::call::<From<'a, O>>((dispatch, self));
+        E::call::<From<'a, O>>(dispatch, self);
     }
 
     fn shape(&self) -> (Span, usize) {
@@ -211,9 +211,9 @@ struct InPlace<'a, E> {
 }
 
 struct InPlaceJob<'a>(PhantomData<&'a ()>);
-per_type!(InPlaceJob<'a>, E, (Dispatch, InPlace<'a, E>) => (), in_place_rows);
+per_type!(InPlaceJob<'a>, E, InPlace<'a, E> => (), in_place_rows);
 
-fn in_place_rows<E: Element>((dispatch, rows): (Dispatch, InPlace<'_, E>)) {
+fn in_place_rows<E: Element>(dispatch: Dispatch, rows: InPlace<'_, E>) {
     let InPlace { batch, rows, mut logits } = rows;
     let transform = logits.transform();
     let mut scored = batch.rows(rows);
@@ -269,7 +269,7 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
 
     #[inline(always)]
     fn run_on(self, dispatch: Dispatch) {
-        E::call::<InPlaceJob<'a>>((dispatch, self));
+        E::call::<InPlaceJob<'a>>(dispatch, self);
     }
 
     fn shape(&self) -> (Span, usize) {
@@ -289,9 +289,9 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
 }
 
 struct TileJob<'a>(PhantomData<&'a ()>);
-per_type!(TileJob<'a>, E, (Dispatch, Tile<'a, E>) => (), in_place_tile);
+per_type!(TileJob<'a>, E, Tile<'a, E> => (), in_place_tile);
 
-fn in_place_tile<E: Element>((dispatch, tile): (Dispatch, Tile<'_, E>)) {
+fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     let Tile { elements, transform, grad } = tile;
     let range = 0..elements.len();
     let places = &[begin(dispatch, transform, &grad, elements, range)];

@@ -25,12 +25,12 @@ trait Folded: Extra {
 macro_rules! folded {
     ($extra:ident, $job:ident) => {
         struct $job<'a>(PhantomData<&'a ()>);
-        per_type!($job<'a>, E, (Dispatch, Tile<'a, E, $extra>) => (), fold_tile);
+        per_type!($job<'a>, E, Tile<'a, E, $extra> => (), fold_tile);
 
         impl Folded for $extra {
             #[inline]
             fn fold<E: Element>(dispatch: Dispatch, tile: Tile<'_, E, Self>) {
-                E::call::<$job<'_>>((dispatch, tile));
+                E::call::<$job<'_>>(dispatch, tile);
             }
         }
     };
@@ -39,7 +39,7 @@ macro_rules! folded {
 folded!(Nothing, PlainFold);
 folded!(Details, DetailedFold);
 
-fn fold_tile<E: Element, D: Extra>((dispatch, tile): (Dispatch, Tile<'_, E, D>)) {
+fn fold_tile<E: Element, D: Extra>(dispatch: Dispatch, tile: Tile<'_, E, D>) {
     let Tile { stats, elements, first_column } = tile;
     let mut fold = Fold::new(*stats, elements, first_column);
     let mut copies = Copies::NEW;

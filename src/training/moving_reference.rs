@@ -82,15 +82,15 @@ pub fn update_reference<E: Element>(
     if alpha >= 1.0 {
         reference.copy_from_slice(policy);
     } else if alpha > 0.0 {
-        E::call::<MixJob<'_>>((dispatch, Mix { policy, alpha, reference }));
+        E::call::<MixJob<'_>>(dispatch, Mix { policy, alpha, reference });
     }
     Ok(())
 }
 
 struct MixJob<'a>(PhantomData<&'a ()>);
-per_type!(MixJob<'a>, E, (Dispatch, Mix<'a, E>) => (), mix_all);
+per_type!(MixJob<'a>, E, Mix<'a, E> => (), mix_all);
 
-fn mix_all<E: Element>((dispatch, mix): (Dispatch, Mix<'_, E>)) {
+fn mix_all<E: Element>(dispatch: Dispatch, mix: Mix<'_, E>) {
     dispatch.run(mix);
 }
 
