@@ -24,8 +24,8 @@ pub trait Element: Copy + Send + Sync + private::Sealed + 'static {
 /// A job that is compiled once for each element type, here. A generic function would be compiled in
 /// every crate that calls it, again after each edit; one that goes through [`per_type!`] is linked.
 ///
-/// The dispatch is an argument of its own: in a program that has one alone the linker's optimiser sees
-/// it in a register, and drops the kernels of all others.
+/// The dispatch is an argument of its own: in a program that has one alone the linker's optimiser
+/// sees it in a register, and drops the kernels of all others.
 pub trait PerType {
     /// What it is given.
     type Of<E: Element>;
@@ -46,14 +46,17 @@ macro_rules! per_type {
             type Of<$e: $crate::Element> = $of;
             type Output = $output;
 
+            #[inline(never)]
             fn f32(dispatch: $crate::Dispatch, of: Self::Of<f32>) -> $output {
                 $function(dispatch, of)
             }
 
+            #[inline(never)]
             fn f16(dispatch: $crate::Dispatch, of: Self::Of<$crate::f16>) -> $output {
                 $function(dispatch, of)
             }
 
+            #[inline(never)]
             fn bf16(dispatch: $crate::Dispatch, of: Self::Of<$crate::bf16>) -> $output {
                 $function(dispatch, of)
             }

@@ -221,7 +221,7 @@ macro_rules! scored {
 scored!(Nothing, Plain);
 scored!(Details, Detailed);
 
-fn score_rows<E: Element, D: Extra>(dispatch: Dispatch, tokens: Tokens<'_, E, D>) -> Found {
+fn score_rows<E: Element, D: Extra>(dispatch: Dispatch, mut tokens: Tokens<'_, E, D>) -> Found {
     tokens.score(dispatch)
 }
 
@@ -254,17 +254,17 @@ impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
 }
 
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
-    fn score(mut self, dispatch: Dispatch) -> Found {
+    fn score(&mut self, dispatch: Dispatch) -> Found {
         let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
         let mut copies = Copies::NEW;
         let (mut group, mut at) = ([Fold::EMPTY; GROUP], [0; GROUP]);
-        let (layout, logits, rows) = (self.layout, self.logits, self.rows);
-        let mut scored = layout.scored_rows_within(rows);
+        let mut scored = self.layout.scored_rows_within(self.rows);
         loop {
             let mut count = 0;
             for ((fold, at), (row, target)) in group.iter_mut().zip(&mut at).zip(&mut scored) {
-                let stats = RowStats::new(logits.transform(), Some(target));
-                (*fold, *at) = (Fold::new(stats, logits.row(row), 0), row);
+                let stats = RowStats::new(self.logits.transform(), Some(target));
+                *fold = Fold::new(stats, self.logits.row(row), 0);
+                *at = row;
                 count += 1;
             }
             let Some(group) = group.get_mut(..count).filter(|group| !group.is_empty()) else {
@@ -275,8 +275,9 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
         }
     }
 
-    /// Writes the results of folded rows.
-    #[inline(always)]
+    /// Writes the results of folded rows. Not inlined: its variables are not on the stack during
+    /// folds.
+    #[inline(never)]
     #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
     fn write(
         &mut self,

@@ -96,7 +96,7 @@ impl<S: Simd> Map<S> {
             d[i] = E::load(s, &vectors[i]);
         }
         let x = d;
-        if !UNIT {
+        if !self.exp.is_unit::<UNIT>() {
             for d in &mut d {
                 if let Some(inner) = self.inner {
                     *d = capped(s, *d, inner);
@@ -104,7 +104,8 @@ impl<S: Simd> Map<S> {
                 *d = s.sub(*d, self.shift);
             }
         }
-        let (t, f) = self.exp.split::<UNIT, M>(s, d);
+        let t = self.exp.split::<UNIT, M>(s, &mut d);
+        let f = d;
         let [c, c2, c3, c4, c5, c6] = self.powers;
         let mut p = f;
         for p in &mut p {

@@ -185,24 +185,57 @@ impl<'a> Layout<'a> {
     /// The spans with their sequences, in the order of their rows.
     #[inline]
     pub(crate) fn spans_by_row(self) -> impl Iterator<Item = (usize, Span)> {
-        (0..self.spans.len()).filter_map(move |i| {
-            let sequence = match self.order {
-                Some(order) => *order.get(i)?,
-                None => i,
-            };
-            Some((sequence, *self.spans.get(sequence)?))
-        })
+        (0..self.spans.len()).filter_map(move |i| self.span_by_row(i))
+    }
+
+    /// The i-th of them.
+    fn span_by_row(&self, i: usize) -> Option<(usize, Span)> {
+        let sequence = match self.order {
+            Some(order) => *order.get(i)?,
+            None => i,
+        };
+        Some((sequence, *self.spans.get(sequence)?))
     }
 
     /// The scored rows among `rows`, ascending, with their targets.
-    #[inline]
-    pub(crate) fn scored_rows_within(self, rows: Span) -> impl Iterator<Item = (usize, u32)> {
-        self.spans_by_row().flat_map(move |(_, span)| self.targets.scored_rows(span.within(rows)))
+    pub(crate) fn scored_rows_within(&'a self, rows: Span) -> ScoredRows<'a> {
+        ScoredRows { layout: self, rows, spans: 0, rest: Span::new(0, 0) }
     }
 
     /// That logits, or another buffer of this shape, are those that the layout was made for.
     pub(crate) fn check_shape(&self, rows: usize, vocab: usize) -> Result<(), Error> {
         let (expected, found) = ((self.rows(), self.vocab), (rows, vocab));
         if expected == found { Ok(()) } else { Err(Error::ShapeMismatch { expected, found }) }
+    }
+}
+
+/// The scored rows among some, ascending, with their targets.
+pub(crate) struct ScoredRows<'a> {
+    layout: &'a Layout<'a>,
+    rows: Span,
+    /// How many spans were begun.
+    spans: usize,
+    /// What is left of the last.
+    rest: Span,
+}
+
+impl Iterator for ScoredRows<'_> {
+    type Item = (usize, u32);
+
+    /// Not inlined: what is read of the layout is not on the stack between two rows.
+    #[inline(never)]
+    fn next(&mut self) -> Option<(usize, u32)> {
+        loop {
+            while self.rest.start < self.rest.end {
+                let row = self.rest.start;
+                self.rest.start += 1;
+                if let Some(target) = self.layout.targets.scored(row) {
+                    return Some((row, target));
+                }
+            }
+            let (_, span) = self.layout.span_by_row(self.spans)?;
+            self.spans += 1;
+            self.rest = span.within(self.rows);
+        }
     }
 }

@@ -23,13 +23,13 @@ const NUMBERS: [f32; LANES] =
 /// A tile's blocks, one at a time, and where its target is.
 pub(super) struct Blocks<'a, E> {
     tile: &'a [E],
-    /// Where in the tile the target is.
-    target: Option<usize>,
+    /// Where in the tile the target is; past the end if it is not there.
+    target: usize,
     /// First column of the current block.
     pub(super) at: usize,
     copies: &'a mut Copies<E>,
-    /// First column of the block whose quads were copied last.
-    copied: Option<usize>,
+    /// First column of the block whose quads were copied last; past the end if none was.
+    pub(super) copied: usize,
 }
 
 /// Room for the two quads of a block that are copied: the target's, and the last. It is reused from
@@ -59,13 +59,8 @@ pub(super) struct Block<'a, E> {
 
 impl<'a, E: Element> Blocks<'a, E> {
     #[inline(always)]
-    pub(super) fn new(
-        tile: &'a [E],
-        target: Option<usize>,
-        at: usize,
-        copies: &'a mut Copies<E>,
-    ) -> Self {
-        Self { tile, target, at, copies, copied: None }
+    pub(super) fn new(tile: &'a [E], target: usize, at: usize, copies: &'a mut Copies<E>) -> Self {
+        Self { tile, target, at, copies, copied: usize::MAX }
     }
 
     /// The current block; `None` past the end.
@@ -74,11 +69,10 @@ impl<'a, E: Element> Blocks<'a, E> {
         let rest = self.tile.get(self.at..).filter(|rest| !rest.is_empty())?;
         let elements = rest.get(..BLOCK).unwrap_or(rest);
         let (whole, rest) = quads(elements);
-        let target =
-            self.target.and_then(|target| target.checked_sub(self.at)).unwrap_or(usize::MAX);
+        let target = self.target.checked_sub(self.at).unwrap_or(usize::MAX);
         let (target_quad, column) = (target / QUAD_LEN, target % QUAD_LEN);
-        if self.copied != Some(self.at) {
-            self.copied = Some(self.at);
+        if self.copied != self.at {
+            self.copied = self.at;
             let Copies([around_target, end]) = &mut *self.copies;
             if !rest.is_empty() {
                 fill_up(rest, end, E::NEG_INFINITY);

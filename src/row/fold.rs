@@ -11,7 +11,7 @@ use super::block::{BLOCK, Block, Blocks, Copies};
 use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
-use super::sums::{LaneDetails, LaneSums, any_exceeds};
+use super::sums::{LaneDetails, LaneSums};
 use super::values::widen;
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
@@ -29,8 +29,8 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     pub(crate) stats: RowStats<D>,
     tile: &'a [E],
     first_column: u32,
-    /// Where in the tile the target is.
-    target: Option<usize>,
+    /// Where in the tile the target is; past the end if it is not there.
+    target: usize,
     /// First column of the next block.
     at: usize,
     /// Whether that block was too large for the base.
@@ -43,7 +43,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         stats: RowStats::EMPTY,
         tile: &[],
         first_column: 0,
-        target: None,
+        target: usize::MAX,
         at: 0,
         redo: false,
     };
@@ -55,13 +55,14 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             .target
             .and_then(|target| target.checked_sub(first_column))
             .and_then(|target| usize::try_from(target).ok())
-            .filter(|&target| target < tile.len());
+            .filter(|&target| target < tile.len())
+            .unwrap_or(usize::MAX);
         Self { stats, tile, first_column, target, at: 0, redo: false }
     }
 
     /// Takes down the target's value, where values are the elements themselves.
     fn see_target(&mut self) {
-        if let Some(x) = self.target.and_then(|target| self.tile.get(target)) {
+        if let Some(x) = self.tile.get(self.target) {
             if self.stats.target_value.is_some() {
                 // The same column again: a row has one target.
                 self.stats.others = f64::NAN;
@@ -160,11 +161,14 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
         let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
         let together = if is_short { folds.len().max(1) } else { 1 };
         for folds in folds.chunks_mut(together) {
+            let mut copied = usize::MAX;
             for fold in &mut *folds {
-                fold.begin(s, copies);
+                copied = fold.begin(s, copies);
             }
+            // The copies of a row that began alone are there still.
+            let copied = if together == 1 { copied } else { usize::MAX };
             for fold in folds {
-                fold.advance::<S, UNIT>(s, copies);
+                fold.advance::<S, UNIT>(s, copies, copied);
             }
         }
     }
@@ -172,8 +176,9 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
     /// Chooses the base from the next block that is not all masked, unless there is one that does.
+    /// Returns which block's quads it copied.
     #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, copies: &mut Copies<E>) {
+    fn begin<S: Simd>(&mut self, s: S, copies: &mut Copies<E>) -> usize {
         let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
         while (self.stats.base.is_none() || self.redo)
             && let Some(block) = blocks.block(s)
@@ -182,7 +187,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             if !self.stats.choose_base(s, &block) {
                 // Only the target can be above −inf: the logits add up to −inf unless it is the
                 // whole block.
-                let alone = block.elements.len() == 1 && self.target == Some(self.at);
+                let alone = block.elements.len() == 1 && self.target == self.at;
                 let value = self.stats.target_value.filter(|_| alone);
                 let values = value.map_or(f64::NEG_INFINITY, f64::from);
                 self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
@@ -190,16 +195,18 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
                 blocks.at = self.at;
             }
         }
+        blocks.copied
     }
 
     /// Adds blocks to the sums.
     #[inline(always)]
-    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>) {
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>, copied: usize) {
         let Some(base) = self.stats.base else { return };
         if UNIT && !self.is_unit() {
             return;
         }
         let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
+        blocks.copied = copied;
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
         self.redo = self.stats.sum_blocks::<S, E, UNIT>(s, &mut blocks, &mut leader, base);
         self.at = blocks.at;
@@ -289,13 +296,10 @@ impl<D: Extra> RowStats<D> {
             }
             if D::ON {
                 // t grows with the value, so the largest value has the largest t.
-                for s in s.parts() {
-                    let max = s.get(&details.max);
-                    let max = if UNIT { max } else { s.sub(max, shift) };
-                    s.put(&mut sums.largest_t, exp.t_of(s, max));
-                }
+                let max = if UNIT { details.max } else { s.sub(details.max, shift) };
+                sums.largest_t = exp.t_of(s, max);
             }
-            if any_exceeds(s, &sums.largest_t, ceiling) {
+            if s.any_gt(sums.largest_t, ceiling) {
                 return true;
             }
             for s in s.parts() {
@@ -307,7 +311,7 @@ impl<D: Extra> RowStats<D> {
             if D::ON {
                 let zero = s.lanes(0.0);
                 let logit_sum = block_logit_sum(s, &block);
-                let leads = any_exceeds(s, &details.max, s.splat(leader.max));
+                let leads = s.any_gt(details.max, s.splat(leader.max));
                 self.extra.add(&BlockDetails {
                     weighted: factor * s.sum_f64(&details.weighted, &zero) * drift
                         + correction * others,
@@ -315,13 +319,9 @@ impl<D: Extra> RowStats<D> {
                     values: logit_sum,
                 });
                 if leads {
-                    let mut max = f32::NEG_INFINITY;
-                    for s in s.parts() {
-                        max = max.max(largest(s, s.get(&details.max)));
-                    }
                     // The column is searched once a tile, at its end: in n blocks the leader
                     // changes some ln n times.
-                    *leader = Leader { max, block: blocks.at };
+                    *leader = Leader { max: largest(s, details.max), block: blocks.at };
                 }
             }
             blocks.at += BLOCK;
@@ -348,28 +348,32 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     quad: &Quad<E>,
     exp: &Exp<S>,
     at: &Distance<S>,
-    sums: &mut LaneSums<S::Lanes>,
-    details: &mut LaneDetails<S::Lanes>,
+    sums: &mut LaneSums<S>,
+    details: &mut LaneDetails<S>,
 ) {
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load(s, &quad[i]);
         if D::ON {
-            let max = s.max(s.get(&details.max), x);
-            s.put(&mut details.max, max);
+            details.max = s.max(details.max, x);
         }
-        d[i] = if exp.is_unit::<UNIT>() { x } else { s.sub(x, at.shift) };
+        d[i] = x;
     }
-    let (t, f) = exp.split::<UNIT, QUAD>(s, d);
-    let (mut largest_t, mut scale) = (s.get(&sums.largest_t), t);
-    for i in 0..QUAD {
+    if !exp.is_unit::<UNIT>() {
+        for d in &mut d {
+            *d = s.sub(*d, at.shift);
+        }
+    }
+    // t, and then the scale in its place.
+    let mut w = d;
+    let mut scale = exp.split::<UNIT, QUAD>(s, &mut w);
+    for scale in &mut scale {
         if !D::ON {
-            largest_t = s.max_positive(largest_t, t[i]);
+            sums.largest_t = s.max_positive(sums.largest_t, *scale);
         }
-        scale[i] = s.to_exponent(t[i]);
+        *scale = s.to_exponent(*scale);
     }
-    s.put(&mut sums.largest_t, largest_t);
-    let w = exp.w(s, f);
+    exp.w(s, &mut w);
     let (mut scales, mut mantissas) = (scale[0], s.mul(w[0], scale[0]));
     for i in 1..QUAD {
         scales = s.add(scales, scale[i]);

@@ -37,6 +37,8 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use core::hint::black_box;
+
 use super::Simd;
 
 /// q's coefficients, lowest first.
@@ -118,34 +120,39 @@ impl<S: Simd> Exp<S> {
         UNIT || (S::SMALL && self.unit)
     }
 
-    /// (t, f) of M vectors; `UNIT` where y = x. [`Simd::to_exponent`] turns t into 2^(n−N); t grows
-    /// with n ([`Exp::t_at`]).
+    /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t into
+    /// 2^(n−N); t grows with n ([`Exp::t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
         s: S,
-        mut d: [S::F; M],
-    ) -> ([S::F; M], [S::F; M]) {
-        for d in &mut d {
-            *d = s.at_least(self.floor, *d);
+        f: &mut [S::F; M],
+    ) -> [S::F; M] {
+        for f in &mut *f {
+            *f = s.at_least(self.floor, *f);
         }
-        let mut t = d;
+        let mut t = *f;
         for t in &mut t {
             *t = s.mul_add(*t, self.log2e, self.magic);
         }
-        let mut f = d;
-        let unit = self.is_unit::<UNIT>();
         for i in 0..M {
             let n = s.sub(t[i], self.magic);
             f[i] = s.neg_mul_add(n, self.ln2_high, f[i]);
-            if !(unit && S::FUSED) {
+            if !S::FUSED {
                 f[i] = s.neg_mul_add(n, self.ln2_low, f[i]);
             }
-            if !unit {
-                f[i] = s.mul(f[i], self.factor);
+        }
+        if !self.is_unit::<UNIT>() {
+            // Where a product is a call, the compiler would make it ahead of the branch.
+            let factor = if S::SMALL { black_box(self.factor) } else { self.factor };
+            for i in 0..M {
+                if S::FUSED {
+                    f[i] = s.neg_mul_add(s.sub(t[i], self.magic), self.ln2_low, f[i]);
+                }
+                f[i] = s.mul(f[i], factor);
             }
         }
-        (t, f)
+        t
     }
 
     /// The t that `split` returns for d.
@@ -161,19 +168,17 @@ impl<S: Simd> Exp<S> {
         (ROUND + BIAS + above as i32) as f32
     }
 
-    /// w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
+    /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
     #[inline(always)]
-    pub(crate) fn w<const M: usize>(&self, s: S, f: [S::F; M]) -> [S::F; M] {
+    pub(crate) fn w<const M: usize>(&self, s: S, f: &mut [S::F; M]) {
         let [q0, q1, q2, q3, q4] = self.q;
-        let mut w = f;
-        for w in &mut w {
+        for w in f {
             let f = *w;
             let f2 = s.mul(f, f);
             let low = s.mul_add(q1, f, q0);
             let high = s.mul_add(f2, q4, s.mul_add(q3, f, q2));
             *w = s.mul_add(f2, s.mul_add(high, f2, low), f);
         }
-        w
     }
 
     /// [`drift`], where the reduction is by one word.

@@ -57,7 +57,9 @@ pub(crate) fn tanh_slope<S: Simd>(s: S, u: S::F) -> S::F {
 #[inline(always)]
 fn exp_of_minus_twice<S: Simd>(s: S, a: S::F) -> S::F {
     let exp = Exp::new(s, 1.0, 0, false);
-    let ([t], f) = exp.split::<false, 1>(s, [s.mul(a, s.splat(-2.0))]);
-    let ([w], scale) = (exp.w(s, f), s.to_exponent(t));
+    let mut w = [s.mul(a, s.splat(-2.0))];
+    let [t] = exp.split::<false, 1>(s, &mut w);
+    exp.w(s, &mut w);
+    let ([w], scale) = (w, s.to_exponent(t));
     s.mul_add(w, scale, scale)
 }
