@@ -1,6 +1,7 @@
 //! The loop: x ↦ −c · p(x) · dy/dx over a row in place, and the target's gradient.
 //!
-//! Rows whose logits are their elements have a loop for each element type; all others have one, in f32.
+//! Rows whose logits are their elements have a loop for each element type; all others have one, in
+//! f32.
 
 #![allow(
     clippy::indexing_slicing,
@@ -137,8 +138,8 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row whose logits are its elements, a quad at a time. The last quad, filled up with masked columns,
-    /// goes through a copy.
+    /// A row whose logits are its elements, a quad at a time. The last quad, filled up with masked
+    /// columns, goes through a copy.
     #[inline(always)]
     fn update_unit<E: Element>(&self, s: S, row: &mut [E]) {
         let taken = row.len() - row.len() % QUAD_LEN;
@@ -159,8 +160,8 @@ impl<S: Simd> Map<S> {
         }
     }
 
-    /// Any row, a vector at a time, and the copy of the last in the same loop: there is much to do for
-    /// each, and its code once is enough.
+    /// Any row, a vector at a time, and the copy of the last in the same loop: there is much to do
+    /// for each, and its code once is enough.
     #[inline(always)]
     fn update_any<E: Element>(&self, s: S, row: &mut [E]) {
         let (vectors, rest) = row.as_chunks_mut::<LANES>();

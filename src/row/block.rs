@@ -33,8 +33,8 @@ pub(super) struct Blocks<'a, E> {
 }
 
 /// Room for the two quads of a block that are copied: the target's, and the last. It is reused from
-/// row to row. Aligned for the widest vectors: one that crosses a cache line is stored and loaded again at
-/// a third of the speed.
+/// row to row. Aligned for the widest vectors: one that crosses a cache line is stored and loaded
+/// again at a third of the speed.
 #[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 

@@ -222,7 +222,8 @@ impl<const B: usize> Shares<B> {
     }
 }
 
-/// A kernel for its registers alone: it has the same roundings on every level and in both arithmetics.
+/// A kernel for its registers alone: it has the same roundings on every level and in both
+/// arithmetics.
 struct Finish<'a>(&'a mut Shares<GROUP>);
 
 impl Kernel for Finish<'_> {

@@ -78,8 +78,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
     }
 }
 
-/// Folds rows or tiles to their ends: all at once as far as they take the short way, then what is left
-/// of each.
+/// Folds rows or tiles to their ends: all at once as far as they take the short way, then what is
+/// left of each.
 pub(crate) fn fold_all<E: Element, D: Extra>(
     dispatch: Dispatch,
     folds: &mut [Fold<'_, E, D>],
@@ -141,8 +141,8 @@ fn advance_values<E: Element, D: Extra>(
     fold.at += part.at;
 }
 
-/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where it is
-/// one of `UNIT` rows alone, the row is none.
+/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where
+/// it is one of `UNIT` rows alone, the row is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
     copies: &'a mut Copies<E>,
@@ -152,23 +152,23 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
     type Output = ();
 
     /// Where there are several, those of one block all get their base before any is folded: a row's
-    /// maximum and base are a chain of instructions that wait for each other, and the chains of different
-    /// rows overlap. Longer rows would wait there for memory that the fold of the row before has not asked
-    /// for yet.
+    /// maximum and base are a chain of instructions that wait for each other, and the chains of
+    /// different rows overlap. Longer rows would wait there for memory that the fold of the row
+    /// before has not asked for yet.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
         let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
         let together = if is_short { folds.len().max(1) } else { 1 };
         for folds in folds.chunks_mut(together) {
-            let mut copied = usize::MAX;
+            let mut held = usize::MAX;
             for fold in &mut *folds {
-                copied = fold.begin(s, copies);
+                held = fold.begin(s, copies);
             }
             // The copies of a row that began alone are there still.
-            let copied = if together == 1 { copied } else { usize::MAX };
+            let held = if together == 1 { held } else { usize::MAX };
             for fold in folds {
-                fold.advance::<S, UNIT>(s, copies, copied);
+                fold.advance::<S, UNIT>(s, copies, held);
             }
         }
     }
@@ -200,13 +200,13 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
 
     /// Adds blocks to the sums.
     #[inline(always)]
-    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>, copied: usize) {
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>, held: usize) {
         let Some(base) = self.stats.base else { return };
         if UNIT && !self.is_unit() {
             return;
         }
         let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
-        blocks.copied = copied;
+        blocks.copied = held;
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
         self.redo = self.stats.sum_blocks::<S, E, UNIT>(s, &mut blocks, &mut leader, base);
         self.at = blocks.at;

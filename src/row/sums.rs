@@ -6,8 +6,8 @@ use crate::simd::Simd;
 pub(super) struct LaneSums<S: Simd> {
     pub(super) scales: S::Lanes,
     pub(super) mantissas: S::Lanes,
-    /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts. Where
-    /// details are collected, the t of [`LaneDetails::max`], found after the block.
+    /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
+    /// Where details are collected, the t of [`LaneDetails::max`], found after the block.
     ///
     /// [`Exp::split`]: crate::simd::exp::Exp::split
     pub(super) largest_t: S::F,

@@ -93,8 +93,8 @@ pub(crate) struct Exp<S: Simd> {
 }
 
 impl<S: Simd> Exp<S> {
-    /// The constants of k and N. `unit` where y = x: k = 1, and no shift is taken off. A kernel of such
-    /// rows alone says so to `split` too, which then leaves out what changes nothing.
+    /// The constants of k and N. `unit` where y = x: k = 1, and no shift is taken off. A kernel of
+    /// such rows alone says so to `split` too, which then leaves out what changes nothing.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are split into f32 words")]
     pub(crate) fn new(s: S, factor: f64, exponent: i32, unit: bool) -> Self {
@@ -120,8 +120,8 @@ impl<S: Simd> Exp<S> {
         UNIT || (S::SMALL && self.unit)
     }
 
-    /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t into
-    /// 2^(n−N); t grows with n ([`Exp::t_at`]).
+    /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t
+    /// into 2^(n−N); t grows with n ([`Exp::t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,

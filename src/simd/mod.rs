@@ -87,8 +87,9 @@ pub(crate) use prefetch::fetch_ahead;
 /// Lanes of a vector, on every level.
 pub(crate) const LANES: usize = 16;
 
-/// Rows that enter a level together: what an entry costs is shared, and the chains of instructions that
-/// short rows wait for overlap. One where the only level works on one lane: several take memory.
+/// Rows that enter a level together: what an entry costs is shared, and the chains of instructions
+/// that short rows wait for overlap. One where the only level works on one lane: several take
+/// memory.
 pub(crate) const GROUP: usize = if cfg!(any(
     target_arch = "x86",
     target_arch = "x86_64",
@@ -100,8 +101,8 @@ pub(crate) const GROUP: usize = if cfg!(any(
     1
 };
 
-/// Whether rows whose logits are their elements have loops of their own. Where code is scarce they share
-/// those of all other rows, by a branch.
+/// Whether rows whose logits are their elements have loops of their own. Where code is scarce they
+/// share those of all other rows, by a branch.
 pub(crate) const SHORT_LOOPS: bool = GROUP > 1;
 
 /// Work that can be entered at any level.
