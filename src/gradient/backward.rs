@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
-use super::map::{Factors, Place, Update, separate, update, write_target};
+use super::map::{Factors, Place, separate, update, write_target};
 use crate::element::{PerType, per_type};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
@@ -229,14 +229,14 @@ fn in_place_rows<E: Element>(dispatch: Dispatch, rows: InPlace<'_, E>) {
         if places.is_empty() {
             return;
         }
-        dispatch.run(Update::<_, SHORT_LOOPS> { elements: logits.data_mut(), places });
+        update(dispatch, logits.data_mut(), places);
         for place in places {
             place.write_target(logits.data_mut());
         }
     }
 }
 
-/// What is left to do of a row: nothing where its logits are not its elements, or c = 0.
+/// What is left to do of a row: nothing where c = 0, or where its loop is not that of the others.
 fn begin<E: Element>(
     dispatch: Dispatch,
     transform: Transform,
@@ -256,10 +256,10 @@ fn begin<E: Element>(
         factors,
         column: grad.target,
     };
-    if factors.is_direct() {
+    if factors.is_unit || !SHORT_LOOPS {
         return place;
     }
-    update(dispatch, row, &factors);
+    update(dispatch, elements, core::slice::from_ref(&place));
     place.write_target(elements);
     Place::NONE
 }
@@ -295,7 +295,7 @@ fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     let Tile { elements, transform, grad } = tile;
     let range = 0..elements.len();
     let places = &[begin(dispatch, transform, &grad, elements, range)];
-    dispatch.run(Update::<_, SHORT_LOOPS> { elements: &mut *elements, places });
+    update(dispatch, elements, places);
     let [place] = places;
     place.write_target(elements);
 }

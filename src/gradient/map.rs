@@ -1,7 +1,7 @@
 //! The loop: x ↦ −c · p(x) · dy/dx over a row in place, and the target's gradient.
 //!
-//! Rows whose logits are their elements have a loop for each element type; all others have one, in
-//! f32.
+//! A row has the loop of its kind: its logits are its elements, or multiples of them, or are under a
+//! softcap. Where code is scarce, that of the last serves all.
 
 #![allow(
     clippy::indexing_slicing,
@@ -12,15 +12,15 @@
 use core::ops::Range;
 
 use super::batch::RowGrad;
-use crate::row::{BLOCK, capped, copy, narrow, widen};
+use crate::row::{capped, copy};
 use crate::simd::exp::{Exp, drift};
-use crate::simd::quad::{QUAD, QUAD_LEN};
+use crate::simd::quad::QUAD;
 use crate::simd::tanh::tanh_slope;
 use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
 
-/// Columns that are copied before their gradients are found in place: as many as a cache holds.
-const COPIED: usize = 4096;
+/// Vectors of a step under a softcap: there is much to do for each.
+const CAPPED: usize = if SHORT_LOOPS { QUAD } else { 1 };
 
 /// The numbers of x ↦ −c · p(x) · dy/dx of one row.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) struct Factors {
     /// −c · slope / Z without its power of two, in ±[2, 4).
     first: f64,
     /// Whether y = x without a shift.
-    is_unit: bool,
+    pub(super) is_unit: bool,
 }
 
 impl Factors {
@@ -53,13 +53,6 @@ impl Factors {
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
         let (k, inner) = (transform.factor(), transform.inner());
         Self { k, inner, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
-    }
-}
-
-impl Factors {
-    /// Whether the row has a loop for its own type.
-    pub(super) fn is_direct(&self) -> bool {
-        self.is_unit || !SHORT_LOOPS
     }
 }
 
@@ -87,7 +80,7 @@ impl<S: Simd> Map<S> {
 
     /// M vectors of gradients.
     #[inline(always)]
-    fn apply<const UNIT: bool, E: Element, const M: usize>(
+    fn apply<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
         &self,
         s: S,
         vectors: &[[E; LANES]; M],
@@ -99,7 +92,9 @@ impl<S: Simd> Map<S> {
         let x = d;
         if !self.exp.is_unit::<UNIT>() {
             for d in &mut d {
-                if let Some(inner) = self.inner {
+                if let Some(inner) = self.inner
+                    && CAP
+                {
                     *d = capped(s, *d, inner);
                 }
                 *d = s.sub(*d, self.shift);
@@ -130,7 +125,7 @@ impl<S: Simd> Map<S> {
         for i in 0..M {
             p[i] = s.mul(p[i], s.to_exponent(t[i]));
             if let Some(inner) = self.inner
-                && !UNIT
+                && CAP
             {
                 p[i] = s.mul(p[i], tanh_slope(s, s.mul(x[i], inner)));
             }
@@ -138,44 +133,53 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row whose logits are its elements, a quad at a time. The last quad, filled up with masked
-    /// columns, goes through a copy.
+    /// A row in place, M vectors at a time. The last columns, filled up with masked ones, go through
+    /// a copy, by the same loop: its code once is enough.
     #[inline(always)]
-    fn update_unit<E: Element>(&self, s: S, row: &mut [E]) {
-        let taken = row.len() - row.len() % QUAD_LEN;
-        let (whole, rest) = row.split_at_mut(taken);
-        for quad in whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<QUAD>().0 {
-            fetch_ahead(quad);
-            for s in s.parts() {
-                store(s, self.apply::<true, E, QUAD>(s, quad), quad);
+    fn update<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
+        &self,
+        s: S,
+        row: &mut [E],
+    ) {
+        let (whole, rest) = row.split_at_mut(row.len() - row.len() % (M * LANES));
+        let mut last = [[[E::NEG_INFINITY; LANES]; M]];
+        copy(rest, last.as_flattened_mut().as_flattened_mut());
+        let whole = whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
+        for part in [whole, if rest.is_empty() { &mut [] } else { &mut last }] {
+            for vectors in part {
+                fetch_ahead(vectors);
+                for s in s.parts() {
+                    store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), vectors);
+                }
             }
         }
-        if !rest.is_empty() {
-            let mut last = [[E::NEG_INFINITY; LANES]; QUAD];
-            copy(rest, last.as_flattened_mut());
-            for s in s.parts() {
-                store(s, self.apply::<true, E, QUAD>(s, &last), &mut last);
-            }
-            copy(last.as_flattened(), rest);
-        }
+        copy(last.as_flattened().as_flattened(), rest);
     }
 
-    /// Any row, a vector at a time, and the copy of the last in the same loop: there is much to do
-    /// for each, and its code once is enough.
+    /// A row into another of its length, as [`Map::update`].
     #[inline(always)]
-    fn update_any<E: Element>(&self, s: S, row: &mut [E]) {
-        let (vectors, rest) = row.as_chunks_mut::<LANES>();
-        let whole = vectors.as_chunks_mut::<1>().0;
-        let mut last = [[E::NEG_INFINITY; LANES]];
-        copy(rest, last.as_flattened_mut());
-        for i in 0..whole.len() + usize::from(!rest.is_empty()) {
-            let vector = whole.get_mut(i).unwrap_or(&mut last);
-            fetch_ahead(vector);
-            for s in s.parts() {
-                store(s, self.apply::<false, E, 1>(s, vector), vector);
+    fn separate<const UNIT: bool, const CAP: bool, E: Element, O: Element, const M: usize>(
+        &self,
+        s: S,
+        from: &[E],
+        to: &mut [O],
+    ) {
+        let (whole_to, rest_to) = to.split_at_mut(to.len() - to.len() % (M * LANES));
+        let rest = from.get(whole_to.len()..).unwrap_or_default();
+        let (mut last, mut last_to) = ([[[E::NEG_INFINITY; LANES]; M]], [[[O::ZERO; LANES]; M]]);
+        copy(rest, last.as_flattened_mut().as_flattened_mut());
+        let whole = from.as_chunks::<LANES>().0.as_chunks::<M>().0;
+        let whole_to = whole_to.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
+        let end: &mut [_] = if rest.is_empty() { &mut [] } else { &mut last_to };
+        for (from, to) in [(whole, whole_to), (&last, end)] {
+            for (vectors, out) in from.iter().zip(to) {
+                fetch_ahead(vectors);
+                for s in s.parts() {
+                    store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), out);
+                }
             }
         }
-        copy(last.as_flattened(), rest);
+        copy(last_to.as_flattened().as_flattened(), rest_to);
     }
 }
 
@@ -205,77 +209,82 @@ impl Place {
     }
 }
 
-/// The kernel: of rows whose logits are their elements, or of any.
-pub(super) struct Update<'a, E, const UNIT: bool> {
+/// The kernel, in place: of rows of one kind. `UNIT` says that logits are elements, `CAP` that there
+/// may be a softcap.
+pub(super) struct Update<'a, E, const UNIT: bool, const CAP: bool> {
     pub(super) elements: &'a mut [E],
     pub(super) places: &'a [Place],
 }
 
-impl<E: Element, const UNIT: bool> Kernel for Update<'_, E, UNIT> {
+impl<E: Element, const UNIT: bool, const CAP: bool> Kernel for Update<'_, E, UNIT, CAP> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for Place { range, factors, .. } in self.places {
             let row = self.elements.get_mut(range.start..range.end).unwrap_or_default();
-            if UNIT {
-                Map::new::<true>(s, factors).update_unit(s, row);
+            let map = Map::new::<UNIT>(s, factors);
+            if CAP {
+                map.update::<UNIT, CAP, E, CAPPED>(s, row);
             } else {
-                Map::new::<false>(s, factors).update_any(s, row);
+                map.update::<UNIT, CAP, E, QUAD>(s, row);
             }
         }
     }
 }
 
-/// One row, or part of it, in place.
-pub(super) fn update<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
-    let places = &[Place { range: 0..row.len(), factors: *factors, ..Place::NONE }];
-    if factors.is_direct() {
-        dispatch.run(Update::<_, SHORT_LOOPS> { elements: row, places });
-    } else if let Some(elements) = E::as_f32_mut(row) {
-        dispatch.run(Update::<_, false> { elements, places });
-    } else {
-        update_in_f32(dispatch, row, factors);
+/// The kernel from one row to another, as [`Update`].
+struct Separate<'a, E, O, const UNIT: bool, const CAP: bool> {
+    from: &'a [E],
+    to: &'a mut [O],
+    factors: &'a Factors,
+}
+
+impl<E, O, const UNIT: bool, const CAP: bool> Kernel for Separate<'_, E, O, UNIT, CAP>
+where
+    E: Element,
+    O: Element,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { from, to, factors } = self;
+        let map = Map::new::<UNIT>(s, factors);
+        if CAP {
+            map.separate::<UNIT, CAP, E, O, CAPPED>(s, from, to);
+        } else {
+            map.separate::<UNIT, CAP, E, O, QUAD>(s, from, to);
+        }
     }
 }
 
-/// The same through f32, block by block.
-#[inline(never)]
-fn update_in_f32<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
-    let mut buffer = [0.0; BLOCK];
-    for block in row.chunks_mut(BLOCK) {
-        let values = buffer.get_mut(..block.len()).unwrap_or_default();
-        widen(dispatch, block, None, values);
-        update(dispatch, &mut *values, factors);
-        narrow(dispatch, values, block);
+/// Rows of one kind in place.
+pub(super) fn update<E: Element>(dispatch: Dispatch, elements: &mut [E], places: &[Place]) {
+    match places.first() {
+        Some(Place { factors, .. }) if factors.is_unit && SHORT_LOOPS => {
+            dispatch.run(Update::<_, true, false> { elements, places });
+        }
+        Some(Place { factors, .. }) if factors.inner.is_none() && SHORT_LOOPS => {
+            dispatch.run(Update::<_, false, false> { elements, places });
+        }
+        _ => dispatch.run(Update::<_, false, true> { elements, places }),
     }
 }
 
-/// One row into another: copied, widened where it must be, then in place.
+/// One row into another.
 pub(super) fn separate<E: Element, O: Element>(
     dispatch: Dispatch,
     from: &[E],
     to: &mut [O],
     factors: &Factors,
 ) {
-    if let Some(to) = O::as_f32_mut(to) {
-        for (from, to) in from.chunks(COPIED).zip(to.chunks_mut(COPIED)) {
-            widen(dispatch, from, None, to);
-            update(dispatch, to, factors);
-        }
-    } else if let Some(from) = O::same(from) {
-        for (from, to) in from.chunks(COPIED).zip(to.chunks_mut(COPIED)) {
-            copy(from, to);
-            update(dispatch, to, factors);
-        }
+    if factors.is_unit && SHORT_LOOPS {
+        dispatch.run(Separate::<_, _, true, false> { from, to, factors });
+    } else if factors.inner.is_none() && SHORT_LOOPS {
+        dispatch.run(Separate::<_, _, false, false> { from, to, factors });
     } else {
-        let mut buffer = [0.0; BLOCK];
-        for (from, to) in from.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
-            let values = buffer.get_mut(..from.len()).unwrap_or_default();
-            widen(dispatch, from, None, values);
-            update(dispatch, values, factors);
-            narrow(dispatch, values, to);
-        }
+        dispatch.run(Separate::<_, _, false, true> { from, to, factors });
     }
 }
 

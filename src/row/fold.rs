@@ -12,7 +12,7 @@ use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{LaneDetails, LaneSums};
-use super::values::widen;
+use super::values::cap;
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
@@ -93,51 +93,44 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
         }
     }
     if SHORT_LOOPS && is_plain {
-        dispatch.run(Advance::<_, _, SHORT_LOOPS> { folds: &mut *folds, copies: &mut *copies });
+        dispatch.run(Advance::<_, _, true> { folds: &mut *folds, copies: &mut *copies });
     }
     for fold in folds {
         while fold.at < fold.tile.len() {
-            let is_direct = !SHORT_LOOPS && fold.stats.transform.inner().is_none();
-            if is_direct || fold.is_unit() {
-                let folds = core::slice::from_mut(&mut *fold);
-                dispatch.run(Advance::<_, _, SHORT_LOOPS> { folds, copies: &mut *copies });
+            let (is_capped, is_unit) = (fold.stats.transform.inner().is_some(), fold.is_unit());
+            let folds = core::slice::from_mut(&mut *fold);
+            if is_capped {
+                fold_capped(dispatch, fold);
+            } else if is_unit && SHORT_LOOPS {
+                dispatch.run(Advance::<_, _, true> { folds, copies: &mut *copies });
             } else {
-                fold_general(dispatch, fold);
+                dispatch.run(Advance::<_, _, false> { folds, copies: &mut *copies });
             }
         }
     }
 }
 
-/// Folds the rest of a tile, or a block of it, as values in f32.
-#[inline(never)]
-fn fold_general<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, D>) {
-    let inner = fold.stats.transform.inner();
-    let rest = fold.tile.get(fold.at..).unwrap_or_default();
-    if let (Some(values), None) = (E::as_f32(rest), inner) {
-        advance_values(dispatch, fold, values);
-    } else {
-        let mut values = [0.0; BLOCK];
-        let values = values.get_mut(..rest.len().min(BLOCK)).unwrap_or_default();
-        widen(dispatch, rest, inner, values);
-        advance_values(dispatch, fold, values);
-    }
-}
+/// Columns whose values are made under a softcap before they are folded: several blocks, unless that
+/// takes too much memory.
+const CAPPED: usize = if SHORT_LOOPS { 4 * BLOCK } else { BLOCK };
 
-/// Folds the values of a tile's next columns.
-fn advance_values<E: Element, D: Extra>(
-    dispatch: Dispatch,
-    fold: &mut Fold<'_, E, D>,
-    values: &[f32],
-) {
+/// Folds the next blocks of a tile under a softcap, as values in f32.
+#[inline(never)]
+fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, D>) {
+    let columns = fold.tile.get(fold.at..).unwrap_or_default();
+    let columns = columns.get(..CAPPED).unwrap_or(columns);
+    let mut values = [0.0; CAPPED];
+    let values = values.get_mut(..columns.len()).unwrap_or_default();
+    cap(dispatch, columns, fold.stats.transform, values);
     let first = fold.first_column.saturating_add(low_u32(fold.at));
-    let mut part = Fold { redo: fold.redo, ..Fold::new(fold.stats, values, first) };
-    if fold.stats.transform.inner().is_some() && !fold.redo {
-        part.see_target();
-    }
-    let folds = core::slice::from_mut(&mut part);
+    let mut part = Fold::new(fold.stats, values, first);
+    part.see_target();
     let mut copies = Copies::NEW;
-    dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
-    (fold.stats, fold.redo) = (part.stats, part.redo);
+    while part.at < part.tile.len() {
+        let folds = core::slice::from_mut(&mut part);
+        dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
+    }
+    fold.stats = part.stats;
     fold.at += part.at;
 }
 

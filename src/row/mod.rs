@@ -68,4 +68,4 @@ pub use norm::RowNorm;
 #[cfg(feature = "c")]
 pub(crate) use state::RowState;
 pub use stats::RowStats;
-pub(crate) use values::{capped, copy, narrow, widen};
+pub(crate) use values::{capped, copy};

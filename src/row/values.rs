@@ -1,26 +1,19 @@
-//! From elements x to the values v of which the logits are multiples, y = k·v, and from f32 back to
-//! storage: for loops that exist for f32 alone.
+//! From elements x to the values v of which the logits are multiples under a softcap, y = k·v.
 
 use crate::simd::tanh::tanh;
 use crate::simd::{Kernel, LANES, Simd};
-use crate::{Dispatch, Element};
+use crate::{Dispatch, Element, Transform};
 
-/// Writes v = tanh(inner·x), or v = x without a softcap, of as many elements as both have.
-pub(crate) fn widen<E: Element>(
+/// Writes v = tanh(inner·x) of as many elements as both have, for a loop that exists for f32 alone.
+pub(super) fn cap<E: Element>(
     dispatch: Dispatch,
     from: &[E],
-    inner: Option<f32>,
+    transform: Transform,
     to: &mut [f32],
 ) {
-    match E::as_f32(from) {
-        Some(from) if inner.is_none() => copy(from, to),
-        _ => dispatch.run(Convert { from, inner, to }),
+    if let Some(inner) = transform.inner() {
+        dispatch.run(Cap { from, inner, to });
     }
-}
-
-/// Writes f32 in another type, rounded once: as many elements as both have.
-pub(crate) fn narrow<O: Element>(dispatch: Dispatch, from: &[f32], to: &mut [O]) {
-    dispatch.run(Convert { from, inner: None, to });
 }
 
 /// As many elements as both have.
@@ -30,14 +23,13 @@ pub(crate) fn copy<T: Copy>(from: &[T], to: &mut [T]) {
     }
 }
 
-/// tanh(inner·x), or x, in another type.
-struct Convert<'a, E, O> {
+struct Cap<'a, E> {
     from: &'a [E],
-    inner: Option<f32>,
-    to: &'a mut [O],
+    inner: f32,
+    to: &'a mut [f32],
 }
 
-impl<E: Element, O: Element> Kernel for Convert<'_, E, O> {
+impl<E: Element> Kernel for Cap<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -45,31 +37,16 @@ impl<E: Element, O: Element> Kernel for Convert<'_, E, O> {
         let (from, rest) = self.from.as_chunks::<LANES>();
         let (to, rest_to) = self.to.as_chunks_mut::<LANES>();
         // The last elements, which do not fill a vector, go through one that does.
-        let (mut last, mut converted) = ([E::ZERO; LANES], [O::ZERO; LANES]);
+        let (mut last, mut last_to) = ([E::ZERO; LANES], [0.0; LANES]);
         copy(rest, &mut last);
         for i in 0..from.len() + usize::from(!rest.is_empty()) {
-            let (from, to) =
-                (from.get(i).unwrap_or(&last), to.get_mut(i).unwrap_or(&mut converted));
-            convert(s, from, self.inner, to);
+            let (from, to) = (from.get(i).unwrap_or(&last), to.get_mut(i).unwrap_or(&mut last_to));
+            for s in s.parts() {
+                let v = capped(s, E::load(s, from), s.splat(self.inner));
+                s.store_f32(v, to);
+            }
         }
-        copy(&converted, rest_to);
-    }
-}
-
-#[inline(always)]
-fn convert<S: Simd, E: Element, O: Element>(
-    s: S,
-    from: &[E; LANES],
-    inner: Option<f32>,
-    to: &mut [O; LANES],
-) {
-    for s in s.parts() {
-        let x = E::load(s, from);
-        let v = match inner {
-            None => x,
-            Some(inner) => capped(s, x, s.splat(inner)),
-        };
-        O::store(s, v, to);
+        copy(&last_to, rest_to);
     }
 }
 
