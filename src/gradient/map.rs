@@ -144,14 +144,19 @@ impl<S: Simd> Map<S> {
         let (whole, rest) = row.split_at_mut(row.len() - row.len() % (M * LANES));
         let mut last = [[[E::NEG_INFINITY; LANES]; M]];
         copy(rest, last.as_flattened_mut().as_flattened_mut());
-        let whole = whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
-        for part in [whole, if rest.is_empty() { &mut [] } else { &mut last }] {
+        let mut part = whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
+        let mut is_last = rest.is_empty();
+        loop {
             for vectors in part {
                 fetch_ahead(vectors);
                 for s in s.parts() {
                     store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), vectors);
                 }
             }
+            if is_last {
+                break;
+            }
+            (part, is_last) = (&mut last, true);
         }
         copy(last.as_flattened().as_flattened(), rest);
     }
@@ -168,16 +173,20 @@ impl<S: Simd> Map<S> {
         let rest = from.get(whole_to.len()..).unwrap_or_default();
         let (mut last, mut last_to) = ([[[E::NEG_INFINITY; LANES]; M]], [[[O::ZERO; LANES]; M]]);
         copy(rest, last.as_flattened_mut().as_flattened_mut());
-        let whole = from.as_chunks::<LANES>().0.as_chunks::<M>().0;
-        let whole_to = whole_to.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
-        let end: &mut [_] = if rest.is_empty() { &mut [] } else { &mut last_to };
-        for (from, to) in [(whole, whole_to), (&last, end)] {
-            for (vectors, out) in from.iter().zip(to) {
+        let mut part = from.as_chunks::<LANES>().0.as_chunks::<M>().0;
+        let mut part_to = whole_to.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
+        let mut is_last = rest.is_empty();
+        loop {
+            for (vectors, out) in part.iter().zip(part_to) {
                 fetch_ahead(vectors);
                 for s in s.parts() {
                     store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), out);
                 }
             }
+            if is_last {
+                break;
+            }
+            (part, part_to, is_last) = (&last, &mut last_to, true);
         }
         copy(last_to.as_flattened().as_flattened(), rest_to);
     }
