@@ -9,11 +9,11 @@ use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::step::UnpairedStepBatch;
 use dpo_kernel::step::{StepScratch, StepSummary, unpaired_step};
-use dpo_kernel::unpaired::AnswerLoss;
+use dpo_kernel::unpaired::{AnswerLoss, UnpairedOut};
 use dpo_kernel::{
     Dispatch, Dpo, Element, Error, Layout, Level, Logits, LogitsMut, Pair, PairBatch, PairLoss,
-    SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, TokenSummary, Transform, bf16,
-    f16, preference_loss, preference_step, sequence_log_probs, token_log_probs,
+    PairOut, SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, TokenSummary, Transform,
+    bf16, f16, preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
@@ -118,6 +118,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     PairLogProbs::with_weight,
     PairLogProbs::with_offset,
     PairBatch::new,
+    PairOut::new,
+    UnpairedOut::new,
     PairBatch::with_weights,
     PairBatch::with_offsets,
     preference_loss::<&Dpo>,
