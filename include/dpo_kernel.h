@@ -175,9 +175,10 @@ dpo_status dpo_preference_loss(const dpo_objective *objective, const dpo_pairs *
                                *error);
 
 /* The same for answers that are desirable or undesirable by themselves, M, under an unpaired loss:
- * kto, apo_zero, bco_pair, nca_pair, sppo_hard (others: UNKNOWN_VALUE). The summary is not
- * written on NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE,
- * UNKNOWN_LABEL; NON_FINITE_ANSWERS. */
+ * kto, apo_zero, bco_pair, nca_pair, sppo_hard, a2po (others: UNKNOWN_VALUE). Where the batch has
+ * losses, one an answer, loss is NULL (FIELD_UNUSED otherwise). The summary is not written on
+ * NON_FINITE_ANSWERS. Codes: those of dpo_preference_loss, ANSWER_OUT_OF_RANGE, UNKNOWN_LABEL;
+ * NON_FINITE_ANSWERS. */
 dpo_status dpo_unpaired_loss(const dpo_loss *loss, const dpo_unpaired_batch *answers, const
                              dpo_sequence_log_prob *policy, size_t sequences, dpo_answer_loss
                              *losses, double *d_log_probs, dpo_unpaired_summary *summary,

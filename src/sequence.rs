@@ -103,7 +103,7 @@ pub(crate) fn check_token_weights(weights: Option<&[f32]>, rows: usize) -> Resul
     check_values(Buffer::TokenWeights, weights, rows, None, f32::is_finite)
 }
 
-/// The weight of a row: 1 without weights.
-pub(crate) fn weight_of(weights: Option<&[f32]>, row: usize) -> f64 {
-    weights.map_or(1.0, |weights| weights.get(row).copied().map_or(f64::NAN, f64::from))
+/// The weight of a row, a pair or an answer: 1 without weights.
+pub(crate) fn weight_of(weights: Option<&[f32]>, index: usize) -> f64 {
+    weights.map_or(1.0, |weights| weights.get(index).copied().map_or(f64::NAN, f64::from))
 }

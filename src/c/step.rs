@@ -1,6 +1,6 @@
 //! The whole step in one call, over pairs or over unpaired answers.
 
-use super::argument::{argument, growing, growing_argument};
+use super::argument::{growing, growing_argument};
 use super::dispatch::dpo_dispatch;
 use super::gradient::unscored;
 use super::layout::{LayoutInput, dpo_layout};
@@ -281,8 +281,8 @@ pub unsafe extern "C" fn dpo_unpaired_step(
     let run = || {
         // SAFETY: the caller's word for the structs.
         let ((step, views), of, dispatch) = unsafe {
-            let of = (Unpaired::build(&argument(loss)?)?, growing_argument(answers)?);
-            (Step::copy(step)?, of, dispatch.check()?)
+            let answers: dpo_unpaired_batch = growing_argument(answers)?;
+            (Step::copy(step)?, (answers.one_loss(loss)?, answers), dispatch.check()?)
         };
         for_place!(views, place => {
             // SAFETY: the caller's word, passed on.
@@ -299,7 +299,7 @@ unsafe fn of_answers<P: Place>(
     dispatch: Dispatch,
     place: &P,
     step: &Step,
-    (loss, answers): &(Unpaired, dpo_unpaired_batch),
+    (loss, answers): &(Option<Unpaired>, dpo_unpaired_batch),
     (losses, summary): (*mut dpo_answer_loss, *mut dpo_unpaired_summary),
 ) -> Result<(), Fault> {
     let mut buffers = Buffers::new();
@@ -310,9 +310,10 @@ unsafe fn of_answers<P: Place>(
     let answers = answers.add_to(&mut buffers, step.layout.count)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
-    let (logits, answers, found, summary) = unsafe {
+    let (logits, (answers, loss), found, summary) = unsafe {
         // The policy is what the step finds.
-        let (logits, answers) = (place.get(&memory, logits)?, answers.get(&memory, &[])?);
+        let answers = answers.get(&memory, &[], loss.as_ref())?;
+        let logits = place.get(&memory, logits)?;
         let found = input.get(&memory, memory.slice_mut(losses))?;
         (logits, answers, found, memory.slice_mut(summary))
     };
@@ -321,7 +322,7 @@ unsafe fn of_answers<P: Place>(
         UnpairedStepBatch::new(&layout, answers.answers, answers.reference, answers.divisor);
     (batch.weights, batch.token_weights) = (answers.weights, found.token_weights);
     batch.unscored = found.unscored;
-    let reported = unpaired_step(dispatch, loss.get()?, logits, &batch, scratch)?;
+    let reported = unpaired_step(dispatch, loss, logits, &batch, scratch)?;
     summary.fill(reported.loss);
     found.tokens.fill(reported.tokens);
     Ok(())

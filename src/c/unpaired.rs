@@ -8,9 +8,10 @@ use super::reference::ReferenceInput;
 use super::report::report;
 use super::status::{Fault, codes, dpo_error, dpo_status};
 use super::token::dpo_sequence_log_prob;
-use crate::loss::{Objective, UnpairedLoss};
+use crate::loss::{Objective, Tangent, UnpairedLoss};
 use crate::unpaired::{
-    AnswerLoss, Label, UnpairedAnswer, UnpairedBatch, UnpairedOut, UnpairedSummary, unpaired_loss,
+    AnswerLoss, Label, PerAnswer, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut,
+    UnpairedSummary, unpaired_loss,
 };
 use crate::{Error, SequenceLogProb};
 
@@ -55,10 +56,13 @@ pub struct dpo_unpaired_batch {
     pub weights: *const f32,
     /// Divides the gradients.
     pub divisor: f64,
+    /// [`PerAnswer`](crate::unpaired::PerAnswer): a loss for each answer, in the place of the
+    /// call's, which is NULL then; or NULL.
+    pub losses: *const dpo_loss,
 }
 
 plain!(dpo_answer);
-growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. divisor;);
+growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. losses;);
 
 // Labels are looked at before answers are taken for the crate's own.
 const _: () = assert!(
@@ -77,6 +81,7 @@ pub(super) struct AnswersInput {
     reference: ReferenceInput,
     weights: Option<Input<f32>>,
     divisor: f64,
+    losses: Option<Input<dpo_loss>>,
 }
 
 impl dpo_unpaired_batch {
@@ -96,12 +101,26 @@ impl dpo_unpaired_batch {
             )?,
             weights: buffers.optional_input(self.weights, m, DPO_BUFFER_ANSWER_WEIGHTS)?,
             divisor: self.divisor,
+            losses: buffers.optional_input(self.losses, m, DPO_BUFFER_ANSWER_LOSS_KINDS)?,
         })
+    }
+
+    /// The loss of all answers, built; none if each has its own.
+    ///
+    /// # Safety
+    /// As [`argument`].
+    pub(super) unsafe fn one_loss(&self, loss: *const dpo_loss) -> Result<Option<Unpaired>, Fault> {
+        if self.losses.is_null() {
+            // SAFETY: the caller's word, passed on.
+            return Unpaired::build(&unsafe { argument(loss) }?).map(Some);
+        }
+        if loss.is_null() { Ok(None) } else { Err(Fault::unused(DPO_BUFFER_ANSWER_LOSS_KINDS)) }
     }
 }
 
 impl AnswersInput {
-    /// The batch of this policy.
+    /// The batch of this policy, and what it is measured by: one loss for all answers, or those of
+    /// the batch, every one of which was built once, so that building it again cannot fail.
     ///
     /// # Safety
     /// As [`Memory::slice`].
@@ -109,16 +128,75 @@ impl AnswersInput {
         self,
         memory: &Memory,
         policy: &'a [SequenceLogProb],
-    ) -> Result<UnpairedBatch<'a>, Fault> {
-        // SAFETY: the caller's word, passed on for all three.
-        let (answers, reference, weights) = unsafe {
+        one: Option<&'a Unpaired>,
+    ) -> Result<(UnpairedBatch<'a>, AnyUnpaired<'a>), Fault> {
+        // SAFETY: the caller's word, passed on for all four.
+        let (answers, reference, weights, each) = unsafe {
             let reference = self.reference.get(memory, true);
-            (memory.slice(self.answers), reference, memory.optional(self.weights))
+            let (weights, each) = (memory.optional(self.weights), memory.optional(self.losses));
+            (memory.slice(self.answers), reference, weights, each)
         };
         let mut batch = UnpairedBatch::new(with_labels(answers)?, policy, reference, self.divisor);
         batch.weights = weights;
-        Ok(batch)
+        let loss = if let Some(one) = one {
+            AnyUnpaired::One(one.get()?)
+        } else {
+            let each = each.unwrap_or_default();
+            each.iter().try_for_each(|loss| Unpaired::build(loss).map(|_| ()))?;
+            AnyUnpaired::PerAnswer(PerAnswer::new(each))
+        };
+        Ok((batch, loss))
     }
+}
+
+/// One loss for all answers, or one for each.
+pub(super) enum AnyUnpaired<'a> {
+    One(&'a dyn UnpairedLoss),
+    PerAnswer(PerAnswer<'a, dpo_loss>),
+}
+
+impl<'a> UnpairedBatchLoss for AnyUnpaired<'a> {
+    type Loss = dyn UnpairedLoss + 'a;
+
+    fn check(&self, answers: usize) -> Result<(), Error> {
+        match self {
+            Self::One(loss) => loss.check(answers),
+            Self::PerAnswer(each) => each.check(answers),
+        }
+    }
+
+    fn of_answer(&self, answer: usize) -> Option<&Self::Loss> {
+        match self {
+            Self::One(loss) => Some(*loss),
+            Self::PerAnswer(each) => each.of_answer(answer).map(|loss| loss as &dyn UnpairedLoss),
+        }
+    }
+}
+
+/// A loss that is built where it is evaluated: there is nowhere to keep one for each answer.
+impl UnpairedLoss for dpo_loss {
+    fn beta(&self) -> f64 {
+        ask(self, |loss| loss.beta()).unwrap_or(f64::NAN)
+    }
+
+    fn chosen(&self, log_ratio: f64) -> Tangent {
+        ask(self, |loss| loss.chosen(log_ratio)).unwrap_or(NO_TANGENT)
+    }
+
+    fn rejected(&self, log_ratio: f64) -> Tangent {
+        ask(self, |loss| loss.rejected(log_ratio)).unwrap_or(NO_TANGENT)
+    }
+
+    fn leaves_out(&self) -> (bool, bool) {
+        ask(self, |loss| loss.leaves_out()).unwrap_or_default()
+    }
+}
+
+/// What a loss that cannot be built would say; entries refuse it before.
+const NO_TANGENT: Tangent = Tangent { value: f64::NAN, slope: f64::NAN };
+
+fn ask<T>(loss: &dpo_loss, question: impl FnOnce(&dyn UnpairedLoss) -> T) -> Option<T> {
+    loss.build().ok()?.as_unpaired().map(question)
 }
 
 /// A loss that unpaired answers can have, built.
@@ -169,8 +247,10 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
 ) -> dpo_status {
     let run = || {
         // SAFETY: the caller's word for both structs.
-        let (loss, answers) = unsafe { (argument(loss)?, growing_argument(answers)?) };
-        let loss = Unpaired::build(&loss)?;
+        let (loss, answers) = unsafe {
+            let answers: dpo_unpaired_batch = growing_argument(answers)?;
+            (answers.one_loss(loss)?, answers)
+        };
         let mut buffers = Buffers::new();
         let losses = buffers.output(losses, answers.count, DPO_BUFFER_ANSWER_LOSSES)?;
         let d_log_probs = buffers.output(d_log_probs, sequences, DPO_BUFFER_SEQUENCE_GRADS)?;
@@ -179,12 +259,12 @@ pub unsafe extern "C" fn dpo_unpaired_loss(
         let answers = answers.add_to(&mut buffers, sequences)?;
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
-        let (batch, out, summary) = unsafe {
+        let ((batch, loss), out, summary) = unsafe {
             let (losses, d_log_probs) = (memory.slice_mut(losses), memory.slice_mut(d_log_probs));
-            let batch = answers.get(&memory, memory.slice(policy))?;
+            let batch = answers.get(&memory, memory.slice(policy), loss.as_ref())?;
             (batch, UnpairedOut::new(losses, d_log_probs), memory.slice_mut(summary))
         };
-        summary.fill(unpaired_loss(loss.get()?, &batch, out)?);
+        summary.fill(unpaired_loss(loss, &batch, out)?);
         Ok(())
     };
     // SAFETY: the caller's word for `error`.

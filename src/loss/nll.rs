@@ -7,7 +7,8 @@
 //! coefficient.
 
 use crate::error::{Buffer, NonFinite, Parameter, check_length};
-use crate::pair::{Pair, check_divisor, check_pair, check_weights, is_left_out, weight_of};
+use crate::pair::{Pair, check_divisor, check_pair, check_weights, is_left_out};
+use crate::sequence::weight_of;
 use crate::{Error, SequenceLogProb};
 use core::ops::AddAssign;
 

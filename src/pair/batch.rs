@@ -113,11 +113,6 @@ pub(crate) fn with_weight<'a, T>(
     entries.iter().enumerate().filter(move |&(i, _)| !is_left_out(weights, i))
 }
 
-/// The weight of an entry; 1 without weights.
-pub(crate) fn weight_of(weights: Option<&[f32]>, index: usize) -> f64 {
-    weights.and_then(|weights| weights.get(index)).map_or(1.0, |&weight| f64::from(weight))
-}
-
 /// One weight each, finite and ≥ 0.
 pub(crate) fn check_weights(
     buffer: Buffer,

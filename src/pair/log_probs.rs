@@ -1,22 +1,4 @@
-//! One pair of answers: what a loss is given of it, and what it says.
-
-/// A preference: the sequence that was chosen and the one that was rejected, by index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
-pub struct Pair {
-    /// Index of the chosen sequence.
-    pub chosen: usize,
-    /// Index of the rejected sequence.
-    pub rejected: usize,
-}
-
-impl Pair {
-    /// A preference of sequence `chosen` over sequence `rejected`.
-    #[must_use]
-    pub const fn new(chosen: usize, rejected: usize) -> Self {
-        Self { chosen, rejected }
-    }
-}
+//! The input of a loss for one pair.
 
 /// The log-probs of one pair, with its token counts, its weight and its offset.
 ///
@@ -108,85 +90,5 @@ impl PairLogProbs {
     /// subtracted from anything else: where policy and reference agree they are exactly 0.
     pub(crate) fn log_ratios(&self) -> (f64, f64) {
         (self.policy_chosen - self.reference_chosen, self.policy_rejected - self.reference_rejected)
-    }
-}
-
-/// What a loss says of one pair. Nothing is divided by a batch size here. Of a pair that is left
-/// out (weight 0) every figure is 0.
-///
-/// Rewards and margin are for watching: they are those of the raw log-ratios, whatever divergence,
-/// length normalisation or offset the loss itself applies to them, as in TRL. Losses without a
-/// reference have none to compare with and report β times the log-prob (or mean log-prob) that they
-/// read.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
-pub struct PairLoss {
-    /// weight · L
-    pub loss: f64,
-    /// Implicit reward `β·(log π − log π_ref)` of the chosen answer.
-    pub reward_chosen: f64,
-    /// Implicit reward of the rejected answer.
-    pub reward_rejected: f64,
-    /// β·(a − b): the difference of the rewards, formed from the log-ratios. Neither a target
-    /// margin γ nor an offset is subtracted.
-    pub margin: f64,
-    /// weight · `∂L/∂log π(y_w)`, not divided.
-    pub d_chosen: f64,
-    /// weight · `∂L/∂log π(y_l)`, not divided.
-    pub d_rejected: f64,
-}
-
-impl PairLoss {
-    pub(crate) const NAN: Self = Self {
-        loss: f64::NAN,
-        reward_chosen: f64::NAN,
-        reward_rejected: f64::NAN,
-        margin: f64::NAN,
-        d_chosen: f64::NAN,
-        d_rejected: f64::NAN,
-    };
-
-    /// Of a pair of weight 1, with the rewards β·a and β·b.
-    pub(crate) fn of_log_ratios(beta: f64, (a, b): (f64, f64), loss: f64, d: (f64, f64)) -> Self {
-        Self {
-            loss,
-            reward_chosen: beta * a,
-            reward_rejected: beta * b,
-            margin: beta * (a - b),
-            d_chosen: d.0,
-            d_rejected: d.1,
-        }
-    }
-
-    /// Times the pair's weight: all 0 if the weight is; all NaN if a figure, or the pair's offset,
-    /// is no number.
-    pub(crate) fn of(self, pair: &PairLogProbs) -> Self {
-        if pair.is_left_out() {
-            Self::default()
-        } else if pair.offset.is_finite() {
-            self.weighted(pair.weight)
-        } else {
-            Self::NAN
-        }
-    }
-
-    /// Times a weight; all NaN if a figure is no number.
-    pub(crate) fn weighted(self, weight: f64) -> Self {
-        let weighted = Self {
-            loss: weight * self.loss,
-            d_chosen: weight * self.d_chosen,
-            d_rejected: weight * self.d_rejected,
-            ..self
-        };
-        if weighted.is_finite() { weighted } else { Self::NAN }
-    }
-
-    /// Not inlined where code is scarce: both its callers are in every program with a loss.
-    #[cfg_attr(target_pointer_width = "32", inline(never))]
-    pub(crate) fn is_finite(&self) -> bool {
-        let Self { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected } = *self;
-        [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected]
-            .into_iter()
-            .all(f64::is_finite)
     }
 }

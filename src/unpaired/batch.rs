@@ -3,7 +3,8 @@
 use super::{AnswerLoss, Label, UnpairedAnswer, UnpairedBatchLoss, UnpairedSummary};
 use crate::error::{Buffer, NonFinite, check_length};
 use crate::loss::{Tangent, UnpairedLoss};
-use crate::pair::{Reference, check_divisor, check_weights, is_left_out, weight_of};
+use crate::pair::{Reference, check_divisor, check_weights, is_left_out};
+use crate::sequence::weight_of;
 use crate::{Error, SequenceLogProb};
 
 /// A batch of M unpaired answers among N sequences.

@@ -313,7 +313,7 @@ static void nothing(void) {
     const dpo_pairs pairs = {sizeof pairs, NULL, 0, NULL, NULL, NULL, NULL, 1.0};
     dpo_step step = DPO_STEP_INIT;
     const dpo_grads grads = DPO_GRADS_INIT;
-    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, NULL, 1.0};
+    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, NULL, 1.0, NULL};
     dpo_nll nll = DPO_NLL_INIT;
     const dpo_dispatch fastest = dpo_detect();
     dpo_unpaired_summary labelled;
@@ -401,7 +401,7 @@ static void texts(void) {
     CHECK(dpo_loss_parse("\xff", 1, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS);
     dpo_answer wrong = {0, 2};
     const double reference = -1.0;
-    const dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, NULL, 1.0};
+    dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, NULL, 1.0, NULL};
     const dpo_sequence_log_prob policy = {-1.5, 1};
     dpo_answer_loss found;
     dpo_unpaired_summary summary;
@@ -422,6 +422,22 @@ static void texts(void) {
     CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
           DPO_ERROR_UNKNOWN_VALUE);
     CHECK(error.subject == DPO_BUFFER_NAME);
+
+    /* A loss for each answer stands in the place of the one for all, and is looked at as that is. */
+    found.loss = 7.5;
+    answers.losses = &loss;
+    CHECK(dpo_unpaired_loss(NULL, &answers, &policy, 1, &found, &d, &summary, &error) ==
+          DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_NAME);
+    loss.name = DPO_LOSS_APO_ZERO;
+    CHECK(dpo_unpaired_loss(&loss, &answers, &policy, 1, &found, &d, &summary, &error) ==
+          DPO_ERROR_FIELD_UNUSED);
+    CHECK(error.subject == DPO_BUFFER_ANSWER_LOSS_KINDS && found.loss == 7.5);
+    CHECK(dpo_unpaired_loss(NULL, &answers, &policy, 1, &found, &d, &summary, &error) == DPO_OK);
+    CHECK(found.loss > 0.0 && found.loss < 1.0);
+    answers.losses = NULL;
+    CHECK(dpo_unpaired_loss(NULL, &answers, &policy, 1, &found, &d, &summary, &error) == DPO_ERROR_NULL);
+    CHECK(error.subject == DPO_BUFFER_ARGUMENT);
 }
 
 int main(void) {

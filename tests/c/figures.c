@@ -333,7 +333,7 @@ static void batches(void) {
     kto.name = DPO_LOSS_KTO;
     give(&kto, 0, DPO_PARAMETER_REFERENCE_KL, 0.0);
     const dpo_answer labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
-    dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, NULL, 3.0};
+    dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, NULL, 3.0, NULL};
     dpo_answer_loss each[3];
     dpo_unpaired_summary sums;
     ok(dpo_unpaired_loss(&kto, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "kto");
@@ -345,6 +345,18 @@ static void batches(void) {
     give(&regression, 0, DPO_PARAMETER_ADVANTAGE, 0.5);
     ok(dpo_unpaired_loss(&regression, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "a2po");
     figure("a2po", sums.desirable_loss_sum + sums.undesirable_loss_sum);
+
+    /* An advantage for each answer. */
+    dpo_loss advantages[3];
+    const double of_answer[3] = {0.5, -0.25, 1.0};
+    for (int i = 0; i < 3; i++) {
+        advantages[i] = regression;
+        give(&advantages[i], 0, DPO_PARAMETER_ADVANTAGE, of_answer[i]);
+    }
+    answers.losses = advantages;
+    ok(dpo_unpaired_loss(NULL, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "an a2po each");
+    for (int i = 0; i < 3; i++) figure("a2po_each", each[i].loss);
+    for (int i = 0; i < SEQUENCES; i++) figure("a2po_each_d", d[i]);
 
     dpo_nll nll = DPO_NLL_INIT;
     nll.weight = 1.0;

@@ -198,6 +198,11 @@ fn batches(figures: &mut Figures) {
     let out = UnpairedOut::new(&mut each, &mut d);
     let summary = unpaired_loss(&AStarPo::new(1e-3, 0.5).unwrap(), &answers, out).unwrap();
     figures.add("a2po", summary.desirable_loss_sum + summary.undesirable_loss_sum);
+    let advantages = [0.5, -0.25, 1.0].map(|advantage| AStarPo::new(1e-3, advantage).unwrap());
+    let out = UnpairedOut::new(&mut each, &mut d);
+    unpaired_loss(PerAnswer::new(&advantages), &answers, out).unwrap();
+    figures.all("a2po_each", &each.map(|answer| answer.loss));
+    figures.all("a2po_each_d", &d);
     let nll = Nll::new(1.0, NllPer::Sequence, 4.0).unwrap();
     nll_loss(&nll, &NllBatch::of_chosen(&PAIRS, &policy), &mut d).unwrap();
     figures.all("d_nll", &d);

@@ -261,6 +261,22 @@ static void answers(void) {
     nll_summary.loss_sum = 0.0;
     figures_of("answers", floats);
 
+    /* The same loss once for each answer: the same figures. */
+    const dpo_loss copies[3] = {loss, loss, loss};
+    dpo_unpaired_summary again;
+    const dpo_step given = step;
+    memset(&again, 0xff, sizeof again);
+    batch.losses = copies;
+    set_up();
+    step = given;
+    loss = copies[0];
+    CHECK(dpo_unpaired_step(PORTABLE, &loss, &batch, &step, each, &again, &error) == DPO_ERROR_FIELD_UNUSED);
+    CHECK(error.subject == DPO_BUFFER_ANSWER_LOSS_KINDS);
+    CHECK(dpo_unpaired_step(PORTABLE, NULL, &batch, &step, each, &again, &error) == DPO_OK);
+    CHECK(memcmp(&again, &found, sizeof found) == 0);
+    figures_of("answers_each", floats);
+    batch.losses = NULL;
+
     dpo_nll nll = DPO_NLL_INIT;
     nll.divisor = 1.0;
     step.nll = &nll;

@@ -119,6 +119,7 @@ fn expected() -> String {
     let summary = unpaired_step(dispatch, &kto, view, &batch, buffers.scratch()).unwrap();
     let sum = summary.desirable_loss_sum + summary.undesirable_loss_sum;
     add(&mut figures, "answers", [sum, 0.0], &buffers.coefficients, &data);
+    add(&mut figures, "answers_each", [sum, 0.0], &buffers.coefficients, &data);
 
     // of_tokens
     let mut grads = [7.0_f32; ROWS * STRIDE];

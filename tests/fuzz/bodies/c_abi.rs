@@ -99,9 +99,10 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
                 let (answers, nll) = (host.unpaired(), host.nll(true));
                 let step = host.step(&views, &nll);
                 let (losses, summary) = (host.pointer(), host.pointer());
+                let loss = host.one_of(&answers, &loss);
                 let (answers, step) = (host.newer(answers), host.newer(step));
                 let (answers, step) = ((&raw const answers).cast(), (&raw const step).cast());
-                dpo_unpaired_step(dispatch, &loss, answers, step, losses, summary, error)
+                dpo_unpaired_step(dispatch, loss, answers, step, losses, summary, error)
             }
             17 => {
                 let layout = host.layout();
@@ -139,11 +140,12 @@ fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status 
             6 => {
                 let loss = host.unpaired_loss();
                 let answers = host.unpaired();
+                let one = host.one_of(&answers, &loss);
                 let answers = host.newer(answers);
                 let answers = (&raw const answers).cast();
                 let (policy, n) = (host.pointer(), host.count());
                 let (losses, d, summary) = (host.pointer(), host.pointer(), host.pointer());
-                dpo_unpaired_loss(&loss, answers, policy, n, losses, d, summary, error)
+                dpo_unpaired_loss(one, answers, policy, n, losses, d, summary, error)
             }
             7 => {
                 let nll = host.nll(false);

@@ -258,7 +258,13 @@ impl<'a> Host<'a> {
             reference_sequences,
             divisor: self.positive(),
             weights: self.optional(),
+            losses: if self.one_in(4) { self.pointer() } else { ptr::null() },
         }
+    }
+
+    /// The one loss of a batch, NULL where each answer has its own, mostly.
+    pub fn one_of(&mut self, batch: &dpo_unpaired_batch, loss: &dpo_loss) -> *const dpo_loss {
+        if batch.losses.is_null() == self.one_in(8) { ptr::null() } else { loss }
     }
 
     /// One that unpaired answers can have, mostly.
