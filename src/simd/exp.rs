@@ -138,13 +138,17 @@ impl<S: Simd> Exp<S> {
         for i in 0..M {
             let n = s.sub(t[i], self.magic);
             f[i] = s.neg_mul_add(n, self.ln2_high, f[i]);
-            if !S::FUSED {
+            if !S::FUSED || !(UNIT || S::SMALL) {
                 f[i] = s.neg_mul_add(n, self.ln2_low, f[i]);
             }
+            if !(UNIT || S::SMALL) {
+                f[i] = s.mul(f[i], self.factor);
+            }
         }
-        if !self.is_unit::<UNIT>() {
+        // One branch for M lanes. Other levels have none, and no registers to keep n in.
+        if S::SMALL && !self.is_unit::<UNIT>() {
             // Where a product is a call, the compiler would make it ahead of the branch.
-            let factor = if S::SMALL { black_box(self.factor) } else { self.factor };
+            let factor = black_box(self.factor);
             for i in 0..M {
                 if S::FUSED {
                     f[i] = s.neg_mul_add(s.sub(t[i], self.magic), self.ln2_low, f[i]);
