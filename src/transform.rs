@@ -62,8 +62,8 @@ impl Transform {
 
     /// Whether y = x.
     pub(crate) fn is_none(self) -> bool {
-        // Both numbers are above 0, so equal numbers have equal bits, and comparing those calls nothing
-        // where f64 is software.
+        // Both numbers are above 0, so equal numbers have equal bits, and comparing those calls
+        // nothing where f64 is software.
         let one = 1.0_f64.to_bits();
         self.factor.to_bits() == one && self.slope.to_bits() == one && self.inner.is_none()
     }

@@ -89,8 +89,9 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
 /// `norm` comes from the row's merged [`RowStats`](crate::row::RowStats), `coefficient` is c.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for a coefficient whose product with the transform's slope is not finite or is beyond
-/// two thirds of f32's range, and for a norm that no forward has made unless the coefficient is 0.
+/// [`Error::InvalidValue`] for a coefficient whose product with the transform's slope is not finite
+/// or is beyond two thirds of f32's range, and for a norm that no forward has made unless the
+/// coefficient is 0.
 ///
 /// # Panics
 /// Never.

@@ -26,8 +26,9 @@ pub struct GradBatch<'a> {
     /// What [`token_log_probs`](crate::token_log_probs) kept of these logits, R. Rows whose
     /// coefficient is 0 need none.
     pub norms: &'a [RowNorm],
-    /// `∂L/∂log p` of the target of each row, R: of [`token_coefficients`](crate::gradient::token_coefficients), or of any
-    /// loss of tokens (GRPO and its kin). Those of rows that are not scored are not read.
+    /// `∂L/∂log p` of the target of each row, R: of
+    /// [`token_coefficients`](crate::gradient::token_coefficients), or of any loss of tokens (GRPO
+    /// and its kin). Those of rows that are not scored are not read.
     pub coefficients: &'a [f64],
     /// What becomes of everything else; [`Unscored::Keep`] unless the host says otherwise.
     pub unscored: Unscored,

@@ -1,7 +1,7 @@
 //! The loop: x ↦ −c · p(x) · dy/dx over a row in place, and the target's gradient.
 //!
-//! A row has the loop of its kind: its logits are its elements, or multiples of them, or are under a
-//! softcap. Where code is scarce, that of the last serves all.
+//! A row has the loop of its kind: its logits are its elements, or multiples of them, or are under
+//! a softcap. Where code is scarce, that of the last serves all.
 
 #![allow(
     clippy::indexing_slicing,
@@ -133,8 +133,8 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row in place, M vectors at a time. The last columns, filled up with masked ones, go through
-    /// a copy, by the same loop: its code once is enough.
+    /// A row in place, M vectors at a time. The last columns, filled up with masked ones, go
+    /// through a copy, by the same loop: its code once is enough.
     #[inline(always)]
     fn update<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
         &self,
@@ -218,8 +218,8 @@ impl Place {
     }
 }
 
-/// The kernel, in place: of rows of one kind. `UNIT` says that logits are elements, `CAP` that there
-/// may be a softcap.
+/// The kernel, in place: of rows of one kind. `UNIT` says that logits are elements, `CAP` that
+/// there may be a softcap.
 pub(super) struct Update<'a, E, const UNIT: bool, const CAP: bool> {
     pub(super) elements: &'a mut [E],
     pub(super) places: &'a [Place],

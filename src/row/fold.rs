@@ -110,8 +110,8 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
 }
 
-/// Columns whose values are made under a softcap before they are folded: several blocks, unless that
-/// takes too much memory.
+/// Columns whose values are made under a softcap before they are folded: several blocks, unless
+/// that takes too much memory.
 const CAPPED: usize = if SHORT_LOOPS { 4 * BLOCK } else { BLOCK };
 
 /// Folds the next blocks of a tile under a softcap, as values in f32.

@@ -33,10 +33,11 @@ pub struct StepBatch<'a> {
     pub token_weights: Option<&'a [f32]>,
     /// An NLL term, of tokens as they are, or [XPO's](crate::loss::Xpo).
     pub nll: Option<Nll>,
-    /// The sequences that the NLL term is of, in the place of the chosen answers: gold answers (TPO), samples
-    /// of the reference (XPO).
+    /// The sequences that the NLL term is of, in the place of the chosen answers: gold answers
+    /// (TPO), samples of the reference (XPO).
     pub nll_answers: Option<&'a [usize]>,
-    /// Weights of the NLL term's answers. Without, chosen answers have those of their pairs, given ones 1.
+    /// Weights of the NLL term's answers. Without, chosen answers have those of their pairs, given
+    /// ones 1.
     pub nll_weights: Option<&'a [f32]>,
     /// As [`PairBatch::divisor`].
     pub divisor: f64,
@@ -45,8 +46,8 @@ pub struct StepBatch<'a> {
 }
 
 impl<'a> StepBatch<'a> {
-    /// A step without weights and offsets, whose gradients `divisor` divides: the pairs of the whole
-    /// (accumulated, global) batch.
+    /// A step without weights and offsets, whose gradients `divisor` divides: the pairs of the
+    /// whole (accumulated, global) batch.
     #[must_use]
     pub const fn new(
         layout: &'a Layout<'a>,
@@ -142,17 +143,19 @@ impl<'a> StepBatch<'a> {
 /// token_log_probs → sequence_log_probs → preference_loss → token_coefficients → logit_grads
 /// ```
 ///
-/// `loss` is whatever [`preference_loss`](crate::preference_loss) takes: a reference to a loss of pairs,
-/// one for each pair, or one of the whole batch. `logits` is a [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their
-/// gradients, or (logits, gradients). What else is in the buffer **still holds logits** afterwards, unless
+/// `loss` is whatever [`preference_loss`](crate::preference_loss) takes: a reference to a loss of
+/// pairs, one for each pair, or one of the whole batch. `logits` is a
+/// [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their gradients, or (logits,
+/// gradients). What else is in the buffer **still holds logits** afterwards, unless
 /// [`StepBatch::unscored`] says otherwise.
 ///
 /// # Errors
-/// Those of the stages. Shapes, counts and parameters are checked before anything is written. Rows or pairs that
-/// are not finite are found before the backward, and logits and gradients are unchanged, as on any error; they
-/// are no error where nothing of weight ≠ 0 depends on them. After [`Error::NonFiniteRows`], rows that pairs or the
-/// NLL term depend on, and after [`Error::NonFinitePairs`] all of the scratch but `coefficients` is of this step; see
-/// "Masked rows" on the [front page](crate) for how to go on without them.
+/// Those of the stages. Shapes, counts and parameters are checked before anything is written. Rows
+/// or pairs that are not finite are found before the backward, and logits and gradients are
+/// unchanged, as on any error; they are no error where nothing of weight ≠ 0 depends on them. After
+/// [`Error::NonFiniteRows`], rows that pairs or the NLL term depend on, and after
+/// [`Error::NonFinitePairs`] all of the scratch but `coefficients` is of this step; see "Masked
+/// rows" on the [front page](crate) for how to go on without them.
 ///
 /// # Panics
 /// Never.

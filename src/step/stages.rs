@@ -10,9 +10,9 @@ pub(super) fn count(layout: &Layout<'_>, sequence: usize, token_weights: Option<
     weighted_rows(layout, sequence, token_weights).count()
 }
 
-/// The rows without a norm in the sequences whose gradient is NaN: what made it so, each once. Rows that
-/// nothing of weight ≠ 0 depends on are not among them. The gradients of an NLL term are of the tokens as they
-/// are.
+/// The rows without a norm in the sequences whose gradient is NaN: what made it so, each once. Rows
+/// that nothing of weight ≠ 0 depends on are not among them. The gradients of an NLL term are of
+/// the tokens as they are.
 #[cold]
 #[inline(never)]
 pub(super) fn broken_rows(
