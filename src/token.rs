@@ -108,7 +108,7 @@ impl AddAssign for TokenSummary {
 /// Log-prob of the target of every scored row: `log p = y[target] − log Z`.
 ///
 /// `logits`, R × V, are those that `layout` was made for. Rows that are not scored are neither read
-/// nor written. `executor` is a [`Dispatch`](crate::Dispatch), or a `Parallel` for rows over
+/// nor written. `executor` is a [`Dispatch`], or a `Parallel` for rows over
 /// threads.
 ///
 /// # Numerics

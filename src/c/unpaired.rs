@@ -56,7 +56,7 @@ pub struct dpo_unpaired_batch {
     pub weights: *const f32,
     /// Divides the gradients.
     pub divisor: f64,
-    /// [`PerAnswer`](crate::unpaired::PerAnswer): a loss for each answer, in the place of the
+    /// [`PerAnswer`]: a loss for each answer, in the place of the
     /// call's, which is NULL then; or NULL.
     pub losses: *const dpo_loss,
 }

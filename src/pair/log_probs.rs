@@ -19,8 +19,8 @@ pub struct PairLogProbs {
     pub chosen_tokens: usize,
     /// Scored tokens of the rejected answer; 0 if unknown.
     pub rejected_tokens: usize,
-    /// Factor on the loss, ≥ 0. At 0 the pair is left out: every figure of its [`PairLoss`] is 0,
-    /// whatever the other fields hold.
+    /// Factor on the loss, ≥ 0. At 0 the pair is left out: every figure of its
+    /// [`PairLoss`](crate::PairLoss) is 0, whatever the other fields hold.
     pub weight: f64,
     /// Subtracted from z: by how much, in rewards, the chosen answer must win.
     pub offset: f64,
