@@ -359,11 +359,11 @@ typedef struct dpo_unpaired_batch {
     const double *reference_sums; /* N, or NULL */
     const dpo_sequence_log_prob *reference_sequences; /* N, or NULL */
     const float *weights; /* M, finite and >= 0, or NULL: 1 each */
-    double divisor;       /* > 0, divides gradients alone */
     const dpo_loss *losses; /* M, one an answer (A*PO); the call's loss is NULL then. Or NULL */
+    double divisor;         /* > 0, divides gradients alone */
 } dpo_unpaired_batch;
 
-#define DPO_UNPAIRED_BATCH_INIT {sizeof(dpo_unpaired_batch), NULL, 0, NULL, NULL, NULL, 0.0, NULL}
+#define DPO_UNPAIRED_BATCH_INIT {sizeof(dpo_unpaired_batch), NULL, 0, NULL, NULL, NULL, NULL, 0.0}
 
 typedef struct dpo_answer_loss {
     double loss;

@@ -54,15 +54,15 @@ pub struct dpo_unpaired_batch {
     pub reference_sequences: *const dpo_sequence_log_prob,
     /// A weight for each answer, or NULL.
     pub weights: *const f32,
+    /// [`PerAnswer`]: a loss for each answer, in the place of the call's, which is NULL then; or
+    /// NULL.
+    pub losses: *const dpo_loss,
     /// Divides the gradients.
     pub divisor: f64,
-    /// [`PerAnswer`]: a loss for each answer, in the place of the
-    /// call's, which is NULL then; or NULL.
-    pub losses: *const dpo_loss,
 }
 
 plain!(dpo_answer);
-growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. losses;);
+growing!(dpo_unpaired_batch, DPO_BUFFER_UNPAIRED_ANSWERS => divisor .. divisor;);
 
 // Labels are looked at before answers are taken for the crate's own.
 const _: () = assert!(

@@ -313,7 +313,7 @@ static void nothing(void) {
     const dpo_pairs pairs = {sizeof pairs, NULL, 0, NULL, NULL, NULL, NULL, 1.0};
     dpo_step step = DPO_STEP_INIT;
     const dpo_grads grads = DPO_GRADS_INIT;
-    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, NULL, 1.0, NULL};
+    const dpo_unpaired_batch answers = {sizeof answers, NULL, 0, NULL, NULL, NULL, NULL, 1.0};
     dpo_nll nll = DPO_NLL_INIT;
     const dpo_dispatch fastest = dpo_detect();
     dpo_unpaired_summary labelled;
@@ -401,7 +401,7 @@ static void texts(void) {
     CHECK(dpo_loss_parse("\xff", 1, &name, NULL) == DPO_ERROR_UNKNOWN_LOSS);
     dpo_answer wrong = {0, 2};
     const double reference = -1.0;
-    dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, NULL, 1.0, NULL};
+    dpo_unpaired_batch answers = {sizeof answers, &wrong, 1, &reference, NULL, NULL, NULL, 1.0};
     const dpo_sequence_log_prob policy = {-1.5, 1};
     dpo_answer_loss found;
     dpo_unpaired_summary summary;

@@ -333,7 +333,7 @@ static void batches(void) {
     kto.name = DPO_LOSS_KTO;
     give(&kto, 0, DPO_PARAMETER_REFERENCE_KL, 0.0);
     const dpo_answer labelled[3] = {{0, DPO_DESIRABLE}, {1, DPO_UNDESIRABLE}, {2, DPO_UNDESIRABLE}};
-    dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, NULL, 3.0, NULL};
+    dpo_unpaired_batch answers = {sizeof answers, labelled, 3, REFERENCE, NULL, NULL, NULL, 3.0};
     dpo_answer_loss each[3];
     dpo_unpaired_summary sums;
     ok(dpo_unpaired_loss(&kto, &answers, policy, SEQUENCES, each, d, &sums, &error), &error, "kto");

@@ -59,7 +59,7 @@ fn rust() -> Vec<Layout> {
         }
         dpo_answer { sequence, label }
         dpo_unpaired_batch {
-            size, answers, count, reference_sums, reference_sequences, weights, divisor, losses,
+            size, answers, count, reference_sums, reference_sequences, weights, losses, divisor,
         }
         dpo_answer_loss { loss, reward, d_log_prob }
         dpo_unpaired_summary {
