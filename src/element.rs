@@ -7,7 +7,7 @@ use half::{bf16, f16};
 ///
 /// Sealed: `f32`, [`struct@f16`] and [`bf16`]. Reading widens exactly; writing rounds once, to
 /// nearest with ties to even.
-pub trait Element: Copy + Send + Sync + private::Sealed + 'static {
+pub trait Element: Copy + Send + Sync + private::Sealed + 'static + GradElement<Self> {
     /// −inf, the value of masked vocabulary.
     const NEG_INFINITY: Self;
     /// Zero.
@@ -39,6 +39,25 @@ pub trait PerType {
     fn bf16(dispatch: Dispatch, of: Self::Of<bf16>) -> Self::Output;
 }
 
+/// Types that gradients of logits of `E` may be stored as: `E` itself, and f32. Sealed.
+pub trait GradElement<E>: private::Stores<E> {}
+
+impl<E: Element> GradElement<E> for f32 {}
+impl GradElement<Self> for f16 {}
+impl GradElement<Self> for bf16 {}
+
+/// A job that is one function for each pair of types that a backward may have, as [`PerType`].
+pub trait PerPair<E: Element> {
+    /// What it is given.
+    type Of<O: Element + GradElement<E>>;
+    /// The job where gradients are of the logits' type.
+    fn same(dispatch: Dispatch, of: Self::Of<E>);
+    /// The job where they are f32.
+    fn wider(dispatch: Dispatch, of: Self::Of<f32>);
+}
+
+pub(crate) use private::Stores;
+
 /// Makes a [`PerType`] of a generic function: `per_type!(Job, E, argument => result, function)`.
 macro_rules! per_type {
     ($job:ty, $e:ident, $of:ty => $output:ty, $function:path) => {
@@ -66,7 +85,60 @@ macro_rules! per_type {
 pub(crate) use per_type;
 
 mod private {
-    use super::{Dispatch, Element, LANES, PerType, Simd, bf16, f16};
+    use super::{Dispatch, Element, GradElement, LANES, PerPair, PerType, Simd, bf16, f16};
+
+    /// The working side of `GradElement`, out of reach of other crates.
+    pub trait Stores<E>: Sized {
+        /// Calls the function of a job that is compiled for both types.
+        fn call_pair<J: PerPair<E>>(dispatch: Dispatch, of: J::Of<Self>)
+        where
+            E: Element,
+            Self: Element + GradElement<E>;
+        /// A vector of logits, in the order of lanes that `store_grads` takes.
+        fn load_logits<S: Simd>(s: S, x: &[E; LANES]) -> S::F;
+        fn store_grads<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
+    }
+
+    impl<E: Element> Stores<E> for f32 {
+        #[inline(always)]
+        fn call_pair<J: PerPair<E>>(dispatch: Dispatch, of: J::Of<Self>) {
+            J::wider(dispatch, of);
+        }
+
+        #[inline(always)]
+        fn load_logits<S: Simd>(s: S, x: &[E; LANES]) -> S::F {
+            E::load(s, x)
+        }
+
+        #[inline(always)]
+        fn store_grads<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]) {
+            s.store_f32(a, out);
+        }
+    }
+
+    macro_rules! stores_itself {
+        ($($t:ty)*) => {
+            $(
+                impl Stores<$t> for $t {
+                    #[inline(always)]
+                    fn call_pair<J: PerPair<$t>>(dispatch: Dispatch, of: J::Of<$t>) {
+                        J::same(dispatch, of);
+                    }
+
+                    #[inline(always)]
+                    fn load_logits<S: Simd>(s: S, x: &[$t; LANES]) -> S::F {
+                        Self::load_mixed(s, x)
+                    }
+
+                    #[inline(always)]
+                    fn store_grads<S: Simd>(s: S, a: S::F, out: &mut [$t; LANES]) {
+                        Self::store_mixed(s, a, out);
+                    }
+                }
+            )*
+        };
+    }
+    stores_itself!(f16 bf16);
 
     /// The working side of `Element`, out of reach of other crates.
     pub trait Sealed: Sized {
@@ -91,11 +163,27 @@ mod private {
         fn same<E: Element>(x: &[E]) -> Option<&[Self]>;
         fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
         fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
+        /// As `load`, in the order of lanes that is cheapest for this type.
+        #[inline(always)]
+        fn load_mixed<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
+            Self::load(s, x)
+        }
+        /// As `store`, of lanes in the order of `load_mixed`. NaN come from elements of this type,
+        /// or from arithmetic.
+        #[inline(always)]
+        fn store_mixed<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]) {
+            Self::store(s, a, out);
+        }
+        /// Σ (a + b), of lanes in the order of `load_mixed`.
+        #[inline(always)]
+        fn sum_mixed<S: Simd>(s: S, a: &S::Lanes, b: &S::Lanes) -> f64 {
+            s.sum_f64(a, b)
+        }
     }
 }
 
 macro_rules! element {
-    ($t:ty, $job:ident, $same:ident $(+ $same_mut:ident)?, $load:ident, $store:ident, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
+    ($t:ty, $job:ident, $same:ident $(+ $same_mut:ident)?, $load:ident, $store:ident $(+ $load_mixed:ident, $store_mixed:ident, $sum_mixed:ident)?, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
         impl Element for $t {
             const NEG_INFINITY: Self = $neg_inf;
             const ZERO: Self = $zero;
@@ -144,6 +232,23 @@ macro_rules! element {
             fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]) {
                 s.$store(a, out);
             }
+
+            $(
+                #[inline(always)]
+                fn load_mixed<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
+                    s.$load_mixed(x)
+                }
+
+                #[inline(always)]
+                fn store_mixed<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]) {
+                    s.$store_mixed(a, out);
+                }
+
+                #[inline(always)]
+                fn sum_mixed<S: Simd>(s: S, a: &S::Lanes, b: &S::Lanes) -> f64 {
+                    s.$sum_mixed(a, b)
+                }
+            )?
         }
     };
 }
@@ -180,7 +285,9 @@ element!(
     bf16,
     as_bf16,
     load_bf16,
-    store_bf16,
+    store_bf16 + load_bf16_mixed,
+    store_bf16_mixed,
+    sum_bf16_mixed,
     bf16::NEG_INFINITY,
     bf16::ZERO,
     LOWEST,

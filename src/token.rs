@@ -256,7 +256,7 @@ impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
     fn score(&mut self, dispatch: Dispatch) -> Found {
         let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
-        let mut copies = Copies::NEW;
+        let mut copies = [const { Copies::NEW }; GROUP];
         let (mut group, mut at) = ([Fold::EMPTY; GROUP], [0; GROUP]);
         let mut scored = self.layout.scored_rows_within(self.rows);
         loop {

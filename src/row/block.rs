@@ -2,7 +2,12 @@
 //!
 //! The loops read copies of two quads: of the one that holds the target, with the target's column
 //! masked, and of the last, filled up with masked columns. So they take the same steps wherever the
-//! target is, without a branch that depends on it.
+//! target is, without a branch that depends on it. They are made once, before the tile is folded.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
+)]
 
 use core::hint::select_unpredictable;
 
@@ -20,76 +25,72 @@ pub const BLOCK: usize = 512;
 const NUMBERS: [f32; LANES] =
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
 
-/// A tile's blocks, one at a time, and where its target is.
-pub(super) struct Blocks<'a, E> {
-    tile: &'a [E],
-    /// Where in the tile the target is; past the end if it is not there.
-    target: usize,
-    /// First column of the current block.
-    pub(super) at: usize,
-    copies: &'a mut Copies<E>,
-    /// First column of the block whose quads were copied last; past the end if none was.
-    pub(super) copied: usize,
-}
-
-/// Room for the two quads of a block that are copied: the target's, and the last. It is reused from
-/// row to row. Aligned for the widest vectors: one that crosses a cache line is stored and loaded
-/// again at a third of the speed.
+/// Room for the two quads of a tile that are copied: the target's, and the last. Aligned for the
+/// widest vectors: one that crosses a cache line is stored and loaded again at a third of the speed.
 #[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
 impl<E: Element> Copies<E> {
     /// A constant, because the result of a function would be in memory twice.
     pub(crate) const NEW: Self = Self([[[E::ZERO; LANES]; QUAD]; 2]);
+
+    /// Copies the quads of a tile whose column `target` is to be masked, if it has that column.
+    #[inline(always)]
+    pub(super) fn hold<S: Simd>(&mut self, s: S, tile: &[E], target: usize) {
+        let (whole, rest) = quads(tile);
+        let Self([around_target, end]) = self;
+        if !rest.is_empty() {
+            fill_up(rest, end, E::NEG_INFINITY);
+        }
+        if target < tile.len() {
+            let quad = whole.get(target / QUAD_LEN).unwrap_or(end);
+            mask(s, quad, target % QUAD_LEN, around_target);
+        }
+    }
+}
+
+/// The quads of a tile, and the copies of two of them.
+#[derive(Clone, Copy)]
+pub(super) struct Quads<'a, E> {
+    /// The quads that the tile fills completely, as they are in memory.
+    whole: &'a [Quad<E>],
+    /// The elements after them.
+    rest: &'a [E],
+    copies: &'a Copies<E>,
+    /// The quad that holds the target; past the end if none does.
+    target: usize,
 }
 
 /// Up to [`BLOCK`] columns.
+#[derive(Clone, Copy)]
 pub(super) struct Block<'a, E> {
-    /// The columns as they are in memory.
-    pub(super) elements: &'a [E],
-    /// The quads that they fill completely.
-    whole: &'a [Quad<E>],
-    /// What the loops read instead of the target's quad, and after the whole ones.
-    copies: &'a Copies<E>,
-    /// The quad that holds the target; past the end if none does.
-    target_quad: usize,
+    /// The tile's quads from its first on.
+    quads: Quads<'a, E>,
     /// Quads, with the one that is filled up.
     pub(super) len: usize,
 }
 
-impl<'a, E: Element> Blocks<'a, E> {
+impl<'a, E: Element> Quads<'a, E> {
     #[inline(always)]
-    pub(super) fn new(tile: &'a [E], target: usize, at: usize, copies: &'a mut Copies<E>) -> Self {
-        Self { tile, target, at, copies, copied: usize::MAX }
+    pub(super) fn new(tile: &'a [E], target: usize, copies: &'a Copies<E>) -> Self {
+        let (whole, rest) = quads(tile);
+        Self { whole, rest, copies, target: target / QUAD_LEN }
     }
 
-    /// The current block; `None` past the end.
+    /// The block that begins at a column; `None` past the end.
     #[inline(always)]
-    pub(super) fn block<S: Simd>(&mut self, s: S) -> Option<Block<'_, E>> {
-        let rest = self.tile.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let elements = rest.get(..BLOCK).unwrap_or(rest);
-        let (whole, rest) = quads(elements);
-        let target = self.target.checked_sub(self.at).unwrap_or(usize::MAX);
-        let (target_quad, column) = (target / QUAD_LEN, target % QUAD_LEN);
-        if self.copied != self.at {
-            self.copied = self.at;
-            let Copies([around_target, end]) = &mut *self.copies;
-            if !rest.is_empty() {
-                fill_up(rest, end, E::NEG_INFINITY);
-            }
-            if let Some(quad) = whole.get(target_quad) {
-                mask(s, quad, column, around_target);
-            } else if !rest.is_empty() && target_quad == whole.len() {
-                mask(s, end, column, around_target);
-            }
-        }
-        let len = whole.len() + usize::from(!rest.is_empty());
-        Some(Block { elements, whole, copies: self.copies, target_quad, len })
+    pub(super) fn block(self, at: usize) -> Option<Block<'a, E>> {
+        let first = at / QUAD_LEN;
+        let whole = self.whole.get(first..)?;
+        let len = (whole.len() + usize::from(!self.rest.is_empty())).min(BLOCK / QUAD_LEN);
+        let target = self.target.wrapping_sub(first);
+        (len > 0).then_some(Block { quads: Self { whole, target, ..self }, len })
     }
 }
 
-/// Copies less than a quad, and fills the quad up.
-#[inline(always)]
+/// Copies less than a quad, and fills the quad up. Not inlined: a tile has one at most, and levels
+/// would unroll it.
+#[inline(never)]
 pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
     to.as_flattened_mut().fill(fill);
     for (to, &from) in to.as_flattened_mut().iter_mut().zip(rest) {
@@ -120,34 +121,55 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
     }
 }
 
-impl<E: Element> Block<'_, E> {
+impl<'a, E: Element> Block<'a, E> {
     /// The i-th of its quads, with the target masked. The address is selected without a branch,
     /// which would be mispredicted: every row has its target elsewhere.
     #[inline(always)]
-    pub(super) fn quad(&self, i: usize) -> &Quad<E> {
-        let Copies([around_target, end]) = self.copies;
-        let quad = self.whole.get(i).unwrap_or(end);
-        opaque(select_unpredictable(i == self.target_quad, around_target, quad))
+    pub(super) fn quad(&self, i: usize) -> &'a Quad<E> {
+        let Quads { whole, copies: Copies([around_target, end]), target, .. } = self.quads;
+        let quad = whole.get(i).unwrap_or(end);
+        opaque(select_unpredictable(i == target, around_target, quad))
+    }
+
+    /// The quads that are whole, as they are in memory, and the elements after them.
+    #[inline(always)]
+    pub(super) fn elements(&self) -> (&'a [Quad<E>], &'a [E]) {
+        let Quads { whole, rest, .. } = self.quads;
+        whole.get(..self.len).map_or((whole, rest), |whole| (whole, &[]))
+    }
+
+    /// Its number of columns.
+    pub(super) fn columns(&self) -> usize {
+        let (whole, rest) = self.elements();
+        whole.len() * QUAD_LEN + rest.len()
     }
 
     /// The first column whose value is at least `max`, the target left out; 0 if there is none.
     #[inline(always)]
     pub(super) fn position<S: Simd>(&self, s: S, max: f32) -> usize {
-        let mut column = 0;
-        // A quick test finds the vectors that may hold it. Its bound is a little lower, because the
+        // A quick test finds the quads that may hold it. Its bound is a little lower, because the
         // host may have set the processor to take subnormal numbers for 0.
         let below = s.splat((max - f32::MIN_POSITIVE).next_down());
+        let mut values = [[0.0; LANES]; QUAD];
         for i in 0..self.len {
-            for vector in self.quad(i) {
+            let quad = self.quad(i);
+            let mut may_hold = false;
+            for s in s.parts() {
+                let mut top = E::load_mixed(s, &quad[0]);
+                for vector in &quad[1..] {
+                    top = s.max(top, E::load_mixed(s, vector));
+                }
+                may_hold |= s.any_gt(top, below);
+            }
+            if may_hold {
                 for s in s.parts() {
-                    let v = E::load(s, vector);
-                    if s.any_gt(v, below)
-                        && let Some(lane) = s.position(v, max)
-                    {
-                        return column + lane;
+                    for (vector, values) in quad.iter().zip(&mut values) {
+                        s.store_f32(E::load(s, vector), values);
                     }
                 }
-                column += LANES;
+                if let Some(column) = first_at_least(&values, max) {
+                    return i * QUAD_LEN + column;
+                }
             }
         }
         0
@@ -157,6 +179,13 @@ impl<E: Element> Block<'_, E> {
     #[cold]
     #[inline(never)]
     pub(super) fn has_nan(&self) -> bool {
-        self.elements.iter().any(|x| x.to_f32().is_nan())
+        let (whole, rest) = self.elements();
+        whole.as_flattened().as_flattened().iter().chain(rest).any(|x| x.to_f32().is_nan())
     }
+}
+
+/// The first of a quad's values that is at least `max`.
+#[inline(never)]
+fn first_at_least(values: &Quad<f32>, max: f32) -> Option<usize> {
+    values.as_flattened().iter().position(|&x| x >= max)
 }

@@ -6,8 +6,10 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use core::slice::from_mut;
+
 use super::base::Base;
-use super::block::{BLOCK, Block, Blocks, Copies};
+use super::block::{BLOCK, Block, Copies, Quads};
 use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
@@ -35,6 +37,8 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     at: usize,
     /// Whether that block was too large for the base.
     redo: bool,
+    /// Whether the copies of its quads are made.
+    held: bool,
 }
 
 impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
@@ -46,6 +50,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         target: usize::MAX,
         at: 0,
         redo: false,
+        held: false,
     };
 
     /// A tile, none of it folded yet.
@@ -57,7 +62,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             .and_then(|target| usize::try_from(target).ok())
             .filter(|&target| target < tile.len())
             .unwrap_or(usize::MAX);
-        Self { stats, tile, first_column, target, at: 0, redo: false }
+        Self { stats, tile, first_column, target, at: 0, redo: false, held: false }
     }
 
     /// Takes down the target's value, where values are the elements themselves.
@@ -79,11 +84,11 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
 }
 
 /// Folds rows or tiles to their ends: all at once as far as they take the short way, then what is
-/// left of each.
+/// left of each. There are as many copies as folds.
 pub(crate) fn fold_all<E: Element, D: Extra>(
     dispatch: Dispatch,
     folds: &mut [Fold<'_, E, D>],
-    copies: &mut Copies<E>,
+    copies: &mut [Copies<E>],
 ) {
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
     for fold in &mut *folds {
@@ -95,16 +100,19 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     if SHORT_LOOPS && is_plain {
         dispatch.run(Advance::<_, _, true> { folds: &mut *folds, copies: &mut *copies });
     }
-    for fold in folds {
+    for (fold, copies) in folds.iter_mut().zip(copies) {
         while fold.at < fold.tile.len() {
             let (is_capped, is_unit) = (fold.stats.transform.inner().is_some(), fold.is_unit());
-            let folds = core::slice::from_mut(&mut *fold);
             if is_capped {
                 fold_capped(dispatch, fold);
             } else if is_unit && SHORT_LOOPS {
-                dispatch.run(Advance::<_, _, true> { folds, copies: &mut *copies });
+                dispatch
+                    .run(Advance::<_, _, true> { folds: from_mut(fold), copies: from_mut(copies) });
             } else {
-                dispatch.run(Advance::<_, _, false> { folds, copies: &mut *copies });
+                dispatch.run(Advance::<_, _, false> {
+                    folds: from_mut(fold),
+                    copies: from_mut(copies),
+                });
             }
         }
     }
@@ -127,8 +135,8 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
     part.see_target();
     let mut copies = Copies::NEW;
     while part.at < part.tile.len() {
-        let folds = core::slice::from_mut(&mut part);
-        dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
+        let (folds, copies) = (from_mut(&mut part), from_mut(&mut copies));
+        dispatch.run(Advance::<_, _, false> { folds, copies });
     }
     fold.stats = part.stats;
     fold.at += part.at;
@@ -138,7 +146,7 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
 /// it is one of `UNIT` rows alone, the row is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
-    copies: &'a mut Copies<E>,
+    copies: &'a mut [Copies<E>],
 }
 
 impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UNIT> {
@@ -151,17 +159,20 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
+        for (fold, copies) in folds.iter_mut().zip(&mut *copies) {
+            if !fold.held {
+                copies.hold(s, fold.tile, fold.target);
+                fold.held = true;
+            }
+        }
         let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
         let together = if is_short { folds.len().max(1) } else { 1 };
-        for folds in folds.chunks_mut(together) {
-            let mut held = usize::MAX;
-            for fold in &mut *folds {
-                held = fold.begin(s, copies);
+        for (folds, copies) in folds.chunks_mut(together).zip(copies.chunks(together)) {
+            for (fold, copies) in folds.iter_mut().zip(copies) {
+                fold.begin(s, copies);
             }
-            // The copies of a row that began alone are there still.
-            let held = if together == 1 { held } else { usize::MAX };
-            for fold in folds {
-                fold.advance::<S, UNIT>(s, copies, held);
+            for (fold, copies) in folds.iter_mut().zip(copies) {
+                fold.advance::<S, UNIT>(s, copies);
             }
         }
     }
@@ -169,46 +180,43 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
     /// Chooses the base from the next block that is not all masked, unless there is one that does.
-    /// Returns which block's quads it copied.
     #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, copies: &mut Copies<E>) -> usize {
-        let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
+    fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>) {
+        let quads = Quads::new(self.tile, self.target, copies);
         while (self.stats.base.is_none() || self.redo)
-            && let Some(block) = blocks.block(s)
+            && let Some(block) = quads.block(self.at)
         {
             self.redo = false;
             if !self.stats.choose_base(s, &block) {
                 // Only the target can be above −inf: the logits add up to −inf unless it is the
                 // whole block.
-                let alone = block.elements.len() == 1 && self.target == self.at;
+                let alone = self.target == self.at && block.columns() == 1;
                 let value = self.stats.target_value.filter(|_| alone);
                 let values = value.map_or(f64::NEG_INFINITY, f64::from);
                 self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
                 self.at += BLOCK;
-                blocks.at = self.at;
             }
         }
-        blocks.copied
     }
 
     /// Adds blocks to the sums.
     #[inline(always)]
-    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &mut Copies<E>, held: usize) {
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>) {
         let Some(base) = self.stats.base else { return };
         if UNIT && !self.is_unit() {
             return;
         }
-        let mut blocks = Blocks::new(self.tile, self.target, self.at, copies);
-        blocks.copied = held;
+        let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        self.redo = self.stats.sum_blocks::<S, E, UNIT>(s, &mut blocks, &mut leader, base);
-        self.at = blocks.at;
-        if D::ON && leader.max > f32::NEG_INFINITY && leader.max >= self.stats.extra.max() {
-            blocks.at = leader.block;
-            if let Some(block) = blocks.block(s) {
-                let column = low_u32(leader.block.saturating_add(block.position(s, leader.max)));
-                self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
-            }
+        self.at = self.stats.sum_blocks::<S, E, UNIT>(s, quads, self.at, &mut leader, base);
+        self.redo = self.at < self.tile.len();
+        if D::ON
+            && leader.max > f32::NEG_INFINITY
+            && leader.max >= self.stats.extra.max()
+            && let Some(block) = quads.block(leader.block)
+        {
+            let column = low_u32(leader.block.saturating_add(block.position(s, leader.max)));
+            self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
         }
     }
 }
@@ -228,13 +236,16 @@ impl<D: Extra> RowStats<D> {
     fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> bool {
         let mut max = f32::NEG_INFINITY;
         for s in s.parts() {
-            let mut part = s.splat(f32::NEG_INFINITY);
+            // Several, so that no maximum waits for the one before.
+            let mut parts = [s.splat(f32::NEG_INFINITY); QUAD];
             for i in 0..block.len {
-                for vector in block.quad(i) {
-                    part = s.max(part, E::load(s, vector));
+                let quad = block.quad(i);
+                for i in 0..QUAD {
+                    parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
                 }
             }
-            max = max.max(largest(s, part));
+            let [a, b, c, d] = parts;
+            max = max.max(largest(s, s.max(s.max(a, b), s.max(c, d))));
         }
         if max == f32::INFINITY || (max == f32::NEG_INFINITY && block.has_nan()) {
             self.others = f64::NAN;
@@ -252,16 +263,18 @@ impl<D: Extra> RowStats<D> {
         true
     }
 
-    /// Adds blocks to the sums until one is too large for the base; whether one was.
+    /// Adds blocks from column `at` on to the sums until one is too large for the base. Returns
+    /// where that begins, or the end.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
     fn sum_blocks<S: Simd, E: Element, const UNIT: bool>(
         &mut self,
         s: S,
-        blocks: &mut Blocks<'_, E>,
+        quads: Quads<'_, E>,
+        mut at: usize,
         leader: &mut Leader,
         base: Base,
-    ) -> bool {
+    ) -> usize {
         let factor = if UNIT { 1.0 } else { self.transform.factor() };
         let unit = UNIT || (self.transform.is_none() && base.shift.to_bits() == 0);
         let exp = Exp::new(s, factor, base.exponent, unit);
@@ -273,7 +286,7 @@ impl<D: Extra> RowStats<D> {
         // distance to ln base.
         let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
-        while let Some(block) = blocks.block(s) {
+        while let Some(block) = quads.block(at) {
             sums.clear(s);
             details.clear(s);
             for i in 0..block.len {
@@ -283,8 +296,8 @@ impl<D: Extra> RowStats<D> {
                 fetch_ahead(quad);
                 for s in s.parts() {
                     let m = s.splat(middle);
-                    let at = Distance { shift, middle: m };
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &at, &mut sums, &mut details);
+                    let from = Distance { shift, middle: m };
+                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &from, &mut sums, &mut details);
                 }
             }
             if D::ON {
@@ -293,33 +306,33 @@ impl<D: Extra> RowStats<D> {
                 sums.largest_t = exp.t_of(s, max);
             }
             if s.any_gt(sums.largest_t, ceiling) {
-                return true;
+                return at;
             }
             for s in s.parts() {
                 let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
                 s.put(&mut sums.mantissas, Exp::<S>::restored(unit, s, scales, mantissas));
             }
-            let others = s.sum_f64(&sums.scales, &sums.mantissas) * drift;
+            let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
             self.others += others;
             if D::ON {
                 let zero = s.lanes(0.0);
                 let logit_sum = block_logit_sum(s, &block);
                 let leads = s.any_gt(details.max, s.splat(leader.max));
                 self.extra.add(&BlockDetails {
-                    weighted: factor * s.sum_f64(&details.weighted, &zero) * drift
+                    weighted: factor * E::sum_mixed(s, &details.weighted, &zero) * drift
                         + correction * others,
-                    squares: s.sum_f64(&details.squares, &zero) * drift * drift,
+                    squares: E::sum_mixed(s, &details.squares, &zero) * drift * drift,
                     values: logit_sum,
                 });
                 if leads {
                     // The column is searched once a tile, at its end: in n blocks the leader
                     // changes some ln n times.
-                    *leader = Leader { max: largest(s, details.max), block: blocks.at };
+                    *leader = Leader { max: largest(s, details.max), block: at };
                 }
             }
-            blocks.at += BLOCK;
+            at += BLOCK;
         }
-        false
+        at
     }
 }
 
@@ -346,7 +359,7 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
 ) {
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
-        let x = E::load(s, &quad[i]);
+        let x = E::load_mixed(s, &quad[i]);
         if D::ON {
             details.max = s.max(details.max, x);
         }
@@ -357,20 +370,24 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
             *d = s.sub(*d, at.shift);
         }
     }
-    // t, and then the scale in its place.
     let mut w = d;
+    // t, and then the scale in its place.
     let mut scale = exp.split::<UNIT, QUAD>(s, &mut w);
-    for scale in &mut scale {
+    let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
+    for i in 0..QUAD {
         if !D::ON {
-            sums.largest_t = s.max_positive(sums.largest_t, *scale);
+            sums.largest_t = s.max_positive(sums.largest_t, scale[i]);
         }
-        *scale = s.to_exponent(*scale);
-    }
-    exp.w(s, &mut w);
-    let (mut scales, mut mantissas) = (scale[0], s.mul(w[0], scale[0]));
-    for i in 1..QUAD {
-        scales = s.add(scales, scale[i]);
-        mantissas = s.mul_add(w[i], scale[i], mantissas);
+        scale[i] = s.to_exponent(scale[i]);
+        let mut one = [w[i]];
+        exp.w(s, &mut one);
+        [w[i]] = one;
+        if i == 0 {
+            (scales, mantissas) = (scale[0], s.mul(w[0], scale[0]));
+        } else {
+            scales = s.add(scales, scale[i]);
+            mantissas = s.mul_add(w[i], scale[i], mantissas);
+        }
     }
     for i in 0..QUAD {
         let (scale, w, d) = (scale[i], w[i], d[i]);

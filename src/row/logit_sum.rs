@@ -8,7 +8,7 @@
 
 use super::block::{Block, fill_up};
 use crate::Element;
-use crate::simd::quad::{QUAD, quads};
+use crate::simd::quad::QUAD;
 use crate::simd::{LANES, Simd};
 
 /// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size,
@@ -33,7 +33,7 @@ pub(super) fn block_logit_sum<S: Simd, E: Element>(s: S, block: &Block<'_, E>) -
 #[inline(always)]
 fn lane_sums<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> S::Lanes {
     let mut lanes = s.lanes(0.0);
-    let (whole, rest) = quads(block.elements);
+    let (whole, rest) = block.elements();
     let mut last = [[E::ZERO; LANES]; QUAD];
     if !rest.is_empty() {
         fill_up(rest, &mut last, E::ZERO);

@@ -1,6 +1,7 @@
 //! The fold of one tile into a caller's statistics, compiled once for each element type.
 
 use core::marker::PhantomData;
+use core::slice::from_mut;
 
 use super::block::Copies;
 use super::extra::{Details, Extra, Nothing};
@@ -43,7 +44,7 @@ fn fold_tile<E: Element, D: Extra>(dispatch: Dispatch, tile: Tile<'_, E, D>) {
     let Tile { stats, elements, first_column } = tile;
     let mut fold = Fold::new(*stats, elements, first_column);
     let mut copies = Copies::NEW;
-    fold_all(dispatch, core::slice::from_mut(&mut fold), &mut copies);
+    fold_all(dispatch, from_mut(&mut fold), from_mut(&mut copies));
     *stats = fold.stats;
 }
 

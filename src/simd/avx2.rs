@@ -55,13 +55,30 @@ impl<const FUSED: bool> Avx2<FUSED> {
         op!(_mm256_cvtps_pd(op!(_mm256_extractf128_ps::<1>(v))))
     }
 
+    /// The order of lanes in memory, from columns of even and of odd number.
     #[inline(always)]
-    fn narrow_bf16(self, a: __m256) -> __m256i {
+    fn ordered(self, (even, odd): (__m256, __m256)) -> (__m256, __m256) {
+        let low = op!(_mm256_unpacklo_ps(even, odd));
+        let high = op!(_mm256_unpackhi_ps(even, odd));
+        let lower = op!(_mm256_permute2f128_ps::<0x20>(low, high));
+        (lower, op!(_mm256_permute2f128_ps::<0x31>(low, high)))
+    }
+
+    /// bf16 in the upper halves, what it drops in the lower ones. A NaN whose lower half is 0 stays
+    /// what it is.
+    #[inline(always)]
+    fn rounded_bf16(self, a: __m256) -> __m256i {
         let bits = op!(_mm256_castps_si256(a));
         let high = op!(_mm256_srli_epi32::<16>(bits));
         let odd = op!(_mm256_and_si256(high, op!(_mm256_set1_epi32(1))));
         let half = op!(_mm256_add_epi32(odd, op!(_mm256_set1_epi32(0x7fff))));
-        let rounded = op!(_mm256_srli_epi32::<16>(op!(_mm256_add_epi32(bits, half))));
+        op!(_mm256_add_epi32(bits, half))
+    }
+
+    #[inline(always)]
+    fn narrow_bf16(self, a: __m256) -> __m256i {
+        let high = op!(_mm256_srli_epi32::<16>(op!(_mm256_castps_si256(a))));
+        let rounded = op!(_mm256_srli_epi32::<16>(self.rounded_bf16(a)));
         let quiet = op!(_mm256_or_si256(high, op!(_mm256_set1_epi32(0x40))));
         let nan = op!(_mm256_castps_si256(op!(_mm256_cmp_ps::<{ arch::_CMP_UNORD_Q }>(a, a))));
         op!(_mm256_blendv_epi8(rounded, quiet, nan))
@@ -126,6 +143,28 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
         let packed = op!(_mm256_packus_epi32(self.narrow_bf16(a.0), self.narrow_bf16(a.1)));
         let ordered = op!(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
         op!(_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), ordered));
+    }
+
+    /// Columns of even number in the lower register, those of odd number in the upper one: half of
+    /// the shuffles.
+    #[inline(always)]
+    fn load_bf16_mixed(self, x: &[bf16; LANES]) -> Self::F {
+        let pairs = op!(_mm256_loadu_si256(x.as_ptr().cast::<__m256i>()));
+        let even = op!(_mm256_slli_epi32::<16>(pairs));
+        let odd = op!(_mm256_and_si256(pairs, op!(_mm256_set1_epi32(-0x1_0000))));
+        (op!(_mm256_castsi256_ps(even)), op!(_mm256_castsi256_ps(odd)))
+    }
+
+    #[inline(always)]
+    fn store_bf16_mixed(self, a: Self::F, out: &mut [bf16; LANES]) {
+        let even = op!(_mm256_srli_epi32::<16>(self.rounded_bf16(a.0)));
+        let pairs = op!(_mm256_blend_epi16::<0b1010_1010>(even, self.rounded_bf16(a.1)));
+        op!(_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), pairs));
+    }
+
+    #[inline(always)]
+    fn sum_bf16_mixed(self, &a: &Self::F, &b: &Self::F) -> f64 {
+        self.sum_f64(&self.ordered(a), &self.ordered(b))
     }
 
     #[inline(always)]

@@ -11,7 +11,7 @@ use core::arch::x86 as arch;
 use core::arch::x86_64 as arch;
 
 use super::{Kernel, LANES, Simd};
-use arch::{__m256i, __m512, __m512d};
+use arch::{__m256i, __m512, __m512d, __m512i};
 use half::{bf16, f16};
 
 /// Proof that AVX-512 F, BW, DQ, VL, FMA and F16C exist here; made by [`run`] only.
@@ -48,6 +48,16 @@ impl<const FUSED: bool> Avx512<FUSED> {
     #[inline(always)]
     fn upper(self, v: __m512) -> __m512d {
         op!(_mm512_cvtps_pd(op!(_mm512_extractf32x8_ps::<1>(v))))
+    }
+
+    /// The bits of bf16 in the lower halves. A NaN that drops no bits stays what it is.
+    #[inline(always)]
+    fn rounded_bf16(self, a: __m512) -> __m512i {
+        let bits = op!(_mm512_castps_si512(a));
+        let high = op!(_mm512_srli_epi32::<16>(bits));
+        let odd = op!(_mm512_and_si512(high, op!(_mm512_set1_epi32(1))));
+        let half = op!(_mm512_add_epi32(odd, op!(_mm512_set1_epi32(0x7fff))));
+        op!(_mm512_srli_epi32::<16>(op!(_mm512_add_epi32(bits, half))))
     }
 }
 
@@ -92,15 +102,17 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
 
     #[inline(always)]
     fn store_bf16(self, a: __m512, out: &mut [bf16; LANES]) {
-        let bits = op!(_mm512_castps_si512(a));
-        let high = op!(_mm512_srli_epi32::<16>(bits));
-        let odd = op!(_mm512_and_si512(high, op!(_mm512_set1_epi32(1))));
-        let half = op!(_mm512_add_epi32(odd, op!(_mm512_set1_epi32(0x7fff))));
-        let rounded = op!(_mm512_srli_epi32::<16>(op!(_mm512_add_epi32(bits, half))));
+        let high = op!(_mm512_srli_epi32::<16>(op!(_mm512_castps_si512(a))));
         let quiet = op!(_mm512_or_si512(high, op!(_mm512_set1_epi32(0x40))));
         let nan = op!(_mm512_cmp_ps_mask::<{ arch::_CMP_UNORD_Q }>(a, a));
-        let kept = op!(_mm512_mask_blend_epi32(nan, rounded, quiet));
+        let kept = op!(_mm512_mask_blend_epi32(nan, self.rounded_bf16(a), quiet));
         let h = op!(_mm512_cvtepi32_epi16(kept));
+        op!(_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), h));
+    }
+
+    #[inline(always)]
+    fn store_bf16_mixed(self, a: __m512, out: &mut [bf16; LANES]) {
+        let h = op!(_mm512_cvtepi32_epi16(self.rounded_bf16(a)));
         op!(_mm256_storeu_si256(out.as_mut_ptr().cast::<__m256i>(), h));
     }
 

@@ -3,7 +3,8 @@
 //! A kernel is a struct of borrowed operands with one generic `run` ([`Kernel`]), written once over
 //! [`Simd`]; [`Dispatch`] is the value that says on which instructions and with which roundings it
 //! runs. Instruction sets, and the `unsafe` that they need, are in this room only: loads of exactly
-//! sixteen elements, and the calls that enter a level after its detection. (`src/c` has the
+//! sixteen elements, streams over one buffer or two, and the calls that enter a level after its
+//! detection. (`src/c` has the
 //! `unsafe` of the C ABI.)
 //!
 //! On every level a vector is sixteen *virtual* lanes: one AVX-512 register, two AVX2 registers,
@@ -77,6 +78,7 @@ mod dispatch;
 pub(crate) mod exp;
 mod prefetch;
 pub(crate) mod quad;
+pub(crate) mod stream;
 pub(crate) mod tanh;
 
 use half::{bf16, f16};
@@ -161,6 +163,22 @@ pub trait Simd: Copy {
     fn store_f16(self, a: Self::F, out: &mut [f16; LANES]);
     /// Rounds to nearest, ties to even; NaN stays a NaN.
     fn store_bf16(self, a: Self::F, out: &mut [bf16; LANES]);
+    /// As [`Simd::load_bf16`], in the order of lanes that is cheapest here.
+    #[inline(always)]
+    fn load_bf16_mixed(self, x: &[bf16; LANES]) -> Self::F {
+        self.load_bf16(x)
+    }
+    /// As [`Simd::store_bf16`], of lanes in the order of [`Simd::load_bf16_mixed`]. Their NaN come
+    /// from bf16 or from arithmetic: the bits that are dropped are 0.
+    #[inline(always)]
+    fn store_bf16_mixed(self, a: Self::F, out: &mut [bf16; LANES]) {
+        self.store_bf16(a, out);
+    }
+    /// As [`Simd::sum_f64`], of lanes in the order of [`Simd::load_bf16_mixed`].
+    #[inline(always)]
+    fn sum_bf16_mixed(self, a: &Self::Lanes, b: &Self::Lanes) -> f64 {
+        self.sum_f64(a, b)
+    }
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
