@@ -22,12 +22,13 @@ pub struct LogitsMut<'a, E> {
     shape: Shape,
 }
 
+/// Where rows are among elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Shape {
+pub(crate) struct Shape {
     rows: usize,
     vocab: usize,
     stride: usize,
-    transform: Transform,
+    pub(crate) transform: Transform,
 }
 
 impl Shape {
@@ -53,7 +54,8 @@ impl Shape {
         Ok(Self { rows, vocab, stride, transform: Transform::NONE })
     }
 
-    fn range(&self, row: usize) -> core::ops::Range<usize> {
+    /// The V logits of a row.
+    pub(crate) fn range(&self, row: usize) -> core::ops::Range<usize> {
         let start = row.saturating_mul(self.stride);
         start..start.saturating_add(self.vocab)
     }
@@ -113,6 +115,11 @@ impl<'a, E: Element> Logits<'a, E> {
     #[must_use]
     pub const fn transform(&self) -> Transform {
         self.shape.transform
+    }
+
+    /// All elements, and where the rows are among them.
+    pub(crate) const fn into_parts(self) -> (&'a [E], Shape) {
+        (self.data, self.shape)
     }
 
     /// The V logits of a row as stored; empty past the last row.
@@ -203,13 +210,9 @@ impl<'a, E: Element> LogitsMut<'a, E> {
         self.data.get_mut(self.shape.range(row)).unwrap_or_default()
     }
 
-    /// All elements, and where among them the V of a row are.
-    pub(crate) fn data_mut(&mut self) -> &mut [E] {
-        self.data
-    }
-
-    pub(crate) fn range(&self, row: usize) -> core::ops::Range<usize> {
-        self.shape.range(row)
+    /// All elements, and where the rows are among them.
+    pub(crate) fn into_parts(self) -> (&'a mut [E], Shape) {
+        (self.data, self.shape)
     }
 
     /// The elements of a row past its vocabulary, as many as the view has: those of the last may be

@@ -5,16 +5,16 @@ use core::ffi::c_void;
 use super::argument::{growing, growing_argument};
 use super::dispatch::dpo_dispatch;
 use super::layout::{LayoutInput, dpo_layout};
-use super::logits::{Stored, Type, dpo_logits, dpo_logits_mut, dpo_transform, for_type, for_types};
+use super::logits::{Type, dpo_logits, dpo_logits_mut, dpo_transform, for_type};
 use super::memory::{Buffers, Input, Memory};
 use super::names::*;
+use super::place::Views;
 use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, codes, dpo_error, dpo_status};
-use crate::gradient::{
-    GradBatch, Unscored, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
-};
+use crate::gradient::{GradBatch, Unscored, tile_grads_in_place, token_coefficients};
 use crate::row::RowNorm;
+use crate::step::Sealed;
 use crate::{Dispatch, Error, Layout};
 
 codes! {
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn dpo_token_coefficients(
     unsafe { report(run(), error) }
 }
 
-/// [`logit_grads`], into the logits' own type or f32.
+/// [`logit_grads`](crate::gradient::logit_grads), into the logits' own type or f32.
 ///
 /// # Safety
 /// That of [the module](super).
@@ -191,10 +191,8 @@ pub unsafe extern "C" fn dpo_logit_grads(
             (growing_argument(logits)?, batch, growing_argument(out)?)
         };
         let dispatch = dispatch.check()?;
-        for_types!(logits.r#type, out.r#type, E, O => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { grads_into::<E, O>(dispatch, &logits, &batch, &out) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { write_grads(dispatch, &Views::Apart(logits, out), &batch) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -202,24 +200,21 @@ pub unsafe extern "C" fn dpo_logit_grads(
 
 /// # Safety
 /// That of [`dpo_logit_grads`].
-unsafe fn grads_into<E: Stored, O: Stored>(
+unsafe fn write_grads(
     dispatch: Dispatch,
-    logits: &dpo_logits,
+    views: &Views,
     (layout, grads): &(dpo_layout, dpo_grads),
-    out: &dpo_logits_mut,
 ) -> Result<(), Fault> {
     let mut buffers = Buffers::new();
-    let to = out.add_to::<O>(&mut buffers, DPO_BUFFER_GRADS)?;
-    let from = logits.add_to::<E>(&mut buffers)?;
+    let logits = views.add_to(&mut buffers)?;
     let batch = grads.add_to(&mut buffers, layout)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
-    let (from, grads, to) =
-        unsafe { (memory.slice(from), batch.get(&memory)?, memory.slice_mut(to)) };
-    Ok(logit_grads(dispatch, logits.view(from)?, &grads.batch(), out.view(to)?)?)
+    let (logits, grads) = unsafe { (logits.get(&memory)?, batch.get(&memory)?) };
+    Ok(logits.write_grads(dispatch, &grads.batch())?)
 }
 
-/// [`logit_grads_in_place`]
+/// [`logit_grads_in_place`](crate::gradient::logit_grads_in_place)
 ///
 /// # Safety
 /// That of [the module](super).
@@ -237,15 +232,8 @@ pub unsafe extern "C" fn dpo_logit_grads_in_place(
             (growing_argument(logits)?, growing_argument(layout)?, growing_argument(grads)?)
         };
         let dispatch = dispatch.check()?;
-        for_type!(Type::of(logits.r#type)?, E => {
-            let mut buffers = Buffers::new();
-            let data = logits.add_to::<E>(&mut buffers, DPO_BUFFER_LOGITS)?;
-            let batch = grads.add_to(&mut buffers, &layout)?;
-            let memory = buffers.check()?;
-            // SAFETY: the caller's word for every buffer of the call.
-            let (data, grads) = unsafe { (memory.slice_mut(data), batch.get(&memory)?) };
-            Ok(logit_grads_in_place(dispatch, logits.view(data)?, &grads.batch())?)
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { write_grads(dispatch, &Views::InPlace(logits), &(layout, grads)) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }

@@ -129,43 +129,6 @@ macro_rules! for_type {
 }
 pub(super) use for_type;
 
-/// The same for the types of logits and of a place for their gradients, which is theirs or f32:
-/// `for_types!(type, type, E, O => body)`.
-macro_rules! for_types {
-    ($logits:expr, $grads:expr, $from:ident, $to:ident => $body:expr) => {{
-        use $crate::c::logits::Type;
-        match (Type::of($logits)?, Type::of($grads)?) {
-            (Type::F32, Type::F32) => {
-                type $from = f32;
-                type $to = f32;
-                $body
-            }
-            (Type::F16, Type::F32) => {
-                type $from = $crate::f16;
-                type $to = f32;
-                $body
-            }
-            (Type::F16, Type::F16) => {
-                type $from = $crate::f16;
-                type $to = $crate::f16;
-                $body
-            }
-            (Type::Bf16, Type::F32) => {
-                type $from = $crate::bf16;
-                type $to = f32;
-                $body
-            }
-            (Type::Bf16, Type::Bf16) => {
-                type $from = $crate::bf16;
-                type $to = $crate::bf16;
-                $body
-            }
-            _ => Err($crate::c::status::Fault::unknown($crate::c::names::DPO_BUFFER_TYPE, $grads)),
-        }
-    }};
-}
-pub(super) use for_types;
-
 /// Elements that the ABI knows.
 pub(super) trait Stored: Element + Plain + 'static {}
 impl Stored for f32 {}

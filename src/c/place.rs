@@ -1,15 +1,16 @@
 //! Where the logits of a step are, and where their gradients go: over the logits, or in another
 //! buffer.
 
-use core::marker::PhantomData;
-
 use super::argument::growing_argument;
-use super::logits::{Stored, dpo_logits, dpo_logits_mut};
+use super::logits::{Type, dpo_logits, dpo_logits_mut};
 use super::memory::{Buffers, Input, Memory, Output};
 use super::names::*;
 use super::status::{DPO_ERROR_NULL, Fault};
-use crate::step::StepLogits;
-use crate::{Error, Logits, LogitsMut};
+use crate::error::NonFinite;
+use crate::executor::Executor;
+use crate::gradient::GradBatch;
+use crate::step::{Sealed, StepLogits};
+use crate::{Error, Layout, Logits, LogitsMut, TokenOut, TokenSummary, bf16, f16};
 
 /// The views of a step, copied.
 #[derive(Clone, Copy, Debug)]
@@ -45,90 +46,113 @@ impl Views {
     }
 }
 
-/// Runs a body for the views of a step and their element types: `for_place!(views, place => body)`.
-macro_rules! for_place {
-    ($views:expr, $place:ident => $body:expr) => {
-        match $views {
-            $crate::c::place::Views::InPlace(logits) => {
-                for_type!($crate::c::logits::Type::of(logits.r#type)?, E => {
-                    let $place = $crate::c::place::InPlace::<E>::new(logits);
-                    $body
+/// The views of a step, of the element types that a backward takes. One type, so that a step is
+/// compiled once and not for each of them.
+macro_rules! views {
+    (in place: $($in_place:ident $e:ident)*; apart: $($apart:ident $from:ident $to:ident)*;) => {
+        /// The structs of the views, and their buffers.
+        pub(super) enum ViewBuffers {
+            $($in_place(dpo_logits_mut, Output<$e>),)*
+            $($apart(dpo_logits, dpo_logits_mut, Input<$from>, Output<$to>),)*
+        }
+
+        /// The views.
+        pub(super) enum AnyViews<'a> {
+            $($in_place(LogitsMut<'a, $e>),)*
+            $($apart((Logits<'a, $from>, LogitsMut<'a, $to>)),)*
+        }
+
+        impl ViewBuffers {
+            /// # Safety
+            /// As [`Memory::slice`].
+            pub(super) unsafe fn get<'a>(self, memory: &Memory) -> Result<AnyViews<'a>, Error> {
+                // SAFETY: passed on for every buffer.
+                Ok(unsafe {
+                    match self {
+                        $(Self::$in_place(of, data) => {
+                            AnyViews::$in_place(of.view(memory.slice_mut(data))?)
+                        })*
+                        $(Self::$apart(of, to, logits, grads) => {
+                            let logits = of.view(memory.slice(logits))?;
+                            AnyViews::$apart((logits, to.view(memory.slice_mut(grads))?))
+                        })*
+                    }
                 })
             }
-            $crate::c::place::Views::Apart(logits, grads) => {
-                for_types!(logits.r#type, grads.r#type, E, O => {
-                    let $place = $crate::c::place::Apart::<E, O>::new(logits, grads);
-                    $body
-                })
+        }
+
+        impl StepLogits for AnyViews<'_> {}
+
+        impl Sealed for AnyViews<'_> {
+            fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
+                match self {
+                    $(Self::$in_place(views) => views.check(layout),)*
+                    $(Self::$apart(views) => views.check(layout),)*
+                }
+            }
+
+            fn score<X: Executor>(
+                &self,
+                executor: X,
+                layout: &Layout<'_>,
+                out: TokenOut<'_>,
+            ) -> (NonFinite, TokenSummary) {
+                match self {
+                    $(Self::$in_place(views) => views.score(executor, layout, out),)*
+                    $(Self::$apart(views) => views.score(executor, layout, out),)*
+                }
+            }
+
+            fn write_grads<X: Executor>(
+                self,
+                executor: X,
+                batch: &GradBatch<'_>,
+            ) -> Result<(), Error> {
+                match self {
+                    $(Self::$in_place(views) => views.write_grads(executor, batch),)*
+                    $(Self::$apart(views) => views.write_grads(executor, batch),)*
+                }
             }
         }
     };
 }
-pub(super) use for_place;
 
-/// Views of known element types.
-pub(super) trait Place {
-    /// Their buffers.
-    type Buffers;
-    /// What a step takes.
-    type Views<'a>: StepLogits;
-
-    fn add_to(&self, buffers: &mut Buffers) -> Result<Self::Buffers, Fault>;
-
-    /// # Safety
-    /// As [`Memory::slice`].
-    unsafe fn get<'a>(
-        &self,
-        memory: &Memory,
-        buffers: Self::Buffers,
-    ) -> Result<Self::Views<'a>, Error>;
+views! {
+    in place: F32 f32 F16 f16 Bf16 bf16;
+    apart: F32Apart f32 f32 F16Apart f16 f16 F16Wider f16 f32 Bf16Apart bf16 bf16 Bf16Wider bf16 f32;
 }
 
-pub(super) struct InPlace<E>(dpo_logits_mut, PhantomData<E>);
-
-impl<E> InPlace<E> {
-    pub(super) const fn new(logits: dpo_logits_mut) -> Self {
-        Self(logits, PhantomData)
-    }
-}
-
-impl<E: Stored> Place for InPlace<E> {
-    type Buffers = Output<E>;
-    type Views<'a> = LogitsMut<'a, E>;
-
-    fn add_to(&self, buffers: &mut Buffers) -> Result<Output<E>, Fault> {
-        self.0.add_to(buffers, DPO_BUFFER_LOGITS)
-    }
-
-    unsafe fn get<'a>(&self, memory: &Memory, data: Output<E>) -> Result<LogitsMut<'a, E>, Error> {
-        // SAFETY: passed on.
-        self.0.view(unsafe { memory.slice_mut(data) })
-    }
-}
-
-pub(super) struct Apart<E, O>(dpo_logits, dpo_logits_mut, PhantomData<(E, O)>);
-
-impl<E, O> Apart<E, O> {
-    pub(super) const fn new(logits: dpo_logits, grads: dpo_logits_mut) -> Self {
-        Self(logits, grads, PhantomData)
-    }
-}
-
-impl<E: Stored, O: Stored> Place for Apart<E, O> {
-    type Buffers = (Input<E>, Output<O>);
-    type Views<'a> = (Logits<'a, E>, LogitsMut<'a, O>);
-
-    fn add_to(&self, buffers: &mut Buffers) -> Result<Self::Buffers, Fault> {
-        Ok((self.0.add_to(buffers)?, self.1.add_to(buffers, DPO_BUFFER_GRADS)?))
-    }
-
-    unsafe fn get<'a>(
-        &self,
-        memory: &Memory,
-        (logits, grads): Self::Buffers,
-    ) -> Result<Self::Views<'a>, Error> {
-        // SAFETY: passed on for both.
-        let (logits, grads) = unsafe { (memory.slice(logits), memory.slice_mut(grads)) };
-        Ok((self.0.view(logits)?, self.1.view(grads)?))
+impl Views {
+    pub(super) fn add_to(&self, buffers: &mut Buffers) -> Result<ViewBuffers, Fault> {
+        let subject = DPO_BUFFER_LOGITS;
+        Ok(match *self {
+            Self::InPlace(of) => match Type::of(of.r#type)? {
+                Type::F32 => ViewBuffers::F32(of, of.add_to(buffers, subject)?),
+                Type::F16 => ViewBuffers::F16(of, of.add_to(buffers, subject)?),
+                Type::Bf16 => ViewBuffers::Bf16(of, of.add_to(buffers, subject)?),
+            },
+            Self::Apart(of, to) => {
+                let subject = DPO_BUFFER_GRADS;
+                // Of a type that is inferred from the view that they are for.
+                macro_rules! apart {
+                    ($views:ident) => {
+                        ViewBuffers::$views(
+                            of,
+                            to,
+                            of.add_to(buffers)?,
+                            to.add_to(buffers, subject)?,
+                        )
+                    };
+                }
+                match (Type::of(of.r#type)?, Type::of(to.r#type)?) {
+                    (Type::F32, Type::F32) => apart!(F32Apart),
+                    (Type::F16, Type::F16) => apart!(F16Apart),
+                    (Type::F16, Type::F32) => apart!(F16Wider),
+                    (Type::Bf16, Type::Bf16) => apart!(Bf16Apart),
+                    (Type::Bf16, Type::F32) => apart!(Bf16Wider),
+                    _ => return Err(Fault::unknown(DPO_BUFFER_TYPE, to.r#type)),
+                }
+            }
+        })
     }
 }

@@ -4,14 +4,14 @@ use super::argument::{growing, growing_argument};
 use super::dispatch::dpo_dispatch;
 use super::gradient::unscored;
 use super::layout::{LayoutInput, dpo_layout};
-use super::logits::{dpo_logits, dpo_logits_mut, for_type, for_types};
+use super::logits::{dpo_logits, dpo_logits_mut};
 use super::memory::{Buffers, Input, Memory, Output};
 use super::names::*;
 use super::nll::{NllInput, dpo_nll, dpo_nll_summary};
 use super::objective::dpo_objective;
 use super::options::dpo_loss;
 use super::pairs::{dpo_pair, dpo_pair_loss, dpo_pairs, dpo_summary};
-use super::place::{Place, Views, for_place};
+use super::place::Views;
 use super::report::report;
 use super::row::dpo_row_norm;
 use super::status::{Fault, dpo_error, dpo_status};
@@ -211,10 +211,8 @@ pub unsafe extern "C" fn dpo_preference_step(
             let of = (growing_argument(objective)?, growing_argument(pairs)?);
             (Step::copy(step)?, of, dispatch.check()?)
         };
-        for_place!(views, place => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { of_pairs(dispatch, &place, &step, &of, (losses, summary)) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { of_pairs(dispatch, &views, &step, &of, (losses, summary)) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -222,15 +220,15 @@ pub unsafe extern "C" fn dpo_preference_step(
 
 /// # Safety
 /// That of [`dpo_preference_step`].
-unsafe fn of_pairs<P: Place>(
+unsafe fn of_pairs(
     dispatch: Dispatch,
-    place: &P,
+    views: &Views,
     step: &Step,
     (objective, pairs): &(dpo_objective, dpo_pairs),
     (losses, summary): (*mut dpo_pair_loss, *mut dpo_summary),
 ) -> Result<(), Fault> {
     let mut buffers = Buffers::new();
-    let logits = place.add_to(&mut buffers)?;
+    let logits = views.add_to(&mut buffers)?;
     let losses = buffers.output(losses, pairs.count, DPO_BUFFER_PAIR_LOSSES)?;
     let summary = buffers.output(summary, 1, DPO_BUFFER_OUT)?;
     let input = step.add_to(&mut buffers, Some((pairs.pairs, pairs.count)))?;
@@ -239,7 +237,7 @@ unsafe fn of_pairs<P: Place>(
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
     let (logits, objective, pairs, found, nll, summary) = unsafe {
-        let (logits, objective) = (place.get(&memory, logits)?, objective.get(&memory)?);
+        let (logits, objective) = (logits.get(&memory)?, objective.get(&memory)?);
         // The policy is what the step finds.
         let pairs = pairs.get(&memory, &[], |weights| objective.inputs(weights).reference);
         let found = input.get(&memory, memory.slice_mut(losses))?;
@@ -284,10 +282,8 @@ pub unsafe extern "C" fn dpo_unpaired_step(
             let answers: dpo_unpaired_batch = growing_argument(answers)?;
             (Step::copy(step)?, (answers.one_loss(loss)?, answers), dispatch.check()?)
         };
-        for_place!(views, place => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { of_answers(dispatch, &place, &step, &of, (losses, summary)) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { of_answers(dispatch, &views, &step, &of, (losses, summary)) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -295,15 +291,15 @@ pub unsafe extern "C" fn dpo_unpaired_step(
 
 /// # Safety
 /// That of [`dpo_unpaired_step`].
-unsafe fn of_answers<P: Place>(
+unsafe fn of_answers(
     dispatch: Dispatch,
-    place: &P,
+    views: &Views,
     step: &Step,
     (loss, answers): &(Option<Unpaired>, dpo_unpaired_batch),
     (losses, summary): (*mut dpo_answer_loss, *mut dpo_unpaired_summary),
 ) -> Result<(), Fault> {
     let mut buffers = Buffers::new();
-    let logits = place.add_to(&mut buffers)?;
+    let logits = views.add_to(&mut buffers)?;
     let losses = buffers.output(losses, answers.count, DPO_BUFFER_ANSWER_LOSSES)?;
     let summary = buffers.output(summary, 1, DPO_BUFFER_OUT)?;
     let input = step.add_to(&mut buffers, None)?;
@@ -313,7 +309,7 @@ unsafe fn of_answers<P: Place>(
     let (logits, (answers, loss), found, summary) = unsafe {
         // The policy is what the step finds.
         let answers = answers.get(&memory, &[], loss.as_ref())?;
-        let logits = place.get(&memory, logits)?;
+        let logits = logits.get(&memory)?;
         let found = input.get(&memory, memory.slice_mut(losses))?;
         (logits, answers, found, memory.slice_mut(summary))
     };

@@ -3,8 +3,8 @@
 use super::Error;
 
 /// Results that are not finite: the lowest index, and how many.
-#[derive(Clone, Copy)]
-pub(crate) struct NonFinite {
+#[derive(Clone, Copy, Debug)]
+pub struct NonFinite {
     first: usize,
     count: usize,
 }

@@ -4,14 +4,15 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
-use super::map::{Factors, Place, separate, update, write_target};
-use crate::element::{PerType, per_type};
+use super::map::{Factors, Place, map_rows};
+use crate::element::{GradElement, PerPair, per_type};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
-use crate::logits::{Logits, LogitsMut};
+use crate::logits::{Logits, LogitsMut, Shape};
 use crate::row::RowNorm;
-use crate::simd::{Dispatch, GROUP, SHORT_LOOPS};
-use crate::{Element, Error, Transform, bf16, f16};
+use crate::simd::stream::Stream;
+use crate::simd::{Dispatch, GROUP};
+use crate::{Element, Error, Transform};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
 ///
@@ -40,7 +41,7 @@ use crate::{Element, Error, Transform, bf16, f16};
 ///
 /// # Panics
 /// Never. Norms of other logits give other numbers, not other memory.
-pub fn logit_grads<X: Executor, E: Element, O: Element>(
+pub fn logit_grads<X: Executor, E: Element, O: Element + GradElement<E>>(
     executor: X,
     logits: Logits<'_, E>,
     batch: &GradBatch<'_>,
@@ -55,7 +56,7 @@ pub fn logit_grads<X: Executor, E: Element, O: Element>(
         zero_unscored(&mut out, batch.layout);
     }
     let rows = Span::new(0, logits.rows());
-    executor.execute(Separate { logits, batch: *batch, rows, out });
+    executor.execute(Apart { logits, batch: *batch, rows, out });
     Ok(())
 }
 
@@ -115,65 +116,36 @@ pub fn tile_grads_in_place<E: Element>(
     Ok(())
 }
 
+/// Writes 0 where no gradient belongs: a sweep of its own, because it is memory alone.
+#[inline(never)]
+fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
+    let mut next = 0;
+    for (row, _) in layout.scored_rows_within(Span::new(0, layout.rows())) {
+        (next..row).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
+        to.padding_mut(row).fill(O::ZERO);
+        next = row + 1;
+    }
+    (next..layout.rows()).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
+}
+
 /// The kernel, on the scored rows among `rows`, whose gradients `out` has room for.
-struct Separate<'a, E, O> {
+struct Apart<'a, E, O> {
     logits: Logits<'a, E>,
     batch: GradBatch<'a>,
     rows: Span,
     out: LogitsMut<'a, O>,
 }
 
-/// [`Separate`] of logits of a type that is to be known, to gradients of `O`.
-struct From<'a, O>(PhantomData<&'a O>);
-
-impl<'a, O: Element> PerType for From<'a, O> {
-    type Of<E: Element> = Separate<'a, E, O>;
-    type Output = ();
-
-    #[inline(always)]
-    fn f32(dispatch: Dispatch, of: Self::Of<f32>) {
-        O::call::<To<'a, f32>>(dispatch, of);
-    }
-
-    #[inline(always)]
-    fn f16(dispatch: Dispatch, of: Self::Of<f16>) {
-        O::call::<To<'a, f16>>(dispatch, of);
-    }
-
-    #[inline(always)]
-    fn bf16(dispatch: Dispatch, of: Self::Of<bf16>) {
-        O::call::<To<'a, bf16>>(dispatch, of);
-    }
-}
-
-/// [`Separate`] of logits of `E`, to gradients of a type that is to be known.
-struct To<'a, E>(PhantomData<&'a E>);
-
-per_type!(To<'a, f32>, O, Separate<'a, f32, O> => (), separate_rows);
-per_type!(To<'a, f16>, O, Separate<'a, f16, O> => (), separate_rows);
-per_type!(To<'a, bf16>, O, Separate<'a, bf16, O> => (), separate_rows);
-
-fn separate_rows<E: Element, O: Element>(dispatch: Dispatch, rows: Separate<'_, E, O>) {
-    let Separate { logits, batch, rows, mut out } = rows;
-    let transform = logits.transform();
-    for (row, grad) in batch.rows(rows) {
-        let (from, to) = (logits.row(row), out.row_mut(row - rows.start));
-        if grad.is_without_gradient() {
-            to.fill(O::ZERO);
-            continue;
-        }
-        let target = grad.target_grad(dispatch, transform, from);
-        separate(dispatch, from, to, &Factors::new(dispatch, transform, &grad));
-        write_target(to, grad.target, target);
-    }
-}
-
-impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
+impl<'a, E: Element, O: Element + GradElement<E>> Rows for Apart<'a, E, O> {
     type Output = ();
 
     #[inline(always)]
     fn run_on(self, dispatch: Dispatch) {
-        E::call::<From<'a, O>>(dispatch, self);
+        let Self { logits, batch, rows, out } = self;
+        let ((logits, from), (out, to)) = (logits.into_parts(), out.into_parts());
+        let stream = Stream::apart(logits, out);
+        let rows = GradRows { batch, rows, first: 0, from, to, stream };
+        O::call_pair::<Backward<'a>>(dispatch, rows);
     }
 
     fn shape(&self) -> (Span, usize) {
@@ -192,18 +164,6 @@ impl<'a, E: Element, O: Element> Rows for Separate<'a, E, O> {
     fn join((): (), (): ()) {}
 }
 
-/// Writes 0 where no gradient belongs: a sweep of its own, because it is memory alone.
-#[inline(never)]
-fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
-    let mut next = 0;
-    for (row, _) in layout.scored_rows_within(Span::new(0, layout.rows())) {
-        (next..row).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
-        to.padding_mut(row).fill(O::ZERO);
-        next = row + 1;
-    }
-    (next..layout.rows()).for_each(|row| to.whole_row_mut(row).fill(O::ZERO));
-}
-
 /// The kernel, on the scored rows among `rows`, which are those of `logits`.
 struct InPlace<'a, E> {
     batch: GradBatch<'a>,
@@ -211,66 +171,16 @@ struct InPlace<'a, E> {
     logits: LogitsMut<'a, E>,
 }
 
-struct InPlaceJob<'a>(PhantomData<&'a ()>);
-per_type!(InPlaceJob<'a>, E, InPlace<'a, E> => (), in_place_rows);
-
-fn in_place_rows<E: Element>(dispatch: Dispatch, rows: InPlace<'_, E>) {
-    let InPlace { batch, rows, mut logits } = rows;
-    let transform = logits.transform();
-    let mut scored = batch.rows(rows);
-    let mut group = [const { Place::NONE }; GROUP];
-    loop {
-        let mut count = 0;
-        for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
-            let range = logits.range(row - rows.start);
-            *place = begin(dispatch, transform, &grad, logits.data_mut(), range);
-            count += 1;
-        }
-        let places = group.get(..count).unwrap_or_default();
-        if places.is_empty() {
-            return;
-        }
-        update(dispatch, logits.data_mut(), places);
-        for place in places {
-            place.write_target(logits.data_mut());
-        }
-    }
-}
-
-/// What is left to do of a row: nothing where c = 0, or where its loop is not that of the others.
-fn begin<E: Element>(
-    dispatch: Dispatch,
-    transform: Transform,
-    grad: &RowGrad,
-    elements: &mut [E],
-    range: Range<usize>,
-) -> Place {
-    let row = elements.get_mut(range.start..range.end).unwrap_or_default();
-    if grad.is_without_gradient() {
-        row.fill(E::ZERO);
-        return Place::NONE;
-    }
-    let factors = Factors::new(dispatch, transform, grad);
-    let place = Place {
-        target: grad.target_grad(dispatch, transform, row),
-        range,
-        factors,
-        column: grad.target,
-    };
-    if factors.is_unit || !SHORT_LOOPS {
-        return place;
-    }
-    update(dispatch, elements, core::slice::from_ref(&place));
-    place.write_target(elements);
-    Place::NONE
-}
-
 impl<'a, E: Element> Rows for InPlace<'a, E> {
     type Output = ();
 
     #[inline(always)]
     fn run_on(self, dispatch: Dispatch) {
-        E::call::<InPlaceJob<'a>>(dispatch, self);
+        let Self { batch, rows, logits } = self;
+        let (first, (elements, shape)) = (rows.start, logits.into_parts());
+        let stream = Stream::in_place(elements);
+        let rows = GradRows { batch, rows, first, from: shape, to: shape, stream };
+        E::call::<Same<'a>>(dispatch, rows);
     }
 
     fn shape(&self) -> (Span, usize) {
@@ -289,16 +199,94 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
     fn join((): (), (): ()) {}
 }
 
+/// The scored rows among `rows`, and the elements that hold them.
+struct GradRows<'a, E, O> {
+    batch: GradBatch<'a>,
+    rows: Span,
+    /// The row that the elements to read begin with. Those to write begin with `rows`.
+    first: usize,
+    from: Shape,
+    to: Shape,
+    stream: Stream<'a, E, O>,
+}
+
+struct Backward<'a>(PhantomData<&'a ()>);
+
+impl<'a, E: Element> PerPair<E> for Backward<'a> {
+    type Of<O: Element + GradElement<E>> = GradRows<'a, E, O>;
+
+    #[inline(always)]
+    fn same(dispatch: Dispatch, rows: GradRows<'a, E, E>) {
+        E::call::<Same<'a>>(dispatch, rows);
+    }
+
+    #[inline(always)]
+    fn wider(dispatch: Dispatch, rows: GradRows<'a, E, f32>) {
+        E::call::<Wider<'a>>(dispatch, rows);
+    }
+}
+
+/// Gradients of the logits' type.
+struct Same<'a>(PhantomData<&'a ()>);
+per_type!(Same<'a>, E, GradRows<'a, E, E> => (), write_rows);
+
+/// Gradients in f32.
+struct Wider<'a>(PhantomData<&'a ()>);
+per_type!(Wider<'a>, E, GradRows<'a, E, f32> => (), write_rows);
+
+fn write_rows<E: Element, O: Element + GradElement<E>>(
+    dispatch: Dispatch,
+    rows: GradRows<'_, E, O>,
+) {
+    let GradRows { batch, rows, first, from, to, mut stream } = rows;
+    let (mut scored, transform) = (batch.rows(rows), from.transform);
+    let mut group = [const { Place::NONE }; GROUP];
+    loop {
+        let mut count = 0;
+        for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
+            let (from, to) = (from.range(row - first), to.range(row - rows.start));
+            *place = place_of(dispatch, &grad, &mut stream, transform, from, to.start);
+            count += 1;
+        }
+        let places = group.get(..count).unwrap_or_default();
+        if places.is_empty() {
+            return;
+        }
+        for places in places.chunk_by(|a, b| a.factors.is_alike(&b.factors)) {
+            map_rows(dispatch, &mut stream, places);
+        }
+    }
+}
+
+/// What is left to do of a row: nothing where c = 0.
+fn place_of<E: Element, O: Element>(
+    dispatch: Dispatch,
+    grad: &RowGrad,
+    stream: &mut Stream<'_, E, O>,
+    transform: Transform,
+    from: Range<usize>,
+    to: usize,
+) -> Place {
+    let len = from.len();
+    let mut row = stream.part(from.start, to, len);
+    if grad.is_without_gradient() {
+        row.target().fill(O::ZERO);
+        return Place::NONE;
+    }
+    let target = grad.target_grad(dispatch, transform, row.source());
+    let factors = Factors::new(dispatch, transform, grad);
+    Place { from: from.start, to, len, factors, column: grad.target, target }
+}
+
 struct TileJob<'a>(PhantomData<&'a ()>);
 per_type!(TileJob<'a>, E, Tile<'a, E> => (), in_place_tile);
 
 fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     let Tile { elements, transform, grad } = tile;
-    let range = 0..elements.len();
-    let places = &[begin(dispatch, transform, &grad, elements, range)];
-    update(dispatch, elements, places);
-    let [place] = places;
-    place.write_target(elements);
+    let columns = 0..elements.len();
+    let mut stream = Stream::in_place(elements);
+    let place = place_of(dispatch, &grad, &mut stream, transform, columns, 0);
+    map_rows(dispatch, &mut stream, &[place]);
 }
 
 struct Tile<'a, E> {

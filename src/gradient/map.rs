@@ -1,4 +1,4 @@
-//! The loop: x ↦ −c · p(x) · dy/dx over a row in place, and the target's gradient.
+//! The loop: x ↦ −c · p(x) · dy/dx over a row, in place or not, and the target's gradient.
 //!
 //! A row has the loop of its kind: its logits are its elements, or multiples of them, or are under
 //! a softcap. Where code is scarce, that of the last serves all.
@@ -9,12 +9,12 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use core::ops::Range;
-
 use super::batch::RowGrad;
+use crate::element::{GradElement, Stores};
 use crate::row::{capped, copy};
 use crate::simd::exp::{Exp, drift};
 use crate::simd::quad::QUAD;
+use crate::simd::stream::Stream;
 use crate::simd::tanh::tanh_slope;
 use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
@@ -34,12 +34,17 @@ pub(super) struct Factors {
     /// −c · slope / Z without its power of two, in ±[2, 4).
     first: f64,
     /// Whether y = x without a shift.
-    pub(super) is_unit: bool,
+    is_unit: bool,
 }
 
 impl Factors {
+    /// Whether both rows have one loop.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        (self.is_unit, self.inner.is_some()) == (other.is_unit, other.inner.is_some())
+    }
+
     /// Of no row.
-    pub(super) const NONE: Self =
+    const NONE: Self =
         Self { k: 1.0, inner: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
 
     pub(super) fn new(dispatch: Dispatch, transform: Transform, grad: &RowGrad) -> Self {
@@ -80,14 +85,20 @@ impl<S: Simd> Map<S> {
 
     /// M vectors of gradients.
     #[inline(always)]
-    fn apply<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
+    fn apply<
+        const UNIT: bool,
+        const CAP: bool,
+        E: Element,
+        O: Element + GradElement<E>,
+        const M: usize,
+    >(
         &self,
         s: S,
         vectors: &[[E; LANES]; M],
     ) -> [S::F; M] {
         let mut d = [s.splat(0.0); M];
         for i in 0..M {
-            d[i] = E::load(s, &vectors[i]);
+            d[i] = O::load_logits(s, &vectors[i]);
         }
         let x = d;
         if !self.exp.is_unit::<UNIT>() {
@@ -133,75 +144,64 @@ impl<S: Simd> Map<S> {
         p
     }
 
-    /// A row in place, M vectors at a time. The last columns, filled up with masked ones, go
-    /// through a copy, by the same loop: its code once is enough.
+    /// A row, M vectors at a time. The last columns, filled up with masked ones, go through copies,
+    /// by the same loop: its code once is enough.
     #[inline(always)]
-    fn update<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
+    fn row<
+        const UNIT: bool,
+        const CAP: bool,
+        E: Element,
+        O: Element + GradElement<E>,
+        const M: usize,
+    >(
         &self,
         s: S,
-        row: &mut [E],
+        row: Stream<'_, E, O>,
+        Last { from, to }: &mut Last<E, O, M>,
     ) {
-        let (whole, rest) = row.split_at_mut(row.len() - row.len() % (M * LANES));
-        let mut last = [[[E::NEG_INFINITY; LANES]; M]];
-        copy(rest, last.as_flattened_mut().as_flattened_mut());
-        let mut part = whole.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
-        let mut is_last = rest.is_empty();
+        let (mut steps, mut rest) = row.steps::<M>();
+        let mut is_last = rest.source().is_empty();
         loop {
-            for vectors in part {
-                fetch_ahead(vectors);
+            for mut step in steps {
+                fetch_ahead(step.source());
                 for s in s.parts() {
-                    store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), vectors);
+                    let ys = self.apply::<UNIT, CAP, E, O, M>(s, step.source());
+                    for (&y, out) in ys.iter().zip(step.target()) {
+                        <O as Stores<E>>::store_grads(s, y, out);
+                    }
                 }
             }
             if is_last {
                 break;
             }
-            (part, is_last) = (&mut last, true);
+            is_last = true;
+            let filled = from.as_flattened_mut().as_flattened_mut();
+            filled.fill(E::NEG_INFINITY);
+            copy(rest.source(), filled);
+            steps = Stream::apart(filled, to.as_flattened_mut().as_flattened_mut()).steps().0;
         }
-        copy(last.as_flattened().as_flattened(), rest);
-    }
-
-    /// A row into another of its length, as [`Map::update`].
-    #[inline(always)]
-    fn separate<const UNIT: bool, const CAP: bool, E: Element, O: Element, const M: usize>(
-        &self,
-        s: S,
-        from: &[E],
-        to: &mut [O],
-    ) {
-        let (whole_to, rest_to) = to.split_at_mut(to.len() - to.len() % (M * LANES));
-        let rest = from.get(whole_to.len()..).unwrap_or_default();
-        let (mut last, mut last_to) = ([[[E::NEG_INFINITY; LANES]; M]], [[[O::ZERO; LANES]; M]]);
-        copy(rest, last.as_flattened_mut().as_flattened_mut());
-        let mut part = from.as_chunks::<LANES>().0.as_chunks::<M>().0;
-        let mut part_to = whole_to.as_chunks_mut::<LANES>().0.as_chunks_mut::<M>().0;
-        let mut is_last = rest.is_empty();
-        loop {
-            for (vectors, out) in part.iter().zip(part_to) {
-                fetch_ahead(vectors);
-                for s in s.parts() {
-                    store(s, self.apply::<UNIT, CAP, E, M>(s, vectors), out);
-                }
-            }
-            if is_last {
-                break;
-            }
-            (part, part_to, is_last) = (&last, &mut last_to, true);
-        }
-        copy(last_to.as_flattened().as_flattened(), rest_to);
+        copy(to.as_flattened().as_flattened(), rest.target());
     }
 }
 
-#[inline(always)]
-fn store<S: Simd, E: Element, const M: usize>(s: S, ys: [S::F; M], out: &mut [[E; LANES]; M]) {
-    for i in 0..M {
-        E::store(s, ys[i], &mut out[i]);
-    }
+/// Copies of the last columns of a row, and their gradients.
+struct Last<E, O, const M: usize> {
+    from: [[[E; LANES]; M]; 1],
+    to: [[[O; LANES]; M]; 1],
+}
+
+impl<E: Element, O: Element, const M: usize> Last<E, O, M> {
+    const NEW: Self = Self { from: [[[E::ZERO; LANES]; M]], to: [[[O::ZERO; LANES]; M]] };
 }
 
 /// A row's place among the elements, its numbers, and its target's gradient.
 pub(super) struct Place {
-    pub(super) range: Range<usize>,
+    /// Its first logit, among those that are read.
+    pub(super) from: usize,
+    /// Its first gradient, among those that are written.
+    pub(super) to: usize,
+    /// V, or 0 of a row that is done.
+    pub(super) len: usize,
     pub(super) factors: Factors,
     pub(super) column: usize,
     pub(super) target: f32,
@@ -210,90 +210,73 @@ pub(super) struct Place {
 impl Place {
     /// No row.
     pub(super) const NONE: Self =
-        Self { range: 0..0, factors: Factors::NONE, column: usize::MAX, target: 0.0 };
+        Self { from: 0, to: 0, len: 0, factors: Factors::NONE, column: usize::MAX, target: 0.0 };
 
-    pub(super) fn write_target<E: Element>(&self, elements: &mut [E]) {
-        let row = elements.get_mut(self.range.start..self.range.end).unwrap_or_default();
-        write_target(row, self.column, self.target);
-    }
-}
-
-/// The kernel, in place: of rows of one kind. `UNIT` says that logits are elements, `CAP` that
-/// there may be a softcap.
-pub(super) struct Update<'a, E, const UNIT: bool, const CAP: bool> {
-    pub(super) elements: &'a mut [E],
-    pub(super) places: &'a [Place],
-}
-
-impl<E: Element, const UNIT: bool, const CAP: bool> Kernel for Update<'_, E, UNIT, CAP> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        for Place { range, factors, .. } in self.places {
-            let row = self.elements.get_mut(range.start..range.end).unwrap_or_default();
-            let map = Map::new::<UNIT>(s, factors);
-            if CAP {
-                map.update::<UNIT, CAP, E, CAPPED>(s, row);
-            } else {
-                map.update::<UNIT, CAP, E, QUAD>(s, row);
-            }
+    fn write_target<O: Element>(&self, grads: &mut [O]) {
+        if self.column < self.len
+            && let Some(to) = grads.get_mut(self.to.saturating_add(self.column))
+        {
+            *to = O::from_f32(self.target);
         }
     }
 }
 
-/// The kernel from one row to another, as [`Update`].
-struct Separate<'a, E, O, const UNIT: bool, const CAP: bool> {
-    from: &'a [E],
-    to: &'a mut [O],
-    factors: &'a Factors,
+/// The kernel, of rows of one kind. `UNIT` says that logits are elements, `CAP` that there may be a
+/// softcap.
+struct Rows<'a, 'b, E, O, const UNIT: bool, const CAP: bool> {
+    stream: &'a mut Stream<'b, E, O>,
+    places: &'a [Place],
 }
 
-impl<E, O, const UNIT: bool, const CAP: bool> Kernel for Separate<'_, E, O, UNIT, CAP>
+impl<E, O, const UNIT: bool, const CAP: bool> Kernel for Rows<'_, '_, E, O, UNIT, CAP>
 where
     E: Element,
-    O: Element,
+    O: Element + GradElement<E>,
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { from, to, factors } = self;
-        let map = Map::new::<UNIT>(s, factors);
         if CAP {
-            map.separate::<UNIT, CAP, E, O, CAPPED>(s, from, to);
+            self.map::<S, CAPPED>(s);
+        } else if S::FUSED {
+            self.map::<S, 2>(s);
         } else {
-            map.separate::<UNIT, CAP, E, O, QUAD>(s, from, to);
+            self.map::<S, QUAD>(s);
         }
     }
 }
 
-/// Rows of one kind in place.
-pub(super) fn update<E: Element>(dispatch: Dispatch, elements: &mut [E], places: &[Place]) {
+impl<E: Element, O: Element + GradElement<E>, const UNIT: bool, const CAP: bool>
+    Rows<'_, '_, E, O, UNIT, CAP>
+{
+    #[inline(always)]
+    fn map<S: Simd, const M: usize>(self, s: S) {
+        let mut last = Last::<E, O, M>::NEW;
+        for &Place { from, to, len, ref factors, .. } in self.places {
+            let map = Map::new::<UNIT>(s, factors);
+            map.row::<UNIT, CAP, E, O, M>(s, self.stream.part(from, to, len), &mut last);
+        }
+    }
+}
+
+/// Writes the gradients of rows, all of one kind.
+pub(super) fn map_rows<E: Element, O: Element + GradElement<E>>(
+    dispatch: Dispatch,
+    stream: &mut Stream<'_, E, O>,
+    places: &[Place],
+) {
     match places.first() {
         Some(Place { factors, .. }) if factors.is_unit && SHORT_LOOPS => {
-            dispatch.run(Update::<_, true, false> { elements, places });
+            dispatch.run(Rows::<_, _, true, false> { stream: &mut *stream, places });
         }
         Some(Place { factors, .. }) if factors.inner.is_none() && SHORT_LOOPS => {
-            dispatch.run(Update::<_, false, false> { elements, places });
+            dispatch.run(Rows::<_, _, false, false> { stream: &mut *stream, places });
         }
-        _ => dispatch.run(Update::<_, false, true> { elements, places }),
+        _ => dispatch.run(Rows::<_, _, false, true> { stream: &mut *stream, places }),
     }
-}
-
-/// One row into another.
-pub(super) fn separate<E: Element, O: Element>(
-    dispatch: Dispatch,
-    from: &[E],
-    to: &mut [O],
-    factors: &Factors,
-) {
-    if factors.is_unit && SHORT_LOOPS {
-        dispatch.run(Separate::<_, _, true, false> { from, to, factors });
-    } else if factors.inner.is_none() && SHORT_LOOPS {
-        dispatch.run(Separate::<_, _, false, false> { from, to, factors });
-    } else {
-        dispatch.run(Separate::<_, _, false, true> { from, to, factors });
+    for place in places {
+        place.write_target(stream.target());
     }
 }
 
@@ -334,11 +317,5 @@ impl RowGrad {
         let bend = transform.inner().map_or(1.0, |inner| dispatch.run(Slope { x, inner }));
         let bend = f64::from(bend);
         (self.coefficient * f64::from(self.norm.complement) * transform.slope() * bend) as f32
-    }
-}
-
-pub(super) fn write_target<O: Element>(row: &mut [O], target: usize, grad: f32) {
-    if let Some(to) = row.get_mut(target) {
-        *to = O::from_f32(grad);
     }
 }

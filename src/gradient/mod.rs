@@ -21,6 +21,7 @@ mod batch;
 mod coefficients;
 mod map;
 
+pub use crate::element::GradElement;
 pub use backward::{logit_grads, logit_grads_in_place, tile_grads_in_place};
 pub use batch::{GradBatch, Unscored};
 pub use coefficients::token_coefficients;

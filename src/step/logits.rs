@@ -1,9 +1,11 @@
 //! The logits of a step, and where their gradients go.
 
+use crate::error::NonFinite;
 use crate::executor::Executor;
-use crate::gradient::{GradBatch, logit_grads, logit_grads_in_place};
+use crate::gradient::{GradBatch, GradElement, logit_grads, logit_grads_in_place};
 use crate::layout::Layout;
 use crate::logits::{Logits, LogitsMut};
+use crate::token::{TokenOut, TokenSummary, score_tokens};
 use crate::{Element, Error};
 
 /// The logits of a step, and where their gradients go: [`LogitsMut`] for gradients in the place of
@@ -12,33 +14,39 @@ use crate::{Element, Error};
 pub trait StepLogits: private::Sealed {}
 
 impl<E: Element> StepLogits for LogitsMut<'_, E> {}
-impl<E: Element, O: Element> StepLogits for (Logits<'_, E>, LogitsMut<'_, O>) {}
+impl<E: Element, O: Element + GradElement<E>> StepLogits for (Logits<'_, E>, LogitsMut<'_, O>) {}
 
-pub(super) mod private {
-    use super::{Element, Error, Executor, GradBatch, Layout, Logits};
+pub(crate) mod private {
+    use super::{Error, Executor, GradBatch, Layout, NonFinite, TokenOut, TokenSummary};
 
     /// The working side of `StepLogits`, out of reach of other crates.
     pub trait Sealed {
-        /// Storage of the logits.
-        type Logit: Element;
-        /// The logits, to read.
-        fn logits(&self) -> Logits<'_, Self::Logit>;
         /// That logits and gradients are of the layout's shape.
         fn check(&self, layout: &Layout<'_>) -> Result<(), Error>;
+        /// The first stage, of what was checked; the caller judges rows that are not finite.
+        fn score<X: Executor>(
+            &self,
+            executor: X,
+            layout: &Layout<'_>,
+            out: TokenOut<'_>,
+        ) -> (NonFinite, TokenSummary);
         /// The last stage.
         fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error>;
     }
 }
 
 impl<E: Element> private::Sealed for LogitsMut<'_, E> {
-    type Logit = E;
-
-    fn logits(&self) -> Logits<'_, E> {
-        self.as_logits()
-    }
-
     fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
         layout.check_shape(self.rows(), self.vocab())
+    }
+
+    fn score<X: Executor>(
+        &self,
+        executor: X,
+        layout: &Layout<'_>,
+        out: TokenOut<'_>,
+    ) -> (NonFinite, TokenSummary) {
+        score_tokens(executor, self.as_logits(), layout, out)
     }
 
     fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error> {
@@ -46,17 +54,22 @@ impl<E: Element> private::Sealed for LogitsMut<'_, E> {
     }
 }
 
-impl<E: Element, O: Element> private::Sealed for (Logits<'_, E>, LogitsMut<'_, O>) {
-    type Logit = E;
-
-    fn logits(&self) -> Logits<'_, E> {
-        self.0
-    }
-
+impl<E: Element, O: Element + GradElement<E>> private::Sealed
+    for (Logits<'_, E>, LogitsMut<'_, O>)
+{
     fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
         layout.check_shape(self.0.rows(), self.0.vocab())?;
         layout.check_shape(self.1.rows(), self.1.vocab())?;
         if self.1.transform().is_none() { Ok(()) } else { Err(Error::TransformOfGradients) }
+    }
+
+    fn score<X: Executor>(
+        &self,
+        executor: X,
+        layout: &Layout<'_>,
+        out: TokenOut<'_>,
+    ) -> (NonFinite, TokenSummary) {
+        score_tokens(executor, self.0, layout, out)
     }
 
     fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error> {

@@ -19,6 +19,8 @@ mod stages;
 mod unpaired;
 
 pub use logits::StepLogits;
+#[cfg(feature = "c")]
+pub(crate) use logits::private::Sealed;
 pub use pairs::{StepBatch, preference_step};
 pub use scratch::{StepScratch, StepSummary};
 pub use unpaired::{UnpairedStepBatch, unpaired_step};

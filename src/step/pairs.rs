@@ -12,7 +12,7 @@ use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, NllSummary, check_nll, n
 use crate::pair::{Pair, PairBatch, Reference};
 use crate::preference::{PairOut, Summary, check_preferences, evaluate_preferences};
 use crate::sequence::{check_token_weights, sum_tokens};
-use crate::token::{TokenOut, score_tokens};
+use crate::token::TokenOut;
 
 /// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out);
+    let (bad, tokens) = logits.score(executor, layout, out);
     let (mut nll, mut of_nll, mut d_likelihood) = (NllSummary::default(), Ok(()), None);
     if let Some(term) = batch.nll {
         // Of the tokens as they are, so before the sums with token weights.

@@ -10,7 +10,7 @@ use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
 use crate::pair::Reference;
 use crate::sequence::{check_token_weights, sum_tokens};
-use crate::token::{TokenOut, score_tokens};
+use crate::token::TokenOut;
 use crate::unpaired::{
     AnswerLoss, UnpairedAnswer, UnpairedBatch, UnpairedBatchLoss, UnpairedOut, UnpairedSummary,
     check_answers, unpaired_loss,
@@ -137,7 +137,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = score_tokens(executor, logits.logits(), layout, out);
+    let (bad, tokens) = logits.score(executor, layout, out);
     sum_tokens(log_probs, layout, token_weights, sequences);
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
     let found = unpaired_loss(loss, &of_answers, UnpairedOut::new(losses, d_log_probs));

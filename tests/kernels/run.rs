@@ -1,6 +1,6 @@
 //! The stages on one row or one batch, with all their buffers.
 
-use dpo_kernel::gradient::{GradBatch, logit_grads, logit_grads_in_place};
+use dpo_kernel::gradient::{GradBatch, GradElement, logit_grads, logit_grads_in_place};
 use dpo_kernel::row::RowStats;
 use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::{
@@ -42,7 +42,7 @@ pub fn forward<E: Store>(
 }
 
 /// One row's gradient for a coefficient c, into storage of type O.
-pub fn gradient<E: Store, O: Store>(
+pub fn gradient<E: Store, O: Store + GradElement<E>>(
     dispatch: Dispatch,
     row: &[E],
     target: u32,

@@ -60,14 +60,14 @@ fn stores_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
     // The gradient of column j of [target, x…] is −c·p(x); with c over many scales its f32 value
     // has any exponent, and the same kernel writes it to f32 and to E.
     let mut random = Random::new(16);
-    let mut row = normal_row::<f32>(2048, 6.0, 0.0, 7);
-    row[100..110].fill(f32::NEG_INFINITY);
+    let mut row = normal_row::<E>(2048, 6.0, 0.0, 7);
+    row[100..110].fill(E::NEG_INFINITY);
     for_each_dispatch(|dispatch| {
         for power in (-150..=60).step_by(3) {
             let c =
                 libm::scalbn(1.0 + random.unit(), power) * if power % 2 == 0 { 1.0 } else { -1.0 };
-            let wide = gradient::<f32, f32>(dispatch, &row, 3, Transform::NONE, c);
-            let narrow = gradient::<f32, E>(dispatch, &row, 3, Transform::NONE, c);
+            let wide = gradient::<E, f32>(dispatch, &row, 3, Transform::NONE, c);
+            let narrow = gradient::<E, E>(dispatch, &row, 3, Transform::NONE, c);
             for (j, (&wide, &narrow)) in wide.iter().zip(&narrow).enumerate() {
                 let exact = E::from_f32(wide);
                 assert!(
@@ -101,7 +101,7 @@ fn ties_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
     values.retain(|x| (f32::MIN_POSITIVE * 4.0..f32::MAX / 4.0).contains(x));
     // Rows of two equal logits: p = 1/2 exactly, so the gradients are ±c/2 for any c.
     let rows = values.len();
-    let (logits, targets) = (vec![0.0_f32; 2 * rows], vec![0; rows]);
+    let (logits, targets) = (vec![E::ZERO; 2 * rows], vec![0; rows]);
     let spans: Vec<Span> = (0..rows).map(|row| Span::new(row, row + 1)).collect();
     let c: Vec<f64> = values.iter().map(|&x| -2.0 * f64::from(x)).collect();
     let expected: Vec<u32> =

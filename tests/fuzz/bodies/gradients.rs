@@ -1,6 +1,8 @@
 //! The gradient of one row: apart, in place and by tiles, into every storage.
 
-use dpo_kernel::gradient::{GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place};
+use dpo_kernel::gradient::{
+    GradBatch, GradElement, logit_grads, logit_grads_in_place, tile_grads_in_place,
+};
 use dpo_kernel::row::RowNorm;
 use dpo_kernel::verify::cases::{RowCase, widened};
 use dpo_kernel::verify::{self, Mismatch, compare};
@@ -98,7 +100,11 @@ impl Way<'_> {
         Logits::new(logits, 1, logits.len()).expect("one row").with_transform(self.transform)
     }
 
-    fn apart<E: Store, O: Store>(&self, logits: &[E], out: &mut [O]) -> Result<(), Error> {
+    fn apart<E: Store, O: Store + GradElement<E>>(
+        &self,
+        logits: &[E],
+        out: &mut [O],
+    ) -> Result<(), Error> {
         let out = LogitsMut::new(out, 1, logits.len())?;
         self.with_batch(|batch| logit_grads(self.dispatch, self.view(logits), batch, out))
     }
