@@ -20,7 +20,7 @@ use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
 
 /// Vectors of a step under a softcap: there is much to do for each.
-const CAPPED: usize = if SHORT_LOOPS { QUAD } else { 1 };
+const CAPPED: usize = if SHORT_LOOPS { 2 } else { 1 };
 
 /// The numbers of x ↦ −c · p(x) · dy/dx of one row.
 #[derive(Clone, Copy)]

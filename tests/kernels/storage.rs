@@ -10,7 +10,7 @@ use dpo_kernel::{
 
 use crate::common::levels::for_each_dispatch;
 use crate::rows::{Random, Store, normal_row, stored, ulp, widen};
-use crate::run::{gradient, gradient_in_place};
+use crate::run::{forward, gradient, gradient_in_place};
 
 /// The mean logit of 16 columns, x in one of them and 0 in the others: x/16 through the vector
 /// load.
@@ -125,6 +125,51 @@ fn ties_round_as_half_does<E: Store>(from_bits: fn(u16) -> E) {
             assert_eq!(found, expected, "{dispatch:?}, {}: {value:e}", E::NAME);
         }
     });
+}
+
+/// A logit that became NaN after the forward has a NaN gradient, whatever its bits.
+fn every_nan_stays_one<E: Store>(from_bits: fn(u16) -> E) {
+    let nans: Vec<E> = (0..=u16::MAX).map(from_bits).filter(|x| x.to_f32().is_nan()).collect();
+    assert!(nans.len() > 200, "{}: {} NaN", E::NAME, nans.len());
+    let (mut row, target) = (normal_row::<E>(200, 2.0, 0.0, 3), 70);
+    for_each_dispatch(|dispatch| {
+        let norm = forward(dispatch, &row, target, Transform::NONE).unwrap().norm;
+        let (targets, spans) = ([target], [Span::new(0, 1)]);
+        let layout = Layout::new(&targets, &spans, row.len()).unwrap();
+        let (norms, c) = ([norm], [0.7]);
+        let batch = GradBatch::new(&layout, &norms, &c);
+        let whole = row.clone();
+        for (i, &nan) in nans.iter().enumerate() {
+            // Every lane, in whole steps and in the last one.
+            let column = i % row.len();
+            if column == 70 {
+                continue;
+            }
+            row[column] = nan;
+            let mut found = row.clone();
+            let (view, to) =
+                (Logits::new(&row, 1, 200).unwrap(), LogitsMut::new(&mut found, 1, 200));
+            logit_grads(dispatch, view, &batch, to.unwrap()).unwrap();
+            for (j, x) in found.iter().enumerate() {
+                assert_eq!(
+                    x.to_f32().is_nan(),
+                    j == column,
+                    "{dispatch:?}: {nan:?} at {column}, {j}"
+                );
+            }
+            row[column] = whole[column];
+        }
+    });
+}
+
+#[test]
+fn every_nan_of_f16_stays_one() {
+    every_nan_stays_one::<f16>(f16::from_bits);
+}
+
+#[test]
+fn every_nan_of_bf16_stays_one() {
+    every_nan_stays_one::<bf16>(bf16::from_bits);
 }
 
 trait MapBits {
