@@ -112,12 +112,23 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
                 *x = E::NEG_INFINITY;
             }
         } else {
-            // Levels that are not small hold all lanes in one part.
-            let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
-            let masked = s.splat(f32::NEG_INFINITY);
-            E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
+            #[cfg(target_feature = "simd128")]
+            for s in s.parts() {
+                mask_part(s, from, lane_number, to);
+            }
+            // Where all lanes are one part, a loop would be in the way of the compiler.
+            #[cfg(not(target_feature = "simd128"))]
+            mask_part(s, from, lane_number, to);
         }
     }
+}
+
+/// A copy of a part of a vector, with the lane masked if it is one of the part.
+#[inline(always)]
+fn mask_part<S: Simd, E: Element>(s: S, from: &[E; LANES], lane: f32, to: &mut [E; LANES]) {
+    let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane)));
+    let masked = s.splat(f32::NEG_INFINITY);
+    E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
 }
 
 impl<E: Element> Block<'_, E> {
