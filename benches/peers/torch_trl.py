@@ -2,7 +2,7 @@
 
     python3 -m venv peers && peers/bin/pip install torch trl
 
-The driver starts it with a folder and a shape, and asks for one turn at a time: `forward` and `step`
+The driver starts it with a folder, a shape and a type, and asks for one turn at a time: `forward` and `step`
 (forward and backward) answer in nanoseconds and leave their results in the folder. One thread.
 """
 
@@ -20,6 +20,7 @@ torch.set_num_threads(1)
 torch.set_num_interop_threads(1)
 
 folder, rows, vocab = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+dtype = getattr(torch, sys.argv[4])
 
 
 def read(name, kind):
@@ -27,9 +28,9 @@ def read(name, kind):
 
 
 # As a trainer has it: a chosen and a rejected sequence.
-logits = read("logits", np.float32).view(2, rows // 2, vocab)
+logits = read("logits", np.float32).to(dtype).view(2, rows // 2, vocab)
 targets = read("targets", np.int32).long().view(2, rows // 2)
-coefficients = read("coefficients", np.float32).view(2, rows // 2)
+coefficients = read("coefficients", np.float32).to(dtype).view(2, rows // 2)
 tracked = logits.clone().requires_grad_()
 
 
@@ -47,12 +48,13 @@ def step():
 for line in sys.stdin:
     what = line.strip()
     if what == "name":
-        print(f"PyTorch {torch.__version__.split('+')[0]}, TRL {trl.__version__}", flush=True)
+        names = f"PyTorch {torch.__version__.split('+')[0]}, TRL {trl.__version__}"
+        print(f"{names}, {torch.backends.cpu.get_cpu_capability()}", flush=True)
     elif what == "end":
         break
     else:
         start = time.perf_counter_ns()
         found = {"forward": forward, "step": step}[what]()
         elapsed = time.perf_counter_ns() - start
-        found.detach().numpy().tofile(os.path.join(folder, what))
+        found.detach().float().numpy().tofile(os.path.join(folder, what))
         print(elapsed, flush=True)

@@ -107,5 +107,9 @@ impl Dispatch {
 /// other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_feature = "simd128")]
+    if K::IN_QUARTERS {
+        return kernel.run(baseline::Quarters::<FUSED>::new());
+    }
     kernel.run(Baseline::<FUSED>::new())
 }

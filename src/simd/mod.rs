@@ -111,6 +111,9 @@ pub(crate) const SHORT_LOOPS: bool = GROUP > 1;
 pub(crate) trait Kernel {
     /// What it returns.
     type Output;
+    /// Whether it is faster on four lanes at a time where registers hold four and are few.
+    #[cfg_attr(not(target_feature = "simd128"), allow(dead_code, reason = "of simd128 only"))]
+    const IN_QUARTERS: bool = false;
     /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is
     /// inlined into the level's entry is compiled for its instructions.
     fn run<S: Simd>(self, s: S) -> Self::Output;

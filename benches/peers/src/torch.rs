@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use dpo_kernel::Level;
+
 use crate::work::{Peer, Work};
 
 pub struct Torch {
@@ -21,7 +23,7 @@ fn bytes(values: impl Iterator<Item = [u8; 4]>) -> Vec<u8> {
 
 impl Torch {
     /// Starts `python`; an error says why there is no such peer here.
-    pub fn new(python: &str, work: &Work) -> Result<Self> {
+    pub fn new(python: &str, level: Level, work: &Work) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("dpo-kernel-peers-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let write = |name: &str, bytes: Vec<u8>| std::fs::write(folder.join(name), bytes);
@@ -33,7 +35,10 @@ impl Torch {
             .arg(script)
             .arg(&folder)
             .args([work.rows.to_string(), work.vocab.to_string()])
+            .arg(work.kind.name())
             .env("OMP_NUM_THREADS", "1")
+            // The same instructions as dpo-kernel has.
+            .env("ATEN_CPU_CAPABILITY", if level == Level::Avx512 { "avx512" } else { "avx2" })
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
