@@ -59,11 +59,10 @@ macro_rules! all_at_once {
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
-#[cfg(any(
-    target_feature = "sse2",
-    target_feature = "simd128",
-    all(target_arch = "aarch64", target_feature = "neon")
-))]
+#[cfg(any(target_feature = "sse2", target_feature = "simd128"))]
+mod baseline;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[path = "neon.rs"]
 mod baseline;
 #[cfg(not(any(
     target_feature = "sse2",
@@ -169,6 +168,12 @@ pub trait Simd: Copy {
     fn abs(self, a: Self::F) -> Self::F;
     /// a · b + c: rounded once in fused arithmetic, twice in portable arithmetic.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// A constant that a multiply-add is to add to. Where the instruction overwrites it, it comes
+    /// from memory: a copy of a register would take a port of arithmetic.
+    #[inline(always)]
+    fn addend(self, c: &Self::F) -> Self::F {
+        *c
+    }
     /// c − a · b, likewise.
     fn neg_mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The larger of a bound and x; a NaN in `x` is kept.
