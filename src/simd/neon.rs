@@ -4,8 +4,8 @@
 //! of parts, what a loop needs at once fits in the thirty-two. `wide`, the lanes of the other
 //! baselines, has neither the conversions of f16 nor shifts that widen and narrow.
 //!
-//! Loops are bound by the ports of arithmetic, two to four in a core. A multiply-add overwrites what
-//! it adds to, so constants that are added to are loaded each time: loads have ports of their own.
+//! Loops are bound by the ports of arithmetic, two to four in a core. A multiply-add overwrites
+//! what it adds to, so constants that are added to are loaded each time: loads have other ports.
 //!
 //! `BFCVTN` rounds to bf16 in builds that require it (`-Ctarget-feature=+bf16`, or a CPU that has
 //! it). Elsewhere five instructions do. It is not looked for at run time: user space may not read
@@ -68,13 +68,13 @@ impl<const FUSED: bool> Baseline<FUSED> {
     /// The bits of a part in memory.
     #[inline(always)]
     fn load_u16<T>(self, x: &[T; LANES]) -> uint16x4_t {
-        const { assert!(size_of::<T>() == size_of::<u16>()) };
+        const { assert!(size_of::<T>() == size_of::<u16>(), "elements of sixteen bits") };
         op!(vld1_u16(self.part_of(x).as_ptr().cast()))
     }
 
     #[inline(always)]
     fn store_u16<T>(self, a: uint16x4_t, out: &mut [T; LANES]) {
-        const { assert!(size_of::<T>() == size_of::<u16>()) };
+        const { assert!(size_of::<T>() == size_of::<u16>(), "elements of sixteen bits") };
         op!(vst1_u16(self.part_of_mut(out).as_mut_ptr().cast(), a));
     }
 }
@@ -106,7 +106,10 @@ fn narrow_bf16(a: float32x4_t) -> uint16x4_t {
     let narrow: uint16x4_t;
     // SAFETY: between registers; the build has it (the `cfg`).
     unsafe {
-        asm!("bfcvtn {0:v}.4h, {1:v}.4s", out(vreg) narrow, in(vreg) a, options(pure, nomem, nostack));
+        asm!(
+            "bfcvtn {0:v}.4h, {1:v}.4s",
+            out(vreg) narrow, in(vreg) a, options(pure, nomem, nostack)
+        );
     }
     narrow
 }
@@ -199,7 +202,10 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         let wide: float32x4_t;
         // SAFETY: an instruction of NEON between registers. Its intrinsic is stable from Rust 1.94.
         unsafe {
-            asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) wide, in(vreg) bits, options(pure, nomem, nostack));
+            asm!(
+                "fcvtl {0:v}.4s, {1:v}.4h",
+                out(vreg) wide, in(vreg) bits, options(pure, nomem, nostack)
+            );
         }
         wide
     }
@@ -220,7 +226,10 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
         // SAFETY: as in `load_f16`. It rounds as the host has set the processor to, as every
         // operation does.
         unsafe {
-            asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) narrow, in(vreg) a, options(pure, nomem, nostack));
+            asm!(
+                "fcvtn {0:v}.4h, {1:v}.4s",
+                out(vreg) narrow, in(vreg) a, options(pure, nomem, nostack)
+            );
         }
         self.store_u16(narrow, out);
     }
