@@ -11,7 +11,5 @@ pub(super) use quarter::Baseline as Quarters;
 pub(super) use whole::Baseline;
 
 /// Whether this build has a multiply-add with one rounding.
-pub(super) const HAS_FMA: bool = cfg!(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
-    all(target_arch = "aarch64", target_feature = "neon"),
-));
+pub(super) const HAS_FMA: bool =
+    cfg!(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"));
