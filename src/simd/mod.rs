@@ -46,13 +46,6 @@ macro_rules! all_at_once {
             let [first, ..] = out;
             first
         }
-
-        #[inline(always)]
-        fn position(self, a: Self::F, bound: f32) -> Option<usize> {
-            let mut out = [0.0; LANES];
-            self.store_f32(a, &mut out);
-            out.iter().position(|&x| x >= bound)
-        }
     };
 }
 
@@ -153,8 +146,6 @@ pub trait Simd: Copy {
     fn put(self, lanes: &mut Self::Lanes, a: Self::F);
     /// The first lane of a part.
     fn first(self, a: Self::F) -> f32;
-    /// The first of the sixteen lanes that is at least `bound`, among those of this part.
-    fn position(self, a: Self::F, bound: f32) -> Option<usize>;
 
     fn splat(self, x: f32) -> Self::F;
     fn load_f32(self, x: &[f32; LANES]) -> Self::F;

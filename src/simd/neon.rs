@@ -179,14 +179,6 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
-    fn position(self, a: float32x4_t, bound: f32) -> Option<usize> {
-        let mut out = [0.0; LANES];
-        self.store_f32(a, &mut out);
-        let lane = self.part_of(&out).iter().position(|&x| x >= bound)?;
-        Some(self.part * PART + lane)
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> float32x4_t {
         opaque(op!(vdupq_n_f32(x)))
     }

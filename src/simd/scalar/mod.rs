@@ -69,11 +69,6 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     }
 
     #[inline(always)]
-    fn position(self, a: f32, bound: f32) -> Option<usize> {
-        (a >= bound).then_some(self.lane)
-    }
-
-    #[inline(always)]
     fn splat(self, x: f32) -> f32 {
         x
     }

@@ -158,12 +158,6 @@ macro_rules! parts {
         }
 
         #[inline(always)]
-        fn position(self, a: Floats, bound: f32) -> Option<usize> {
-            let lane = a.to_array().iter().position(|&x| x >= bound)?;
-            Some(self.part.lane() + lane)
-        }
-
-        #[inline(always)]
         fn sum_f64(self, a: &Self::Lanes, b: &Self::Lanes) -> f64 {
             let (mut x, mut y) = ([0.0; LANES], [0.0; LANES]);
             for s in self.parts() {
