@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
-use super::map::{Factors, Place, separate, update, write_target};
+use super::map::{Factors, Place, separate, update, update_alone, write_target};
 use crate::element::{PerType, per_type};
 use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
@@ -78,9 +78,19 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
     if batch.unscored == Unscored::Zero {
         zero_unscored(&mut logits, batch.layout);
     }
-    let rows = Span::new(0, logits.rows());
-    executor.execute(InPlace { batch: *batch, rows, logits });
+    sweep_in_place(executor, batch, logits);
     Ok(())
+}
+
+/// Not inlined, so that its argument is not on the stack of all other stages of a step.
+#[inline(never)]
+fn sweep_in_place<X: Executor, E: Element>(
+    executor: X,
+    batch: &GradBatch<'_>,
+    logits: LogitsMut<'_, E>,
+) {
+    let rows = Span::new(0, logits.rows());
+    executor.execute(InPlace { batch, rows, logits });
 }
 
 /// The gradient of one tile of a row, for a head that makes its logits block by block: replaces the
@@ -206,7 +216,7 @@ fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
 
 /// The kernel, on the scored rows among `rows`, which are those of `logits`.
 struct InPlace<'a, E> {
-    batch: GradBatch<'a>,
+    batch: &'a GradBatch<'a>,
     rows: Span,
     logits: LogitsMut<'a, E>,
 }
@@ -214,10 +224,17 @@ struct InPlace<'a, E> {
 struct InPlaceJob<'a>(PhantomData<&'a ()>);
 per_type!(InPlaceJob<'a>, E, InPlace<'a, E> => (), in_place_rows);
 
-fn in_place_rows<E: Element>(dispatch: Dispatch, rows: InPlace<'_, E>) {
-    let InPlace { batch, rows, mut logits } = rows;
+fn in_place_rows<E: Element>(dispatch: Dispatch, mut rows: InPlace<'_, E>) {
+    // Borrowed: moved, they would be in memory twice.
+    let InPlace { batch, rows, logits } = &mut rows;
     let transform = logits.transform();
-    let mut scored = batch.rows(rows);
+    let mut scored = batch.rows(*rows);
+    if !SHORT_LOOPS {
+        for (row, grad) in scored {
+            in_place_row(dispatch, transform, &grad, logits.row_mut(row - rows.start));
+        }
+        return;
+    }
     let mut group = [const { Place::NONE }; GROUP];
     loop {
         let mut count = 0;
@@ -235,6 +252,22 @@ fn in_place_rows<E: Element>(dispatch: Dispatch, rows: InPlace<'_, E>) {
             place.write_target(logits.data_mut());
         }
     }
+}
+
+/// A row by itself, where code is scarce.
+fn in_place_row<E: Element>(
+    dispatch: Dispatch,
+    transform: Transform,
+    grad: &RowGrad,
+    row: &mut [E],
+) {
+    if grad.is_without_gradient() {
+        row.fill(E::ZERO);
+        return;
+    }
+    let target = grad.target_grad(dispatch, transform, row);
+    update_alone(dispatch, row, &Factors::new(dispatch, transform, grad));
+    write_target(row, grad.target, target);
 }
 
 /// What is left to do of a row: nothing where c = 0, or where its loop is not that of the others.
@@ -294,6 +327,10 @@ per_type!(TileJob<'a>, E, Tile<'a, E> => (), in_place_tile);
 
 fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     let Tile { elements, transform, grad } = tile;
+    if !SHORT_LOOPS {
+        in_place_row(dispatch, transform, &grad, elements);
+        return;
+    }
     let range = 0..elements.len();
     let places = &[begin(dispatch, transform, &grad, elements, range)];
     update(dispatch, elements, places);

@@ -11,11 +11,11 @@
 
 use core::ops::Range;
 
-use super::batch::RowGrad;
-use crate::row::{capped, copy};
+use super::batch::{RowGrad, is_zero};
+use crate::row::copy;
 use crate::simd::exp::{Exp, drift};
 use crate::simd::quad::QUAD;
-use crate::simd::tanh::tanh_slope;
+use crate::simd::softcap::{self, Softcap, capped};
 use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
 
@@ -28,7 +28,7 @@ pub(super) struct Factors {
     /// k, with y = k·v
     k: f64,
     /// v = tanh(inner·x), or v = x
-    inner: Option<f32>,
+    softcap: Option<Softcap>,
     shift: f32,
     exponent: i32,
     /// −c · slope / Z without its power of two, in ±[2, 4).
@@ -40,20 +40,38 @@ pub(super) struct Factors {
 impl Factors {
     /// Of no row.
     pub(super) const NONE: Self =
-        Self { k: 1.0, inner: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
+        Self { k: 1.0, softcap: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
 
+    /// Not inlined where memory is scarce: its variables are not on the stack during sweeps.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn new(dispatch: Dispatch, transform: Transform, grad: &RowGrad) -> Self {
         let norm = grad.norm;
         let is_unit = transform.is_none() && norm.shift.to_bits() == 0;
         let one_word = is_unit && dispatch.arithmetic() == Arithmetic::Fused;
         let drift = if one_word { drift(norm.exponent) } else { 0.0 };
         let factor = -grad.coefficient * transform.slope() * f64::from(norm.inverse);
-        let (half, power) = libm::frexp(factor * (1.0 + drift));
+        let (half, power) = frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
-        let (k, inner) = (transform.factor(), transform.inner());
-        Self { k, inner, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
+        let (k, softcap) = (transform.factor(), transform.softcap());
+        Self { k, softcap, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
     }
+}
+
+/// A number in ±[½, 1), and the power of two that makes it `x`; (x, 0) where there is none.
+fn frexp(x: f64) -> (f64, i32) {
+    const EXPONENT: u64 = 0x7ff << 52;
+    let (mut bits, mut moved) = (x.to_bits(), 0);
+    if bits & EXPONENT == 0 {
+        // A subnormal number is made normal.
+        (bits, moved) = ((x * f64::from_bits(1087 << 52)).to_bits(), 64);
+    }
+    if bits << 1 == 0 || bits & EXPONENT == EXPONENT {
+        return (x, 0);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "eleven bits")]
+    let exponent = ((bits & EXPONENT) >> 52) as i32;
+    (f64::from_bits(bits & !EXPONENT | 1022 << 52), exponent - 1022 - moved)
 }
 
 /// The same in every lane.
@@ -72,8 +90,8 @@ impl<S: Simd> Map<S> {
         let exp = Exp::new(s, if UNIT { 1.0 } else { k }, exponent, factors.is_unit);
         let (mut inner, shift) = (None, s.splat(shift));
         // Not `map`: a closure is not compiled for the level's instructions.
-        if let Some(x) = factors.inner {
-            inner = Some(s.splat(x));
+        if let Some(softcap) = factors.softcap {
+            inner = Some(s.splat(softcap.inner));
         }
         Self { exp, inner, shift, powers: Exp::powers(s, first) }
     }
@@ -85,11 +103,21 @@ impl<S: Simd> Map<S> {
         s: S,
         vectors: &[[E; LANES]; M],
     ) -> [S::F; M] {
-        let mut d = [s.splat(0.0); M];
+        let mut x = [s.splat(0.0); M];
         for i in 0..M {
-            d[i] = E::load(s, &vectors[i]);
+            x[i] = E::load(s, &vectors[i]);
         }
-        let x = d;
+        self.grads::<UNIT, CAP, M>(s, x)
+    }
+
+    /// The gradients of M vectors that were loaded.
+    #[inline(always)]
+    fn grads<const UNIT: bool, const CAP: bool, const M: usize>(
+        &self,
+        s: S,
+        x: [S::F; M],
+    ) -> [S::F; M] {
+        let mut d = x;
         if !self.exp.is_unit::<UNIT>() {
             for d in &mut d {
                 if let Some(inner) = self.inner
@@ -127,10 +155,33 @@ impl<S: Simd> Map<S> {
             if let Some(inner) = self.inner
                 && CAP
             {
-                p[i] = s.mul(p[i], tanh_slope(s, s.mul(x[i], inner)));
+                p[i] = s.mul(p[i], softcap::slope(s, x[i], inner));
             }
         }
         p
+    }
+
+    /// One element's gradient, where a level works on one lane: its row needs no vectors.
+    #[inline(always)]
+    fn grad_alone<const UNIT: bool, const CAP: bool, E: Element, O: Element>(
+        &self,
+        s: S,
+        factors: &Factors,
+        x: E,
+    ) -> O {
+        let x = x.to_f32();
+        if SHORT_LOOPS {
+            let [grad] = self.grads::<UNIT, CAP, 1>(s, [s.splat(x)]);
+            return O::from_f32(s.first(grad));
+        }
+        // By calls: few rows have a softcap, and few programs.
+        let softcap = factors.softcap;
+        let v = softcap.map_or(x, |softcap| softcap.value_alone(S::FUSED, x));
+        let [mut grad] = self.grads::<UNIT, false, 1>(s, [s.splat(v)]);
+        if let Some(softcap) = softcap {
+            grad = s.mul(grad, s.splat(softcap.slope_alone(S::FUSED, x)));
+        }
+        O::from_f32(s.first(grad))
     }
 
     /// A row in place, M vectors at a time. The last columns, filled up with masked ones, go
@@ -139,8 +190,15 @@ impl<S: Simd> Map<S> {
     fn update<const UNIT: bool, const CAP: bool, E: Element, const M: usize>(
         &self,
         s: S,
+        factors: &Factors,
         row: &mut [E],
     ) {
+        if S::SMALL {
+            for x in row {
+                *x = self.grad_alone::<UNIT, CAP, E, E>(s, factors, *x);
+            }
+            return;
+        }
         let (whole, rest) = row.split_at_mut(row.len() - row.len() % (M * LANES));
         let mut last = [[[E::NEG_INFINITY; LANES]; M]];
         copy(rest, last.as_flattened_mut().as_flattened_mut());
@@ -166,9 +224,16 @@ impl<S: Simd> Map<S> {
     fn separate<const UNIT: bool, const CAP: bool, E: Element, O: Element, const M: usize>(
         &self,
         s: S,
+        factors: &Factors,
         from: &[E],
         to: &mut [O],
     ) {
+        if S::SMALL {
+            for (&x, to) in from.iter().zip(to) {
+                *to = self.grad_alone::<UNIT, CAP, E, O>(s, factors, x);
+            }
+            return;
+        }
         let (whole_to, rest_to) = to.split_at_mut(to.len() - to.len() % (M * LANES));
         let rest = from.get(whole_to.len()..).unwrap_or_default();
         let (mut last, mut last_to) = ([[[E::NEG_INFINITY; LANES]; M]], [[[O::ZERO; LANES]; M]]);
@@ -234,11 +299,27 @@ impl<E: Element, const UNIT: bool, const CAP: bool> Kernel for Update<'_, E, UNI
             let row = self.elements.get_mut(range.start..range.end).unwrap_or_default();
             let map = Map::new::<UNIT>(s, factors);
             if CAP {
-                map.update::<UNIT, CAP, E, CAPPED>(s, row);
+                map.update::<UNIT, CAP, E, CAPPED>(s, factors, row);
             } else {
-                map.update::<UNIT, CAP, E, QUAD>(s, row);
+                map.update::<UNIT, CAP, E, QUAD>(s, factors, row);
             }
         }
+    }
+}
+
+/// The kernel on one row of any kind, where code is scarce.
+struct UpdateAlone<'a, E> {
+    row: &'a mut [E],
+    factors: &'a Factors,
+}
+
+impl<E: Element> Kernel for UpdateAlone<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { row, factors } = self;
+        Map::new::<false>(s, factors).update::<false, true, E, CAPPED>(s, factors, row);
     }
 }
 
@@ -261,9 +342,9 @@ where
         let Self { from, to, factors } = self;
         let map = Map::new::<UNIT>(s, factors);
         if CAP {
-            map.separate::<UNIT, CAP, E, O, CAPPED>(s, from, to);
+            map.separate::<UNIT, CAP, E, O, CAPPED>(s, factors, from, to);
         } else {
-            map.separate::<UNIT, CAP, E, O, QUAD>(s, from, to);
+            map.separate::<UNIT, CAP, E, O, QUAD>(s, factors, from, to);
         }
     }
 }
@@ -274,11 +355,16 @@ pub(super) fn update<E: Element>(dispatch: Dispatch, elements: &mut [E], places:
         Some(Place { factors, .. }) if factors.is_unit && SHORT_LOOPS => {
             dispatch.run(Update::<_, true, false> { elements, places });
         }
-        Some(Place { factors, .. }) if factors.inner.is_none() && SHORT_LOOPS => {
+        Some(Place { factors, .. }) if factors.softcap.is_none() && SHORT_LOOPS => {
             dispatch.run(Update::<_, false, false> { elements, places });
         }
         _ => dispatch.run(Update::<_, false, true> { elements, places }),
     }
+}
+
+/// One row in place, where code is scarce.
+pub(super) fn update_alone<E: Element>(dispatch: Dispatch, row: &mut [E], factors: &Factors) {
+    dispatch.run(UpdateAlone { row, factors });
 }
 
 /// One row into another.
@@ -290,7 +376,7 @@ pub(super) fn separate<E: Element, O: Element>(
 ) {
     if factors.is_unit && SHORT_LOOPS {
         dispatch.run(Separate::<_, _, true, false> { from, to, factors });
-    } else if factors.inner.is_none() && SHORT_LOOPS {
+    } else if factors.softcap.is_none() && SHORT_LOOPS {
         dispatch.run(Separate::<_, _, false, false> { from, to, factors });
     } else {
         dispatch.run(Separate::<_, _, false, true> { from, to, factors });
@@ -308,17 +394,18 @@ impl Kernel for Slope {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        s.first(tanh_slope(s, s.mul(s.splat(self.x), s.splat(self.inner))))
+        s.first(softcap::slope(s, s.splat(self.x), s.splat(self.inner)))
     }
 }
 
 impl RowGrad {
     /// c = 0: every gradient of the row is 0, whatever its logits.
     pub(super) fn is_without_gradient(&self) -> bool {
-        self.coefficient.abs() <= 0.0
+        is_zero(self.coefficient)
     }
 
     /// c · (1 − p) · dy/dx of the target, rounded once; 0 if it is masked or not among `row`.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
     pub(super) fn target_grad<E: Element>(
         &self,
@@ -331,7 +418,13 @@ impl RowGrad {
             Some(x) if x.to_f32() > f32::NEG_INFINITY => x.to_f32(),
             _ => return 0.0,
         };
-        let bend = transform.inner().map_or(1.0, |inner| dispatch.run(Slope { x, inner }));
+        let bend = transform.softcap().map_or(1.0, |softcap| {
+            if SHORT_LOOPS {
+                dispatch.run(Slope { x, inner: softcap.inner })
+            } else {
+                softcap.slope_alone(dispatch.arithmetic() == Arithmetic::Fused, x)
+            }
+        });
         let bend = f64::from(bend);
         (self.coefficient * f64::from(self.norm.complement) * transform.slope() * bend) as f32
     }
@@ -340,5 +433,20 @@ impl RowGrad {
 pub(super) fn write_target<O: Element>(row: &mut [O], target: usize, grad: f32) {
     if let Some(to) = row.get_mut(target) {
         *to = O::from_f32(grad);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frexp;
+
+    #[test]
+    fn frexp_is_libms() {
+        let powers = (-1074..1024).map(|n| libm::scalbn(1.0, n));
+        let numbers = powers.flat_map(|x| [x, x * 1.999, -x * 1.5, x.next_down()]);
+        for x in numbers.chain([0.0, -0.0, f64::MAX, f64::INFINITY]) {
+            let ((half, power), (expected, of)) = (frexp(x), libm::frexp(x));
+            assert_eq!((half.to_bits(), power), (expected.to_bits(), of), "{x:e}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use core::hint::select_unpredictable;
 
 use crate::Element;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
@@ -38,9 +38,16 @@ pub(super) struct Blocks<'a, E> {
 #[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
 
+/// The copies of a fold, or none where the only level works on one lane, which copies nothing.
+pub(crate) type Room<E> = [Copies<E>; COPIES];
+
+const COPIES: usize = if SHORT_LOOPS { 1 } else { 0 };
+
 impl<E: Element> Copies<E> {
     /// A constant, because the result of a function would be in memory twice.
-    pub(crate) const NEW: Self = Self([[[E::ZERO; LANES]; QUAD]; 2]);
+    const NEW: Self = Self([[[E::ZERO; LANES]; QUAD]; 2]);
+    /// Room for the copies of a fold.
+    pub(crate) const ROOM: Room<E> = [const { Self::NEW }; COPIES];
 }
 
 /// Up to [`BLOCK`] columns.
@@ -152,11 +159,11 @@ impl<E: Element> Block<'_, E> {
         }
         0
     }
+}
 
-    /// Whether a column is NaN. Asked only of blocks without a finite maximum.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn has_nan(&self) -> bool {
-        self.elements.iter().any(|x| x.to_f32().is_nan())
-    }
+/// Whether a column is NaN. Asked only of blocks without a finite maximum.
+#[cold]
+#[inline(never)]
+pub(super) fn has_nan<E: Element>(elements: &[E]) -> bool {
+    elements.iter().any(|x| x.to_f32().is_nan())
 }

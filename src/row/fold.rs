@@ -7,7 +7,7 @@
 )]
 
 use super::base::Base;
-use super::block::{BLOCK, Block, Blocks, Copies};
+use super::block::{BLOCK, Block, Blocks, Copies, Room, has_nan};
 use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
@@ -21,18 +21,18 @@ use crate::simd::{Dispatch, Kernel, SHORT_LOOPS, Simd, fetch_ahead};
 /// By how many powers of two a block's largest term may exceed the base before the block is done
 /// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
 /// in f32.
-const HEADROOM: i16 = 7;
+pub(super) const HEADROOM: i16 = 7;
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
 pub(crate) struct Fold<'a, E, D: Extra> {
     pub(crate) stats: RowStats<D>,
-    tile: &'a [E],
-    first_column: u32,
+    pub(super) tile: &'a [E],
+    pub(super) first_column: u32,
     /// Where in the tile the target is; past the end if it is not there.
-    target: usize,
+    pub(super) target: usize,
     /// First column of the next block.
-    at: usize,
+    pub(super) at: usize,
     /// Whether that block was too large for the base.
     redo: bool,
 }
@@ -60,14 +60,19 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         Self { stats, tile, first_column, target, at: 0, redo: false }
     }
 
+    /// Takes down the target's value.
+    pub(super) fn see_target(&mut self, value: f32) {
+        if self.stats.target_value.is_some() {
+            // The same column again: a row has one target.
+            self.stats.others = f64::NAN;
+        }
+        self.stats.target_value = Some(value);
+    }
+
     /// Takes down the target's value, where values are the elements themselves.
-    fn see_target(&mut self) {
+    fn see_target_element(&mut self) {
         if let Some(x) = self.tile.get(self.target) {
-            if self.stats.target_value.is_some() {
-                // The same column again: a row has one target.
-                self.stats.others = f64::NAN;
-            }
-            self.stats.target_value = Some(x.to_f32());
+            self.see_target(x.to_f32());
         }
     }
 
@@ -83,13 +88,20 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
 pub(crate) fn fold_all<E: Element, D: Extra>(
     dispatch: Dispatch,
     folds: &mut [Fold<'_, E, D>],
-    copies: &mut Copies<E>,
+    copies: &mut Room<E>,
 ) {
+    if !SHORT_LOOPS {
+        for fold in &mut *folds {
+            fold.stats.columns += fold.tile.len() as u64;
+        }
+        dispatch.run(Advance::<_, _, false> { folds, copies });
+        return;
+    }
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
     for fold in &mut *folds {
         fold.stats.columns += fold.tile.len() as u64;
-        if fold.stats.transform.inner().is_none() {
-            fold.see_target();
+        if fold.stats.transform.softcap().is_none() {
+            fold.see_target_element();
         }
     }
     if SHORT_LOOPS && is_plain {
@@ -97,9 +109,9 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
     for fold in folds {
         while fold.at < fold.tile.len() {
-            let (is_capped, is_unit) = (fold.stats.transform.inner().is_some(), fold.is_unit());
+            let (is_capped, is_unit) = (fold.stats.transform.softcap().is_some(), fold.is_unit());
             let folds = core::slice::from_mut(&mut *fold);
-            if is_capped {
+            if is_capped && SHORT_LOOPS {
                 fold_capped(dispatch, fold);
             } else if is_unit && SHORT_LOOPS {
                 dispatch.run(Advance::<_, _, true> { folds, copies: &mut *copies });
@@ -110,9 +122,8 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
 }
 
-/// Columns whose values are made under a softcap before they are folded: several blocks, unless
-/// that takes too much memory.
-const CAPPED: usize = if SHORT_LOOPS { 4 * BLOCK } else { BLOCK };
+/// Columns whose values are made under a softcap before they are folded.
+const CAPPED: usize = 4 * BLOCK;
 
 /// Folds the next blocks of a tile under a softcap, as values in f32.
 #[inline(never)]
@@ -124,8 +135,8 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
     cap(dispatch, columns, fold.stats.transform, values);
     let first = fold.first_column.saturating_add(low_u32(fold.at));
     let mut part = Fold::new(fold.stats, values, first);
-    part.see_target();
-    let mut copies = Copies::NEW;
+    part.see_target_element();
+    let mut copies = Copies::ROOM;
     while part.at < part.tile.len() {
         let folds = core::slice::from_mut(&mut part);
         dispatch.run(Advance::<_, _, false> { folds, copies: &mut copies });
@@ -138,7 +149,7 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
 /// it is one of `UNIT` rows alone, the row is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
-    copies: &'a mut Copies<E>,
+    copies: &'a mut Room<E>,
 }
 
 impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UNIT> {
@@ -151,6 +162,13 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
+        if S::SMALL {
+            for fold in folds {
+                fold.advance_by_lanes(s);
+            }
+            return;
+        }
+        let Some(copies) = copies.first_mut() else { return };
         let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
         let together = if is_short { folds.len().max(1) } else { 1 };
         for folds in folds.chunks_mut(together) {
@@ -178,17 +196,22 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
         {
             self.redo = false;
             if !self.stats.choose_base(s, &block) {
-                // Only the target can be above −inf: the logits add up to −inf unless it is the
-                // whole block.
-                let alone = block.elements.len() == 1 && self.target == self.at;
-                let value = self.stats.target_value.filter(|_| alone);
-                let values = value.map_or(f64::NEG_INFINITY, f64::from);
-                self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
-                self.at += BLOCK;
+                self.skip(block.elements.len());
                 blocks.at = self.at;
             }
         }
         blocks.copied
+    }
+
+    /// Goes on to the next block after one of `columns` that is all masked. Only the target can be
+    /// above −inf: the logits add up to −inf unless it is the whole block.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, columns: usize) {
+        let alone = columns == 1 && self.target == self.at;
+        let value = self.stats.target_value.filter(|_| alone);
+        let values = value.map_or(f64::NEG_INFINITY, f64::from);
+        self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
+        self.at += BLOCK;
     }
 
     /// Adds blocks to the sums.
@@ -236,7 +259,13 @@ impl<D: Extra> RowStats<D> {
             }
             max = max.max(largest(s, part));
         }
-        if max == f32::INFINITY || (max == f32::NEG_INFINITY && block.has_nan()) {
+        self.set_base(max, block.elements)
+    }
+
+    /// Chooses the base from the largest of a block's values, the target left out.
+    #[inline(always)]
+    pub(super) fn set_base<E: Element>(&mut self, max: f32, elements: &[E]) -> bool {
+        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
             self.others = f64::NAN;
             return false;
         }
@@ -324,7 +353,7 @@ impl<D: Extra> RowStats<D> {
 }
 
 /// A column's number as u32, the type of target ids.
-fn low_u32(x: usize) -> u32 {
+pub(super) fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 

@@ -13,7 +13,7 @@ use crate::simd::{LANES, Simd};
 
 /// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size,
 /// then add up to less than f32's largest. Exact for values above 2^−120.
-const SCALE: f32 = 1.0 / 64.0;
+pub(super) const SCALE: f32 = 1.0 / 64.0;
 
 /// Σ v over all columns, the target's included.
 #[inline(always)]

@@ -42,7 +42,7 @@ folded!(Details, DetailedFold);
 fn fold_tile<E: Element, D: Extra>(dispatch: Dispatch, tile: Tile<'_, E, D>) {
     let Tile { stats, elements, first_column } = tile;
     let mut fold = Fold::new(*stats, elements, first_column);
-    let mut copies = Copies::NEW;
+    let mut copies = Copies::ROOM;
     fold_all(dispatch, core::slice::from_mut(&mut fold), &mut copies);
     *stats = fold.stats;
 }

@@ -77,7 +77,8 @@ mod dispatch;
 pub(crate) mod exp;
 mod prefetch;
 pub(crate) mod quad;
-pub(crate) mod tanh;
+pub(crate) mod softcap;
+mod tanh;
 
 use half::{bf16, f16};
 
