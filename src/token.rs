@@ -15,9 +15,10 @@ use crate::executor::{Executor, Rows};
 use crate::layout::{Layout, Span};
 use crate::logits::Logits;
 use crate::row::{
-    Copies, Details, Extra, Fold, Nothing, RowDetails, RowNorm, RowStats, finish_rows, fold_all,
+    Copies, Details, Extra, Finished, Fold, HELD, Nothing, RowDetails, RowNorm, RowStats,
+    finish_rows, fold_all,
 };
-use crate::simd::{Dispatch, GROUP};
+use crate::simd::{Dispatch, GROUP, SHORT_LOOPS};
 use crate::{Element, Error};
 
 /// Where [`token_log_probs`] writes: one entry a row, of which only scored rows are touched.
@@ -256,9 +257,19 @@ impl<E: Element, D: Scored> Rows for Tokens<'_, E, D> {
 impl<E: Element, D: Extra> Tokens<'_, E, D> {
     fn score(&mut self, dispatch: Dispatch) -> Found {
         let mut found = Found { bad: NonFinite::NONE, summary: TokenSummary::default() };
-        let mut copies = [const { Copies::NEW }; GROUP];
-        let (mut group, mut at) = ([Fold::EMPTY; GROUP], [0; GROUP]);
+        let mut copies = [const { Copies::NEW }; HELD * GROUP];
         let mut scored = self.layout.scored_rows_within(self.rows);
+        if !SHORT_LOOPS {
+            for (row, target) in scored {
+                let stats = RowStats::new(self.logits.transform(), Some(target));
+                let fold = &mut [Fold::new(stats, self.logits.row(row), 0)];
+                fold_all(dispatch, fold, &mut copies);
+                let [Fold { stats, .. }] = fold;
+                self.write_alone(row, stats, &stats.finish(), &mut found);
+            }
+            return found;
+        }
+        let (mut group, mut at) = ([Fold::EMPTY; GROUP], [0; GROUP]);
         loop {
             let mut count = 0;
             for ((fold, at), (row, target)) in group.iter_mut().zip(&mut at).zip(&mut scored) {
@@ -278,7 +289,6 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
     /// Writes the results of folded rows. Not inlined: its variables are not on the stack during
     /// folds.
     #[inline(never)]
-    #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
     fn write(
         &mut self,
         dispatch: Dispatch,
@@ -292,23 +302,36 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
             _ => finish_rows(dispatch, stats),
         };
         for ((Fold { stats, .. }, finished), &row) in folded.iter().zip(finished).zip(at) {
-            if !finished.norm.is_valid() {
-                found.bad.see(row);
-            }
-            found.summary.tokens += 1;
-            found.summary.masked_tokens += u64::from(self.is_masked(row));
-            let out = &mut self.out;
-            let row = row - self.rows.start;
-            if let Some(to) = out.log_probs.get_mut(row) {
-                // −0, where log p underflows, becomes 0.
-                *to = finished.log_prob as f32 + 0.0;
-            }
-            if let Some(to) = out.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
-                *to = finished.norm;
-            }
-            if let Some(to) = out.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
-                stats.write_details(to);
-            }
+            self.write_row(row, stats, &finished, found);
+        }
+    }
+
+    /// [`Tokens::write_row`], by a call.
+    #[inline(never)]
+    fn write_alone(&mut self, row: usize, stats: &RowStats<D>, of: &Finished, found: &mut Found) {
+        self.write_row(row, stats, of, found);
+    }
+
+    /// Writes the results of one row.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
+    fn write_row(&mut self, row: usize, stats: &RowStats<D>, of: &Finished, found: &mut Found) {
+        if !of.norm.is_valid() {
+            found.bad.see(row);
+        }
+        found.summary.tokens += 1;
+        found.summary.masked_tokens += u64::from(self.is_masked(row));
+        let out = &mut self.out;
+        let row = row - self.rows.start;
+        if let Some(to) = out.log_probs.get_mut(row) {
+            // −0, where log p underflows, becomes 0.
+            *to = of.log_prob as f32 + 0.0;
+        }
+        if let Some(to) = out.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
+            *to = of.norm;
+        }
+        if let Some(to) = out.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
+            stats.write_details(to);
         }
     }
 

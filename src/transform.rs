@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::error::Parameter;
+use crate::simd::softcap::Softcap;
 
 /// `y = c·tanh(scale·x / c) / temperature`, or `y = scale·x / temperature` without a softcap.
 ///
@@ -19,14 +20,14 @@ pub struct Transform {
     /// k, with y = k·v
     factor: f64,
     /// v = tanh(inner·x) if there is a softcap, else v = x
-    inner: Option<f32>,
+    softcap: Option<Softcap>,
     /// dy/dx at x = 0
     slope: f64,
 }
 
 impl Transform {
     /// y = x.
-    pub const NONE: Self = Self { factor: 1.0, inner: None, slope: 1.0 };
+    pub const NONE: Self = Self { factor: 1.0, softcap: None, slope: 1.0 };
 
     /// A transform from its three parameters; 1, `None`, 1 is [`Transform::NONE`].
     ///
@@ -49,13 +50,13 @@ impl Transform {
         let temperature = positive(Parameter::Temperature, temperature)?;
         let slope = normal(scale / temperature)?;
         match softcap {
-            None => Ok(Self { factor: slope, inner: None, slope }),
+            None => Ok(Self { factor: slope, softcap: None, slope }),
             Some(cap) => {
                 let cap = positive(Parameter::Softcap, cap)?;
                 let inner = normal(scale / cap)?;
                 #[allow(clippy::cast_possible_truncation, reason = "checked to be a normal f32")]
-                let inner = Some(inner as f32);
-                Ok(Self { factor: normal(cap / temperature)?, inner, slope })
+                let softcap = Some(Softcap::new(inner as f32));
+                Ok(Self { factor: normal(cap / temperature)?, softcap, slope })
             }
         }
     }
@@ -65,15 +66,15 @@ impl Transform {
         // Both numbers are above 0, so equal numbers have equal bits, and comparing those calls
         // nothing where f64 is software.
         let one = 1.0_f64.to_bits();
-        self.factor.to_bits() == one && self.slope.to_bits() == one && self.inner.is_none()
+        self.factor.to_bits() == one && self.slope.to_bits() == one && self.softcap.is_none()
     }
 
     pub(crate) const fn factor(self) -> f64 {
         self.factor
     }
 
-    pub(crate) const fn inner(self) -> Option<f32> {
-        self.inner
+    pub(crate) const fn softcap(self) -> Option<Softcap> {
+        self.softcap
     }
 
     pub(crate) const fn slope(self) -> f64 {

@@ -11,7 +11,7 @@ use crate::layout::{Layout, Span};
 use crate::logits::{Logits, LogitsMut, Shape};
 use crate::row::RowNorm;
 use crate::simd::stream::Stream;
-use crate::simd::{Dispatch, GROUP};
+use crate::simd::{Dispatch, GROUP, SHORT_LOOPS};
 use crate::{Element, Error, Transform};
 
 /// Writes the gradient of every scored row into another buffer: `c · (onehot − p) · dy/dx`.
@@ -56,7 +56,7 @@ pub fn logit_grads<X: Executor, E: Element, O: Element + GradElement<E>>(
         zero_unscored(&mut out, batch.layout);
     }
     let rows = Span::new(0, logits.rows());
-    executor.execute(Apart { logits, batch: *batch, rows, out });
+    executor.execute(Apart { logits, batch, rows, out });
     Ok(())
 }
 
@@ -79,9 +79,19 @@ pub fn logit_grads_in_place<X: Executor, E: Element>(
     if batch.unscored == Unscored::Zero {
         zero_unscored(&mut logits, batch.layout);
     }
-    let rows = Span::new(0, logits.rows());
-    executor.execute(InPlace { batch: *batch, rows, logits });
+    sweep_in_place(executor, batch, logits);
     Ok(())
+}
+
+/// Not inlined, so that its argument is not on the stack of all other stages of a step.
+#[inline(never)]
+fn sweep_in_place<X: Executor, E: Element>(
+    executor: X,
+    batch: &GradBatch<'_>,
+    logits: LogitsMut<'_, E>,
+) {
+    let rows = Span::new(0, logits.rows());
+    executor.execute(InPlace { batch, rows, logits });
 }
 
 /// The gradient of one tile of a row, for a head that makes its logits block by block: replaces the
@@ -131,7 +141,7 @@ fn zero_unscored<O: Element>(to: &mut LogitsMut<'_, O>, layout: &Layout<'_>) {
 /// The kernel, on the scored rows among `rows`, whose gradients `out` has room for.
 struct Apart<'a, E, O> {
     logits: Logits<'a, E>,
-    batch: GradBatch<'a>,
+    batch: &'a GradBatch<'a>,
     rows: Span,
     out: LogitsMut<'a, O>,
 }
@@ -166,7 +176,7 @@ impl<'a, E: Element, O: Element + GradElement<E>> Rows for Apart<'a, E, O> {
 
 /// The kernel, on the scored rows among `rows`, which are those of `logits`.
 struct InPlace<'a, E> {
-    batch: GradBatch<'a>,
+    batch: &'a GradBatch<'a>,
     rows: Span,
     logits: LogitsMut<'a, E>,
 }
@@ -201,7 +211,7 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
 
 /// The scored rows among `rows`, and the elements that hold them.
 struct GradRows<'a, E, O> {
-    batch: GradBatch<'a>,
+    batch: &'a GradBatch<'a>,
     rows: Span,
     /// The row that the elements to read begin with. Those to write begin with `rows`.
     first: usize,
@@ -236,16 +246,25 @@ per_type!(Wider<'a>, E, GradRows<'a, E, f32> => (), write_rows);
 
 fn write_rows<E: Element, O: Element + GradElement<E>>(
     dispatch: Dispatch,
-    rows: GradRows<'_, E, O>,
+    mut rows: GradRows<'_, E, O>,
 ) {
-    let GradRows { batch, rows, first, from, to, mut stream } = rows;
-    let (mut scored, transform) = (batch.rows(rows), from.transform);
+    // Borrowed: moved, they would be in memory twice.
+    let GradRows { batch, rows, first, from, to, stream } = &mut rows;
+    let (mut scored, transform) = (batch.rows(*rows), from.transform);
+    if !SHORT_LOOPS {
+        for (row, grad) in scored {
+            let (from, to) = (from.range(row - *first), to.range(row - rows.start));
+            let place = place_of(dispatch, &grad, stream, transform, from, to.start);
+            map_rows(dispatch, stream, &[place]);
+        }
+        return;
+    }
     let mut group = [const { Place::NONE }; GROUP];
     loop {
         let mut count = 0;
         for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
-            let (from, to) = (from.range(row - first), to.range(row - rows.start));
-            *place = place_of(dispatch, &grad, &mut stream, transform, from, to.start);
+            let (from, to) = (from.range(row - *first), to.range(row - rows.start));
+            *place = place_of(dispatch, &grad, stream, transform, from, to.start);
             count += 1;
         }
         let places = group.get(..count).unwrap_or_default();
@@ -253,7 +272,7 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
             return;
         }
         for places in places.chunk_by(|a, b| a.factors.is_alike(&b.factors)) {
-            map_rows(dispatch, &mut stream, places);
+            map_rows(dispatch, stream, places);
         }
     }
 }

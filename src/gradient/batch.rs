@@ -53,6 +53,8 @@ impl<'a> GradBatch<'a> {
         self
     }
 
+    /// Not inlined, so that its variables are not on the stack while rows are swept.
+    #[inline(never)]
     pub(super) fn check(
         &self,
         rows: usize,
@@ -66,7 +68,7 @@ impl<'a> GradBatch<'a> {
             for (row, _) in self.layout.scored_rows(sequence) {
                 let coefficient = self.coefficients.get(row).copied().unwrap_or(f64::NAN);
                 check_coefficient(coefficient, transform, row)?;
-                if coefficient.abs() > 0.0 {
+                if !is_zero(coefficient) {
                     check_norm(self.norms.get(row), row)?;
                 }
             }
@@ -75,13 +77,18 @@ impl<'a> GradBatch<'a> {
     }
 
     /// The scored rows among `rows` with their target, norm and coefficient c.
-    pub(super) fn rows(self, rows: Span) -> impl Iterator<Item = (usize, RowGrad)> {
+    pub(super) fn rows(&self, rows: Span) -> impl Iterator<Item = (usize, RowGrad)> {
         self.layout.scored_rows_within(rows).filter_map(move |(row, target)| {
             let target = usize::try_from(target).ok()?;
             let (norm, coefficient) = (*self.norms.get(row)?, *self.coefficients.get(row)?);
             Some((row, RowGrad { target, norm, coefficient }))
         })
     }
+}
+
+/// Whether c is 0, which calls nothing where f64 is software.
+pub(super) fn is_zero(c: f64) -> bool {
+    c.abs().to_bits() == 0
 }
 
 /// A norm that a forward has made.
@@ -97,7 +104,9 @@ pub(super) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error
 
 /// A coefficient that fits in f32 with the transform's slope.
 pub(super) fn check_coefficient(c: f64, transform: Transform, row: usize) -> Result<(), Error> {
-    if (c * transform.slope()).abs() <= f64::from(f32::MAX) / 1.5 {
+    const LARGEST: u64 = (f32::MAX as f64 / 1.5).to_bits();
+    // Compared as bits, which calls nothing where f64 is software; NaN is above all of them.
+    if (c * transform.slope()).abs().to_bits() <= LARGEST {
         Ok(())
     } else {
         Err(Error::InvalidValue { buffer: Buffer::TokenCoefficients, index: row, value: c })

@@ -9,13 +9,14 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use super::batch::RowGrad;
+use super::batch::{RowGrad, is_zero};
 use crate::element::{GradElement, Stores};
-use crate::row::{capped, copy};
+use crate::math::frexp::frexp;
+use crate::row::copy;
 use crate::simd::exp::{Exp, drift};
 use crate::simd::quad::QUAD;
+use crate::simd::softcap::{self, Softcap, capped};
 use crate::simd::stream::Stream;
-use crate::simd::tanh::tanh_slope;
 use crate::simd::{Dispatch, Kernel, LANES, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Arithmetic, Element, Transform};
 
@@ -28,7 +29,7 @@ pub(super) struct Factors {
     /// k, with y = k·v
     k: f64,
     /// v = tanh(inner·x), or v = x
-    inner: Option<f32>,
+    softcap: Option<Softcap>,
     shift: f32,
     exponent: i32,
     /// −c · slope / Z without its power of two, in ±[2, 4).
@@ -40,24 +41,26 @@ pub(super) struct Factors {
 impl Factors {
     /// Whether both rows have one loop.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
-        (self.is_unit, self.inner.is_some()) == (other.is_unit, other.inner.is_some())
+        (self.is_unit, self.softcap.is_some()) == (other.is_unit, other.softcap.is_some())
     }
 
     /// Of no row.
     const NONE: Self =
-        Self { k: 1.0, inner: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
+        Self { k: 1.0, softcap: None, shift: 0.0, exponent: 0, first: 0.0, is_unit: true };
 
+    /// Not inlined where memory is scarce: its variables are not on the stack during sweeps.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     pub(super) fn new(dispatch: Dispatch, transform: Transform, grad: &RowGrad) -> Self {
         let norm = grad.norm;
         let is_unit = transform.is_none() && norm.shift.to_bits() == 0;
         let one_word = is_unit && dispatch.arithmetic() == Arithmetic::Fused;
         let drift = if one_word { drift(norm.exponent) } else { 0.0 };
         let factor = -grad.coefficient * transform.slope() * f64::from(norm.inverse);
-        let (half, power) = libm::frexp(factor * (1.0 + drift));
+        let (half, power) = frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.
         let exponent = norm.exponent.saturating_sub(power.saturating_sub(2));
-        let (k, inner) = (transform.factor(), transform.inner());
-        Self { k, inner, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
+        let (k, softcap) = (transform.factor(), transform.softcap());
+        Self { k, softcap, shift: norm.shift, exponent, first: 4.0 * half, is_unit }
     }
 }
 
@@ -77,8 +80,8 @@ impl<S: Simd> Map<S> {
         let exp = Exp::new(s, if UNIT { 1.0 } else { k }, exponent, factors.is_unit);
         let (mut inner, shift) = (None, s.splat(shift));
         // Not `map`: a closure is not compiled for the level's instructions.
-        if let Some(x) = factors.inner {
-            inner = Some(s.splat(x));
+        if let Some(softcap) = factors.softcap {
+            inner = Some(s.splat(softcap.inner));
         }
         Self { exp, inner, shift, powers: Exp::powers(s, first) }
     }
@@ -96,11 +99,21 @@ impl<S: Simd> Map<S> {
         s: S,
         vectors: &[[E; LANES]; M],
     ) -> [S::F; M] {
-        let mut d = [s.splat(0.0); M];
+        let mut x = [s.splat(0.0); M];
         for i in 0..M {
-            d[i] = O::load_logits(s, &vectors[i]);
+            x[i] = O::load_logits(s, &vectors[i]);
         }
-        let x = d;
+        self.grads::<UNIT, CAP, M>(s, x)
+    }
+
+    /// The gradients of M vectors that were loaded.
+    #[inline(always)]
+    fn grads<const UNIT: bool, const CAP: bool, const M: usize>(
+        &self,
+        s: S,
+        x: [S::F; M],
+    ) -> [S::F; M] {
+        let mut d = x;
         if !self.exp.is_unit::<UNIT>() {
             for d in &mut d {
                 if let Some(inner) = self.inner
@@ -138,10 +151,32 @@ impl<S: Simd> Map<S> {
             if let Some(inner) = self.inner
                 && CAP
             {
-                p[i] = s.mul(p[i], tanh_slope(s, s.mul(x[i], inner)));
+                p[i] = s.mul(p[i], softcap::slope(s, x[i], inner));
             }
         }
         p
+    }
+
+    /// One element's gradient, where a level works on one lane: its row needs no vectors.
+    #[inline(always)]
+    fn grad_alone<const UNIT: bool, const CAP: bool>(
+        &self,
+        s: S,
+        factors: &Factors,
+        x: f32,
+    ) -> f32 {
+        if SHORT_LOOPS {
+            let [grad] = self.grads::<UNIT, CAP, 1>(s, [s.splat(x)]);
+            return s.first(grad);
+        }
+        // By calls: few rows have a softcap, and few programs.
+        let softcap = factors.softcap;
+        let v = softcap.map_or(x, |softcap| softcap.value_alone(S::FUSED, x));
+        let [mut grad] = self.grads::<UNIT, false, 1>(s, [s.splat(v)]);
+        if let Some(softcap) = softcap {
+            grad = s.mul(grad, s.splat(softcap.slope_alone(S::FUSED, x)));
+        }
+        s.first(grad)
     }
 
     /// A row, M vectors at a time. The last columns, filled up with masked ones, go through copies,
@@ -156,9 +191,16 @@ impl<S: Simd> Map<S> {
     >(
         &self,
         s: S,
+        factors: &Factors,
         row: Stream<'_, E, O>,
         Last { from, to }: &mut Last<E, O, M>,
     ) {
+        if S::SMALL {
+            for (x, to) in row.elements() {
+                *to = O::from_f32(self.grad_alone::<UNIT, CAP>(s, factors, x.to_f32()));
+            }
+            return;
+        }
         let (mut steps, mut rest) = row.steps::<M>();
         let mut is_last = rest.source().is_empty();
         loop {
@@ -255,7 +297,8 @@ impl<E: Element, O: Element + GradElement<E>, const UNIT: bool, const CAP: bool>
         let mut last = Last::<E, O, M>::NEW;
         for &Place { from, to, len, ref factors, .. } in self.places {
             let map = Map::new::<UNIT>(s, factors);
-            map.row::<UNIT, CAP, E, O, M>(s, self.stream.part(from, to, len), &mut last);
+            let row = self.stream.part(from, to, len);
+            map.row::<UNIT, CAP, E, O, M>(s, factors, row, &mut last);
         }
     }
 }
@@ -270,7 +313,7 @@ pub(super) fn map_rows<E: Element, O: Element + GradElement<E>>(
         Some(Place { factors, .. }) if factors.is_unit && SHORT_LOOPS => {
             dispatch.run(Rows::<_, _, true, false> { stream: &mut *stream, places });
         }
-        Some(Place { factors, .. }) if factors.inner.is_none() && SHORT_LOOPS => {
+        Some(Place { factors, .. }) if factors.softcap.is_none() && SHORT_LOOPS => {
             dispatch.run(Rows::<_, _, false, false> { stream: &mut *stream, places });
         }
         _ => dispatch.run(Rows::<_, _, false, true> { stream: &mut *stream, places }),
@@ -291,17 +334,18 @@ impl Kernel for Slope {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        s.first(tanh_slope(s, s.mul(s.splat(self.x), s.splat(self.inner))))
+        s.first(softcap::slope(s, s.splat(self.x), s.splat(self.inner)))
     }
 }
 
 impl RowGrad {
     /// c = 0: every gradient of the row is 0, whatever its logits.
     pub(super) fn is_without_gradient(&self) -> bool {
-        self.coefficient.abs() <= 0.0
+        is_zero(self.coefficient)
     }
 
     /// c · (1 − p) · dy/dx of the target, rounded once; 0 if it is masked or not among `row`.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
     pub(super) fn target_grad<E: Element>(
         &self,
@@ -314,7 +358,13 @@ impl RowGrad {
             Some(x) if x.to_f32() > f32::NEG_INFINITY => x.to_f32(),
             _ => return 0.0,
         };
-        let bend = transform.inner().map_or(1.0, |inner| dispatch.run(Slope { x, inner }));
+        let bend = transform.softcap().map_or(1.0, |softcap| {
+            if SHORT_LOOPS {
+                dispatch.run(Slope { x, inner: softcap.inner })
+            } else {
+                softcap.slope_alone(dispatch.arithmetic() == Arithmetic::Fused, x)
+            }
+        });
         let bend = f64::from(bend);
         (self.coefficient * f64::from(self.norm.complement) * transform.slope() * bend) as f32
     }

@@ -54,7 +54,7 @@ impl Curve for Logistic {
         let epsilon = self.label_smoothing;
         let slope = -(math::sigmoid(-z) - epsilon);
         // Without smoothing z = ∞ costs nothing, rather than 0·∞.
-        let smoothing = if epsilon > 0.0 { epsilon * z } else { 0.0 };
+        let smoothing = if epsilon.abs().to_bits() == 0 { 0.0 } else { epsilon * z };
         Tangent { value: math::softplus(-z) + smoothing, slope }
     }
 }

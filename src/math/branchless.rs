@@ -9,11 +9,11 @@ use core::f64::consts::{LN_2, LOG2_E, SQRT_2};
 /// 1.5 · 2⁵²: adding it leaves the nearest integer in the low bits.
 pub(crate) const ROUND: f64 = 6_755_399_441_055_744.0;
 /// ln 2 in two words. The first has 32 bits, so its products with exponents are exact.
-const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0x1f_ffff);
-const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-const MANTISSA: u64 = (1 << 52) - 1;
+pub(super) const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() & !0x1f_ffff);
+pub(super) const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+pub(super) const MANTISSA: u64 = (1 << 52) - 1;
 /// √½, the smallest mantissa: they are in [√½, √2).
-const LEAST: u64 = (SQRT_2 / 2.0).to_bits();
+pub(super) const LEAST: u64 = (SQRT_2 / 2.0).to_bits();
 
 /// e^x, for |x| ≤ 700.
 ///

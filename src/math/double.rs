@@ -48,7 +48,8 @@ pub fn log_sigmoid(x: f64) -> f64 {
 #[must_use]
 pub fn sigmoid(x: f64) -> f64 {
     let t = exp(-x.abs());
-    if x >= 0.0 { 1.0 / (1.0 + t) } else { t / (1.0 + t) }
+    // At ±0 both forms are ½. A sign is a bit, also where f64 is software.
+    (if x.is_sign_positive() { 1.0 } else { t }) / (1.0 + t)
 }
 
 /// The smooth positive part.
@@ -65,8 +66,9 @@ pub fn sigmoid(x: f64) -> f64 {
 /// Never.
 #[must_use]
 pub fn softplus(x: f64) -> f64 {
-    // `max` ignores NaN, the second term does not.
-    x.max(0.0) + log1p(exp(-x.abs()))
+    // Of NaN the second term is NaN too.
+    let positive = if x.is_sign_positive() { x } else { 0.0 };
+    positive + log1p(exp(-x.abs()))
 }
 
 /// Logarithm of the complement of a probability whose logarithm is `x`.

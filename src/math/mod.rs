@@ -19,6 +19,8 @@ pub(crate) mod branchless;
 mod double;
 mod double_double;
 pub mod f32;
+pub(crate) mod formula;
+pub(crate) mod frexp;
 
 pub(crate) use double::sigmoid_difference;
 pub use double::{log_sigmoid, log1mexp, logaddexp, sigmoid, softplus};

@@ -78,7 +78,7 @@ impl PairLogProbs {
     /// Whether the weight is 0, which means that the pair is not there.
     #[must_use]
     pub const fn is_left_out(&self) -> bool {
-        self.weight == 0.0
+        self.weight.abs().to_bits() == 0
     }
 
     /// Whether there is an offset; losses without a difference of rewards have no place for it.

@@ -51,25 +51,32 @@ impl PairLoss {
 
     /// Times the pair's weight: all 0 if the weight is; all NaN if a figure, or the pair's offset,
     /// is no number.
-    pub(crate) fn of(self, pair: &PairLogProbs) -> Self {
+    #[inline]
+    pub(crate) fn of(mut self, pair: &PairLogProbs) -> Self {
         if pair.is_left_out() {
-            Self::default()
-        } else if pair.offset.is_finite() {
-            self.weighted(pair.weight)
-        } else {
-            Self::NAN
+            return Self::default();
         }
+        let weight = if pair.offset.is_finite() { pair.weight } else { f64::NAN };
+        self.weigh(weight);
+        self
     }
 
     /// Times a weight; all NaN if a figure is no number.
-    pub(crate) fn weighted(self, weight: f64) -> Self {
-        let weighted = Self {
-            loss: weight * self.loss,
-            d_chosen: weight * self.d_chosen,
-            d_rejected: weight * self.d_rejected,
-            ..self
-        };
-        if weighted.is_finite() { weighted } else { Self::NAN }
+    #[inline]
+    pub(crate) fn weighted(mut self, weight: f64) -> Self {
+        self.weigh(weight);
+        self
+    }
+
+    /// Not inlined: it is the same in every loss.
+    #[inline(never)]
+    fn weigh(&mut self, weight: f64) {
+        for figure in [&mut self.loss, &mut self.d_chosen, &mut self.d_rejected] {
+            *figure *= weight;
+        }
+        if !self.is_finite() {
+            *self = Self::NAN;
+        }
     }
 
     /// Not inlined where code is scarce: both its callers are in every program with a loss.

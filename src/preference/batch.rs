@@ -77,27 +77,21 @@ pub fn preference_loss<L: BatchLoss>(
     check_length(Buffer::PairLosses, batch.pairs.len(), out.losses.len())?;
     check_length(Buffer::SequenceGrads, policy.len(), out.d_log_probs.len())?;
     let mut summary = Summary::default();
-    evaluate_preferences(loss, batch, out, &mut summary)?;
+    loss.evaluate_all(batch, out.losses);
+    add_up(batch.pairs, batch.weights, batch.divisor, out, &mut summary)?;
     Ok(summary)
 }
 
-/// [`preference_loss`] of what was checked; the sums are added to a summary that the caller has.
-/// Not inlined, so that a step has its variables on the stack no longer than it runs.
+/// The sums over the pairs, and the gradients of their sequences, of losses that were evaluated. It
+/// is the same for every loss, so it is not generic.
 #[inline(never)]
-pub(crate) fn evaluate_preferences<L: BatchLoss>(
-    loss: L,
-    batch: &PairBatch<'_>,
+pub(crate) fn add_up(
+    pairs: &[Pair],
+    weights: Option<&[f32]>,
+    divisor: f64,
     out: PairOut<'_>,
     summary: &mut Summary,
 ) -> Result<(), Error> {
-    loss.evaluate_all(batch, out.losses);
-    add_up(batch, out, summary)
-}
-
-/// The sums over the pairs, and the gradients of their sequences. It is the same for every loss, so
-/// it is not generic.
-fn add_up(batch: &PairBatch<'_>, out: PairOut<'_>, summary: &mut Summary) -> Result<(), Error> {
-    let PairBatch { pairs, weights, divisor, .. } = *batch;
     out.d_log_probs.fill(0.0);
     let mut bad = NonFinite::NONE;
     for (i, (&Pair { chosen, rejected }, found)) in pairs.iter().zip(out.losses).enumerate() {
@@ -106,15 +100,20 @@ fn add_up(batch: &PairBatch<'_>, out: PairOut<'_>, summary: &mut Summary) -> Res
             summary.add_left_out();
             continue;
         }
-        let (mut d_chosen, mut d_rejected) = (found.d_chosen / divisor, found.d_rejected / divisor);
-        if found.is_finite() && d_chosen.is_finite() && d_rejected.is_finite() {
+        let mut d = [found.d_chosen, found.d_rejected];
+        let mut is_finite = found.is_finite();
+        for d in &mut d {
+            *d /= divisor;
+            is_finite &= d.is_finite();
+        }
+        if is_finite {
             *summary += &*found;
         } else {
             bad.see(i);
             *found = PairLoss::NAN;
-            (d_chosen, d_rejected) = (f64::NAN, f64::NAN);
+            d = [f64::NAN; 2];
         }
-        for (sequence, d) in [(chosen, d_chosen), (rejected, d_rejected)] {
+        for (sequence, d) in [chosen, rejected].into_iter().zip(d) {
             if let Some(to) = out.d_log_probs.get_mut(sequence) {
                 *to += d;
             }

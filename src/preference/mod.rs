@@ -4,5 +4,5 @@ mod batch;
 mod summary;
 
 pub use batch::{PairOut, preference_loss};
-pub(crate) use batch::{check_preferences, evaluate_preferences};
+pub(crate) use batch::{add_up, check_preferences};
 pub use summary::Summary;

@@ -112,21 +112,34 @@ impl Summary {
 impl AddAssign<&PairLoss> for Summary {
     /// Adds one pair, whatever it holds: skip pairs that are not finite, and pairs of weight 0.
     fn add_assign(&mut self, pair: &PairLoss) {
+        const BELOW: f64 = SATURATED.next_down();
         count(&mut self.pairs, true);
-        count(&mut self.correct, pair.margin > 0.0);
+        count_above(&mut self.correct, pair.margin, 0.0);
         // Exactly 0 is meant: both log-ratios agree.
-        count(&mut self.ties, pair.margin.abs() <= 0.0);
-        count(&mut self.displaced, pair.reward_chosen < 0.0);
-        count(&mut self.saturated, pair.margin >= SATURATED);
-        count(&mut self.saturated_wrong, pair.margin <= -SATURATED);
-        self.loss_sum += pair.loss;
-        self.reward_chosen_sum += pair.reward_chosen;
-        self.reward_rejected_sum += pair.reward_rejected;
-        self.margin_sum += pair.margin;
+        count(&mut self.ties, pair.margin.to_bits() << 1 == 0);
+        count_above(&mut self.displaced, -pair.reward_chosen, 0.0);
+        count_above(&mut self.saturated, pair.margin, BELOW);
+        count_above(&mut self.saturated_wrong, -pair.margin, BELOW);
+        add(&mut self.loss_sum, pair.loss);
+        add(&mut self.reward_chosen_sum, pair.reward_chosen);
+        add(&mut self.reward_rejected_sum, pair.reward_rejected);
+        add(&mut self.margin_sum, pair.margin);
     }
 }
 
-/// Not inlined where a u64 takes two registers: its copies would be larger than their calls.
+// Not inlined where a u64 takes two registers, and f64 is often software: their copies would be
+// larger than their calls.
+
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn count_above(to: &mut u64, x: f64, bound: f64) {
+    count(to, x > bound);
+}
+
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn add(to: &mut f64, x: f64) {
+    *to += x;
+}
+
 #[cfg_attr(target_pointer_width = "32", inline(never))]
 fn count(to: &mut u64, is: bool) {
     *to = to.saturating_add(u64::from(is));

@@ -14,15 +14,15 @@ pub(super) struct Base {
 impl Base {
     /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is
     /// exact, the value itself elsewhere.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(super) fn at(v: f32, factor: f64) -> Self {
-        // Rounded to an integer, as long as it is small enough to be an exponent.
-        let n = (f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND) - ROUND;
-        if n.abs() <= f64::from(MAX_EXPONENT) {
-            #[allow(clippy::cast_possible_truncation, reason = "|n| ≤ 1900")]
-            Self { shift: 0.0, exponent: n as i32 }
-        } else {
-            Self { shift: v, exponent: 0 }
+        // The nearest integer, as long as it is small enough to be an exponent, is by how much the
+        // bits of the sum exceed those of `ROUND`.
+        let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
+        match i32::try_from(sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()) {
+            Ok(exponent) if exponent.abs() <= MAX_EXPONENT => Self { shift: 0.0, exponent },
+            _ => Self { shift: v, exponent: 0 },
         }
     }
 

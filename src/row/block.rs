@@ -13,7 +13,7 @@ use core::hint::select_unpredictable;
 
 use crate::Element;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
@@ -29,6 +29,9 @@ const NUMBERS: [f32; LANES] =
 /// widest vectors: one that crosses a cache line is stored and loaded again at a third of the speed.
 #[cfg_attr(any(target_arch = "x86", target_arch = "x86_64"), repr(align(64)))]
 pub(crate) struct Copies<E>([Quad<E>; 2]);
+
+/// Copies of a fold: none where the only level works on one lane, which copies nothing.
+pub(crate) const HELD: usize = if SHORT_LOOPS { 1 } else { 0 };
 
 impl<E: Element> Copies<E> {
     /// A constant, because the result of a function would be in memory twice.
@@ -54,8 +57,8 @@ impl<E: Element> Copies<E> {
 pub(super) struct Quads<'a, E> {
     /// The quads that the tile fills completely, as they are in memory.
     whole: &'a [Quad<E>],
-    /// The elements after them.
-    rest: &'a [E],
+    /// These, and the elements after them.
+    elements: &'a [E],
     copies: &'a Copies<E>,
     /// The quad that holds the target; past the end if none does.
     target: usize,
@@ -73,18 +76,16 @@ pub(super) struct Block<'a, E> {
 impl<'a, E: Element> Quads<'a, E> {
     #[inline(always)]
     pub(super) fn new(tile: &'a [E], target: usize, copies: &'a Copies<E>) -> Self {
-        let (whole, rest) = quads(tile);
-        Self { whole, rest, copies, target: target / QUAD_LEN }
+        Self { whole: quads(tile).0, elements: tile, copies, target: target / QUAD_LEN }
     }
 
     /// The block that begins at a column; `None` past the end.
     #[inline(always)]
     pub(super) fn block(self, at: usize) -> Option<Block<'a, E>> {
-        let first = at / QUAD_LEN;
-        let whole = self.whole.get(first..)?;
-        let len = (whole.len() + usize::from(!self.rest.is_empty())).min(BLOCK / QUAD_LEN);
-        let target = self.target.wrapping_sub(first);
-        (len > 0).then_some(Block { quads: Self { whole, target, ..self }, len })
+        let elements = self.elements.get(at..).filter(|elements| !elements.is_empty())?;
+        let (first, len) = (at / QUAD_LEN, elements.len().min(BLOCK).div_ceil(QUAD_LEN));
+        let (whole, target) = (self.whole.get(first..)?, self.target.wrapping_sub(first));
+        Some(Block { quads: Self { whole, elements, target, ..self }, len })
     }
 }
 
@@ -132,17 +133,10 @@ impl<'a, E: Element> Block<'a, E> {
         opaque(select_unpredictable(i == target, around_target, quad))
     }
 
-    /// The quads that are whole, as they are in memory, and the elements after them.
+    /// The columns as they are in memory.
     #[inline(always)]
-    pub(super) fn elements(&self) -> (&'a [Quad<E>], &'a [E]) {
-        let Quads { whole, rest, .. } = self.quads;
-        whole.get(..self.len).map_or((whole, rest), |whole| (whole, &[]))
-    }
-
-    /// Its number of columns.
-    pub(super) fn columns(&self) -> usize {
-        let (whole, rest) = self.elements();
-        whole.len() * QUAD_LEN + rest.len()
+    pub(super) fn elements(&self) -> &'a [E] {
+        self.quads.elements.get(..BLOCK).unwrap_or(self.quads.elements)
     }
 
     /// The first column whose value is at least `max`, the target left out; 0 if there is none.
@@ -175,14 +169,13 @@ impl<'a, E: Element> Block<'a, E> {
         }
         0
     }
+}
 
-    /// Whether a column is NaN. Asked only of blocks without a finite maximum.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn has_nan(&self) -> bool {
-        let (whole, rest) = self.elements();
-        whole.as_flattened().as_flattened().iter().chain(rest).any(|x| x.to_f32().is_nan())
-    }
+/// Whether a column is NaN. Asked only of blocks without a finite maximum.
+#[cold]
+#[inline(never)]
+pub(super) fn has_nan<E: Element>(elements: &[E]) -> bool {
+    elements.iter().any(|x| x.to_f32().is_nan())
 }
 
 /// The first of a quad's values that is at least `max`.

@@ -8,9 +8,9 @@ use super::base::Base;
 use super::extra::Extra;
 use super::norm::RowNorm;
 use super::stats::RowStats;
-use crate::math::branchless;
+use crate::math::{branchless, formula};
 use crate::simd::exp::LN_2;
-use crate::simd::{Dispatch, GROUP, Kernel, Simd};
+use crate::simd::{Dispatch, GROUP, Kernel, SHORT_LOOPS, Simd};
 
 /// The results of a complete row.
 #[derive(Clone, Copy)]
@@ -22,6 +22,16 @@ pub(crate) struct Finished {
 impl Finished {
     /// Of a row without a finite log Z.
     const NAN: Self = Self { log_prob: f64::NAN, norm: RowNorm::INVALID };
+
+    /// Of an ordinary row, as those of [`Shares`], where code is scarce.
+    #[inline(never)]
+    fn alone(base: Base, others: f64, distance: f64) -> Self {
+        let mut registers = [0.0; 11];
+        let term = formula::exp(distance, &mut registers);
+        let q = others / term;
+        let norm = RowNorm::new(base, others + term, q / (1.0 + q));
+        Self { log_prob: -formula::ln_1p(q, &mut registers), norm }
+    }
 }
 
 /// A finite Z, as a sum relative to a base.
@@ -135,6 +145,12 @@ impl<D: Extra> RowStats<D> {
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
     pub(crate) fn finish(&self) -> Finished {
+        if !SHORT_LOOPS {
+            return match (self.base, self.ordinary()) {
+                (Some(base), Some((others, distance))) => Finished::alone(base, others, distance),
+                _ => self.finish_any(),
+            };
+        }
         let (others, distance) = self.ordinary().unwrap_or_default();
         let mut share = Shares { others: [others], q: [distance], sum: [0.0], ln: [0.0] };
         share.finish();
@@ -157,7 +173,9 @@ impl<D: Extra> RowStats<D> {
     #[inline(always)]
     fn ordinary(&self) -> Option<(f64, f64)> {
         let distance = self.target_distance(self.base?);
-        let ordinary = distance.abs() < 600.0 && self.others > 0.0 && self.others < f64::INFINITY;
+        // Compared as bits, which calls nothing where f64 is software.
+        let is_near = distance.abs().to_bits() < 600.0_f64.to_bits();
+        let ordinary = is_near && self.others > 0.0 && self.others < f64::INFINITY;
         ordinary.then_some((self.others, distance))
     }
 

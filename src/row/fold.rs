@@ -9,7 +9,7 @@
 use core::slice::from_mut;
 
 use super::base::Base;
-use super::block::{BLOCK, Block, Copies, Quads};
+use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
 use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
@@ -23,18 +23,18 @@ use crate::simd::{Dispatch, Kernel, SHORT_LOOPS, Simd, fetch_ahead};
 /// By how many powers of two a block's largest term may exceed the base before the block is done
 /// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
 /// in f32.
-const HEADROOM: i16 = 7;
+pub(super) const HEADROOM: i16 = 7;
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
 pub(crate) struct Fold<'a, E, D: Extra> {
     pub(crate) stats: RowStats<D>,
-    tile: &'a [E],
-    first_column: u32,
+    pub(super) tile: &'a [E],
+    pub(super) first_column: u32,
     /// Where in the tile the target is; past the end if it is not there.
-    target: usize,
+    pub(super) target: usize,
     /// First column of the next block.
-    at: usize,
+    pub(super) at: usize,
     /// Whether that block was too large for the base.
     redo: bool,
     /// Whether the copies of its quads are made.
@@ -65,14 +65,19 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         Self { stats, tile, first_column, target, at: 0, redo: false, held: false }
     }
 
+    /// Takes down the target's value.
+    pub(super) fn see_target(&mut self, value: f32) {
+        if self.stats.target_value.is_some() {
+            // The same column again: a row has one target.
+            self.stats.others = f64::NAN;
+        }
+        self.stats.target_value = Some(value);
+    }
+
     /// Takes down the target's value, where values are the elements themselves.
-    fn see_target(&mut self) {
+    fn see_target_element(&mut self) {
         if let Some(x) = self.tile.get(self.target) {
-            if self.stats.target_value.is_some() {
-                // The same column again: a row has one target.
-                self.stats.others = f64::NAN;
-            }
-            self.stats.target_value = Some(x.to_f32());
+            self.see_target(x.to_f32());
         }
     }
 
@@ -90,11 +95,18 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     folds: &mut [Fold<'_, E, D>],
     copies: &mut [Copies<E>],
 ) {
+    if !SHORT_LOOPS {
+        for fold in &mut *folds {
+            fold.stats.columns += fold.tile.len() as u64;
+        }
+        dispatch.run(Advance::<_, _, false> { folds, copies });
+        return;
+    }
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
     for fold in &mut *folds {
         fold.stats.columns += fold.tile.len() as u64;
-        if fold.stats.transform.inner().is_none() {
-            fold.see_target();
+        if fold.stats.transform.softcap().is_none() {
+            fold.see_target_element();
         }
     }
     if SHORT_LOOPS && is_plain {
@@ -102,8 +114,8 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
     for (fold, copies) in folds.iter_mut().zip(copies) {
         while fold.at < fold.tile.len() {
-            let (is_capped, is_unit) = (fold.stats.transform.inner().is_some(), fold.is_unit());
-            if is_capped {
+            let (is_capped, is_unit) = (fold.stats.transform.softcap().is_some(), fold.is_unit());
+            if is_capped && SHORT_LOOPS {
                 fold_capped(dispatch, fold);
             } else if is_unit && SHORT_LOOPS {
                 dispatch
@@ -118,9 +130,8 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
 }
 
-/// Columns whose values are made under a softcap before they are folded: several blocks, unless
-/// that takes too much memory.
-const CAPPED: usize = if SHORT_LOOPS { 4 * BLOCK } else { BLOCK };
+/// Columns whose values are made under a softcap before they are folded.
+const CAPPED: usize = 4 * BLOCK;
 
 /// Folds the next blocks of a tile under a softcap, as values in f32.
 #[inline(never)]
@@ -132,11 +143,10 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
     cap(dispatch, columns, fold.stats.transform, values);
     let first = fold.first_column.saturating_add(low_u32(fold.at));
     let mut part = Fold::new(fold.stats, values, first);
-    part.see_target();
-    let mut copies = Copies::NEW;
+    part.see_target_element();
+    let mut copies = [const { Copies::NEW }; HELD];
     while part.at < part.tile.len() {
-        let (folds, copies) = (from_mut(&mut part), from_mut(&mut copies));
-        dispatch.run(Advance::<_, _, false> { folds, copies });
+        dispatch.run(Advance::<_, _, false> { folds: from_mut(&mut part), copies: &mut copies });
     }
     fold.stats = part.stats;
     fold.at += part.at;
@@ -161,6 +171,12 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
+        if S::SMALL {
+            for fold in folds {
+                fold.advance_by_lanes(s);
+            }
+            return;
+        }
         for (fold, copies) in folds.iter_mut().zip(&mut *copies) {
             if !fold.held {
                 copies.hold(s, fold.tile, fold.target);
@@ -190,15 +206,20 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
         {
             self.redo = false;
             if !self.stats.choose_base(s, &block) {
-                // Only the target can be above −inf: the logits add up to −inf unless it is the
-                // whole block.
-                let alone = self.target == self.at && block.columns() == 1;
-                let value = self.stats.target_value.filter(|_| alone);
-                let values = value.map_or(f64::NEG_INFINITY, f64::from);
-                self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
-                self.at += BLOCK;
+                self.skip(block.elements().len());
             }
         }
+    }
+
+    /// Goes on to the next block after one of `columns` that is all masked. Only the target can be
+    /// above −inf: the logits add up to −inf unless it is the whole block.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, columns: usize) {
+        let alone = columns == 1 && self.target == self.at;
+        let value = self.stats.target_value.filter(|_| alone);
+        let values = value.map_or(f64::NEG_INFINITY, f64::from);
+        self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
+        self.at += BLOCK;
     }
 
     /// Adds blocks to the sums.
@@ -253,7 +274,13 @@ impl<D: Extra> RowStats<D> {
                 max = top;
             }
         }
-        if max == f32::INFINITY || (max == f32::NEG_INFINITY && block.has_nan()) {
+        self.set_base(max, block.elements())
+    }
+
+    /// Chooses the base from the largest of a block's values, the target left out.
+    #[inline(always)]
+    pub(super) fn set_base<E: Element>(&mut self, max: f32, elements: &[E]) -> bool {
+        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
             self.others = f64::NAN;
             return false;
         }
@@ -343,7 +370,7 @@ impl<D: Extra> RowStats<D> {
 }
 
 /// A column's number as u32, the type of target ids.
-fn low_u32(x: usize) -> u32 {
+pub(super) fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
 }
 

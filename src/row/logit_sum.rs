@@ -8,12 +8,12 @@
 
 use super::block::{Block, fill_up};
 use crate::Element;
-use crate::simd::quad::QUAD;
+use crate::simd::quad::{QUAD, quads};
 use crate::simd::{LANES, Simd};
 
 /// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size,
 /// then add up to less than f32's largest. Exact for values above 2^−120.
-const SCALE: f32 = 1.0 / 64.0;
+pub(super) const SCALE: f32 = 1.0 / 64.0;
 
 /// Σ v over all columns, the target's included.
 #[inline(always)]
@@ -33,7 +33,7 @@ pub(super) fn block_logit_sum<S: Simd, E: Element>(s: S, block: &Block<'_, E>) -
 #[inline(always)]
 fn lane_sums<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> S::Lanes {
     let mut lanes = s.lanes(0.0);
-    let (whole, rest) = block.elements();
+    let (whole, rest) = quads(block.elements());
     let mut last = [[E::ZERO; LANES]; QUAD];
     if !rest.is_empty() {
         fill_up(rest, &mut last, E::ZERO);

@@ -38,7 +38,9 @@
 //! 6. where the level is wide, eight rows are finished at once, and rows of a single block all get
 //!    their base before any is folded: the chain of instructions that one short row waits for takes
 //!    longer than its logits;
-//! 7. the logits two pages ahead are prefetched (`simd::prefetch`), where the build has SSE.
+//! 7. the logits two pages ahead are prefetched (`simd::prefetch`), where the build has SSE;
+//! 8. a level without vectors sums a block lane by lane and steps over the target (`one_lane`): the
+//!    same terms in the same order, without copies of quads.
 
 mod base;
 mod block;
@@ -48,6 +50,7 @@ mod finish;
 mod fold;
 mod logit_sum;
 mod norm;
+mod one_lane;
 #[cfg(feature = "c")]
 mod state;
 mod stats;
@@ -56,16 +59,16 @@ mod tile;
 mod values;
 
 pub use block::BLOCK;
-pub(crate) use block::Copies;
+pub(crate) use block::{Copies, HELD};
 pub use details::RowDetails;
 #[cfg(feature = "c")]
 pub(crate) use extra::DetailSums;
 pub use extra::Details;
 pub(crate) use extra::{Extra, Nothing};
-pub(crate) use finish::finish_rows;
+pub(crate) use finish::{Finished, finish_rows};
 pub(crate) use fold::{Fold, fold_all};
 pub use norm::RowNorm;
 #[cfg(feature = "c")]
 pub(crate) use state::RowState;
 pub use stats::RowStats;
-pub(crate) use values::{capped, copy};
+pub(crate) use values::copy;

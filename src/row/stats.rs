@@ -2,6 +2,7 @@
 
 use super::base::Base;
 use super::extra::{Extra, ExtraSums};
+use crate::math::branchless::ROUND;
 use crate::simd::exp::LN_2;
 use crate::{Error, Transform};
 
@@ -129,10 +130,8 @@ impl<D: Extra> RowStats<D> {
         {
             let factor = self.transform.factor();
             let delta = factor * (f64::from(from.shift) - f64::from(to.shift));
-            let power = libm::rint(delta * core::f64::consts::LOG2_E).clamp(-1e6, 1e6);
-            let part = if delta == 0.0 { 1.0 } else { libm::exp(delta - power * LN_2) };
-            #[allow(clippy::cast_possible_truncation, reason = "clamped")]
-            let power = power as i32 + from.exponent - to.exponent;
+            let (part, power) = if delta == 0.0 { (1.0, 0) } else { exp(delta) };
+            let power = power + from.exponent - to.exponent;
             let scale = |x: f64| libm::scalbn(x * part, power);
             let ln = delta + f64::from(from.exponent - to.exponent) * LN_2;
             self.extra.rescale(scale, ln, self.others);
@@ -140,4 +139,15 @@ impl<D: Extra> RowStats<D> {
         }
         self.base = Some(to);
     }
+}
+
+/// e^x as a number near 1 and a power of two.
+fn exp(x: f64) -> (f64, i32) {
+    let sum = (x * core::f64::consts::LOG2_E).clamp(-1e6, 1e6) + ROUND;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "clamped; the sum's low bits are the integer"
+    )]
+    let power = sum.to_bits() as u32;
+    (libm::exp(x - (sum - ROUND) * LN_2), power.cast_signed())
 }

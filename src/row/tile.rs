@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::slice::from_mut;
 
-use super::block::Copies;
+use super::block::{Copies, HELD};
 use super::extra::{Details, Extra, Nothing};
 use super::fold::{Fold, fold_all};
 use super::stats::RowStats;
@@ -43,8 +43,8 @@ folded!(Details, DetailedFold);
 fn fold_tile<E: Element, D: Extra>(dispatch: Dispatch, tile: Tile<'_, E, D>) {
     let Tile { stats, elements, first_column } = tile;
     let mut fold = Fold::new(*stats, elements, first_column);
-    let mut copies = Copies::NEW;
-    fold_all(dispatch, from_mut(&mut fold), from_mut(&mut copies));
+    let mut copies = [const { Copies::NEW }; HELD];
+    fold_all(dispatch, from_mut(&mut fold), &mut copies);
     *stats = fold.stats;
 }
 

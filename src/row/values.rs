@@ -1,6 +1,6 @@
 //! From elements x to the values v of which the logits are multiples under a softcap, y = k·v.
 
-use crate::simd::tanh::tanh;
+use crate::simd::softcap::capped;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::{Dispatch, Element, Transform};
 
@@ -11,8 +11,8 @@ pub(super) fn cap<E: Element>(
     transform: Transform,
     to: &mut [f32],
 ) {
-    if let Some(inner) = transform.inner() {
-        dispatch.run(Cap { from, inner, to });
+    if let Some(softcap) = transform.softcap() {
+        dispatch.run(Cap { from, inner: softcap.inner, to });
     }
 }
 
@@ -48,12 +48,4 @@ impl<E: Element> Kernel for Cap<'_, E> {
         }
         copy(&last_to, rest_to);
     }
-}
-
-/// tanh(inner·x); infinities stay what they are.
-#[inline(always)]
-pub(crate) fn capped<S: Simd>(s: S, x: S::F, inner: S::F) -> S::F {
-    let capped = tanh(s, s.mul(x, inner));
-    let low = s.select_lt(x, s.splat(f32::MIN), x, capped);
-    s.select_lt(s.splat(f32::MAX), x, x, low)
 }

@@ -92,23 +92,50 @@ pub(crate) struct Exp<S: Simd> {
     unit: bool,
 }
 
+/// The constants of [`Exp`] that k and N change.
+struct Words {
+    log2e: f32,
+    magic: f32,
+    ln2_high: f32,
+    ln2_low: f32,
+    factor: f32,
+    floor: f32,
+}
+
+impl Words {
+    /// Not inlined where code is scarce: both sweeps over a row have them.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
+    #[allow(clippy::cast_possible_truncation, reason = "constants are split into f32 words")]
+    fn new(factor: f64, exponent: i32, one_word: bool) -> Self {
+        let exponent = exponent.clamp(-ROUND / 8, ROUND / 8);
+        let ln2 = LN_2 / factor;
+        let nearest = ln2 as f32;
+        let high = f32::from_bits(nearest.to_bits() & 0xffff_f000);
+        Self {
+            log2e: (factor * core::f64::consts::LOG2_E) as f32,
+            magic: f64::from(ROUND + BIAS - exponent) as f32,
+            ln2_high: if one_word { nearest } else { high },
+            ln2_low: if one_word { 0.0 } else { (ln2 - f64::from(high)) as f32 },
+            factor: factor as f32,
+            floor: (f64::from(exponent - BIAS) * ln2) as f32,
+        }
+    }
+}
+
 impl<S: Simd> Exp<S> {
     /// The constants of k and N. `unit` where y = x: k = 1, and no shift is taken off. A kernel of
     /// such rows alone says so to `split` too, which then leaves out what changes nothing.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "constants are split into f32 words")]
     pub(crate) fn new(s: S, factor: f64, exponent: i32, unit: bool) -> Self {
-        let one_word = unit && S::FUSED;
-        let exponent = exponent.clamp(-ROUND / 8, ROUND / 8);
-        let ln2 = LN_2 / factor;
-        let high = f32::from_bits((ln2 as f32).to_bits() & 0xffff_f000);
+        let words = Words::new(factor, exponent, unit && S::FUSED);
         Self {
-            log2e: s.splat((factor * core::f64::consts::LOG2_E) as f32),
-            magic: s.splat(f64::from(ROUND + BIAS - exponent) as f32),
-            ln2_high: s.splat(if one_word { ln2 as f32 } else { high }),
-            ln2_low: s.splat(if one_word { 0.0 } else { (ln2 - f64::from(high)) as f32 }),
-            factor: s.splat(factor as f32),
-            floor: s.splat((f64::from(exponent - BIAS) * ln2) as f32),
+            log2e: s.splat(words.log2e),
+            magic: s.splat(words.magic),
+            ln2_high: s.splat(words.ln2_high),
+            ln2_low: s.splat(words.ln2_low),
+            factor: s.splat(words.factor),
+            floor: s.splat(words.floor),
             q: splat_all(s, Q),
             unit,
         }

@@ -70,8 +70,9 @@ mod dispatch;
 pub(crate) mod exp;
 mod prefetch;
 pub(crate) mod quad;
+pub(crate) mod softcap;
 pub(crate) mod stream;
-pub(crate) mod tanh;
+mod tanh;
 
 use half::{bf16, f16};
 

@@ -65,6 +65,13 @@ impl<'a, E, O> Stream<'a, E, O> {
         Stream { from, from_len: len, to, to_len: len, buffers: PhantomData }
     }
 
+    /// The elements one by one: what is read, and where to write.
+    #[inline(always)]
+    pub(crate) fn elements(self) -> Elements<'a, E, O> {
+        let left = self.from_len.min(self.to_len);
+        Elements { from: self.from, to: self.to, left, buffers: self.buffers }
+    }
+
     /// The steps of M vectors, and the elements after them.
     #[inline(always)]
     pub(crate) fn steps<const M: usize>(self) -> (Steps<'a, E, O, M>, Self) {
@@ -76,6 +83,31 @@ impl<'a, E, O> Stream<'a, E, O> {
         let rest = len - done;
         let steps = Steps { from: from.cast(), to: to.cast(), left, buffers };
         (steps, Self { from: rest_from, from_len: rest, to: rest_to, to_len: rest, buffers })
+    }
+}
+
+/// The elements of a [`Stream`], one after the other.
+pub(crate) struct Elements<'a, E, O> {
+    from: *const E,
+    to: *mut O,
+    /// Elements that are left.
+    left: usize,
+    buffers: PhantomData<(&'a [E], &'a mut [O])>,
+}
+
+impl<'a, E: Copy, O> Iterator for Elements<'a, E, O> {
+    type Item = (E, &'a mut O);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(E, &'a mut O)> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: an element was left, so both buffers reach that far. No other item has it, and it
+        // is read before it can be written.
+        unsafe {
+            let item = (*self.from, &mut *self.to);
+            (self.from, self.to) = (self.from.add(1), self.to.add(1));
+            Some(item)
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use crate::executor::Executor;
 use crate::gradient::{GradBatch, Unscored, write_coefficients};
 use crate::layout::Layout;
 use crate::loss::{BatchLoss, Nll, NllAnswers, NllBatch, NllSummary, check_nll, nll_loss};
-use crate::pair::{Pair, PairBatch, Reference};
-use crate::preference::{PairOut, Summary, check_preferences, evaluate_preferences};
-use crate::sequence::{check_token_weights, sum_tokens};
+use crate::pair::{Pair, PairBatch, PairLoss, Reference};
+use crate::preference::{PairOut, Summary, add_up, check_preferences};
+use crate::sequence::{SequenceLogProb, check_token_weights, sum_tokens};
 use crate::token::TokenOut;
 
 /// What a step over pairs is about: which rows are scored, preferences, and the frozen reference.
@@ -191,7 +191,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     batch: &StepBatch<'_>,
     scratch: StepScratch<'_>,
 ) -> Result<StepSummary<Summary>, Error> {
-    let StepBatch { layout, pairs, reference, weights, offsets, token_weights, .. } = *batch;
+    let StepBatch { layout, token_weights, .. } = *batch;
     check_step(&loss, &logits, batch, &scratch)?;
     let (answers, nll_weights) = batch.nll_batch();
     batch.check_term()?;
@@ -214,10 +214,10 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
         d_likelihood = Some(&*d_nll);
     }
     sum_tokens(log_probs, layout, token_weights, sequences);
-    let divisor = batch.divisor;
-    let of_pairs = PairBatch { pairs, policy: sequences, reference, weights, offsets, divisor };
-    let (mut sums, out) = (Summary::default(), PairOut::new(losses, d_log_probs));
-    let of_loss = evaluate_preferences(loss, &of_pairs, out, &mut sums);
+    let mut sums = Summary::default();
+    evaluate(loss, batch, sequences, losses);
+    let out = PairOut::new(losses, d_log_probs);
+    let of_loss = add_up(batch.pairs, batch.weights, batch.divisor, out, &mut sums);
     if bad.rows().is_err() && (of_loss.is_err() || of_nll.is_err()) {
         broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
     }
@@ -229,8 +229,23 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     Ok(StepSummary { loss: sums, tokens, nll })
 }
 
-/// The checks that need no log-probs, but those of the NLL term. Not inlined, so that its variables
-/// are not on the stack while the stages run.
+// The stages below are not inlined, so that each has its variables on the stack no longer than it
+// runs. The backward is: what becomes of rows that are not scored is known in the caller's code.
+
+/// The loss of the step's pairs.
+#[inline(never)]
+fn evaluate<L: BatchLoss>(
+    loss: L,
+    batch: &StepBatch<'_>,
+    policy: &[SequenceLogProb],
+    losses: &mut [PairLoss],
+) {
+    let StepBatch { pairs, reference, weights, offsets, divisor, .. } = *batch;
+    let of_pairs = PairBatch { pairs, policy, reference, weights, offsets, divisor };
+    loss.evaluate_all(&of_pairs, losses);
+}
+
+/// The checks that need no log-probs, but those of the NLL term.
 #[inline(never)]
 fn check_step<L: BatchLoss, G: StepLogits>(
     loss: &L,

@@ -1,0 +1,237 @@
+//! The loop where a level works on one lane at a time ([`Simd::SMALL`]): a block lane by lane, so
+//! that a lane's sums stay in registers from its first column to its last.
+//!
+//! The terms, and the order in which they are added, are those of [`fold`](super::fold). Columns
+//! that it masks, the target's and those past the end, have terms of exactly 0 there. Here they are
+//! left out, so no quad is copied.
+
+use super::base::Base;
+use super::block::BLOCK;
+use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::fold::{Fold, HEADROOM, low_u32};
+use super::logit_sum::SCALE;
+use crate::Element;
+use crate::simd::exp::{Exp, LN_2};
+use crate::simd::quad::QUAD;
+use crate::simd::softcap::Softcap;
+use crate::simd::{LANES, SHORT_LOOPS, Simd};
+
+/// The largest value of a block, the target left out, and its first column.
+struct Leader {
+    max: f32,
+    column: usize,
+}
+
+impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
+    /// Takes the fold on to the end of its tile.
+    #[inline(always)]
+    pub(super) fn advance_by_lanes<S: Simd>(&mut self, s: S) {
+        if !SHORT_LOOPS && let Some(&x) = self.tile.get(self.target) {
+            self.see_target(s.first(self.value(s, x)));
+        }
+        let mut redo = false;
+        while self.at < self.tile.len() {
+            if self.stats.base.is_none() || redo {
+                redo = false;
+                let (block, max) = (self.block(), self.largest(s));
+                if !self.stats.set_base(max, block) {
+                    self.skip(block.len());
+                }
+            } else if let Some(base) = self.stats.base {
+                redo = self.sum_by_lanes(s, base);
+            }
+        }
+    }
+
+    /// The columns of the next block.
+    fn block(&self) -> &'a [E] {
+        let rest = self.tile.get(self.at..).unwrap_or_default();
+        rest.get(..BLOCK).unwrap_or(rest)
+    }
+
+    /// The softcap of rows whose values are not capped before they come here.
+    #[inline(always)]
+    fn softcap(&self) -> Option<Softcap> {
+        if SHORT_LOOPS { None } else { self.stats.transform.softcap() }
+    }
+
+    #[inline(always)]
+    fn value<S: Simd>(&self, s: S, x: E) -> S::F {
+        let x = x.to_f32();
+        s.splat(self.softcap().map_or(x, |softcap| softcap.value_alone(S::FUSED, x)))
+    }
+
+    /// The largest value of the next block, the target left out.
+    #[inline(always)]
+    fn largest<S: Simd>(&self, s: S) -> f32 {
+        let mut max = f32::NEG_INFINITY;
+        for (column, &x) in self.block().iter().enumerate() {
+            let x = s.first(self.value(s, x));
+            if x > max && self.at + column != self.target {
+                max = x;
+            }
+        }
+        // −0 becomes 0, as on other levels.
+        max + 0.0
+    }
+
+    /// Adds blocks to the sums until one is too large for the base; whether one was.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, base: Base) -> bool {
+        let (transform, zero) = (self.stats.transform, s.splat(0.0));
+        let factor = transform.factor();
+        let unit = transform.is_none() && base.shift.to_bits() == 0;
+        let exp = Exp::new(s, factor, base.exponent, unit);
+        let shift = s.splat(base.shift);
+        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
+        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
+        while self.at < self.tile.len() {
+            let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
+            let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
+            let mut largest_t = zero;
+            let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
+            for (n, lane) in Tree::lanes() {
+                let (mut scales, mut mantissas, mut weighted, mut squares) =
+                    (zero, zero, zero, zero);
+                let mut column = lane;
+                while column < block.len() {
+                    let (mut quad, mut quad_mantissas) = (zero, zero);
+                    for _ in 0..QUAD {
+                        if let Some(&x) = block.get(column)
+                            && column != target
+                        {
+                            let x = self.value(s, x);
+                            if D::ON {
+                                leader.see(s.first(x), column);
+                            }
+                            let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
+                            let mut w = [d];
+                            let [t] = exp.split::<false, 1>(s, &mut w);
+                            largest_t = s.max_positive(largest_t, t);
+                            exp.w(s, &mut w);
+                            let ([w], scale) = (w, s.to_exponent(t));
+                            quad = s.add(quad, scale);
+                            quad_mantissas = s.mul_add(w, scale, quad_mantissas);
+                            if D::ON {
+                                let term = s.mul_add(w, scale, scale);
+                                let distance = s.sub(exp.bounded(s, d), s.splat(middle));
+                                weighted = s.mul_add(term, distance, weighted);
+                                squares = s.mul_add(term, term, squares);
+                            }
+                        }
+                        column += LANES;
+                    }
+                    let sum = s.add(scales, quad);
+                    // What the addition rounded away: exact unless the quad is larger than the sum.
+                    let lost = s.sub(quad, s.sub(sum, scales));
+                    scales = sum;
+                    mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
+                }
+                let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
+                terms.add(n, s.first(scales), s.first(mantissas));
+                if D::ON {
+                    of_weighted.add(n, s.first(weighted), 0.0);
+                    of_squares.add(n, s.first(squares), 0.0);
+                }
+            }
+            if s.any_gt(largest_t, s.splat(Exp::<S>::t_at(HEADROOM))) {
+                return true;
+            }
+            let others = terms.sum() * drift;
+            if D::ON {
+                // `middle` is ln base / k rounded to f32.
+                let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
+                let details = BlockDetails {
+                    weighted: factor * of_weighted.sum() * drift + correction * others,
+                    squares: of_squares.sum() * drift * drift,
+                    values: self.sum_of_values(s),
+                };
+                self.stats.extra.add(&details);
+                if leader.max > f32::NEG_INFINITY {
+                    let column = low_u32(self.at.saturating_add(leader.column));
+                    self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
+                }
+            }
+            self.stats.others += others;
+            self.at += BLOCK;
+        }
+        false
+    }
+
+    /// Σ v of the next block, the target's included, as
+    /// [`block_logit_sum`](super::logit_sum::block_logit_sum).
+    #[inline(always)]
+    fn sum_of_values<S: Simd>(&self, s: S) -> f64 {
+        let block = self.block();
+        let mut scale = 1.0;
+        loop {
+            let mut tree = Tree::NEW;
+            for (n, lane) in Tree::lanes() {
+                let mut sums = [s.splat(0.0); QUAD];
+                let mut column = lane;
+                while column < block.len() {
+                    for sum in &mut sums {
+                        if let Some(&x) = block.get(column) {
+                            *sum = s.mul_add(self.value(s, x), s.splat(scale), *sum);
+                        }
+                        column += LANES;
+                    }
+                }
+                let [a, b, c, d] = sums;
+                tree.add(n, s.first(s.add(s.add(a, b), s.add(c, d))), 0.0);
+            }
+            let sum = tree.sum() / f64::from(scale);
+            if sum.is_finite() || scale < 1.0 {
+                return sum;
+            }
+            scale = SCALE;
+        }
+    }
+}
+
+/// A sum over the lanes in the order of [`Simd::sum_f64`], of which few parts are kept: where lanes
+/// come in the order of their numbers' reversed bits, sums of halves are sums of neighbours.
+struct Tree {
+    /// The i-th, of 2^i lanes, waits for the sum of as many others.
+    waiting: [f64; 5],
+}
+
+impl Tree {
+    const NEW: Self = Self { waiting: [0.0; 5] };
+
+    /// The lanes, and when each comes.
+    fn lanes() -> impl Iterator<Item = (u8, usize)> {
+        const UNUSED: u32 = u8::BITS - LANES.ilog2();
+        (0..16_u8).map(|n| (n, usize::from(n.reverse_bits() >> UNUSED)))
+    }
+
+    /// Adds a + b, the n-th.
+    #[inline(never)]
+    fn add(&mut self, mut n: u8, a: f32, b: f32) {
+        let mut sum = f64::from(a) + f64::from(b);
+        for to in &mut self.waiting {
+            if n & 1 == 0 {
+                *to = sum;
+                return;
+            }
+            sum += *to;
+            n >>= 1;
+        }
+    }
+
+    fn sum(&self) -> f64 {
+        let [.., sum] = self.waiting;
+        sum
+    }
+}
+
+impl Leader {
+    /// Columns come lane by lane.
+    #[inline(always)]
+    fn see(&mut self, value: f32, column: usize) {
+        if value > self.max || (value >= self.max && column < self.column) {
+            *self = Self { max: value, column };
+        }
+    }
+}
