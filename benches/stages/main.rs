@@ -1,8 +1,8 @@
 //! Every stage on every level, beside the limit of the memory and a plain loop, with criterion.
 //!
 //! ```sh
-//! cargo bench --bench stages                                   # some minutes
-//! cargo bench --bench stages -- 'token_log_probs/bf16/128256'
+//! cargo bench -p dpo-kernel-stages                              # some minutes
+//! cargo bench -p dpo-kernel-stages -- 'token_log_probs/bf16/128256'
 //! ```
 //!
 //! A group is `stage/type/V`, and in it stand the limit, the plain loop and each level and

@@ -11,6 +11,8 @@
     reason = "a test names what it compares; tables are printed as mpmath prints them"
 )]
 
+mod branchless;
+
 use dpo_kernel::math;
 
 /// |`found` − `expected`| in units in the last place of `expected`.
