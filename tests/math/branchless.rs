@@ -1,8 +1,6 @@
-//! The branchless functions against `libm`. They are private to the crate, so their source is compiled
-//! here once more: a unit test would have the whole library built a second time.
+//! The branchless functions against `libm`.
 
-#[path = "../../src/math/branchless.rs"]
-mod source;
+use crate::source::branchless as source;
 
 /// The largest relative difference to `libm`'s function, itself within an ulp.
 fn worst(

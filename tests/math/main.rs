@@ -12,6 +12,16 @@
 )]
 
 mod branchless;
+mod formula;
+mod frexp;
+/// Functions that are private to the crate, compiled here once more: for unit tests the whole
+/// library would be built a second time.
+#[path = "../../src/math"]
+mod source {
+    pub(crate) mod branchless;
+    pub(crate) mod formula;
+    pub(crate) mod frexp;
+}
 
 use dpo_kernel::math;
 
