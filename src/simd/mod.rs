@@ -124,8 +124,9 @@ struct CacheLine([u8; 64]);
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
 /// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all
-/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept from one part to the next
-/// is in [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
+/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept from
+/// one part to the next is in [`Simd::Lanes`]; a value that is the same in every lane serves for
+/// every part.
 pub trait Simd: Copy {
     /// The f32 of a part.
     type F: Copy;
