@@ -8,9 +8,9 @@
 //! what it adds to, so constants that are added to are loaded each time: loads have other ports.
 //!
 //! `BFCVTN` rounds to bf16 in builds that require it (`-Ctarget-feature=+bf16`, or a CPU that has
-//! it). Elsewhere three to five instructions do. It is not looked for at run time: user space may not read
-//! the register that names it (`ID_AA64ISAR1_EL1`) unless the system emulates that, and without
-//! `std` there is no other to ask.
+//! it). Elsewhere three to five instructions do. It is not looked for at run time: user space may
+//! not read the register that names it (`ID_AA64ISAR1_EL1`) unless the system emulates that, and
+//! without `std` there is no other to ask.
 
 #![allow(unsafe_code, reason = "intrinsics of what the target has")]
 #![allow(unused_unsafe, reason = "calls of `op!` nest, and many are safe from Rust 1.87 on")]
