@@ -25,8 +25,8 @@ PROGRAMS = ROOT / "tests" / "digest" / "targets"
 TARGET = ROOT / "target" / "loops"
 
 KERNELS = {
-    "forward": r"::row::fold::Advance<{}, \(\), true>",
-    "gradient": r"::gradient::map::Update<{}, true, false>",
+    "forward": r"::row::fold::Advance<{0}, \(\), true>",
+    "gradient": r"::gradient::map::Rows<{0}, {0}, true, false>",
 }
 TYPES = {"f32": "f32", "f16": r"[\w:]*binary16::f16", "bf16": r"[\w:]*bfloat::bf16"}
 # Where a level is entered, its architecture, and the lanes of its registers.
@@ -148,7 +148,7 @@ def measured(kernel, name, level, arithmetic):
         start = time.perf_counter()
         done = subprocess.run([program, kernel, name, level, arithmetic, str(vocab), str(times)], capture_output=True)
         return time.perf_counter() - start if done.returncode == 0 else math.nan
-    laps = [(took(few), took(many)) for _ in range(60)]
+    laps = [(took(few), took(many)) for _ in range(150)]
     least, most = (min(times) for times in zip(*laps))
     return (most - least) / (many - few) / vocab * 1e9
 

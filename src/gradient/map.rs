@@ -281,9 +281,10 @@ where
     fn run<S: Simd>(self, s: S) {
         if CAP {
             self.map::<S, CAPPED>(s);
-        } else if S::FUSED {
+        } else if S::FUSED && size_of::<S::F>() == size_of::<S::Lanes>() {
             self.map::<S, 2>(s);
         } else {
+            // A part of a vector is too little to hide the latency of a chain of multiply-adds.
             self.map::<S, QUAD>(s);
         }
     }

@@ -11,7 +11,7 @@
 //! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and
 //! reduced by one fixed tree, so no result depends on the width of the machine. A level without
 //! vector registers works on one lane at a time, in a scalar register. What a level works on at
-//! once is a *part* of the vector: all lanes, one register of NEON, or one lane.
+//! once is a *part* of the vector: all lanes, four of them, or one.
 
 /// The methods about parts, for a level that works on all lanes at once.
 #[allow(unused_macros, reason = "unused in builds whose only level works on one lane")]
@@ -125,8 +125,9 @@ struct CacheLine([u8; 64]);
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
 /// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all
-/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept from one part to the next
-/// is in [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
+/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept
+/// from one part to the next is in [`Simd::Lanes`]; a value that is the same in every lane serves
+/// for every part.
 pub trait Simd: Copy {
     /// The f32 of a part.
     type F: Copy;

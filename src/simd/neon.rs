@@ -8,9 +8,9 @@
 //! what it adds to, so constants that are added to are loaded each time: loads have other ports.
 //!
 //! `BFCVTN` rounds to bf16 in builds that require it (`-Ctarget-feature=+bf16`, or a CPU that has
-//! it). Elsewhere five instructions do. It is not looked for at run time: user space may not read
-//! the register that names it (`ID_AA64ISAR1_EL1`) unless the system emulates that, and without
-//! `std` there is no other to ask.
+//! it). Elsewhere three to five instructions do. It is not looked for at run time: user space may
+//! not read the register that names it (`ID_AA64ISAR1_EL1`) unless the system emulates that, and
+//! without `std` there is no other to ask.
 
 #![allow(unsafe_code, reason = "intrinsics of what the target has")]
 #![allow(unused_unsafe, reason = "calls of `op!` nest, and many are safe from Rust 1.87 on")]
@@ -114,16 +114,23 @@ fn narrow_bf16(a: float32x4_t) -> uint16x4_t {
     narrow
 }
 
-/// Rounds to bf16: the high half of a sum with half of the dropped bits' range, less one where the
-/// kept part is even. Left to itself, the compiler takes eight instructions where these are five.
+/// Rounds to bf16.
 #[cfg(not(target_feature = "bf16"))]
 #[inline(always)]
 fn narrow_bf16(a: float32x4_t) -> uint16x4_t {
-    // A test of bits is −1 where one is set.
+    // Another NaN might be carried beyond the NaN. Without `opaque`, each is narrowed by itself.
+    narrow_short(opaque(op!(vbslq_f32(op!(vceqq_f32(a, a)), a, op!(vdupq_n_f32(f32::NAN))))))
+}
+
+/// Rounds what is no NaN, or one whose lower bits are 0, to bf16: the high half of a sum with half
+/// of the dropped bits' range, less one where the kept part is even.
+#[cfg(not(target_feature = "bf16"))]
+#[inline(always)]
+fn narrow_short(a: float32x4_t) -> uint16x4_t {
+    // A test of bits is −1 where one is set. Without `opaque` it becomes a shift and a mask.
     let odd = from_bits(op!(vtstq_u32(bits(a), op!(vdupq_n_u32(0x1_0000)))));
-    let up = from_bits(op!(vsubq_u32(bits(a), bits(opaque(odd)))));
-    let kept = opaque(op!(vbslq_f32(op!(vceqq_f32(a, a)), up, op!(vdupq_n_f32(f32::NAN)))));
-    op!(vaddhn_u32(bits(kept), op!(vdupq_n_u32(0x7fff))))
+    let up = op!(vsubq_u32(bits(a), bits(opaque(odd))));
+    op!(vaddhn_u32(up, op!(vdupq_n_u32(0x7fff))))
 }
 
 /// a + b of two f64 each.
@@ -229,6 +236,13 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn store_bf16(self, a: float32x4_t, out: &mut [bf16; LANES]) {
         self.store_u16(narrow_bf16(a), out);
+    }
+
+    #[cfg(not(target_feature = "bf16"))]
+    #[inline(always)]
+    fn store_bf16_mixed(self, a: float32x4_t, out: &mut [bf16; LANES]) {
+        // The order of lanes is the ordinary one.
+        self.store_u16(narrow_short(a), out);
     }
 
     #[inline(always)]
