@@ -27,7 +27,7 @@ pub struct LogitsMut<'a, E> {
 pub(crate) struct Shape {
     rows: usize,
     vocab: usize,
-    stride: usize,
+    pub(crate) stride: usize,
     pub(crate) transform: Transform,
 }
 

@@ -2,6 +2,7 @@
 
 use core::marker::PhantomData;
 use core::ops::Range;
+use core::slice::from_ref;
 
 use super::batch::{GradBatch, RowGrad, Unscored, check_coefficient, check_norm};
 use super::map::{Factors, Place, map_rows};
@@ -154,7 +155,7 @@ impl<'a, E: Element, O: Element + GradElement<E>> Rows for Apart<'a, E, O> {
         let Self { logits, batch, rows, out } = self;
         let ((logits, from), (out, to)) = (logits.into_parts(), out.into_parts());
         let stream = Stream::apart(logits, out);
-        let rows = GradRows { batch, rows, first: 0, from, to, stream };
+        let rows = GradRows { batch, rows, first: 0, from, to: to.stride, stream };
         O::call_pair::<Backward<'a>>(dispatch, rows);
     }
 
@@ -189,7 +190,7 @@ impl<'a, E: Element> Rows for InPlace<'a, E> {
         let Self { batch, rows, logits } = self;
         let (first, (elements, shape)) = (rows.start, logits.into_parts());
         let stream = Stream::in_place(elements);
-        let rows = GradRows { batch, rows, first, from: shape, to: shape, stream };
+        let rows = GradRows { batch, rows, first, from: shape, to: shape.stride, stream };
         E::call::<Same<'a>>(dispatch, rows);
     }
 
@@ -216,7 +217,8 @@ struct GradRows<'a, E, O> {
     /// The row that the elements to read begin with. Those to write begin with `rows`.
     first: usize,
     from: Shape,
-    to: Shape,
+    /// Elements from one row of gradients to the next.
+    to: usize,
     stream: Stream<'a, E, O>,
 }
 
@@ -253,9 +255,9 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
     let (mut scored, transform) = (batch.rows(*rows), from.transform);
     if !SHORT_LOOPS {
         for (row, grad) in scored {
-            let (from, to) = (from.range(row - *first), to.range(row - rows.start));
-            let place = place_of(dispatch, &grad, stream, transform, from, to.start);
-            map_rows(dispatch, stream, &[place]);
+            let (from, to) = (from.range(row - *first), to.saturating_mul(row - rows.start));
+            let place = place_of(dispatch, &grad, stream, transform, from, to);
+            map_rows(dispatch, stream, from_ref(&place));
         }
         return;
     }
@@ -263,8 +265,8 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
     loop {
         let mut count = 0;
         for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
-            let (from, to) = (from.range(row - *first), to.range(row - rows.start));
-            *place = place_of(dispatch, &grad, stream, transform, from, to.start);
+            let (from, to) = (from.range(row - *first), to.saturating_mul(row - rows.start));
+            *place = place_of(dispatch, &grad, stream, transform, from, to);
             count += 1;
         }
         let places = group.get(..count).unwrap_or_default();
@@ -305,7 +307,7 @@ fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     let columns = 0..elements.len();
     let mut stream = Stream::in_place(elements);
     let place = place_of(dispatch, &grad, &mut stream, transform, columns, 0);
-    map_rows(dispatch, &mut stream, &[place]);
+    map_rows(dispatch, &mut stream, from_ref(&place));
 }
 
 struct Tile<'a, E> {
