@@ -113,25 +113,25 @@ impl<S: Simd> Map<S> {
         }
         let t = self.exp.split::<UNIT, M>(s, &mut d);
         let f = d;
-        let [c, c2, c3, c4, c5, c6] = self.powers;
+        let [c, c2, c3, c4, c5, c6] = &self.powers;
         let mut p = f;
         for p in &mut p {
-            *p = s.mul_add(c6, *p, c5);
+            *p = s.mul_add(*c6, *p, s.addend(c5));
         }
         for i in 0..M {
-            p[i] = s.mul_add(p[i], f[i], c4);
+            p[i] = s.mul_add(p[i], f[i], s.addend(c4));
         }
         for i in 0..M {
-            p[i] = s.mul_add(p[i], f[i], c3);
+            p[i] = s.mul_add(p[i], f[i], s.addend(c3));
         }
         for i in 0..M {
-            p[i] = s.mul_add(p[i], f[i], c2);
+            p[i] = s.mul_add(p[i], f[i], s.addend(c2));
         }
         for i in 0..M {
-            p[i] = s.mul_add(p[i], f[i], c);
+            p[i] = s.mul_add(p[i], f[i], s.addend(c));
         }
         for i in 0..M {
-            p[i] = s.mul_add(p[i], f[i], c);
+            p[i] = s.mul_add(p[i], f[i], s.addend(c));
         }
         for i in 0..M {
             p[i] = s.mul(p[i], s.to_exponent(t[i]));

@@ -113,10 +113,11 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
                 *x = E::NEG_INFINITY;
             }
         } else {
-            // Levels that are not small hold all lanes in one part.
-            let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
-            let masked = s.splat(f32::NEG_INFINITY);
-            E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
+            for s in s.parts() {
+                let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
+                let masked = s.splat(f32::NEG_INFINITY);
+                E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
+            }
         }
     }
 }

@@ -133,7 +133,7 @@ impl<S: Simd> Exp<S> {
         }
         let mut t = *f;
         for t in &mut t {
-            *t = s.mul_add(*t, self.log2e, self.magic);
+            *t = s.mul_add(*t, self.log2e, s.addend(&self.magic));
         }
         for i in 0..M {
             let n = s.sub(t[i], self.magic);
@@ -175,12 +175,12 @@ impl<S: Simd> Exp<S> {
     /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
     #[inline(always)]
     pub(crate) fn w<const M: usize>(&self, s: S, f: &mut [S::F; M]) {
-        let [q0, q1, q2, q3, q4] = self.q;
+        let [q0, q1, q2, q3, q4] = &self.q;
         for w in f {
             let f = *w;
             let f2 = s.mul(f, f);
-            let low = s.mul_add(q1, f, q0);
-            let high = s.mul_add(f2, q4, s.mul_add(q3, f, q2));
+            let low = s.mul_add(*q1, f, s.addend(q0));
+            let high = s.mul_add(f2, *q4, s.mul_add(*q3, f, s.addend(q2)));
             *w = s.mul_add(f2, s.mul_add(high, f2, low), f);
         }
     }

@@ -11,7 +11,7 @@
 //! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and
 //! reduced by one fixed tree, so no result depends on the width of the machine. A level without
 //! vector registers works on one lane at a time, in a scalar register. What a level works on at
-//! once is a *part* of the vector: all lanes, or one.
+//! once is a *part* of the vector: all lanes, one register of NEON, or one lane.
 
 /// The methods about parts, for a level that works on all lanes at once.
 #[allow(unused_macros, reason = "unused in builds whose only level works on one lane")]
@@ -60,11 +60,10 @@ macro_rules! all_at_once {
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
-#[cfg(any(
-    target_feature = "sse2",
-    target_feature = "simd128",
-    all(target_arch = "aarch64", target_feature = "neon")
-))]
+#[cfg(any(target_feature = "sse2", target_feature = "simd128"))]
+mod baseline;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[path = "neon.rs"]
 mod baseline;
 #[cfg(not(any(
     target_feature = "sse2",
@@ -129,7 +128,7 @@ struct CacheLine([u8; 64]);
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
 /// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all
-/// sixteen lanes, sixteen times where it is one lane. What must be kept from one part to the next
+/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept from one part to the next
 /// is in [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
 pub trait Simd: Copy {
     /// The f32 of a part.
@@ -187,6 +186,12 @@ pub trait Simd: Copy {
     fn abs(self, a: Self::F) -> Self::F;
     /// a · b + c: rounded once in fused arithmetic, twice in portable arithmetic.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// A constant that a multiply-add is to add to. Where the instruction overwrites it, it comes
+    /// from memory: a copy of a register would take a port of arithmetic.
+    #[inline(always)]
+    fn addend(self, c: &Self::F) -> Self::F {
+        *c
+    }
     /// c − a · b, likewise.
     fn neg_mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// The larger of a bound and x; a NaN in `x` is kept.
