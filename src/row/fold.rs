@@ -152,6 +152,10 @@ struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
 impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UNIT> {
     type Output = ();
 
+    /// Each logit is a chain of instructions that wait for each other. Of whole vectors more of
+    /// them overlap than have registers, which costs less than to wait.
+    const WHOLE: bool = !D::ON;
+
     /// Where there are several, those of one block all get their base before any is folded: a row's
     /// maximum and base are a chain of instructions that wait for each other, and the chains of
     /// different rows overlap. Longer rows would wait there for memory that the fold of the row

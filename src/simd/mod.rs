@@ -11,7 +11,7 @@
 //! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and
 //! reduced by one fixed tree, so no result depends on the width of the machine. A level without
 //! vector registers works on one lane at a time, in a scalar register. What a level works on at
-//! once is a *part* of the vector: all lanes, one register of NEON, or one lane.
+//! once is a *part* of the vector: all lanes, a register of NEON, two of SSE2, or one lane.
 
 /// The methods about parts, for a level that works on all lanes at once.
 #[allow(unused_macros, reason = "unused in builds whose only level works on one lane")]
@@ -60,7 +60,11 @@ macro_rules! all_at_once {
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
-#[cfg(any(target_feature = "sse2", target_feature = "simd128"))]
+#[cfg(target_feature = "sse2")]
+#[path = "sse2.rs"]
+mod baseline;
+#[cfg(target_feature = "simd128")]
+#[path = "simd128.rs"]
 mod baseline;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[path = "neon.rs"]
@@ -110,6 +114,8 @@ pub(crate) const SHORT_LOOPS: bool = GROUP > 1;
 pub(crate) trait Kernel {
     /// What it returns.
     type Output;
+    /// Whether it is faster on whole vectors where a level of few registers has the choice.
+    const WHOLE: bool = false;
     /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is
     /// inlined into the level's entry is compiled for its instructions.
     fn run<S: Simd>(self, s: S) -> Self::Output;
@@ -128,8 +134,8 @@ struct CacheLine([u8; 64]);
 /// Sixteen f32 lanes. A value of the implementing type proves that its instructions exist here.
 ///
 /// A kernel repeats what it does to a vector for each of [`Simd::parts`]: once where a part is all
-/// sixteen lanes, four times where it is four, sixteen times where it is one. What must be kept from one part to the next
-/// is in [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
+/// sixteen lanes, sixteen times where it is one. What must be kept from one part to the next is in
+/// [`Simd::Lanes`]; a value that is the same in every lane serves for every part.
 pub trait Simd: Copy {
     /// The f32 of a part.
     type F: Copy;

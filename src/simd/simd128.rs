@@ -1,23 +1,26 @@
-//! The baseline of targets with vector registers: `wide` lanes, compiled for what the build allows.
+//! The baseline of wasm with simd128: lanes of the crate `wide`, four registers a vector.
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 use half::{bf16, f16};
 use wide::{f32x16, u32x16};
 
 /// Whether this build has a multiply-add with one rounding.
-pub(super) const HAS_FMA: bool = cfg!(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "fma"),
-    all(target_arch = "aarch64", target_feature = "neon"),
-));
+pub(super) const HAS_FMA: bool = false;
 
-/// Lanes of the build's baseline; `FUSED` only where [`HAS_FMA`].
+/// The sixteen lanes; `FUSED` never, because simd128 has no multiply-add.
 #[derive(Clone, Copy)]
 pub(super) struct Baseline<const FUSED: bool>;
 
 impl<const FUSED: bool> Baseline<FUSED> {
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self
     }
+}
+
+/// Enters the level.
+#[inline(always)]
+pub(super) fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Baseline::<FUSED>::new())
 }
 
 #[inline(always)]
@@ -143,23 +146,23 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { a.mul_add(b, c) } else { a * b + c }
+        a * b + c
     }
 
     #[inline(always)]
     fn neg_mul_add(self, a: f32x16, b: f32x16, c: f32x16) -> f32x16 {
-        if FUSED { a.mul_neg_add(b, c) } else { c - a * b }
+        c - a * b
     }
 
     #[inline(always)]
     fn at_least(self, bound: f32x16, x: f32x16) -> f32x16 {
-        // `fast_max` returns its second operand on NaN where it is `maxps`, its first elsewhere.
-        if cfg!(target_feature = "sse") { bound.fast_max(x) } else { x.fast_max(bound) }
+        // `fast_max` returns its first operand where either is NaN.
+        x.fast_max(bound)
     }
 
     #[inline(always)]
     fn max(self, acc: f32x16, x: f32x16) -> f32x16 {
-        if cfg!(target_feature = "sse") { x.fast_max(acc) } else { acc.fast_max(x) }
+        acc.fast_max(x)
     }
 
     #[inline(always)]
