@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Level {
-    /// What the build was compiled for: NEON, SSE2 or simd128 through `wide`, or scalar code.
+    /// What the build was compiled for: SSE2, NEON, simd128, or scalar code.
     Baseline,
     /// x86 with AVX2, FMA and F16C.
     Avx2,

@@ -18,7 +18,7 @@ use super::values::cap;
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
 use crate::simd::quad::{QUAD, Quad};
-use crate::simd::{Dispatch, Kernel, SHORT_LOOPS, Simd, fetch_ahead};
+use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 
 /// By how many powers of two a block's largest term may exceed the base before the block is done
 /// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
@@ -162,7 +162,7 @@ struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
 impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UNIT> {
     type Output = ();
 
-    const IN_QUARTERS: bool = true;
+    const LOOP: Loop = if D::ON { Loop::Details } else { Loop::Sums };
 
     /// Where there are several, those of one block all get their base before any is folded: a row's
     /// maximum and base are a chain of instructions that wait for each other, and the chains of

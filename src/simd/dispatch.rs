@@ -1,7 +1,7 @@
 //! The explicit choice of level and arithmetic that every kernel takes.
 
 use super::Kernel;
-use super::baseline::{self, Baseline};
+use super::baseline;
 use crate::error::Error;
 use crate::level::{Arithmetic, Level};
 
@@ -107,9 +107,5 @@ impl Dispatch {
 /// other levels.
 #[inline(never)]
 fn run_baseline<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
-    #[cfg(target_feature = "simd128")]
-    if K::IN_QUARTERS {
-        return kernel.run(baseline::Quarters::<FUSED>::new());
-    }
-    kernel.run(Baseline::<FUSED>::new())
+    baseline::run::<FUSED, K>(kernel)
 }

@@ -11,7 +11,8 @@
 //! four SSE2/NEON/simd128 registers, or one lane after another. Sums are formed per lane and
 //! reduced by one fixed tree, so no result depends on the width of the machine. A level without
 //! vector registers works on one lane at a time, in a scalar register. What a level works on at
-//! once is a *part* of the vector: all lanes, four of them, or one.
+//! once is a *part* of the vector: all lanes, a register of NEON or simd128, two of SSE2, or one
+//! lane.
 
 /// The methods about parts, for a level that works on all lanes at once.
 #[allow(unused_macros, reason = "unused in builds whose only level works on one lane")]
@@ -53,7 +54,11 @@ macro_rules! all_at_once {
 mod avx2;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod avx512;
-#[cfg(any(target_feature = "sse2", target_feature = "simd128"))]
+#[cfg(target_feature = "sse2")]
+#[path = "sse2.rs"]
+mod baseline;
+#[cfg(target_feature = "simd128")]
+#[path = "simd128/mod.rs"]
 mod baseline;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 #[path = "neon.rs"]
@@ -100,13 +105,26 @@ pub(crate) const GROUP: usize = if cfg!(any(
 /// share those of all other rows, by a branch.
 pub(crate) const SHORT_LOOPS: bool = GROUP > 1;
 
+/// What a loop does with the vectors that it reads. A level of few registers has it choose how many
+/// lanes a part has: in few of them chains of instructions wait, of many some are on the stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "of levels of few registers only")]
+pub(crate) enum Loop {
+    /// Each becomes another.
+    Map,
+    /// They are summed.
+    Sums,
+    /// They are summed, and so are details.
+    Details,
+}
+
 /// Work that can be entered at any level.
 pub(crate) trait Kernel {
     /// What it returns.
     type Output;
-    /// Whether it is faster on four lanes at a time where registers hold four and are few.
-    #[cfg_attr(not(target_feature = "simd128"), allow(dead_code, reason = "of simd128 only"))]
-    const IN_QUARTERS: bool = false;
+    /// What the work is.
+    #[allow(dead_code, reason = "of levels of few registers only")]
+    const LOOP: Loop = Loop::Map;
     /// The work, generic over the level. Implementations are `#[inline(always)]`: only what is
     /// inlined into the level's entry is compiled for its instructions.
     fn run<S: Simd>(self, s: S) -> Self::Output;

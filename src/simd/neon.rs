@@ -1,8 +1,7 @@
 //! The baseline of AArch64: NEON, which every machine of these targets has, one register a part.
 //!
 //! A part is four lanes. Of whole vectors a quad takes sixteen registers and its scales as many;
-//! of parts, what a loop needs at once fits in the thirty-two. `wide`, the lanes of the other
-//! baselines, has neither the conversions of f16 nor shifts that widen and narrow.
+//! of parts, what a loop needs at once fits in the thirty-two.
 //!
 //! Loops are bound by the ports of arithmetic, two to four in a core. A multiply-add overwrites
 //! what it adds to, so constants that are added to are loaded each time: loads have other ports.
@@ -19,7 +18,7 @@
 use core::arch::aarch64 as arch;
 use core::arch::asm;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 use arch::{float32x4_t, float64x2_t, uint16x4_t, uint32x4_t};
 use half::{bf16, f16};
 
@@ -48,7 +47,7 @@ macro_rules! op {
 }
 
 impl<const FUSED: bool> Baseline<FUSED> {
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self { part: 0 }
     }
 
@@ -77,6 +76,12 @@ impl<const FUSED: bool> Baseline<FUSED> {
         const { assert!(size_of::<T>() == size_of::<u16>(), "elements of sixteen bits") };
         op!(vst1_u16(self.part_of_mut(out).as_mut_ptr().cast(), a));
     }
+}
+
+/// Enters the level.
+#[inline(always)]
+pub(super) fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Baseline::<FUSED>::new())
 }
 
 /// The same, in a register that the compiler knows nothing about.

@@ -1,9 +1,9 @@
 //! What a softcap makes of an element x: the value v = tanh(inner·x), of which the logit is a
 //! multiple, and the slope of v relative to its largest.
 
-use super::baseline::{self, Baseline};
+use super::baseline;
 use super::tanh::{tanh, tanh_slope};
-use super::{SHORT_LOOPS, Simd};
+use super::{Kernel, SHORT_LOOPS, Simd};
 
 /// tanh(inner·x); infinities stay what they are.
 #[inline(always)]
@@ -61,23 +61,37 @@ impl Softcap {
 }
 
 fn value_alone(fused: bool, x: f32, inner: f32) -> f32 {
-    fn at<S: Simd>(s: S, x: f32, inner: f32) -> f32 {
-        s.first(capped(s, s.splat(x), s.splat(inner)))
+    struct Value(f32, f32);
+
+    impl Kernel for Value {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            s.first(capped(s, s.splat(self.0), s.splat(self.1)))
+        }
     }
-    if fused && baseline::HAS_FMA {
-        at(Baseline::<true>::new(), x, inner)
-    } else {
-        at(Baseline::<false>::new(), x, inner)
-    }
+    alone(fused, Value(x, inner))
 }
 
 fn slope_alone(fused: bool, x: f32, inner: f32) -> f32 {
-    fn at<S: Simd>(s: S, x: f32, inner: f32) -> f32 {
-        s.first(slope(s, s.splat(x), s.splat(inner)))
+    struct Slope(f32, f32);
+
+    impl Kernel for Slope {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> f32 {
+            s.first(slope(s, s.splat(self.0), s.splat(self.1)))
+        }
     }
+    alone(fused, Slope(x, inner))
+}
+
+fn alone<K: Kernel>(fused: bool, kernel: K) -> K::Output {
     if fused && baseline::HAS_FMA {
-        at(Baseline::<true>::new(), x, inner)
+        baseline::run::<true, K>(kernel)
     } else {
-        at(Baseline::<false>::new(), x, inner)
+        baseline::run::<false, K>(kernel)
     }
 }

@@ -7,7 +7,7 @@
 
 mod fma;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 use half::{bf16, f16};
 
 pub(super) use fma::PRESENT as HAS_FMA;
@@ -19,7 +19,7 @@ pub(super) struct Baseline<const FUSED: bool> {
 }
 
 impl<const FUSED: bool> Baseline<FUSED> {
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self { lane: 0 }
     }
 
@@ -35,6 +35,12 @@ impl<const FUSED: bool> Baseline<FUSED> {
             *to = x;
         }
     }
+}
+
+/// Enters the level.
+#[inline(always)]
+pub(super) fn run<const FUSED: bool, K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Baseline::<FUSED>::new())
 }
 
 impl<const FUSED: bool> Simd for Baseline<FUSED> {

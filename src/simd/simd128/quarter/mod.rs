@@ -1,4 +1,4 @@
-//! Four lanes at a time: the lanes of kernels that are [`IN_QUARTERS`](crate::simd::Kernel).
+//! Four lanes at a time: those of sums ([`Loop`](crate::simd::Loop)).
 
 #[macro_use]
 mod part;

@@ -137,13 +137,13 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
 
     #[inline(always)]
     fn at_least(self, bound: Floats, x: Floats) -> Floats {
-        // `fast_max` returns its second operand on NaN where it is `maxps`, its first elsewhere.
-        if cfg!(target_feature = "sse") { bound.fast_max(x) } else { x.fast_max(bound) }
+        // `fast_max` returns its first operand on NaN.
+        x.fast_max(bound)
     }
 
     #[inline(always)]
     fn max(self, acc: Floats, x: Floats) -> Floats {
-        if cfg!(target_feature = "sse") { x.fast_max(acc) } else { acc.fast_max(x) }
+        acc.fast_max(x)
     }
 
     #[inline(always)]

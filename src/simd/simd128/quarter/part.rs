@@ -33,12 +33,6 @@ impl Part {
         (0..PARTS).map(Self)
     }
 
-    /// The number of its first lane.
-    #[inline(always)]
-    pub(super) fn lane(self) -> usize {
-        PART * self.0
-    }
-
     /// Its element of four; `none` never comes out.
     #[inline(always)]
     pub(super) fn get<T: Copy>(self, from: &[T; PARTS], none: T) -> T {
