@@ -269,12 +269,16 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
             *place = place_of(dispatch, &grad, stream, transform, from, to);
             count += 1;
         }
-        let places = group.get(..count).unwrap_or_default();
+        let mut places = group.get(..count).unwrap_or_default();
         if places.is_empty() {
             return;
         }
-        for places in places.chunk_by(|a, b| a.factors.is_alike(&b.factors)) {
-            map_rows(dispatch, stream, places);
+        while let [first, ..] = places {
+            let others = places.iter().position(|place| !place.factors.is_alike(&first.factors));
+            let (alike, rest) =
+                places.split_at_checked(others.unwrap_or(count)).unwrap_or((places, &[]));
+            map_rows(dispatch, stream, alike);
+            places = rest;
         }
     }
 }

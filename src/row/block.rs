@@ -12,7 +12,7 @@
 use core::hint::select_unpredictable;
 
 use crate::Element;
-use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, quads};
+use crate::simd::quad::{QUAD, QUAD_LEN, Quad, opaque, opaque_count, quads};
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
@@ -43,7 +43,7 @@ impl<E: Element> Copies<E> {
         let (whole, rest) = quads(tile);
         let Self([around_target, end]) = self;
         if !rest.is_empty() {
-            fill_up(rest, end, E::NEG_INFINITY);
+            *end = filled_up(rest, E::NEG_INFINITY);
         }
         if target < tile.len() {
             let quad = whole.get(target / QUAD_LEN).unwrap_or(end);
@@ -85,18 +85,19 @@ impl<'a, E: Element> Quads<'a, E> {
         let elements = self.elements.get(at..).filter(|elements| !elements.is_empty())?;
         let (first, len) = (at / QUAD_LEN, elements.len().min(BLOCK).div_ceil(QUAD_LEN));
         let (whole, target) = (self.whole.get(first..)?, self.target.wrapping_sub(first));
-        Some(Block { quads: Self { whole, elements, target, ..self }, len })
+        Some(Block { quads: Self { whole, elements, target, ..self }, len: opaque_count(len) })
     }
 }
 
-/// Copies less than a quad, and fills the quad up. Not inlined: a tile has one at most, and levels
-/// would unroll it.
+/// A copy of less than a quad, filled up. Not inlined: a tile has one at most, and levels would
+/// unroll it.
 #[inline(never)]
-pub(super) fn fill_up<E: Element>(rest: &[E], to: &mut Quad<E>, fill: E) {
-    to.as_flattened_mut().fill(fill);
-    for (to, &from) in to.as_flattened_mut().iter_mut().zip(rest) {
+pub(super) fn filled_up<E: Element>(rest: &[E], fill: E) -> Quad<E> {
+    let mut quad = [[fill; LANES]; QUAD];
+    for (to, &from) in quad.as_flattened_mut().iter_mut().zip(rest) {
         *to = from;
     }
+    quad
 }
 
 /// A copy of the quad with one column masked. Where a level loads whole vectors, the one with the

@@ -407,14 +407,21 @@ fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     // t, and then the scale in its place.
     let mut scale = exp.split::<UNIT, QUAD>(s, &mut w);
     let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
+    // The order is the one in which most stays in registers.
+    if D::ON {
+        for scale in &mut scale {
+            *scale = s.to_exponent(*scale);
+        }
+        exp.w(s, &mut w);
+    }
     for i in 0..QUAD {
         if !D::ON {
             sums.largest_t = s.max_positive(sums.largest_t, scale[i]);
+            scale[i] = s.to_exponent(scale[i]);
+            let mut one = [w[i]];
+            exp.w(s, &mut one);
+            [w[i]] = one;
         }
-        scale[i] = s.to_exponent(scale[i]);
-        let mut one = [w[i]];
-        exp.w(s, &mut one);
-        [w[i]] = one;
         if i == 0 {
             (scales, mantissas) = (scale[0], s.mul(w[0], scale[0]));
         } else {

@@ -6,10 +6,10 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
-use super::block::{Block, fill_up};
+use super::block::{Block, filled_up};
 use crate::Element;
+use crate::simd::Simd;
 use crate::simd::quad::{QUAD, quads};
-use crate::simd::{LANES, Simd};
 
 /// Factor on the values where their plain sum overflows: a lane's 32 values, whatever their size,
 /// then add up to less than f32's largest. Exact for values above 2^−120.
@@ -34,15 +34,20 @@ pub(super) fn block_logit_sum<S: Simd, E: Element>(s: S, block: &Block<'_, E>) -
 fn lane_sums<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> S::Lanes {
     let mut lanes = s.lanes(0.0);
     let (whole, rest) = quads(block.elements());
-    let mut last = [[E::ZERO; LANES]; QUAD];
-    if !rest.is_empty() {
-        fill_up(rest, &mut last, E::ZERO);
-    }
+    // Made only where it is needed: this is asked of each block.
+    let filled;
+    let last = match whole.last() {
+        Some(last) if rest.is_empty() => last,
+        _ => {
+            filled = filled_up(rest, E::ZERO);
+            &filled
+        }
+    };
     for s in s.parts() {
         // Four sums at once: with one, each addition would wait for the one before.
         let mut sums = [s.splat(0.0); QUAD];
         for i in 0..block.len {
-            let quad = whole.get(i).unwrap_or(&last);
+            let quad = whole.get(i).unwrap_or(last);
             for i in 0..QUAD {
                 sums[i] = s.mul_add(E::load(s, &quad[i]), s.splat(scale), sums[i]);
             }

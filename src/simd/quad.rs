@@ -35,6 +35,26 @@ pub(crate) fn opaque<T>(reference: &T) -> &T {
     unsafe { &*at }
 }
 
+/// The same number, of which the compiler knows nothing: of a loop that it knows to be short it makes
+/// as many copies as the loop has steps at most.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[inline(always)]
+#[allow(unsafe_code, reason = "assembly without an instruction")]
+pub(crate) fn opaque_count(mut count: usize) -> usize {
+    // SAFETY: the assembly is a comment, without an instruction.
+    unsafe {
+        core::arch::asm!("/* {count} */", count = inout(reg) count, options(pure, nomem, nostack, preserves_flags));
+    }
+    count
+}
+
+/// The same number.
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+#[inline(always)]
+pub(crate) fn opaque_count(count: usize) -> usize {
+    count
+}
+
 /// The same reference.
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
 #[inline(always)]
