@@ -100,9 +100,8 @@ pub(super) fn filled_up<E: Element>(rest: &[E], fill: E) -> Quad<E> {
     quad
 }
 
-/// A copy of the quad with one column masked. Where a level loads whole vectors, the one with the
-/// column is also stored whole: a load of a vector that follows a store of one element waits until
-/// the store has left the core.
+/// A copy of the quad with one column masked. The vector with the column is stored whole: a load of a
+/// vector that follows a store of one element waits until the store has left the core.
 #[inline(always)]
 fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<E>) {
     *to = *quad;
@@ -110,16 +109,10 @@ fn mask<S: Simd, E: Element>(s: S, quad: &Quad<E>, column: usize, to: &mut Quad<
     if let (Some(from), Some(to), Some(&lane_number)) =
         (quad.get(vector), to.get_mut(vector), NUMBERS.get(lane))
     {
-        if S::SMALL {
-            if let Some(x) = to.get_mut(lane) {
-                *x = E::NEG_INFINITY;
-            }
-        } else {
-            for s in s.parts() {
-                let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
-                let masked = s.splat(f32::NEG_INFINITY);
-                E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
-            }
+        for s in s.parts() {
+            let distance = s.abs(s.sub(s.load_f32(&NUMBERS), s.splat(lane_number)));
+            let masked = s.splat(f32::NEG_INFINITY);
+            E::store(s, s.select_lt(distance, s.splat(0.5), masked, E::load(s, from)), to);
         }
     }
 }
