@@ -13,11 +13,11 @@ use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
 use super::extra::{BlockDetails, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
-use super::sums::{LaneDetails, LaneSums};
+use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
 use crate::Element;
 use crate::simd::exp::{Exp, LN_2};
-use crate::simd::quad::{QUAD, Quad};
+use crate::simd::quad::QUAD;
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 
 /// By how many powers of two a block's largest term may exceed the base before the block is done
@@ -372,81 +372,6 @@ impl<D: Extra> RowStats<D> {
 /// A column's number as u32, the type of target ids.
 pub(super) fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
-}
-
-/// What distances are measured from, in every lane.
-struct Distance<S: Simd> {
-    shift: S::F,
-    middle: S::F,
-}
-
-/// The body of the loop: adds the terms of four vectors, or of a part of each, to the sums.
-#[inline(always)]
-fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
-    s: S,
-    quad: &Quad<E>,
-    exp: &Exp<S>,
-    at: &Distance<S>,
-    sums: &mut LaneSums<S>,
-    details: &mut LaneDetails<S>,
-) {
-    let mut d = [s.splat(0.0); QUAD];
-    for i in 0..QUAD {
-        let x = E::load_mixed(s, &quad[i]);
-        if D::ON {
-            details.max = s.max(details.max, x);
-        }
-        d[i] = x;
-    }
-    if !exp.is_unit::<UNIT>() {
-        for d in &mut d {
-            *d = s.sub(*d, at.shift);
-        }
-    }
-    let mut w = d;
-    // t, and then the scale in its place.
-    let mut scale = exp.split::<UNIT, QUAD>(s, &mut w);
-    let (mut scales, mut mantissas) = (s.splat(0.0), s.splat(0.0));
-    // The order is the one in which most stays in registers.
-    if D::ON {
-        for scale in &mut scale {
-            *scale = s.to_exponent(*scale);
-        }
-        exp.w(s, &mut w);
-    }
-    for i in 0..QUAD {
-        if !D::ON {
-            sums.largest_t = s.max_positive(sums.largest_t, scale[i]);
-            scale[i] = s.to_exponent(scale[i]);
-            let mut one = [w[i]];
-            exp.w(s, &mut one);
-            [w[i]] = one;
-        }
-        if i == 0 {
-            (scales, mantissas) = (scale[0], s.mul(w[0], scale[0]));
-        } else {
-            scales = s.add(scales, scale[i]);
-            mantissas = s.mul_add(w[i], scale[i], mantissas);
-        }
-    }
-    for i in 0..QUAD {
-        let (scale, w, d) = (scale[i], w[i], d[i]);
-        if D::ON {
-            let term = s.mul_add(w, scale, scale);
-            let distance = s.sub(exp.bounded(s, d), at.middle);
-            let weighted = s.mul_add(term, distance, s.get(&details.weighted));
-            s.put(&mut details.weighted, weighted);
-            let squares = s.mul_add(term, term, s.get(&details.squares));
-            s.put(&mut details.squares, squares);
-        }
-    }
-    let before = s.get(&sums.scales);
-    let sum = s.add(before, scales);
-    // What the addition rounded away: exact unless the quad is larger than the sum.
-    let lost = s.sub(scales, s.sub(sum, before));
-    s.put(&mut sums.scales, sum);
-    let mantissas = s.add(s.get(&sums.mantissas), s.add(mantissas, lost));
-    s.put(&mut sums.mantissas, mantissas);
 }
 
 /// The largest lane, −inf if that is NaN.
