@@ -68,9 +68,11 @@ impl<'a> Given<'a> {
 pub struct Found {
     pub summary: Result<StepSummary<Summary>, Error>,
     pub log_probs: Vec<f32>,
+    pub norms: Vec<RowNorm>,
     pub sequences: Vec<SequenceLogProb>,
     pub losses: Vec<PairLoss>,
     pub d_log_probs: Vec<f64>,
+    pub d_nll: Vec<f64>,
     pub coefficients: Vec<f64>,
 }
 
@@ -100,22 +102,22 @@ pub fn step<X: Executor, L: BatchLoss, G: StepLogits>(
     let mut found = Found {
         summary: Ok(StepSummary::default()),
         log_probs: vec![f32::NAN; rows],
+        norms: vec![RowNorm::default(); rows],
         sequences: vec![dirty; n],
         losses: vec![PairLoss::default(); p],
         d_log_probs: vec![f64::NAN; n],
+        d_nll: vec![f64::NAN; n],
         coefficients: vec![f64::NAN; rows],
     };
-    let mut norms = vec![RowNorm::default(); rows];
-    let mut d_nll = vec![f64::NAN; n];
     let scratch = StepScratch::new(
         &mut found.log_probs,
-        &mut norms,
+        &mut found.norms,
         &mut found.sequences,
         &mut found.losses,
         &mut found.d_log_probs,
         &mut found.coefficients,
     );
-    found.summary = preference_step(on, loss, logits, batch, scratch.with_nll(&mut d_nll));
+    found.summary = preference_step(on, loss, logits, batch, scratch.with_nll(&mut found.d_nll));
     found
 }
 

@@ -17,6 +17,7 @@
 mod absence;
 mod case;
 mod masked;
+mod recovery;
 mod siblings;
 mod terms;
 mod tokens;
