@@ -18,6 +18,7 @@ mod absence;
 mod case;
 mod masked;
 mod recovery;
+mod sequences;
 mod siblings;
 mod terms;
 mod tokens;
