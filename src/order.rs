@@ -5,11 +5,8 @@
 /// Heapsort: in place, without recursion, and no worse than n·log n whatever the keys. The
 /// tie-break makes the order total, so the result is that of a stable sort.
 pub(crate) fn sort_by_key<K: PartialOrd>(order: &mut [usize], key: impl Fn(usize) -> K) {
-    let is_less = |i: usize, j: usize| {
-        let (x, y) = (key(i), key(j));
-        x < y || (x <= y && i < j)
-    };
-    for root in (0..order.len() / 2).rev() {
+    let is_less = |i: usize, j: usize| (key(i), i) < (key(j), j);
+    for root in (0..order.len()).rev() {
         sift_down(order, root, &is_less);
     }
     for end in (1..order.len()).rev() {

@@ -204,7 +204,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, d_nll, coefficients } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = logits.score(executor, layout, out);
+    let (_, tokens) = logits.score(executor, layout, out);
     let (mut nll, mut of_nll, mut d_likelihood) = (NllSummary::default(), Ok(()), None);
     if let Some(term) = batch.nll {
         // Of the tokens as they are, so before the sums with token weights.
@@ -218,7 +218,7 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     evaluate(loss, batch, sequences, losses);
     let out = PairOut::new(losses, d_log_probs);
     let of_loss = add_up(batch.pairs, batch.weights, batch.divisor, out, &mut sums);
-    if bad.rows().is_err() && (of_loss.is_err() || of_nll.is_err()) {
+    if of_loss.is_err() || of_nll.is_err() {
         broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
     }
     of_loss?;

@@ -137,11 +137,11 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let StepScratch { log_probs, norms, sequences, losses, d_log_probs, coefficients, .. } =
         scratch;
     let out = TokenOut::new(log_probs).with_norms(norms);
-    let (bad, tokens) = logits.score(executor, layout, out);
+    let (_, tokens) = logits.score(executor, layout, out);
     sum_tokens(log_probs, layout, token_weights, sequences);
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
     let found = unpaired_loss(loss, &of_answers, UnpairedOut::new(losses, d_log_probs));
-    if bad.rows().is_err() && found.is_err() {
+    if found.is_err() {
         broken_rows(layout, norms, d_log_probs, token_weights, None).rows()?;
     }
     let summary = StepSummary { loss: found?, tokens, ..StepSummary::default() };
