@@ -20,11 +20,13 @@
 mod advantage;
 mod aot;
 mod around;
+mod batches;
 mod catalog;
 #[path = "../common/mod.rs"]
 mod common;
 mod constructors;
 mod coverage;
+mod decades;
 mod derivatives;
 mod docs;
 mod fingerprints;
