@@ -101,6 +101,7 @@ def scalars():
     xs = [sign * size for size in SIZES for sign in (1, -1)] + [0.0]
     xs += [sign * log_2 for log_2 in (float(log(2)),) for sign in (1, -1)]
     xs += [-float(log(2)) * (1 + sign * 2.0**-k) for k in (1, 4, 10, 30, 52) for sign in (1, -1)]
+    mp.dps = 700
     return [[x, figure(sigmoid(mpf(x))), figure(softplus(mpf(x))),
              figure(log(-expm1(mpf(x)))) if x < 0 else None] for x in xs]
 

@@ -12,6 +12,7 @@
 )]
 
 mod branchless;
+mod decades;
 mod formula;
 mod frexp;
 /// Functions that are private to the crate, compiled here once more: for unit tests the whole
