@@ -276,3 +276,19 @@ fn counts_saturate() {
     assert_eq!(counted(fields(&of_answers)), 3);
     assert_eq!(counted(fields(&of_terms)), 3);
 }
+
+/// What the counts of a pair turn on, to the last bit: 0 of either sign is a tie, and the smallest
+/// number is none; ten is saturated, and the number below it is not.
+#[test]
+fn counts_turn_where_they_say() {
+    let of = |margin: f64, reward_chosen: f64| {
+        let mut summary = Summary::default();
+        summary += &PairLoss { margin, reward_chosen, ..PairLoss::default() };
+        let Summary { correct, ties, displaced, saturated, saturated_wrong, .. } = summary;
+        [correct, ties, displaced, saturated, saturated_wrong]
+    };
+    assert_eq!((of(0.0, 0.0), of(-0.0, -0.0)), ([0, 1, 0, 0, 0], [0, 1, 0, 0, 0]));
+    assert_eq!((of(5e-324, 5e-324), of(-5e-324, -5e-324)), ([1, 0, 0, 0, 0], [0, 0, 1, 0, 0]));
+    assert_eq!((of(10.0, 1.0), of(10.0_f64.next_down(), 1.0)), ([1, 0, 0, 1, 0], [1, 0, 0, 0, 0]));
+    assert_eq!((of(-10.0, 1.0), of((-10.0_f64).next_up(), 1.0)), ([0, 0, 0, 0, 1], [0; 5]));
+}
