@@ -8,6 +8,7 @@
     clippy::excessive_precision,
     clippy::approx_constant,
     clippy::indexing_slicing,
+    clippy::expect_used,
     reason = "a test names what it compares; tables are printed as mpmath prints them"
 )]
 
