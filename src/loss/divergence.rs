@@ -226,18 +226,25 @@ pub(super) mod power {
         libm::exp(larger) * if distance > 0.0 { factor } else { -factor }
     }
 
-    /// score(a)/m − score(b)/n. Where both overflow their logarithms decide which infinity it is.
+    /// score(a)/m − score(b)/n. Where both overflow their logarithms decide which infinity it is,
+    /// and it is 0 where they agree.
     pub(in super::super) fn mean_difference(
         alpha: f64,
         (a, m): (f64, f64),
         (b, n): (f64, f64),
     ) -> f64 {
         let (x, y) = (score(alpha, a) / m, score(alpha, b) / n);
-        let (log_x, log_y) = (-alpha * a - libm::log(m), -alpha * b - libm::log(n));
-        match (x.is_infinite() && y.is_infinite(), log_x < log_y) {
-            (false, _) => x - y,
-            (true, true) => -y,
-            (true, false) => x,
+        if !(x.is_infinite() && y.is_infinite()) {
+            return x - y;
+        }
+        // ln |x| − ln |y|: a difference of small numbers where the answers are close.
+        let lead = -alpha * (a - b) - (libm::log(m) - libm::log(n));
+        if lead < 0.0 {
+            -y
+        } else if lead > 0.0 {
+            x
+        } else {
+            0.0
         }
     }
 }

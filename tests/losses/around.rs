@@ -131,11 +131,16 @@ fn weights_of_wpo() {
     let unbounded = run(WpoBound::Unbounded, &log_probs, &sure).1;
     assert!(unbounded.iter().all(|&w| w > 1.0), "the control");
     assert_eq!(run(WpoBound::AtMostOne, &log_probs, &sure).1, [1.0; 2]);
-    let mut broken = log_probs;
-    broken[6] = f32::NAN;
-    let (found, weights) = run(WpoBound::AtMostOne, &broken, &details);
-    assert_eq!(found, Err(Error::NonFinitePairs { first: 1, count: 1 }));
-    assert!(weights[0].is_finite() && weights[1].is_nan());
+    // No number, a token without probability (whose weight would be 0), and a weight beyond f32.
+    for value in [f32::NAN, f32::NEG_INFINITY, 1e4] {
+        let mut broken = log_probs;
+        broken[6] = value;
+        for bound in [WpoBound::AtMostOne, WpoBound::Unbounded] {
+            let (found, weights) = run(bound, &broken, &details);
+            assert_eq!(found, Err(Error::NonFinitePairs { first: 1, count: 1 }), "{value}");
+            assert!(weights[0].is_finite() && weights[1].is_nan(), "{value}");
+        }
+    }
     let (found, weights) = run(WpoBound::AtMostOne, &log_probs, &details[..8]);
     let buffer = Buffer::RowDetails;
     assert_eq!(found, Err(Error::Length { buffer, expected: 9, found: 8 }));

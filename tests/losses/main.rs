@@ -20,13 +20,17 @@
 mod advantage;
 mod aot;
 mod around;
+mod batches;
 mod catalog;
 #[path = "../common/mod.rs"]
 mod common;
 mod constructors;
 mod coverage;
+mod decades;
 mod derivatives;
+mod divergences;
 mod docs;
+mod edges;
 mod fingerprints;
 mod golden;
 mod identities;

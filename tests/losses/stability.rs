@@ -148,7 +148,7 @@ fn of_scores_that_overflow() {
     let divergences = [Divergence::ForwardKl, Divergence::Alpha(1.5), Divergence::Alpha(0.9)];
     for divergence in divergences {
         let p = Parameters { divergence, ..p };
-        for name in [LossName::Sigmoid, LossName::SigmoidNorm, LossName::Hinge] {
+        for name in [LossName::Sigmoid, LossName::SigmoidNorm, LossName::Hinge, LossName::Robust] {
             let found = loss(name, &p);
             // The rejected answer is far below the reference: z = +∞.
             let won = PairLogProbs::new(-5.0, -5000.0, -5.0, -5.0).with_tokens(4, 5);

@@ -8,10 +8,12 @@
     clippy::excessive_precision,
     clippy::approx_constant,
     clippy::indexing_slicing,
+    clippy::expect_used,
     reason = "a test names what it compares; tables are printed as mpmath prints them"
 )]
 
 mod branchless;
+mod decades;
 mod formula;
 mod frexp;
 /// Functions that are private to the crate, compiled here once more: for unit tests the whole

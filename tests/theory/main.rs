@@ -19,6 +19,7 @@
     reason = "a test may panic, compares bits where bits are promised, derives its bounds, and quotes figures"
 )]
 
+mod by_hand;
 mod cancellation;
 mod figures;
 mod instance;

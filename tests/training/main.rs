@@ -26,6 +26,7 @@ mod common;
 mod best_worst;
 mod dynamic_beta;
 mod identical;
+mod ld_dpo;
 mod length;
 mod log_ratio;
 mod moving_reference;
