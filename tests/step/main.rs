@@ -16,6 +16,7 @@
 
 mod absence;
 mod case;
+mod lengths;
 mod masked;
 mod recovery;
 mod sequences;
