@@ -202,8 +202,8 @@ dpo_status dpo_ld_token_weights(double alpha, const dpo_layout *layout, const dp
                                 *error);
 
 /* Pair weights of WPO, P, from log_probs, R, and details, R, of one sweep. bound: DPO_WPO_.
- * Codes: layout (3, 7 to 9, 32), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, UNKNOWN_VALUE;
- * NON_FINITE_PAIRS. */
+ * Codes: layout (3, 7 to 9, 32), SEQUENCE_OUT_OF_RANGE, PAIR_OF_ONE_SEQUENCE, NO_SCORED_TOKENS,
+ * UNKNOWN_VALUE; NON_FINITE_PAIRS. */
 dpo_status dpo_wpo_pair_weights(int32_t bound, const dpo_layout *layout, const dpo_pair
                                 *pairs, size_t pair_count, const float *log_probs, const
                                 dpo_row_details *details, float *weights, dpo_error *error);

@@ -161,7 +161,7 @@ typedef struct dpo_row_details {
 typedef struct dpo_row_stats {
     dpo_transform transform;
     uint32_t flags; /* DPO_ROW_ */
-    uint32_t target;
+    uint32_t target; /* 0 without DPO_ROW_TARGET */
     float target_value;
     float shift;
     int32_t exponent;
@@ -272,7 +272,7 @@ typedef struct dpo_objective {
     uint32_t reserved;          /* 0 */
     const double *term_weights; /* count, for a mixture; NULL otherwise */
     size_t *order;              /* order_len, for aot; NULL otherwise */
-    size_t order_len;           /* two a pair */
+    size_t order_len;           /* two a pair; 0 without order */
 } dpo_objective;
 
 #define DPO_OBJECTIVE_INIT {sizeof(dpo_objective), NULL, 0, 0, 0, NULL, NULL, 0}

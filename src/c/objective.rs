@@ -71,7 +71,12 @@ impl dpo_objective {
                 self.count,
                 DPO_BUFFER_MIXTURE_TERMS,
             )?,
-            order: buffers.optional_output(self.order, self.order_len, DPO_BUFFER_PAIR_ORDER)?,
+            // NULL with a length is memory that was promised, and not no order.
+            order: if self.order.is_null() && self.order_len == 0 {
+                None
+            } else {
+                Some(buffers.output(self.order, self.order_len, DPO_BUFFER_PAIR_ORDER)?)
+            },
         })
     }
 }

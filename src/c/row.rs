@@ -93,7 +93,9 @@ impl dpo_row_stats {
         let has = |flag| self.flags & flag != 0;
         let fault = Fault::Call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
         let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_BASE;
-        if self.flags & !known != 0 {
+        // A target without its flag would be ignored; `dpo_row_stats_new` refuses it too.
+        let is_unused = !has(DPO_ROW_TARGET) && self.target != 0;
+        if self.flags & !known != 0 || is_unused {
             return Err(fault);
         }
         let has_sums = has(DPO_ROW_TARGET_SEEN) || has(DPO_ROW_BASE) || self.others != 0.0;

@@ -244,7 +244,7 @@ pub fn of_code(text: &str) -> Declared {
 }
 
 /// `LabelSmoothing` as `LABEL_SMOOTHING`.
-fn screaming(name: &str) -> String {
+pub fn screaming(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
         if c.is_uppercase() && !out.is_empty() {

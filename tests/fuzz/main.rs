@@ -19,6 +19,7 @@
 )]
 
 mod bodies;
+mod calls;
 mod corpus;
 mod faults;
 mod findings;

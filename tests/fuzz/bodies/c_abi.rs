@@ -1,5 +1,6 @@
-//! The C ABI with hostile numbers over valid memory: whatever a host says, a known status comes
-//! back, no memory but its own is touched (the sanitizer looks), and on a refusal nothing has
+//! The C ABI with hostile numbers over valid memory: whatever a host says, the report is the one
+//! that a model of the header's checks says (`abi`), results are those of the Rust functions to the
+//! bit, no memory but its own is touched (the sanitizer looks), and on a refusal nothing has
 //! changed.
 //!
 //! All buffers lie in one arena, at any place and alignment, so they may overlap; no length that
@@ -14,12 +15,13 @@
 
 mod host;
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{c_char, c_void};
 
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use dpo_kernel::c::*;
 
-use host::{ARENA, Host, ORDER};
+use super::abi::{Call as Abi, Out, Policy, Tokens, Wpo, judge};
+use host::{ARENA, Host, MOST};
 
 /// What a call is made of.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub fn check(call: &Call) -> Result<(), String> {
     status_of(call).map(|_| ())
 }
 
-/// The status of a call that keeps its promises.
+/// The status of a call that answers as the header says.
 pub fn status_of(call: &Call) -> Result<dpo_status, String> {
     let mut arena = vec![0_u64; ARENA / 8];
     let bytes = arena.as_mut_ptr().cast::<u8>();
@@ -51,210 +53,193 @@ pub fn status_of(call: &Call) -> Result<dpo_status, String> {
         // SAFETY: i is below the arena's size.
         unsafe { bytes.add(i).write(call.pattern[i % call.pattern.len()]) };
     }
-    let before = arena.clone();
-    let bytes = arena.as_mut_ptr().cast::<u8>();
     let mut host = Host::new(bytes, &call.choices);
-    let mut error = dpo_error { status: -1, ..dpo_error::default() };
-    let status = make(call.function, &mut host, &mut error);
-    // SAFETY: the texts are static and end in 0.
-    let text = |status| unsafe { CStr::from_ptr(dpo_status_message(status)) };
-    if text(status) == text(-1) || error.status != status {
-        return Err(format!("status {status}, {error:?}"));
-    }
-    let is_complete = matches!(
-        status,
-        DPO_OK
-            | DPO_ERROR_NON_FINITE_ROWS
-            | DPO_ERROR_NON_FINITE_PAIRS
-            | DPO_ERROR_NON_FINITE_ANSWERS
-    );
-    // Coefficients beyond f32 are found after the stages before them.
-    let is_step = matches!(call.function, 0 | 1 | 16) && status == DPO_ERROR_INVALID_VALUE;
-    // Memory to sort in may change on any error.
-    if !is_complete && !is_step && arena[..ORDER / 8] != before[..ORDER / 8] {
-        return Err(format!("{:?} has changed something", text(status)));
-    }
-    Ok(status)
+    let made = make(call.function, &mut host);
+    // SAFETY: every pointer is NULL or points into the arena, or to a struct that the host keeps;
+    // the arena holds every length that is not beyond all memory; nobody else is there.
+    unsafe { judge(&made, std::ptr::slice_from_raw_parts(bytes, ARENA)) }
 }
 
-fn make(function: u8, host: &mut Host<'_>, error: *mut dpo_error) -> dpo_status {
+fn make(function: u8, host: &mut Host<'_>) -> Abi {
     let dispatch = host.dispatch();
-    // SAFETY: every pointer is NULL or points into the arena, which holds every length that is not
-    // beyond all memory; nobody else is there.
-    unsafe {
-        match function {
-            0 | 1 => {
-                let (objective, views) = (host.objective(), host.views());
-                let (pairs, nll) = (host.pairs(), host.nll(true));
-                let step = host.step(&views, &nll);
-                let (losses, summary) = (host.pointer(), host.pointer());
-                let objective = host.newer(objective);
-                let (pairs, step) = (host.newer(pairs), host.newer(step));
-                let objective = (&raw const objective).cast();
-                let (pairs, step) = ((&raw const pairs).cast(), (&raw const step).cast());
-                dpo_preference_step(dispatch, objective, pairs, step, losses, summary, error)
+    match function {
+        0 | 1 => {
+            let (objective, views) = (host.objective(), host.views());
+            let (pairs, nll) = (host.pairs(), host.nll(true));
+            let (views, nll) = (host.keep(views), host.keep(nll));
+            // SAFETY: the host keeps both.
+            let step = unsafe { host.step(&*views, &*nll) };
+            let out = (host.pointer(), host.pointer());
+            let objective = host.keep_newer(objective);
+            let (pairs, step) = (host.keep_newer(pairs), host.keep_newer(step));
+            Abi::PreferenceStep(dispatch, objective, pairs, step, out)
+        }
+        16 => {
+            let (loss, views) = (host.unpaired_loss(), host.views());
+            let (answers, nll) = (host.unpaired(), host.nll(true));
+            let (views, nll) = (host.keep(views), host.keep(nll));
+            // SAFETY: the host keeps both.
+            let step = unsafe { host.step(&*views, &*nll) };
+            let out = (host.pointer(), host.pointer());
+            let loss = host.keep(loss);
+            let loss = host.one_of(&answers, loss);
+            let (answers, step) = (host.keep_newer(answers), host.keep_newer(step));
+            Abi::UnpairedStep(dispatch, loss, answers, step, out)
+        }
+        17 => {
+            let layout = host.layout();
+            let layout = host.keep_newer(layout);
+            let (d, weights) = (host.pointer::<f64>(), host.optional::<f32>());
+            let (d_nll, out) = (host.optional::<f64>(), host.pointer());
+            Abi::TokenCoefficients(layout, d, weights, d_nll, out)
+        }
+        2 | 3 => {
+            let logits = host.logits();
+            let layout = host.layout_of(logits.rows, logits.vocab);
+            let (log_probs, norms, details) = (host.pointer(), host.optional(), host.optional());
+            let (logits, layout) = (host.keep_newer(logits), host.keep_newer(layout));
+            let to = Tokens { log_probs, norms, details, summary: host.optional() };
+            Abi::TokenLogProbs(dispatch, logits, layout, to)
+        }
+        4 => {
+            let layout = host.layout();
+            let (log_probs, weights) = (host.pointer::<f32>(), host.optional::<f32>());
+            let out = host.pointer();
+            Abi::SequenceLogProbs(log_probs, host.keep_newer(layout), weights, out)
+        }
+        5 => {
+            let (objective, pairs) = (host.objective(), host.pairs());
+            let (policy, out) = (policy(host), out(host));
+            let (objective, pairs) = (host.keep_newer(objective), host.keep_newer(pairs));
+            Abi::PreferenceLoss(objective, pairs, policy, out)
+        }
+        6 => {
+            let loss = host.unpaired_loss();
+            let answers = host.unpaired();
+            let loss = host.keep(loss);
+            let one = host.one_of(&answers, loss);
+            let answers = host.keep_newer(answers);
+            let (policy, out) = (policy(host), out(host));
+            Abi::UnpairedLoss(one, answers, policy, out)
+        }
+        7 => {
+            let nll = host.nll(false);
+            let nll = host.keep(nll).cast();
+            let policy = policy(host);
+            let (d, summary) = (host.pointer(), host.pointer());
+            Abi::NllLoss(nll, policy, d, summary)
+        }
+        8 => {
+            let logits = host.logits();
+            let (layout, grads) = (host.layout_of(logits.rows, logits.vocab), host.grads());
+            let mut out = host.logits_mut();
+            if !host.one_in(4) {
+                let dpo_logits { len, rows, vocab, stride, r#type, .. } = logits;
+                out = dpo_logits_mut { len, rows, vocab, stride, r#type, ..out };
             }
-            16 => {
-                let (loss, views) = (host.unpaired_loss(), host.views());
-                let (answers, nll) = (host.unpaired(), host.nll(true));
-                let step = host.step(&views, &nll);
-                let (losses, summary) = (host.pointer(), host.pointer());
-                let loss = host.one_of(&answers, &loss);
-                let (answers, step) = (host.newer(answers), host.newer(step));
-                let (answers, step) = ((&raw const answers).cast(), (&raw const step).cast());
-                dpo_unpaired_step(dispatch, loss, answers, step, losses, summary, error)
+            let (logits, layout) = (host.keep_newer(logits), host.keep_newer(layout));
+            let (grads, out) = (host.keep_newer(grads), host.keep_newer(out));
+            Abi::LogitGrads(dispatch, logits, layout, grads, out)
+        }
+        9 => {
+            let logits = host.logits_mut();
+            let (layout, grads) = (host.layout_of(logits.rows, logits.vocab), host.grads());
+            let (logits, layout) = (host.keep_newer(logits), host.keep_newer(layout));
+            Abi::LogitGradsInPlace(dispatch, logits, layout, host.keep_newer(grads))
+        }
+        10 => tile(host, dispatch),
+        11 => {
+            let (stats, r#type) = (host.pointer(), 1 + host.code(2));
+            let (tile, len, first) = (host.pointer::<c_void>(), host.count(), host.number() as u32);
+            Abi::RowStatsFold(dispatch, stats, r#type, tile, len, first)
+        }
+        12 => Abi::RowStatsMerge(host.pointer(), host.pointer()),
+        13 => Abi::RowStatsFinish(host.pointer(), host.pointer()),
+        14 => {
+            let (layout, bound) = (host.layout(), host.code(2));
+            let layout = host.keep_newer(layout);
+            let (pairs, p) = (host.pointer::<dpo_pair>(), host.count());
+            if host.one_in(2) {
+                let alpha = host.float();
+                return Abi::LdTokenWeights(alpha, layout, pairs, p, host.pointer());
             }
-            17 => {
-                let layout = host.layout();
-                let layout = host.newer(layout);
-                let (d, weights) = (host.pointer(), host.optional());
-                let (d_nll, out) = (host.optional(), host.pointer());
-                let layout = (&raw const layout).cast();
-                dpo_token_coefficients(layout, d, weights, d_nll, out, error)
-            }
-            2 | 3 => {
-                let logits = host.logits();
-                let layout = host.layout_of(logits.rows, logits.vocab);
-                let (log_probs, norms, details) =
-                    (host.pointer(), host.optional(), host.optional());
-                let (logits, layout) = (host.newer(logits), host.newer(layout));
-                let (logits, layout) = ((&raw const logits).cast(), (&raw const layout).cast());
-                let out = (log_probs, norms, details, host.optional());
-                dpo_token_log_probs(dispatch, logits, layout, out.0, out.1, out.2, out.3, error)
-            }
-            4 => {
-                let layout = host.layout();
-                let (log_probs, weights, out) = (host.pointer(), host.optional(), host.pointer());
-                let layout = host.newer(layout);
-                let layout = (&raw const layout).cast();
-                dpo_sequence_log_probs(log_probs, layout, weights, out, error)
-            }
-            5 => {
-                let (objective, pairs) = (host.objective(), host.pairs());
-                let (policy, n) = (host.pointer(), host.count());
-                let (losses, d, summary) = (host.pointer(), host.pointer(), host.pointer());
-                let (objective, pairs) = (host.newer(objective), host.newer(pairs));
-                let (objective, pairs) = ((&raw const objective).cast(), (&raw const pairs).cast());
-                dpo_preference_loss(objective, pairs, policy, n, losses, d, summary, error)
-            }
-            6 => {
-                let loss = host.unpaired_loss();
-                let answers = host.unpaired();
-                let one = host.one_of(&answers, &loss);
-                let answers = host.newer(answers);
-                let answers = (&raw const answers).cast();
-                let (policy, n) = (host.pointer(), host.count());
-                let (losses, d, summary) = (host.pointer(), host.pointer(), host.pointer());
-                dpo_unpaired_loss(one, answers, policy, n, losses, d, summary, error)
-            }
-            7 => {
-                let nll = host.nll(false);
-                let nll = (&raw const nll).cast();
-                let (policy, n) = (host.pointer(), host.count());
-                let (d, summary) = (host.pointer(), host.pointer());
-                dpo_nll_loss(nll, policy, n, d, summary, error)
-            }
-            8 => {
-                let logits = host.logits();
-                let (layout, grads) = (host.layout_of(logits.rows, logits.vocab), host.grads());
-                let mut out = host.logits_mut();
-                if !host.one_in(4) {
-                    let dpo_logits { len, rows, vocab, stride, r#type, .. } = logits;
-                    out = dpo_logits_mut { len, rows, vocab, stride, r#type, ..out };
-                }
-                let (logits, layout) = (host.newer(logits), host.newer(layout));
-                let (grads, out) = (host.newer(grads), host.newer(out));
-                let (logits, layout) = ((&raw const logits).cast(), (&raw const layout).cast());
-                let (grads, out) = ((&raw const grads).cast(), (&raw const out).cast());
-                dpo_logit_grads(dispatch, logits, layout, grads, out, error)
-            }
-            9 => {
-                let logits = host.logits_mut();
-                let (layout, grads) = (host.layout_of(logits.rows, logits.vocab), host.grads());
-                let (logits, layout) = (host.newer(logits), host.newer(layout));
-                let grads = host.newer(grads);
-                let (logits, layout) = ((&raw const logits).cast(), (&raw const layout).cast());
-                dpo_logit_grads_in_place(dispatch, logits, layout, (&raw const grads).cast(), error)
-            }
-            10 => {
-                let norm = host.pointer::<dpo_row_norm>();
-                let norm =
-                    if norm.is_null() { dpo_row_norm::default() } else { norm.read_unaligned() };
-                let tile = dpo_tile {
-                    size: host.size::<dpo_tile>(),
-                    data: host.pointer(),
-                    len: host.count(),
-                    coefficient: host.float(),
-                    norm,
-                    transform: host.transform(),
-                    r#type: 1 + host.code(2),
-                    first_column: host.number() as u32,
-                    target: host.number() as u32,
-                };
-                let tile = host.newer(tile);
-                dpo_tile_grads_in_place(dispatch, (&raw const tile).cast(), error)
-            }
-            11 => {
-                let (stats, r#type) = (host.pointer(), 1 + host.code(2));
-                let (tile, len, first) =
-                    (host.pointer::<c_void>(), host.count(), host.number() as u32);
-                dpo_row_stats_fold(dispatch, stats, r#type, tile, len, first, error)
-            }
-            12 => dpo_row_stats_merge(host.pointer(), host.pointer(), error),
-            13 => dpo_row_stats_finish(host.pointer(), host.pointer(), error),
-            14 => {
-                let (layout, bound) = (host.layout(), host.code(2));
-                let layout = host.newer(layout);
-                let layout = (&raw const layout).cast();
-                let (pairs, p) = (host.pointer(), host.count());
-                if host.one_in(2) {
-                    let alpha = host.float();
-                    dpo_ld_token_weights(alpha, layout, pairs, p, host.pointer(), error)
-                } else {
-                    let (log_probs, details) = (host.pointer(), host.pointer());
-                    let to = host.pointer();
-                    dpo_wpo_pair_weights(bound, layout, pairs, p, log_probs, details, to, error)
-                }
-            }
-            _ => {
-                let loss = host.loss();
-                let pair = dpo_pair_log_probs {
-                    policy_chosen: host.float(),
-                    policy_rejected: host.float(),
-                    reference_chosen: host.float(),
-                    reference_rejected: host.float(),
-                    chosen_tokens: host.number(),
-                    rejected_tokens: host.number(),
-                    offset: host.float(),
-                };
-                match host.choice() % 6 {
-                    0 => dpo_evaluate_pair(&loss, &pair, host.pointer(), error),
-                    1 => {
-                        let (name, len) = (host.pointer(), host.count());
-                        dpo_loss_parse(name, len, host.pointer(), error)
-                    }
-                    2 => {
-                        let each = host.number();
-                        let spans = host.pointer();
-                        dpo_spans_of_batch(each, spans, host.count(), error)
-                    }
-                    3 => {
-                        let (offsets, n) = (host.pointer(), host.count());
-                        let spans = host.pointer();
-                        dpo_spans_of_offsets_i32(offsets, n, spans, host.count(), error)
-                    }
-                    4 => {
-                        let (labels, n) = (host.pointer(), host.count());
-                        let ignore = i64::from(host.choice() as i16);
-                        dpo_targets_of_i64(labels, n, ignore, host.pointer(), error)
-                    }
-                    _ => {
-                        let (offsets, n) = (host.pointer(), host.count());
-                        let spans = host.pointer();
-                        dpo_spans_of_offsets(offsets, n, spans, host.count(), error)
-                    }
-                }
-            }
+            let (log_probs, details) = (host.pointer::<f32>(), host.pointer());
+            let of = Wpo { log_probs, details, weights: host.pointer() };
+            Abi::WpoPairWeights(bound, layout, (pairs, p), of)
+        }
+        _ => small(host),
+    }
+}
+
+fn policy(host: &mut Host<'_>) -> Policy {
+    Policy { sums: host.pointer(), sequences: host.count() }
+}
+
+fn out<L, S>(host: &mut Host<'_>) -> Out<L, S> {
+    Out { losses: host.pointer(), d_log_probs: host.pointer(), summary: host.pointer() }
+}
+
+fn tile(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
+    let norm = host.pointer::<dpo_row_norm>();
+    let norm = if norm.is_null() {
+        dpo_row_norm::default()
+    } else {
+        // SAFETY: the host's memory.
+        unsafe { norm.read_unaligned() }
+    };
+    let tile = dpo_tile {
+        size: host.size::<dpo_tile>(),
+        data: host.pointer(),
+        len: host.count(),
+        coefficient: host.float(),
+        norm,
+        transform: host.transform(),
+        r#type: 1 + host.code(2),
+        first_column: host.number() as u32,
+        target: host.number() as u32,
+    };
+    Abi::TileGradsInPlace(dispatch, host.keep_newer(tile))
+}
+
+/// Functions of a loss, of spans, or of targets.
+fn small(host: &mut Host<'_>) -> Abi {
+    let loss = host.loss();
+    let pair = dpo_pair_log_probs {
+        policy_chosen: host.float(),
+        policy_rejected: host.float(),
+        reference_chosen: host.float(),
+        reference_rejected: host.float(),
+        chosen_tokens: host.number(),
+        rejected_tokens: host.number(),
+        offset: host.float(),
+    };
+    match host.choice() % 6 {
+        0 => Abi::EvaluatePair(host.keep(loss), host.keep(pair), host.pointer()),
+        1 => {
+            let (name, len) = (host.pointer::<c_char>(), host.count());
+            // Of bytes, half of the address space is a length that could be true.
+            let is_false = (MOST..=isize::MAX as usize).contains(&len);
+            let len = if is_false { len % MOST } else { len };
+            Abi::LossParse(name, len, host.pointer())
+        }
+        2 => {
+            let (each, spans) = (host.number(), host.pointer());
+            Abi::SpansOfBatch(each, spans, host.count())
+        }
+        3 => {
+            let (offsets, n) = (host.pointer::<i32>(), host.count());
+            let spans = host.pointer();
+            Abi::SpansOfOffsetsI32(offsets, n, spans, host.count())
+        }
+        4 => {
+            let (labels, n) = (host.pointer::<i64>(), host.count());
+            let ignore = i64::from(host.choice() as i16);
+            Abi::TargetsOfI64(labels, n, ignore, host.pointer())
+        }
+        _ => {
+            let (offsets, n) = (host.pointer::<u32>(), host.count());
+            let spans = host.pointer();
+            Abi::SpansOfOffsets(offsets, n, spans, host.count())
         }
     }
 }

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each of the packages that hold this module uses another part of it")]
 
+#[path = "../../common/abi/mod.rs"]
+pub mod abi;
 #[path = "../../common/batch.rs"]
 pub mod batch;
 #[path = "../../common/coefficients.rs"]

@@ -1,5 +1,6 @@
 //! A host that says whatever it likes of the memory that it has.
 
+use std::any::Any;
 use std::ffi::c_void;
 use std::ptr;
 
@@ -54,6 +55,8 @@ pub struct Host<'a> {
     choices: std::slice::Iter<'a, u16>,
     /// Where the next buffer begins, unless a choice says otherwise.
     next: usize,
+    /// The structs of the call.
+    kept: Vec<Box<dyn Any>>,
     /// Whether pointers, lengths, sizes and codes are right, so that a call gets as far as its
     /// numbers.
     is_careful: bool,
@@ -61,9 +64,24 @@ pub struct Host<'a> {
 
 impl<'a> Host<'a> {
     pub fn new(arena: *mut u8, choices: &'a [u16]) -> Self {
-        let mut host = Self { arena, choices: choices.iter(), next: 0, is_careful: false };
+        let mut host =
+            Self { arena, choices: choices.iter(), next: 0, kept: vec![], is_careful: false };
         host.is_careful = host.one_in(2);
         host
+    }
+
+    /// A struct that stays where it is as long as the host.
+    pub fn keep<T: 'static>(&mut self, value: T) -> *const T {
+        let kept = Box::new(value);
+        let at = &raw const *kept;
+        self.kept.push(kept);
+        at
+    }
+
+    /// A struct of a newer header, kept.
+    pub fn keep_newer<T: 'static>(&mut self, value: T) -> *const T {
+        let newer = self.newer(value);
+        self.keep(newer).cast()
     }
 
     pub fn choice(&mut self) -> usize {
@@ -263,7 +281,7 @@ impl<'a> Host<'a> {
     }
 
     /// The one loss of a batch, NULL where each answer has its own, mostly.
-    pub fn one_of(&mut self, batch: &dpo_unpaired_batch, loss: &dpo_loss) -> *const dpo_loss {
+    pub fn one_of(&mut self, batch: &dpo_unpaired_batch, loss: *const dpo_loss) -> *const dpo_loss {
         if batch.losses.is_null() == self.one_in(8) { ptr::null() } else { loss }
     }
 
@@ -345,7 +363,7 @@ impl<'a> Host<'a> {
     pub fn objective(&mut self) -> dpo_objective {
         let kind = if self.one_in(4) { self.code(3) } else { DPO_OBJECTIVE_ONE };
         let is_mixture = kind == DPO_OBJECTIVE_MIXTURE || self.one_in(16);
-        dpo_objective {
+        let objective = dpo_objective {
             size: self.size::<dpo_objective>(),
             losses: if self.one_in(2) { self.pointer() } else { &raw const DPO },
             count: if self.one_in(4) { self.count() } else { 1 },
@@ -354,7 +372,10 @@ impl<'a> Host<'a> {
             term_weights: if is_mixture { self.optional() } else { ptr::null() },
             order: if self.one_in(16) { self.pointer() } else { ptr::null_mut() },
             order_len: self.count(),
-        }
+        };
+        // Without memory a length is an error.
+        let is_none = objective.order.is_null() && objective.order_len != 3;
+        dpo_objective { order_len: if is_none { 0 } else { objective.order_len }, ..objective }
     }
 
     /// Of the chosen answers of a step's pairs, if it is one of a step, mostly.

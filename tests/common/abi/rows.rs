@@ -1,0 +1,135 @@
+//! Rows tile by tile. What statistics hold is the library's: whether a fold can have made them is
+//! modelled here, what comes of them is compared with the Rust folds elsewhere.
+
+use std::ffi::c_void;
+
+use dpo_kernel::c::*;
+use dpo_kernel::gradient::tile_grads_in_place;
+
+use super::memory::{Due, Ranges, Written, plain, says_size};
+use super::report::{refusal, report_of, unknown, unused};
+use super::structs::{dispatch_of, for_element, transform_of};
+
+pub fn new_stats(
+    transform: *const dpo_transform,
+    flags: u32,
+    target: u32,
+    out: *mut dpo_row_stats,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    let transform = plain(transform)?;
+    if flags > 3 {
+        return Err(unknown(DPO_BUFFER_OPTIONS, flags.cast_signed()));
+    }
+    if flags.is_multiple_of(2) && target != 0 {
+        return Err(unused(DPO_BUFFER_TARGETS));
+    }
+    transform_of(transform)?;
+    let out = Ranges::default().write(out, 1, DPO_BUFFER_OUT)?;
+    // SAFETY: numbers, of which 0 is one.
+    let zeros = unsafe { std::mem::zeroed::<dpo_row_stats>() };
+    // The largest of no logits, and its column.
+    let (max, argmax) = if flags >= 2 { (f32::NEG_INFINITY, u32::MAX) } else { (0.0, 0) };
+    let due = dpo_row_stats { transform, flags, target, max, argmax, ..zeros };
+    written.push(out.becomes("stats", vec![due]));
+    Ok(())
+}
+
+/// Whether a fold can have made them.
+fn check_stats(stats: &dpo_row_stats) -> Due<()> {
+    let refused = Err(refusal(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]));
+    let [has_target, _, has_value, has_base] = [1, 2, 4, 8].map(|flag| stats.flags & flag != 0);
+    if stats.flags > 15 || (!has_target && stats.target != 0) {
+        return refused;
+    }
+    let is_empty = !has_value && !has_base && stats.others == 0.0;
+    if stats.columns == 0 && !is_empty {
+        return refused;
+    }
+    transform_of(stats.transform)?;
+    let (shift, exponent) = (stats.shift, stats.exponent);
+    let is_exponent = (-1900..=1900).contains(&exponent);
+    let is_one_of_both = exponent == 0 || shift.to_bits() == 0;
+    if has_base && !(shift.is_finite() && is_exponent && is_one_of_both) {
+        return refused;
+    }
+    let is_sum = stats.others.is_nan() || stats.others >= 0.0;
+    if (has_value && !has_target) || !is_sum || stats.columns >= 1 << 53 {
+        return refused;
+    }
+    Ok(())
+}
+
+pub fn fold(
+    dispatch: dpo_dispatch,
+    stats: *mut dpo_row_stats,
+    kind: i32,
+    (tile, len): (*const c_void, usize),
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    dispatch_of(dispatch)?;
+    let mut ranges = Ranges::default();
+    for_element!(kind, E => ranges.read(tile.cast::<E>(), len, DPO_BUFFER_TILE).map(|_| ()))?;
+    let stats = ranges.write(stats, 1, DPO_BUFFER_OUT)?;
+    ranges.are_apart()?;
+    check_stats(&stats.get()[0])?;
+    written.push(stats.becomes_anything());
+    Ok(())
+}
+
+pub fn merge(
+    into: *mut dpo_row_stats,
+    from: *const dpo_row_stats,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    let mut ranges = Ranges::default();
+    let from = ranges.read(from, 1, DPO_BUFFER_ARGUMENT)?;
+    let into = ranges.write(into, 1, DPO_BUFFER_OUT)?;
+    ranges.are_apart()?;
+    let (a, b) = (into.get()[0], from.get()[0]);
+    check_stats(&a)?;
+    check_stats(&b)?;
+    let both = a.flags & b.flags;
+    let transforms = (transform_of(a.transform)?, transform_of(b.transform)?);
+    let is_one_row = (a.flags ^ b.flags) & (DPO_ROW_TARGET | DPO_ROW_DETAILS) == 0
+        && a.target == b.target
+        && transforms.0 == transforms.1
+        && both & DPO_ROW_TARGET_SEEN == 0;
+    if !is_one_row {
+        return Err(refusal(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, 0, [0, 0]));
+    }
+    written.push(into.becomes_anything());
+    Ok(())
+}
+
+pub fn finish(
+    stats: *const dpo_row_stats,
+    out: *mut dpo_row_result,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    let mut ranges = Ranges::default();
+    let stats = ranges.read(stats, 1, DPO_BUFFER_ARGUMENT)?;
+    let out = ranges.write(out, 1, DPO_BUFFER_OUT)?;
+    ranges.are_apart()?;
+    check_stats(&stats.get()[0])?;
+    written.push(out.becomes_anything());
+    Ok(())
+}
+
+pub fn tile_grads(
+    dispatch: dpo_dispatch,
+    tile: *const dpo_tile,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    let tile = says_size(tile)?;
+    let (dispatch, transform) = (dispatch_of(dispatch)?, transform_of(tile.transform)?);
+    for_element!(tile.r#type, E => {
+        let data = Ranges::default().write(tile.data.cast::<E>(), tile.len, DPO_BUFFER_TILE)?;
+        let mut due = data.get();
+        let (first, target) = (tile.first_column, tile.target);
+        let (norm, c) = (tile.norm, tile.coefficient);
+        let result = tile_grads_in_place(dispatch, &mut due, first, transform, target, norm, c);
+        written.push(data.becomes("tile", due));
+        result.map_err(report_of)
+    })
+}
