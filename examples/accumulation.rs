@@ -16,6 +16,12 @@ use dpo_kernel::{
 const VOCAB: usize = 3;
 
 fn main() -> Result<(), Error> {
+    let total = accumulate()?;
+    println!("mean loss of {} pairs: {:.4}", total.pairs, total.mean_loss());
+    Ok(())
+}
+
+fn accumulate() -> Result<Summary, Error> {
     // Three pairs of one-token answers, in micro-batches of two pairs and of one.
     let logits: Vec<f32> = (0..6 * VOCAB).map(|i| (i * 7 % 5) as f32 * 0.5).collect();
     let (targets, reference) = ([0, 1, 2, 0, 1, 2], [-1.0, -1.5, -0.5, -2.0, -1.25, -0.75]);
@@ -37,7 +43,6 @@ fn main() -> Result<(), Error> {
         // Summaries are sums with counts, so they add up, over machines too.
         total += workspace.preference_step(dispatch, &dpo, view, &batch)?.loss;
     }
-    println!("mean loss of {} pairs: {:.4}", total.pairs, total.mean_loss());
 
     let mut at_once = logits;
     let spans = [0, 1, 2, 3, 4, 5].map(|row| Span::new(row, row + 1));
@@ -47,10 +52,14 @@ fn main() -> Result<(), Error> {
     let view = LogitsMut::new(&mut at_once, 6, VOCAB)?;
     workspace.preference_step(dispatch, &dpo, view, &batch)?;
     assert_eq!(grads, at_once, "the same gradients, to the bit");
-    Ok(())
+    Ok(total)
 }
 
+/// By the formula in f64: the mean of −log σ(0.1 (a − b)) over all three pairs.
 #[test]
-fn runs() -> Result<(), Error> {
+fn figures_are_those_of_the_formula() -> Result<(), Error> {
+    let total = accumulate()?;
+    assert_eq!(total.pairs, 3, "pairs of both micro-batches");
+    assert!((total.mean_loss() - 0.807_954_957_298_917).abs() < 1e-7, "{}", total.mean_loss());
     main()
 }

@@ -11,6 +11,13 @@ use dpo_kernel::{
 };
 
 fn main() -> Result<(), Error> {
+    let (loss, grads) = step()?;
+    println!("loss {loss:.4}, gradients {grads:?}");
+    Ok(())
+}
+
+/// Loss and gradients.
+fn step() -> Result<(f64, [f32; 9]), Error> {
     // Two answers of one token, a row of padding between them, a stride of 4 over a vocabulary of
     // 3.
     let logits = [0.5, 1.5, -1.0, 0.0, 9.0, 9.0, 9.0, 9.0, 1.0, 0.0, 0.5, 0.0].map(bf16::from_f32);
@@ -40,13 +47,21 @@ fn main() -> Result<(), Error> {
     let summary =
         preference_step(Dispatch::detect(), &Dpo::new(0.1)?, (from, to), &batch, scratch)?;
 
-    println!("loss {:.4}, gradients {grads:?}", summary.mean_loss());
     assert_eq!(grads[3..6], [0.0; 3], "the row of padding");
     assert!(grads[1] < 0.0 && grads[8] > 0.0, "up with the chosen token, down with the rejected");
-    Ok(())
+    Ok((summary.mean_loss(), grads))
 }
 
+/// By the formulas in f64; every logit is a number of bf16.
 #[test]
-fn runs() -> Result<(), Error> {
+fn figures_are_those_of_the_formulas() -> Result<(), Error> {
+    let (loss, grads) = step()?;
+    assert!((loss - 0.677_829_787_148_247).abs() < 1e-7, "{loss}");
+    let chosen = [0.012_489_999_737, -0.015_276_895_379, 0.002_786_895_642];
+    let rejected = [-0.024_933_135_563, -0.009_172_387_978, 0.034_105_523_541];
+    let expected = [chosen, [0.0; 3], rejected].concat();
+    for (found, expected) in grads.into_iter().zip(expected) {
+        assert!((f64::from(found) - expected).abs() < 1e-8, "{found} is not {expected}");
+    }
     main()
 }

@@ -2,11 +2,19 @@
 //!
 //! `cargo run --features alloc --example dpo`
 
+use dpo_kernel::step::StepSummary;
 use dpo_kernel::{
-    Dispatch, Dpo, Error, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Workspace,
+    Dispatch, Dpo, Error, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Summary, Workspace,
 };
 
 fn main() -> Result<(), Error> {
+    let (summary, _) = step()?;
+    println!("loss {:.4}, margin {:.4}", summary.mean_loss(), summary.mean_margin());
+    Ok(())
+}
+
+/// What is worth telling, and the gradients.
+fn step() -> Result<(StepSummary<Summary>, [f32; 20]), Error> {
     // What a model's forward gave for two answers of two tokens each, over a vocabulary of 5: row t
     // is the output at position t, and scores the token that comes next.
     let mut logits = [
@@ -25,15 +33,23 @@ fn main() -> Result<(), Error> {
     let view = LogitsMut::new(&mut logits, 4, 5)?;
     let summary = workspace.preference_step(Dispatch::detect(), &Dpo::new(0.1)?, view, &batch)?;
 
-    println!("loss {:.4}, margin {:.4}", summary.mean_loss(), summary.mean_margin());
     // The scored rows of `logits` are gradients now (here all): hand them to the model's own
     // backward.
     assert!(logits[1] < 0.0, "descent raises the logit of the chosen answer's token");
     assert!(logits[13] > 0.0, "and lowers that of the rejected one's");
-    Ok(())
+    Ok((summary, logits))
 }
 
+/// By the formulas in f64: −log σ(0.1 (a − b)), and −β σ(−z) (1 − p) of a chosen token.
 #[test]
-fn runs() -> Result<(), Error> {
+fn figures_are_those_of_the_formulas() -> Result<(), Error> {
+    let (summary, grads) = step()?;
+    let near = |found: f64, expected: f64, by: f64| {
+        assert!((found - expected).abs() < by, "{found} is not {expected}");
+    };
+    near(summary.mean_loss(), 0.670_637_240_212_849, 1e-7);
+    near(summary.mean_margin(), 0.045_538_269_399_818, 1e-6);
+    near(grads[1].into(), -0.023_927_184_439_350, 1e-8);
+    near(grads[13].into(), 0.030_582_052_569_153, 1e-8);
     main()
 }

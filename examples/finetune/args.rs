@@ -34,11 +34,11 @@ empty or equal are left out and counted.
 losses:
 ";
 
-/// The names of all losses, in lines of a terminal's width.
-fn names() -> String {
+/// Names in lines of a terminal's width.
+pub fn wrapped<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut lines = String::from(" ");
     let mut width = 1;
-    for name in LossName::ALL.map(LossName::name) {
+    for name in names {
         if width + 1 + name.len() > 78 {
             lines += "\n ";
             width = 1;
@@ -52,7 +52,7 @@ fn names() -> String {
 
 /// What `--help` shows.
 pub fn help() -> String {
-    format!("{USAGE}{}\n", names())
+    format!("{USAGE}{}\n", wrapped(LossName::ALL.map(LossName::name)))
 }
 
 #[derive(Clone, Debug, PartialEq)]

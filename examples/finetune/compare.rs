@@ -27,7 +27,7 @@ pub struct Course {
     pub parameter: String,
     pub points: Vec<Point>,
     /// Of the training steps alone.
-    time: Duration,
+    pub time: Duration,
 }
 
 /// What an evaluation found.
@@ -37,7 +37,7 @@ pub struct Point {
     /// Of the training pairs.
     pub loss: f64,
     /// Share of the held-out pairs that the loss's own rewards rank right, as trainers report it.
-    own_accuracy: f64,
+    pub own_accuracy: f64,
     pub train: Yardstick,
     pub held_out: Yardstick,
 }
@@ -106,14 +106,14 @@ pub fn run(options: &Options, recipe: &Recipe, out: &mut dyn Write) -> Outcome {
     Ok(())
 }
 
-const HEADING: &str = concat!(
-    "                             loss    loss  log-ratio                          accuracy\n",
-    "loss          parameter     first    last        gap  chosen rejected  train held out   own",
+pub const HEADING: &str = concat!(
+    "                              loss    loss  log-ratio                          accuracy\n",
+    "loss          parameter      first    last        gap  chosen rejected  train held out   own",
     "  displaced  length r     s",
 );
 
 /// A line of the table.
-fn row(course: &Course) -> String {
+pub fn row(course: &Course) -> String {
     let Course { name, parameter, points, time } = course;
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
     let nats = &last.train.log_ratios;

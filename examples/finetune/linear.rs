@@ -142,15 +142,13 @@ fn matmul(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
 fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usize) {
     const ROWS: usize = 4;
     debug_assert_eq!(columns % LANES, 0, "columns come in whole lanes");
-    let groups = out.chunks_mut(ROWS * columns).zip(a.chunks(ROWS * inner));
-    for (out, a) in groups {
-        if a.len() == ROWS * inner {
-            add_row_products::<ROWS>(out, a, b, inner, columns);
-        } else {
-            for (out, a) in out.chunks_exact_mut(columns).zip(a.chunks_exact(inner)) {
-                add_row_products::<1>(out, a, b, inner, columns);
-            }
-        }
+    let (mut outs, mut rows) = (out.chunks_exact_mut(ROWS * columns), a.chunks_exact(ROWS * inner));
+    for (out, a) in outs.by_ref().zip(rows.by_ref()) {
+        add_row_products::<ROWS>(out, a, b, inner, columns);
+    }
+    let rest = outs.into_remainder().chunks_exact_mut(columns);
+    for (out, a) in rest.zip(rows.remainder().chunks_exact(inner)) {
+        add_row_products::<1>(out, a, b, inner, columns);
     }
 }
 

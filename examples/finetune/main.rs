@@ -37,23 +37,24 @@
 #![allow(unreachable_pub, reason = "the modules of an example have no outside")]
 
 pub(crate) mod args;
-mod batch;
-mod compare;
-mod curves;
+pub(crate) mod batch;
+pub(crate) mod compare;
+pub(crate) mod curves;
 mod defaults;
-mod grid;
+pub(crate) mod grid;
 pub(crate) mod jsonl;
 pub(crate) mod linear;
 pub(crate) mod model;
 pub(crate) mod objective;
 pub(crate) mod random;
-mod sample;
-mod setup;
-mod svg;
+pub(crate) mod sample;
+pub(crate) mod setup;
+pub(crate) mod svg;
 pub(crate) mod text;
 pub(crate) mod train;
 
 use std::f64::consts::LN_2;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -70,23 +71,32 @@ use model::Model;
 use objective::Objective;
 use train::{Outcome, Recipe, Score, Scoreboard};
 
-fn main() -> ExitCode {
-    let mut out = io::stdout();
-    let outcome = match args::parse(std::env::args_os().skip(1)) {
-        Err(why) => {
-            eprintln!("finetune: {why}");
-            return ExitCode::from(2);
-        }
-        Ok(Request::Help) => out.write_all(args::help().as_bytes()).map_err(Into::into),
-        Ok(Request::Run(options)) => run(&options, &Recipe::default(), &mut out),
+pub(crate) fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    ExitCode::from(start(arguments, &Recipe::default(), &mut io::stdout(), &mut io::stderr()))
+}
+
+/// The whole program; its exit status.
+pub(crate) fn start(
+    arguments: impl Iterator<Item = OsString>,
+    recipe: &Recipe,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    let (status, why) = match args::parse(arguments) {
+        Err(why) => (2, why),
+        Ok(Request::Help) => match out.write_all(args::help().as_bytes()) {
+            Ok(()) => return 0,
+            Err(error) => (1, error.to_string()),
+        },
+        Ok(Request::Run(options)) => match run(&options, recipe, out) {
+            Ok(()) => return 0,
+            Err(error) => (1, error.to_string()),
+        },
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("finetune: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // Whoever closed the output does not want to read about it.
+    let _ = writeln!(err, "finetune: {why}");
+    status
 }
 
 /// The whole job; what it has to tell goes to `out`.

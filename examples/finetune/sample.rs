@@ -64,9 +64,10 @@ fn sample(model: &Model, opening: &[u8], adapter: Adapter, random: &mut Random) 
 
 /// The last characters of a text, marked if that is not all of it.
 fn ending(text: &str, limit: usize) -> String {
-    match text.char_indices().rev().nth(limit) {
-        None => text.to_owned(),
-        Some((cut, _)) => format!("… {}", text[cut..].trim_start()),
+    let mut ends = text.char_indices().rev();
+    match (ends.nth(limit - 1), ends.next()) {
+        (Some((cut, _)), Some(_)) => format!("… {}", text[cut..].trim_start()),
+        _ => text.to_owned(),
     }
 }
 

@@ -56,14 +56,14 @@
 //! Sharper than all that: every element in place must be the element in f32, rounded.
 
 pub(crate) mod args;
-mod compare;
+pub(crate) mod compare;
 mod fields;
 #[path = "../shared/json.rs"]
 mod json;
-mod manifest;
-mod pipeline;
-mod report;
-mod storage;
+pub(crate) mod manifest;
+pub(crate) mod pipeline;
+pub(crate) mod report;
+pub(crate) mod storage;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -74,7 +74,7 @@ use args::Request;
 use manifest::Manifest;
 use storage::Storage;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     ExitCode::from(run(std::env::args_os().skip(1), &mut out, &mut err))
 }

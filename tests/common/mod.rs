@@ -20,4 +20,5 @@ pub mod levels;
 pub mod measure;
 #[cfg(feature = "proptest")]
 pub mod property;
+pub mod quiet;
 pub mod store;

@@ -1,20 +1,45 @@
 //! The main example from the inside: its reader, its command line, its backward pass, and a small
 //! run.
 
-#![allow(clippy::indexing_slicing, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+#![allow(
+    clippy::float_cmp,
+    clippy::manual_midpoint,
+    clippy::missing_assert_message,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "a test compares bits where bits are promised, writes formulas as papers have them, and reads \
+              a picture from one end to the other"
+)]
 #![allow(clippy::cast_precision_loss, reason = "test sizes are small")]
 
 #[path = "../../examples/finetune/main.rs"]
 #[allow(dead_code, reason = "the test leaves `main` and the defaults to the example itself")]
 mod finetune;
 
+mod batch;
+mod comparison;
+mod drawing;
+mod figures;
 mod forms;
 mod model;
 mod objective;
 mod options;
+mod picture;
+mod plain;
+mod random;
 mod reader;
 mod runs;
+mod sample;
 mod split;
+mod training;
+mod twin;
+mod values;
 
 use finetune::jsonl::Pair;
 use finetune::model::Shape;

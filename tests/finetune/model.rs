@@ -1,8 +1,9 @@
-//! The model's backward pass against finite differences.
+//! The model against the same in plain f64, and its backward pass against finite differences.
 
-use crate::finetune::linear::Adapter;
+use crate::finetune::linear::{Adapter, RANK};
 use crate::finetune::model::{Model, Shape, VOCAB};
 use crate::finetune::random::Random;
+use crate::plain::{TAPS, plain_of, tuned};
 
 /// A weighted sum of some rows' logits, so that its gradient by the logits is the weights
 /// themselves.
@@ -75,4 +76,74 @@ fn a_fresh_adapter_changes_no_bit() {
         model.forward(tokens, 3..7, adapter, logits);
     }
     assert_eq!(logits[0], logits[1], "policy and reference differ at step 0");
+}
+
+/// Every logit of every row, with the adapter and without it; rows come as they are asked for.
+#[test]
+fn logits_are_those_of_the_plain_model() {
+    for (seed, shape) in [
+        (1, Shape { width: 8, hidden: 16, blocks: 1 }),
+        (2, Shape { width: 16, hidden: 24, blocks: 2 }),
+    ] {
+        let model = tuned(shape, seed);
+        let tokens = b"seven and more bytes";
+        for adapter in [Adapter::Off, Adapter::On] {
+            let expected = plain_of(&model, shape, adapter).logits(tokens);
+            for rows in [0..tokens.len(), 3..9, 19..20] {
+                let mut logits = vec![f32::NAN; rows.len() * VOCAB];
+                model.forward(tokens, rows.clone(), adapter, &mut logits);
+                for (found, expected) in logits.iter().zip(expected[rows].iter().flatten()) {
+                    let error = (f64::from(*found) - expected).abs();
+                    assert!(error < 2e-5, "{shape:?}, {adapter:?}: {found} is not {expected}");
+                }
+            }
+        }
+        let [off, on] = [Adapter::Off, Adapter::On]
+            .map(|adapter| plain_of(&model, shape, adapter).logits(tokens)[19][0]);
+        assert!((off - on).abs() > 1e-3, "the adapter does something: {off} {on}");
+    }
+}
+
+/// Mean and deviation of what a new model's weights are drawn from: the embedding has 0.3, a matrix
+/// of n inputs its gain / √n, A of the adapter 1 / √n, and B is 0.
+#[test]
+fn new_weights_have_their_spread() {
+    let (width, hidden) = (64, 192);
+    let model = Model::new(Shape { width, hidden, blocks: 1 }, &mut Random(4));
+    let deviation = |weights: &[f32]| {
+        let n = weights.len() as f64;
+        let mean = weights.iter().copied().map(f64::from).sum::<f64>() / n;
+        let square = weights.iter().map(|&w| (f64::from(w) - mean).powi(2)).sum::<f64>() / n;
+        (mean, square.sqrt())
+    };
+    let mut base = model.weights.base.as_slice();
+    let mut take = |what: &str, count: usize, expected: f64| {
+        let (part, rest) = base.split_at(count);
+        base = rest;
+        let (mean, found) = deviation(part);
+        assert!((found / expected - 1.0).abs() < 0.05, "{what}: deviation {found}, not {expected}");
+        assert!(mean.abs() < 0.05 * expected, "{what}: mean {mean}");
+    };
+    take("embedding", TAPS * VOCAB * width, 0.3);
+    let matrices = [
+        ("mixer in", width, 3 * width, 1.0),
+        ("mixer out", width, width, 0.5),
+        ("mlp in", width, hidden, 1.0),
+        ("mlp out", hidden, width, 0.5),
+        ("head", width, VOCAB, 0.3),
+    ];
+    for (what, inputs, outputs, gain) in matrices {
+        take(what, inputs * outputs, gain / (inputs as f64).sqrt());
+    }
+    assert!(base.is_empty(), "that is all");
+    let mut adapter = model.weights.adapter.as_slice();
+    for (what, inputs, outputs, _) in matrices {
+        let (a, rest) = adapter.split_at(inputs * RANK);
+        let (b, rest) = rest.split_at(RANK * outputs);
+        adapter = rest;
+        let (found, expected) = (deviation(a).1, (inputs as f64).sqrt().recip());
+        assert!((found / expected - 1.0).abs() < 0.1, "A of {what}: {found}, not {expected}");
+        assert!(b.iter().all(|&b| b == 0.0), "B of {what} is 0");
+    }
+    assert!(adapter.is_empty(), "that is all");
 }

@@ -99,3 +99,56 @@ fn pairs_that_teach_nothing_are_left_out_by_reason() {
     assert_eq!(examples.left_out, left_out, "each by its reason");
     assert_eq!((examples.train.len(), examples.held_out.len()), (1, 0), "the last one stays");
 }
+
+/// Byte by byte: prompt, mark, answer, end; and what either training scores of it.
+#[test]
+fn a_sequence_is_prompt_mark_answer_and_end() {
+    let examples = Examples::new(&[pair("why", "so", "é")], &mut Random(1));
+    let [example] = examples.train.as_slice() else { panic!("one pair") };
+    assert_eq!(example.chosen.tokens, *b"why\xfeso\xff");
+    assert_eq!(example.rejected.tokens, *b"why\xfe\xc3\xa9\xff", "as UTF-8");
+    assert_eq!(example.chosen.opening(), b"why\xfe");
+    // A row predicts the token after it: 's' after the mark, the end after 'o'.
+    assert_eq!((example.chosen.answer_rows(), example.chosen.all_rows()), (3..6, 0..6));
+    let mixed = example
+        .chosen
+        .answered_by(&Examples::new(&[pair("p", "no", "x")], &mut Random(1)).train[0].chosen);
+    assert_eq!(mixed.tokens, *b"why\xfeno\xff", "this prompt with that answer");
+    assert_eq!((mixed.answer_rows(), mixed.opening()), (3..6, &b"why\xfe"[..]));
+}
+
+/// An answer keeps its first bytes, and loses its end mark only where it is cut.
+#[test]
+fn the_limits_are_exact() {
+    let text = |n: usize| "x".repeat(n);
+    let of = |prompt: usize, answer: usize| {
+        let examples = Examples::new(&[pair(&text(prompt), &text(answer), "r")], &mut Random(1));
+        (examples.cut, examples.train[0].chosen.clone())
+    };
+    let (cut, whole) = of(PROMPT_LIMIT, ANSWER_LIMIT);
+    assert_eq!((cut, whole.tokens.len()), (0, 512), "all of both, and two marks");
+    assert_eq!(whole.tokens.last(), Some(&0xff), "it ends");
+    let (cut, long) = of(3, ANSWER_LIMIT + 1);
+    assert_eq!((cut, long.tokens.len()), (1, 3 + 1 + 256), "no end mark");
+    assert_eq!(of(PROMPT_LIMIT + 1, 1).0, 1, "a prompt is cut");
+    assert_eq!(of(PROMPT_LIMIT + 1, 1).1.opening().len(), 255, "to 254 bytes and the mark");
+}
+
+/// Of n prompts a fifth is held out, rounded up, and none of one; which, the seed says.
+#[test]
+fn a_fifth_of_the_prompts_is_held_out() {
+    for (prompts, expected) in [(1, 0), (2, 1), (5, 1), (6, 2), (10, 2), (11, 3), (160, 32)] {
+        let pairs: Vec<Pair> = (0..prompts).map(|n| pair(&format!("p{n}"), "c", "r")).collect();
+        let examples = Examples::new(&pairs, &mut Random(1));
+        assert_eq!(examples.held_out.len(), expected, "of {prompts}");
+        assert_eq!(examples.train.len(), prompts - expected, "the others");
+    }
+    let pairs: Vec<Pair> = (0..10).map(|n| pair(&format!("p{n}"), "c", "r")).collect();
+    let sides: HashSet<Vec<Vec<u8>>> = (0..20)
+        .map(|seed| {
+            let examples = Examples::new(&pairs, &mut Random(seed));
+            examples.held_out.iter().map(|pair| pair.chosen.tokens.clone()).collect()
+        })
+        .collect();
+    assert!(sides.len() > 10, "each seed holds out others: {}", sides.len());
+}

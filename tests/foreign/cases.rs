@@ -12,11 +12,16 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use Hardness::{Adversarial, Moderate};
 
-fn runner() -> TestRunner {
+pub fn runner() -> TestRunner {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     // Fewer cases, as `PROPTEST_CASES` may ask for, would also mean fewer steps on the way to a
     // small one.
-    let config = Config { cases: 256, max_shrink_iters: 1024, ..Config::default() };
+    let config = Config {
+        cases: 256,
+        max_shrink_iters: 1024,
+        failure_persistence: None,
+        ..Config::default()
+    };
     TestRunner::new_with_rng(config, rng)
 }
 
@@ -37,7 +42,7 @@ fn shrunk<S: Strategy>(strategy: &S, cases: usize, mut look: impl FnMut(&S::Valu
 }
 
 /// Values that `arbitrary` makes of pseudo-random bytes of any length.
-fn unstructured<T: for<'a> Arbitrary<'a>>(cases: u64, mut look: impl FnMut(&T)) {
+pub fn unstructured<T: for<'a> Arbitrary<'a>>(cases: u64, mut look: impl FnMut(&T)) {
     let mut state = 1_u64;
     let mut byte = || {
         state =

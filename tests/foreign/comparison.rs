@@ -99,6 +99,96 @@ fn what_does_not() {
     assert_eq!(compare_all("x", &x, &x, &y, second), Ok(()));
 }
 
+/// The three parts by themselves and together; an infinite part of 0 is 0.
+#[test]
+fn what_is_allowed() {
+    let ulp = f64::from(f32::EPSILON);
+    let all = Tolerance::ulps(2.0).and_relative(0.25).and_absolute(3.0);
+    assert_eq!(all, Tolerance { ulps: 2.0, relative: 0.25, absolute: 3.0 });
+    assert_eq!(all.and_relative(0.5).and_absolute(1.0).allowed::<f32>(1.0), 2.0 * ulp + 0.75 + 4.0);
+    for (tolerance, expected, allowed) in [
+        (Tolerance::EXACT, 1.5, 0.0),
+        (Tolerance::ulps(0.5), 1.5, 0.5 * ulp),
+        (Tolerance::ulps(0.5), -4.0, 2.0 * ulp),
+        (Tolerance::EXACT.and_relative(0.5), -3.0, 1.5),
+        (Tolerance::EXACT.and_absolute(0.5), -3.0, 0.5),
+        (all, 1.5, 2.0 * ulp + 0.375 + 3.0),
+        (Tolerance::EXACT.and_relative(INF), 0.0, 0.0),
+        (Tolerance::EXACT, INF, 0.0),
+    ] {
+        assert_eq!(tolerance.allowed::<f32>(expected), allowed, "{tolerance:?} of {expected}");
+    }
+    let half = Tolerance::ulps(0.5);
+    assert_eq!(half.allowed::<f64>(1.5), 0.5 * f64::EPSILON);
+    assert_eq!(half.allowed::<f16>(1.5), 0.5 / 1024.0);
+    assert_eq!(half.allowed::<bf16>(1.5), 0.5 / 128.0);
+}
+
+/// From where on infinity may be found: where expected and allowed reach what rounds to it.
+#[test]
+fn overflow_is_found_on_its_side_and_no_sooner() {
+    let (one, far) = (Tolerance::EXACT, Tolerance::EXACT.and_absolute(32.0));
+    for (expected, found, tolerance, agrees) in [
+        (65520.0, INF, one, true),
+        (65519.0, INF, one, false),
+        (65519.0, INF, far, true),
+        (-65520.0, -INF, one, true),
+        (-65520.0, INF, one, false),
+        (65520.0, -INF, one, false),
+        (65504.0, INF, one, false),
+        (65504.0, 65504.0, one, true),
+        (65520.0, 65504.0, one, false),
+        (65520.0, 65504.0, far, true),
+    ] {
+        let result = compare("x", 0.0, expected, f16::from_f64(found), tolerance);
+        assert_eq!(result.is_ok(), agrees, "{expected} {found} {tolerance:?}");
+    }
+}
+
+/// A bound is met, and passed by the next number.
+#[test]
+fn bounds_are_sharp() {
+    for (expected, found, allowed, agrees) in [
+        (1.0, 1.25, 0.25, true),
+        (1.0, 1.25 + f64::EPSILON, 0.25, false),
+        (1.0, 0.75, 0.25, true),
+        (1.0, 0.75 - f64::EPSILON, 0.25, false),
+        (0.0, -5e-324, 0.0, false),
+        (0.0, -5e-324, 5e-324, true),
+    ] {
+        let result = compare("x", 0.0, expected, found, Tolerance::EXACT.and_absolute(allowed));
+        assert_eq!(result.is_ok(), agrees, "{expected} {found} {allowed}");
+    }
+}
+
+/// Every part of a message is the one that was put in.
+#[test]
+fn a_mismatch_holds_what_was_put_in() {
+    let tolerance = |i: usize| Tolerance::EXACT.and_absolute(0.125 * (1.0 + i as f64));
+    let found =
+        compare_all("y", &[7.0, 8.0, 9.0], &[1.0, 2.0, 4.0], &[1.0_f32, 2.0, 4.5], tolerance);
+    let expected = Mismatch::Value {
+        what: "y",
+        index: 2,
+        input: 9.0,
+        expected: 4.0,
+        found: 4.5,
+        ulps: 0.5 / f64::from(f32::EPSILON) / 4.0,
+        allowed: 0.375,
+    };
+    assert_eq!(found, Err(expected));
+    let lengths = |inputs: usize, expected: usize, found: usize| {
+        let x = [0.0; 4];
+        compare_all("z", &x[..inputs], &x[..expected], &x[..found], |_| Tolerance::EXACT)
+    };
+    let wrong = |expected, found| Err(Mismatch::Length { what: "z", expected, found });
+    assert_eq!(lengths(1, 2, 2), wrong(2, 1), "inputs");
+    assert_eq!(lengths(3, 3, 4), wrong(3, 4), "figures");
+    assert_eq!(lengths(4, 4, 4), Ok(()), "as many");
+    let nan = compare("n", 1.0, 2.0, f32::NAN, Tolerance::EXACT);
+    assert!(matches!(nan, Err(Mismatch::Value { ulps, .. }) if ulps.is_nan()), "{nan:?}");
+}
+
 #[test]
 fn what_it_says() {
     let why = compare("log p", -3.0, 1.0, 1.0 + 3.0 * f32::EPSILON, Tolerance::ulps(0.5));

@@ -21,4 +21,6 @@ mod backend;
 mod cases;
 mod comparison;
 mod faults;
+mod reach;
 mod suite;
+mod twists;

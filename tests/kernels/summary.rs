@@ -108,6 +108,8 @@ fn margins_are_of_rewards() {
 }
 
 proptest! {
+    #![proptest_config(crate::common::quiet::quiet())]
+
     #[test]
     fn merges_are_the_whole(
         values in prop::collection::vec((-200_i32..200, -80_i32..80), 0..40),

@@ -9,12 +9,16 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::missing_assert_message,
+    clippy::similar_names,
     reason = "a test may panic, and indexing a JSON value is how it is edited"
 )]
 
+mod fields;
+mod figures;
 mod refusals;
 #[path = "../../examples/replay/main.rs"]
-#[allow(dead_code, reason = "its `main` is not called here")]
+#[allow(dead_code, reason = "its defaults are the example itself")]
 mod replay;
 mod synthetic;
 

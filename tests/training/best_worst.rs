@@ -119,6 +119,8 @@ fn planted_faults_are_caught() {
 }
 
 proptest! {
+    #![proptest_config(crate::common::quiet::quiet())]
+
     #[test]
     fn of_random_packings(groups in prop::collection::vec(prop::collection::vec(-3_i8..4, 0..7), 0..12)) {
         let mut offsets = vec![0_u32];

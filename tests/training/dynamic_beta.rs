@@ -55,6 +55,8 @@ fn batches() -> impl Strategy<Value = Vec<Vec<f64>>> {
 }
 
 proptest! {
+    #![proptest_config(crate::common::quiet::quiet())]
+
     #[test]
     fn averages_are_the_authors(batches in batches()) {
         prop_assert_eq!(objection(&batches, ours), None);

@@ -50,6 +50,8 @@ fn cases() -> impl Strategy<Value = Vec<Case>> {
 }
 
 proptest! {
+    #![proptest_config(crate::common::quiet::quiet())]
+
     #[test]
     fn correlation_is_pearsons(cases in cases()) {
         prop_assert_eq!(objection(&cases, |cases| sums_of(cases).correlation()), None);

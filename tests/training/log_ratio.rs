@@ -50,6 +50,8 @@ fn in_two_batches(values: &[(f64, f64)], cut: usize) -> [LogRatioSums; 2] {
 }
 
 proptest! {
+    #![proptest_config(crate::common::quiet::quiet())]
+
     #[test]
     fn of_a_run_are_those_of_everything((values, cut) in log_probs()) {
         let merged = |values: &[(f64, f64)], cut| {

@@ -17,6 +17,8 @@
 mod common;
 mod derivatives;
 mod figures;
+mod leftovers;
+mod losses;
 mod special;
 
 /// Fails unless `found` is within `tolerance` of `expected`, relative to 1 or to `expected` itself
