@@ -113,8 +113,5 @@ impl<'a> Targets<'a> {
 
 /// A target as a host wrote it: ids from 2³¹ on are negative numbers more often than tokens.
 pub(super) fn as_written(target: u32) -> i64 {
-    match target.cast_signed() {
-        negative if negative < 0 => i64::from(negative),
-        _ => i64::from(target),
-    }
+    i64::from(target.cast_signed())
 }
