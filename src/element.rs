@@ -146,21 +146,6 @@ mod private {
         fn call<J: PerType>(dispatch: Dispatch, of: J::Of<Self>) -> J::Output
         where
             Self: Element;
-        /// The same elements, if they are f32, f16 or bf16.
-        fn as_f32(_: &[Self]) -> Option<&[f32]> {
-            None
-        }
-        fn as_f16(_: &[Self]) -> Option<&[f16]> {
-            None
-        }
-        fn as_bf16(_: &[Self]) -> Option<&[bf16]> {
-            None
-        }
-        fn as_f32_mut(_: &mut [Self]) -> Option<&mut [f32]> {
-            None
-        }
-        /// The same elements, if they are of this type.
-        fn same<E: Element>(x: &[E]) -> Option<&[Self]>;
         fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
         fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
         /// As `load`, in the order of lanes that is cheapest for this type.
@@ -183,7 +168,7 @@ mod private {
 }
 
 macro_rules! element {
-    ($t:ty, $job:ident, $same:ident $(+ $same_mut:ident)?, $load:ident, $store:ident $(+ $load_mixed:ident, $store_mixed:ident, $sum_mixed:ident)?, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
+    ($t:ty, $job:ident, $load:ident, $store:ident $(+ $load_mixed:ident, $store_mixed:ident, $sum_mixed:ident)?, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
         impl Element for $t {
             const NEG_INFINITY: Self = $neg_inf;
             const ZERO: Self = $zero;
@@ -205,23 +190,6 @@ macro_rules! element {
             fn call<J: PerType>(dispatch: Dispatch, of: J::Of<Self>) -> J::Output {
                 J::$job(dispatch, of)
             }
-
-            #[inline(always)]
-            fn $same(x: &[Self]) -> Option<&[Self]> {
-                Some(x)
-            }
-
-            #[inline(always)]
-            fn same<E: Element>(x: &[E]) -> Option<&[Self]> {
-                E::$same(x)
-            }
-
-            $(
-                #[inline(always)]
-                fn $same_mut(x: &mut [Self]) -> Option<&mut [Self]> {
-                    Some(x)
-                }
-            )?
 
             #[inline(always)]
             fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
@@ -256,22 +224,10 @@ macro_rules! element {
 /// bf16's, which is above that of f32: logits are often widened after they were masked.
 const LOWEST: f32 = f32::from_bits(0xff7f_0000);
 
-element!(
-    f32,
-    f32,
-    as_f32 + as_f32_mut,
-    load_f32,
-    store_f32,
-    f32::NEG_INFINITY,
-    0.0,
-    LOWEST,
-    |x| x,
-    |x| x
-);
+element!(f32, f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x);
 element!(
     f16,
     f16,
-    as_f16,
     load_f16,
     store_f16,
     f16::NEG_INFINITY,
@@ -283,7 +239,6 @@ element!(
 element!(
     bf16,
     bf16,
-    as_bf16,
     load_bf16,
     store_bf16 + load_bf16_mixed,
     store_bf16_mixed,
