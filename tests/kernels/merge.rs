@@ -301,4 +301,11 @@ fn planted_faults_are_caught() {
     near(&twice[0], &right).unwrap();
     twice[0].merge(&again).unwrap();
     assert!(near(&twice[0], &right).is_err(), "a shard that came twice passed");
+    // A tile, also where it has no mass: the target's would be counted once.
+    for tile in [&row[..100], &[f32::NEG_INFINITY; 100]] {
+        let mut again = right;
+        again.fold(dispatch, tile, 0);
+        let norm = again.log_z();
+        assert!(norm.is_nan(), "the target's tile came twice: {norm}");
+    }
 }

@@ -145,6 +145,13 @@ fn weights_of_wpo() {
     let buffer = Buffer::RowDetails;
     assert_eq!(found, Err(Error::Length { buffer, expected: 9, found: 8 }));
     assert_eq!(weights, [7.5; 2]);
+    // The middle one has no token: its mean is none.
+    let spans = [Span::new(0, 2), Span::new(4, 4), Span::new(5, 9)];
+    let layout = layout(&spans);
+    let (bound, mut weights) = (WpoBound::Unbounded, [7.5_f32; 2]);
+    let pairs = [Pair::new(2, 0), Pair::new(0, 1)];
+    let found = wpo_pair_weights(bound, &layout, &pairs, &log_probs, &details, &mut weights);
+    assert_eq!((found, weights), (Err(Error::NoScoredTokens { sequence: 1 }), [7.5; 2]));
 }
 
 #[test]

@@ -295,6 +295,12 @@ fn f32_results_that_f64_rounds_wrongly() {
     let (x, expected) = (f32::from_bits(0xb9ea41d0), f32::from_bits(0xbf3180bd));
     assert_same(math::f32::log_sigmoid(x), expected);
     assert!(nearest(math::log_sigmoid(f64::from(x))).to_bits() != expected.to_bits());
+    // 2⁻⁵⁴·⁶ of its size away from a boundary, nearer than any other of log1mexp: by 300 bits.
+    for (x, expected) in
+        [(0x9f11_6ab7, 0xc233_b53e), (0x9f11_6ab8, 0xc233_b53e), (0x9f11_6ab9, 0xc233_b53d)]
+    {
+        assert_same(math::f32::log1mexp(f32::from_bits(x)), f32::from_bits(expected));
+    }
 }
 
 #[test]

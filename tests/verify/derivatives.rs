@@ -224,6 +224,11 @@ fn planted_faults_are_caught() {
     let right = case.grads();
     equals_dual_numbers(&case, &right).unwrap();
     equals_differences(&case, &right).unwrap();
+    // Without a weight its rows have no gradient, and nothing is added to them.
+    let mut untouched = vec![f64::NAN; 9];
+    let left_out = Case { pair_weights: Some(vec![0.0]), ..case.clone() };
+    left_out.batch().add_logit_grads(&mut [0.0; 3], &mut untouched);
+    assert!(untouched.iter().all(|d| d.is_nan()), "{untouched:?}");
     let mut off = right.clone();
     off[4] *= 1.0 + 1e-11;
     assert!(equals_dual_numbers(&case, &off).is_err(), "duals passed a wrong eleventh digit");
