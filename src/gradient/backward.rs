@@ -253,10 +253,13 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
     // Borrowed: moved, they would be in memory twice.
     let GradRows { batch, rows, first, from, to, stream } = &mut rows;
     let (mut scored, transform) = (batch.rows(*rows), from.transform);
+    let place = |stream: &mut _, row: usize, grad: &RowGrad| {
+        let (from, to) = (from.range(row - *first), to.saturating_mul(row - rows.start));
+        place_of(dispatch, grad, stream, transform, from, to)
+    };
     if !SHORT_LOOPS {
         for (row, grad) in scored {
-            let (from, to) = (from.range(row - *first), to.saturating_mul(row - rows.start));
-            let place = place_of(dispatch, &grad, stream, transform, from, to);
+            let place = place(stream, row, &grad);
             map_rows(dispatch, stream, from_ref(&place));
         }
         return;
@@ -264,9 +267,8 @@ fn write_rows<E: Element, O: Element + GradElement<E>>(
     let mut group = [const { Place::NONE }; GROUP];
     loop {
         let mut count = 0;
-        for (place, (row, grad)) in group.iter_mut().zip(&mut scored) {
-            let (from, to) = (from.range(row - *first), to.saturating_mul(row - rows.start));
-            *place = place_of(dispatch, &grad, stream, transform, from, to);
+        for (to, (row, grad)) in group.iter_mut().zip(&mut scored) {
+            *to = place(stream, row, &grad);
             count += 1;
         }
         let mut places = group.get(..count).unwrap_or_default();
