@@ -268,8 +268,16 @@ fn errors_are_the_same() {
             case.logits[row * case.stride + i] = f32::NAN;
         }
     });
+    // Counted from the first row of all, not of a thread's.
+    let late_rows = broken(&|case| {
+        for i in [90, 95] {
+            let row = scored(case, i);
+            case.logits[row * case.stride + i] = f32::NAN;
+        }
+    });
     let cases = [
         ("rows of NaN", &rows_of_nan, 4),
+        ("late rows of NaN", &late_rows, 2),
         ("a coefficient", &broken(&|case| case.broken_coefficient = Some(scored(case, 9))), 0),
     ];
     for (name, case, count) in cases {
@@ -280,7 +288,8 @@ fn errors_are_the_same() {
             assert!(found == expected, "{name}, {threads} threads: {:?}", found.outcomes);
         });
         if count > 0 {
-            let first = [3, 50, 11, 90].map(|i| scored(case, i)).into_iter().min().unwrap();
+            let rows = if count == 4 { &[3, 50, 11, 90][..] } else { &[90, 95] };
+            let first = rows.iter().map(|&i| scored(case, i)).min().unwrap();
             let named = Error::NonFiniteRows { first, count };
             assert_eq!(expected.outcomes[0], format!("Err({named:?})"));
         }

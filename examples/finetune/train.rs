@@ -179,7 +179,7 @@ fn answers<'a>(examples: impl Iterator<Item = &'a Example>) -> Vec<Scored<'a>> {
 }
 
 /// Every prompt with the answers to the next one, the last with those to the first.
-fn mismatched(examples: &[&Example]) -> Vec<Sequence> {
+pub fn mismatched(examples: &[&Example]) -> Vec<Sequence> {
     let next = examples.iter().cycle().skip(1);
     let answers = examples.iter().zip(next).flat_map(|(example, next)| {
         let prompt = &example.chosen;

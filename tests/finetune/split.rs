@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::finetune::jsonl::{self, Pair};
 use crate::finetune::random::Random;
 use crate::finetune::text::{ANSWER_LIMIT, Examples, LeftOut, PROMPT_LIMIT};
+use crate::finetune::train::mismatched;
 use crate::{finetune, pair};
 
 #[test]
@@ -115,6 +116,20 @@ fn a_sequence_is_prompt_mark_answer_and_end() {
         .answered_by(&Examples::new(&[pair("p", "no", "x")], &mut Random(1)).train[0].chosen);
     assert_eq!(mixed.tokens, *b"why\xfeno\xff", "this prompt with that answer");
     assert_eq!((mixed.answer_rows(), mixed.opening()), (3..6, &b"why\xfe"[..]));
+}
+
+/// K of KTO is of prompts with answers to others.
+#[test]
+fn every_prompt_gets_the_answers_to_the_next() {
+    let of = |prompt, chosen, rejected| {
+        Examples::new(&[pair(prompt, chosen, rejected)], &mut Random(1)).train.remove(0)
+    };
+    let examples = [of("p", "a", "b"), of("q", "c", "d"), of("r", "e", "f")];
+    let examples: Vec<_> = examples.iter().collect();
+    let mixed = mismatched(&examples);
+    let due = [of("p", "c", "d"), of("q", "e", "f"), of("r", "a", "b")];
+    let due: Vec<_> = due.into_iter().flat_map(|of| [of.chosen, of.rejected]).collect();
+    assert_eq!(mixed, due);
 }
 
 /// An answer keeps its first bytes, and loses its end mark only where it is cut.

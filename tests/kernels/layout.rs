@@ -94,9 +94,12 @@ fn labels_of_trainers() {
     let mut ids = [7; 3];
     let targets = Targets::of_i64(&[-100, 0, 4_294_967_195], -100, &mut ids).unwrap();
     assert_eq!([0, 1, 2].map(|row| targets.scored(row)), [None, Some(0), Some(4_294_967_195)]);
-    let targets = Targets::of_i64(&[0, -1, 5], 0, &mut ids).map(|_| ());
     let vocab = IGNORE_INDEX as usize;
-    assert_eq!(targets, Err(Error::TargetOutOfRange { row: 1, target: -1, vocab }));
+    // -100 too is a label that is wrong where it is not the one to ignore.
+    for target in [-1, -100] {
+        let targets = Targets::of_i64(&[0, target, 5], 0, &mut ids).map(|_| ());
+        assert_eq!(targets, Err(Error::TargetOutOfRange { row: 1, target, vocab }));
+    }
     // The id of the ignore value is none of a token's.
     for label in [i64::from(IGNORE_INDEX), 1 << 32, i64::MAX, i64::MIN] {
         let mut ids = [7];

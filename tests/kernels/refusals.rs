@@ -484,6 +484,7 @@ fn transforms_and_tiles() {
     let good = norms()[0];
     for (norm, c) in [
         (RowNorm::default(), 1.0),
+        (RowNorm::default(), -1.0),
         (good, f64::NAN),
         (good, f64::INFINITY),
         (good, f64::NEG_INFINITY),

@@ -224,10 +224,18 @@ fn what_it_refuses() {
 fn one_broken_pair_breaks_all() {
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         for aot in [Aot::paired(0.1).unwrap(), Aot::unpaired(0.1).unwrap()] {
-            let mut batch = golden();
-            batch.policy[1].0 = bad;
-            let error = run(aot, &batch, 1.0).unwrap_err();
-            assert_eq!(error, Error::NonFinitePairs { first: 0, count: 3 }, "{bad}");
+            // Each of them is in one of the two keys that are sorted, or in both.
+            for place in 0..4 {
+                let mut batch = golden();
+                *match place {
+                    0 => &mut batch.policy[1].0,
+                    1 => &mut batch.policy[1].1,
+                    2 => &mut batch.reference[1].0,
+                    _ => &mut batch.reference[1].1,
+                } = bad;
+                let error = run(aot, &batch, 1.0).unwrap_err();
+                assert_eq!(error, Error::NonFinitePairs { first: 0, count: 3 }, "{bad} {place}");
+            }
         }
     }
 }

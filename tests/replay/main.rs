@@ -149,6 +149,28 @@ fn tolerances_can_be_set() {
     assert_eq!(run(&dump, &[]).0, 0, "a tolerance of 0.5 lets 0.25 pass");
 }
 
+/// A dispatch that is within the tolerances does not make up for one before it.
+#[test]
+fn every_dispatch_has_to_be_within_the_tolerances() {
+    let mut dump = Dump::new("each", "f32");
+    let manifest = replay::manifest::Manifest::read(dump.write().as_ref()).unwrap();
+    let storage = replay::storage::Storage::read(&manifest).unwrap();
+    let grads = |dispatch| replay::pipeline::run(&manifest, &storage, dispatch).unwrap().apart;
+    let all: Vec<_> = dpo_kernel::Dispatch::available().collect();
+    let (first, last) = (all[0], all[all.len() - 1]);
+    dump.manifest["tolerances"] = json!({ "grad_norm_relative": 0.0 });
+    dump.manifest["expected"]["grad_l1"] = json!(grads(last).l1);
+    dump.manifest["expected"]["grad_l2"] = json!(grads(last).l2);
+    let differ = grads(first).l1.to_bits() != grads(last).l1.to_bits();
+    assert_eq!(differ, first.arithmetic() != last.arithmetic(), "the control");
+    let (status, out) = run(&dump, &[]);
+    let lines: Vec<&str> = out.lines().filter(|line| line.contains("replay: ")).collect();
+    assert_eq!(lines.len(), all.len(), "{out}");
+    let is_out = |line: &str| line.contains("OUT OF TOLERANCE");
+    assert_eq!((is_out(lines[0]), is_out(lines[all.len() - 1])), (differ, false), "{out}");
+    assert_eq!(status, u8::from(first.arithmetic() != last.arithmetic()), "{out}");
+}
+
 #[test]
 fn typical_errors_count_apart_from_the_worst() {
     let dump = edited("typical", |manifest| {

@@ -12,7 +12,7 @@ fn with<E: Element>(rows: &[usize], x: E) -> Vec<E> {
     logits
 }
 
-fn counted<E: Element>(lowest: E) {
+fn counted<E: Element>(lowest: E, above: E) {
     let (layout, dpo) = (layout(), Dpo::new(0.1).unwrap());
     let batch = Given::default().batch(&layout, Reference::Sums(&REFERENCE));
     let count = |logits: Vec<E>| {
@@ -23,6 +23,7 @@ fn counted<E: Element>(lowest: E) {
     assert_eq!(count(logits::<E>()), (8, 0), "nothing is masked");
     assert_eq!(count(with(&[1, 8], lowest)), (8, 2));
     assert_eq!(count(with(&[1, 8], E::from_f32(-60_000.0))), (8, 0), "unlikely is not masked");
+    assert_eq!(count(with(&[1, 8], above)), (8, 0), "nor is what is next to it");
     // Another column than the target's is no concern.
     let mut other = logits::<E>();
     other[STRIDE + 4] = lowest;
@@ -42,8 +43,9 @@ fn counted<E: Element>(lowest: E) {
 
 #[test]
 fn of_every_type() {
-    counted::<f32>(f32::MIN);
-    counted::<f32>(bf16::MIN.to_f32());
-    counted::<f16>(f16::MIN);
-    counted::<bf16>(bf16::MIN);
+    let above = bf16::from_bits(bf16::MIN.to_bits() - 1);
+    counted(f32::MIN, bf16::MIN.to_f32().next_up());
+    counted(bf16::MIN.to_f32(), bf16::MIN.to_f32().next_up());
+    counted(f16::MIN, f16::from_bits(f16::MIN.to_bits() - 1));
+    counted(bf16::MIN, above);
 }
