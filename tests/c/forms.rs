@@ -7,6 +7,7 @@ use std::ptr;
 use dpo_kernel::c::*;
 use dpo_kernel::{Element, bf16, f16};
 
+use crate::abi::Call;
 use crate::host::functions::{FUNCTIONS, Function, Use};
 use crate::host::slots::{ROWS, STRIDE, Slot, VOCAB};
 use crate::host::{Host, Structs, loss};
@@ -119,6 +120,21 @@ static FORMS: &[Form] = &[
     ("dpo_evaluate_pair", |_, s| s.loss = loss(7, &[])),
 ];
 
+/// The label that is to be ignored is the one given, whatever it is, and no other.
+#[test]
+fn labels_are_ignored_by_the_value_given() {
+    for ignore in [-100, -1, 0, 7, 2, i64::MIN] {
+        for other in [ignore, -100, -1] {
+            let mut host = Host::new();
+            host.put(Slot::Labels, &[1_i64, 0, ignore, 3, 2, 1, other, 7]);
+            let s = host.structs();
+            let (labels, targets) = (s.at(Slot::Labels), s.at(Slot::TargetsOut));
+            host.judge(&Call::TargetsOfI64(labels, ROWS, ignore, targets))
+                .unwrap_or_else(|why| panic!("{ignore} beside {other}: {why}"));
+        }
+    }
+}
+
 /// Rows whose target is 0 are not scored.
 fn ignoring_zero(host: &mut Host, s: &mut Structs) {
     host.put(Slot::Targets, &[1_u32, 0, 3, 2, 0, 1, 0, 2]);
@@ -167,7 +183,7 @@ fn whatever_a_call_says_is_heard() {
 /// Both bounds of WPO, which differ where a weight is above 1.
 #[test]
 fn weights_of_wpo_are_bounded_or_not() {
-    use crate::abi::{Call, Wpo};
+    use crate::abi::Wpo;
     let mut host = Host::new();
     // ln w = Σ over both answers of the mean of log p − ln Σ p².
     host.put(Slot::LogProbs, &[-0.5_f32; ROWS]);

@@ -131,6 +131,16 @@ fn masks_are_exact() {
                 assert_eq!(found.details.mean_logit, f32::NEG_INFINITY, "{dispatch:?}, {vocab}");
                 let grads = gradient::<E, E>(dispatch, &row, target, Transform::NONE, 2.0);
                 assert!(grads.iter().all(|g| g.to_f32() == 0.0), "{dispatch:?}: {grads:?}");
+                // At the beginning of a block, and in one of its own.
+                for at in [0, 512, 1024].into_iter().filter(|&at| at < vocab) {
+                    let mut row = vec![E::NEG_INFINITY; vocab.min(at + 513)];
+                    row[at] = E::from_f32(-3.5);
+                    let target = u32::try_from(at).unwrap();
+                    let found = forward(dispatch, &row, target, Transform::NONE).unwrap();
+                    assert_eq!(found.log_prob.to_bits(), 0, "{dispatch:?}: alone in its row");
+                    let mean = found.details.mean_logit;
+                    assert_eq!(mean, f32::NEG_INFINITY, "{dispatch:?}, {at} of {vocab}");
+                }
                 // A masked target: −inf, no error, and a gradient that pushes nobody up.
                 let found = forward(dispatch, &row, 0, Transform::NONE).unwrap();
                 assert_eq!(found.log_prob, f32::NEG_INFINITY, "{dispatch:?}");
