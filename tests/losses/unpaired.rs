@@ -66,6 +66,37 @@ fn two_answers_are_a_pair() {
     assert_eq!(sides, 5, "NCA, BCO, SPPO, APO-zero, KTO");
 }
 
+/// A class of weight 0 is not there: its answers may be NaN, and count as left out.
+#[test]
+fn a_class_of_weight_0_is_left_out() {
+    for (weights, left_out, present) in [((0.0, 1.0), 3, 2), ((1.0, 0.0), 2, 3)] {
+        let kto = Kto::new(0.1, 0.2).unwrap().with_weights(weights.0, weights.1).unwrap();
+        let answers = answers();
+        let absent = |label| (label == Label::Desirable) == (weights.0 == 0.0);
+        let mut policy = [sequences(), sequences()].concat();
+        let reference = [REFERENCE, REFERENCE].concat();
+        // Each answer of the class has a sequence of its own that is none.
+        let apart = answers.map(|of| UnpairedAnswer {
+            sequence: of.sequence + if absent(of.label) { 4 } else { 0 },
+            ..of
+        });
+        policy[4..].fill(SequenceLogProb { sum: f64::NAN, count: 10 });
+        let batch = UnpairedBatch::new(&apart, &policy, Reference::Sums(&reference), 1.0);
+        let (found, losses, d) = run(&kto, &batch);
+        let found = found.unwrap();
+        assert_eq!((found.left_out, found.desirable + found.undesirable), (left_out, present));
+        assert!(d.iter().all(|d| d.is_finite()), "{d:?}");
+        for (answer, loss) in apart.iter().zip(&losses) {
+            assert_eq!(loss.loss > 0.0, !absent(answer.label), "{loss:?}");
+        }
+        // The other class is not: a NaN there is an error.
+        let batch = UnpairedBatch::new(&answers, &policy[4..], Reference::Sums(&REFERENCE), 1.0);
+        let first = usize::from(weights.0 == 0.0);
+        let due = Err(Error::NonFiniteAnswers { first, count: present as usize });
+        assert_eq!(run(&kto, &batch).0, due);
+    }
+}
+
 #[test]
 fn weights_divisor_and_sums() {
     let (policy, answers) = (sequences(), answers());

@@ -42,7 +42,7 @@ fn parameters<E: Store>(count: usize, seed: u64) -> Vec<E> {
     (0..count).map(|_| one()).collect()
 }
 
-const ALPHAS: [f32; 7] = [0.0, 1e-4, 0.25, 0.6, 0.999, 1.0 - f32::EPSILON / 2.0, 1.0];
+const ALPHAS: [f32; 9] = [0.0, 1e-30, 5e-7, 1e-4, 0.25, 0.6, 0.999, 1.0 - f32::EPSILON / 2.0, 1.0];
 
 /// Whether r towards t may become `found`: f32 arithmetic of three roundings, then one to storage.
 fn allowed<E: Store>(t: E, r: E, alpha: f32, found: E) -> bool {
