@@ -157,3 +157,32 @@ fn of_single_figures() {
     assert_fields(&sequence, &[("sum", -7.5), ("count", 3.0)]);
     assert_fields(&Pair::new(3, 5), &[("chosen", 3.0), ("rejected", 5.0)]);
 }
+
+/// What rounding may leave of equal numbers is none: 3(n + 1) and 3(n + 4) roundings of the squares.
+/// Sums of two whose squares add up to 1, a few ulps around √2.
+#[test]
+fn of_numbers_that_are_nearly_equal() {
+    let u = f64::EPSILON / 2.0;
+    let sums = || (-60..=60).map(|ulps| 2.0_f64.sqrt() * (1.0 + f64::from(ulps) * u));
+    let mut seen = [[0; 2]; 2];
+    for sum in sums() {
+        let gaps = GapSums { pairs: 2, sum, square_sum: 1.0 };
+        let spread = 1.0 - sum * (sum / 2.0);
+        let is_none = spread <= 9.0 * u;
+        seen[0][usize::from(is_none)] += i32::from((4.0 * u..18.0 * u).contains(&spread));
+        assert_eq!(gaps.deviation(), if is_none { 0.0 } else { spread.sqrt() }, "{sum}");
+        let sums = LengthSums {
+            pairs: 2,
+            lead_sum: 0.0,
+            lead_square_sum: 2.0,
+            margin_sum: sum,
+            margin_square_sum: 1.0,
+            product_sum: 0.0,
+        };
+        let spread = 2.0 - sum * sum;
+        let is_none = spread <= 36.0 * u;
+        seen[1][usize::from(is_none)] += i32::from((18.0 * u..72.0 * u).contains(&spread));
+        assert_eq!(sums.correlation().is_nan(), is_none, "{sum}");
+    }
+    assert!(seen.into_iter().flatten().all(|count| count > 1), "both sides: {seen:?}");
+}

@@ -1,6 +1,6 @@
 //! Each function once by hand, with numbers that differ in every place.
 
-use dpo_kernel::theory::AnswerSet;
+use dpo_kernel::theory::{AnswerSet, preference_log_prob, preference_prob};
 
 use crate::instance::U;
 
@@ -78,3 +78,47 @@ fn population_loss_and_gradient() {
         near(found, expected / total);
     }
 }
+
+/// σ and log σ of the difference of two rewards.
+#[test]
+fn preferences() {
+    near(preference_prob(2.0, -1.0), 1.0 / (1.0 + (-3.0_f64).exp()));
+    near(preference_log_prob(2.0, -1.0), -(-3.0_f64).exp().ln_1p());
+    near(preference_log_prob(-1.0, 2.0), -3.0_f64.exp().ln_1p());
+}
+
+/// An answer of weight 0 is in no pair, whatever its log-prob.
+#[test]
+fn answers_of_weight_0_are_not_compared() {
+    let answers = AnswerSet::new(&REFERENCE, &REWARDS, BETA).unwrap();
+    let weights = [0.5, 2.0, 0.0];
+    let of = |third| {
+        let policy = [POLICY[0], POLICY[1], third];
+        let mut grads = [f64::NAN; 3];
+        answers.population_loss_grad(&policy, &weights, &mut grads).unwrap();
+        (answers.population_loss(&policy, &weights).unwrap(), grads)
+    };
+    let (loss, grads) = of(POLICY[2]);
+    assert!(loss > 0.0 && grads[2] == 0.0 && grads[0] != 0.0, "{loss} {grads:?}");
+    assert_eq!(of(f64::NEG_INFINITY), (loss, grads));
+}
+
+/// Terms that cancel but for what one rounding would keep, in both orders of size.
+#[test]
+fn sums_are_rounded_once() {
+    let sum = |terms: &[f64]| {
+        let mut sum = sum::Sum::default();
+        for &term in terms {
+            sum.add(term);
+        }
+        sum.value()
+    };
+    assert_eq!(sum(&[1.0, 1e100, 1.0, -1e100]), 2.0);
+    assert_eq!(sum(&[1e100, 1.0, -1e100, 1.0]), 2.0);
+    assert_eq!(sum(&[1.0, 0.5 * U, 0.5 * U, 0.5 * U, 0.5 * U]), 1.0 + 2.0 * U);
+    assert_eq!(sum(&[3.0, -0.25]), 2.75);
+    assert_eq!(sum(&[1.0, f64::NEG_INFINITY]), f64::NEG_INFINITY);
+}
+
+#[path = "../../src/theory/sum.rs"]
+mod sum;
