@@ -435,9 +435,13 @@ fn pairs_and_their_values() {
         refused(&[gradients], error, |a| a.d_log_probs[1] = value);
         let error = invalid(Buffer::NllGrads, 2, value);
         refused(&[gradients], error, |a| a.d_nll = Some(vec![0.0, 0.5, value]));
-        let error = invalid(Buffer::TokenCoefficients, 3, value);
-        let coefficients = vec![0.5, 0.5, 0.5, value, 0.5, 0.5];
-        refused(&[gradients], error, |a| a.coefficients = Some(coefficients.clone()));
+        // In the first sequence, in another, in the last.
+        for row in [0, 3, 5] {
+            let error = invalid(Buffer::TokenCoefficients, row, value);
+            let mut coefficients = vec![0.5; R];
+            coefficients[row] = value;
+            refused(&[gradients], error, |a| a.coefficients = Some(coefficients.clone()));
+        }
     }
     let nan: [(Stage, fn(&mut Args)); 4] = [
         (preferences, |a| a.weights = Some(vec![f32::NAN; 2])),
@@ -454,12 +458,14 @@ fn pairs_and_their_values() {
         assert!(right, "{found:?}");
     }
     // A norm that no forward made; where it is not scored nobody asks.
-    let error = invalid(Buffer::RowNorms, 3, 0.0);
-    refused(&[gradients], error, |a| {
-        let mut norms = norms();
-        norms[3] = RowNorm::default();
-        a.norms = Some(norms);
-    });
+    for row in [0, 3, 5] {
+        let error = invalid(Buffer::RowNorms, row, 0.0);
+        refused(&[gradients], error, |a| {
+            let mut norms = norms();
+            norms[row] = RowNorm::default();
+            a.norms = Some(norms);
+        });
+    }
 }
 
 #[test]

@@ -154,6 +154,31 @@ fn masks_are_exact() {
     exact::<dpo_kernel::bf16>();
 }
 
+/// A target far above the others is all of the distribution, and one far below is none of it; both
+/// have their numbers as long as these are numbers.
+#[test]
+fn targets_far_from_the_others() {
+    for_each_dispatch(|dispatch| {
+        for vocab in [2, 600] {
+            for distance in [300.5_f32, 360.0, 400.0, 499.0, 599.5, 601.0, 720.0, 760.0, 1e4] {
+                let mut row = vec![0.0_f32; vocab];
+                row[1] = distance;
+                let above = forward(dispatch, &row, 1, Transform::NONE).unwrap();
+                let details = above.details;
+                // Differences of logarithms near 600.
+                assert!((-1e-12..=0.0).contains(&details.log_sum_sq_probs), "{details:?}");
+                assert!((0.0..1e-12).contains(&details.entropy), "{dispatch:?} {details:?}");
+                assert_eq!(details.argmax, 1, "{dispatch:?} {distance}");
+                row[1] = -distance;
+                let below = forward(dispatch, &row, 1, Transform::NONE).unwrap();
+                let due = -f64::from(distance) - libm::log(vocab as f64 - 1.0);
+                let error = (f64::from(below.log_prob) - due).abs();
+                assert!(error <= 1e-7 * -due, "{dispatch:?} {distance}: {}", below.log_prob);
+            }
+        }
+    });
+}
+
 /// A large number is a logit like others, whose sum in an f32 lane overflows, but whose mean does
 /// not.
 #[test]

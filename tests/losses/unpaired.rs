@@ -258,6 +258,13 @@ fn a_loss_for_each_answer() {
     }
     assert_eq!((found.unwrap(), &d[..]), (total, &gradient[..]));
     assert_ne!(losses, run(&each[0], &batch).1, "the control");
+    // Whether an answer is left out says its own loss, not the first one's.
+    let mut some = each;
+    some[2] = some[2].with_weights(0.0, 1.0).unwrap();
+    let (found, losses, _) = run(PerAnswer::new(&some), &batch);
+    assert_eq!(found.unwrap().left_out, 1);
+    let is_there: Vec<bool> = losses.iter().map(|of| of.loss != 0.0).collect();
+    assert_eq!(is_there, [true, true, false, true, true]);
     assert_eq!(run(PerAnswer::new(&[each[1]; 5]), &batch), run(&each[1], &batch));
     for wrong in [4, 6] {
         let (found, losses, d) = run(PerAnswer::new(&vec![each[0]; wrong]), &batch);

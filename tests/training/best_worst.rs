@@ -153,6 +153,9 @@ fn bad_input_is_refused_and_changes_nothing() {
             panic!("{error:?}");
         };
         assert!(value.to_bits() == f64::from(bad).to_bits() || bad.is_nan());
+        // Counted from the first score, not from the first group.
+        let error = refused(&[1.0, 2.0, 3.0, bad], &[1, 4], 1);
+        assert!(matches!(error, Error::InvalidValue { index: 3, .. }), "{error:?}");
     }
 }
 
