@@ -187,6 +187,33 @@ fn statistics_are_those_of_rust() {
     }
 }
 
+/// A host may begin with a struct of zeros and the flags: its first tile makes all else.
+#[test]
+fn statistics_may_begin_as_zeros() {
+    for shift in [0.0, -20.0] {
+        let row = row(1.0, shift);
+        let fold = |mut stats: dpo_row_stats| {
+            let fastest = dpo_dispatch { level: 0, arithmetic: 0 };
+            let (data, len) = (row.as_ptr().cast(), row.len());
+            let (to, none) = (&raw mut stats, ptr::null_mut());
+            // SAFETY: every pointer is to a struct or to a tile of its length.
+            succeed(unsafe { dpo_row_stats_fold(fastest, to, DPO_TYPE_F32, data, len, 0, none) });
+            stats
+        };
+        let mut made = zeroed::<dpo_row_stats>();
+        let flags = DPO_ROW_DETAILS | DPO_ROW_TARGET;
+        let transform = zeroed::<dpo_transform>();
+        // SAFETY: as above.
+        succeed(unsafe {
+            dpo_row_stats_new(&raw const transform, flags, 3, &raw mut made, ptr::null_mut())
+        });
+        let zeros = dpo_row_stats { flags, target: 3, ..zeroed() };
+        let (made, zeros) = (fold(made), fold(zeros));
+        assert!(zeros.same(&made), "{zeros:?} {made:?}");
+        assert_eq!(zeros.max, 9.0 + shift);
+    }
+}
+
 /// Statistics that are refused, or not, by what they hold.
 #[test]
 fn statistics_that_no_fold_has_made_are_refused() {
