@@ -23,10 +23,10 @@ use crate::{Element, Error, Transform};
 ///
 /// # Numerics
 /// p within (4 + |ln p|)·2⁻²⁴ relative before the one rounding to storage (0.56 of that found);
-/// under a softcap c at temperature T, with u = scale·x/c, (4 + 2c/T + 2|u| + |ln p|)·1.2·2⁻²⁴;
+/// under a softcap c at temperature T, with u = scale·x/c, (4 + 2c/T + 2|u| + |ln p|)·2.4·2⁻²⁴;
 /// gradients below 2^−124 are 0, and so is dy/dx below 2^−124 of its largest. The target's c·(1 −
 /// p) is exact to 2 ulp of f32 (6 at an adversary's worst) while 1 − p is normal, and rounded once;
-/// under a softcap it is within (1 + 2c/T + 2|u|)·2⁻²⁴ relative (0.78 of that found). Masked
+/// under a softcap it is within (1 + 2c/T + 2|u|)·2.4·2⁻²⁴ relative (0.78 of that found). Masked
 /// columns, and rows whose coefficient is 0, get exactly 0. The same bits as in place.
 ///
 /// f16 ends at 65504 and begins at 6e-8: gradients of a mean over many pairs vanish there. Scale

@@ -62,11 +62,11 @@ bounds! {
         Fused 2.7e-7 (2.2487e-7, "V = 32000, sigma = 8, shift = 0");
         Portable 2.0e-7 (1.6527e-7, "V = 32000, sigma = 8, shift = 0");
     "gradient of capped rows, part of (4 + 2c/T + 2|u| + |ln p|) 2^-24":
-        Fused 1.2e0 (9.2510e-1, "5 tanh(2x/5)/1.3, V = 513, sigma = 40, shift = 20");
-        Portable 1.2e0 (9.2510e-1, "5 tanh(2x/5)/1.3, V = 513, sigma = 40, shift = 20");
+        Fused 2.4e0 (1.8615e0, "55.265556 tanh(1.6967615x/55.265556)/0.0625, row [32.8429, 33.4598]");
+        Portable 2.4e0 (1.8615e0, "55.265556 tanh(1.6967615x/55.265556)/0.0625, row [32.8429, 33.4598]");
     "gradient of capped targets, relative in (1 + 2c/T + 2|u|) 2^-24":
-        Fused 9.4e-1 (7.8187e-1, "5 tanh(2x/5)/1.3, V = 64, sigma = 0.5, shift = 20");
-        Portable 9.4e-1 (7.8187e-1, "5 tanh(2x/5)/1.3, V = 64, sigma = 0.5, shift = 20");
+        Fused 2.4e0 (1.8741e0, "55.265556 tanh(1.6967615x/55.265556)/0.0625, row [32.8429, 33.4598]");
+        Portable 2.4e0 (1.8741e0, "55.265556 tanh(1.6967615x/55.265556)/0.0625, row [32.8429, 33.4598]");
     "gradient of scaled rows, part of (4 + |ln p|) 2^-24":
         Fused 6.7e-1 (5.5730e-1, "1x/0.7, V = 513, sigma = 3, shift = 0");
         Portable 5.2e-1 (4.3182e-1, "3.3x/0.9, V = 17, sigma = 0.5, shift = 0");
@@ -80,8 +80,8 @@ bounds! {
         Fused 2.2e-7 (1.8167e-7, "V = 512, tail 16.75 below, peak 0 at 0");
         Portable 2.2e-7 (1.7881e-7, "V = 512, tail 16.75 below, peak 0 at 0");
     "log Z of capped rows, in ulp of c/temperature":
-        Fused 2.1e0 (1.7138e0, "30 tanh(1x/30)/1, V = 1, sigma = 0.5, shift = 20");
-        Portable 2.1e0 (1.7138e0, "30 tanh(1x/30)/1, V = 1, sigma = 0.5, shift = 20");
+        Fused 2.5e0 (2.2253e0, "30.13415 tanh(1.9249645x/30.13415)/0.942, row [15.798272]");
+        Portable 2.5e0 (2.2253e0, "30.13415 tanh(1.9249645x/30.13415)/0.942, row [15.798272]");
     "log Z of normalised rows, absolute":
         Fused 2.9e-8 (2.5791e-8, "V = 512, sigma = 8, seed 2");
         Portable 2.9e-8 (2.3872e-8, "V = 512, sigma = 8, seed 2");

@@ -5,7 +5,7 @@ use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::verify::cases::{BatchCase, RowCase, stored};
 use dpo_kernel::verify::{self, Tolerance, compare};
 use dpo_kernel::{
-    Dispatch, Error, Layout, Logits, Targets, TokenOut, TokenSummary, token_log_probs,
+    Dispatch, Error, Layout, Logits, Targets, TokenOut, TokenSummary, bf16, f16, token_log_probs,
 };
 
 use super::batch::{spans, transform};
@@ -111,7 +111,7 @@ pub fn accepts<E: Store>(case: &BatchCase, found: &Forward) -> Result<(), String
 /// All scored rows are counted, and those whose target was masked with a number.
 fn accepts_summary<E: Store>(case: &BatchCase, summary: TokenSummary) -> Result<(), String> {
     let scored = || (0..case.rows()).filter(|&row| case.layout.is_scored(row));
-    let lowest = if E::NAME == "f16" { -65504.0 } else { -3.38e38 };
+    let lowest = if E::NAME == "f16" { f16::MIN.to_f32() } else { bf16::MIN.to_f32() };
     let is_masked = |&row: &usize| {
         let one = row_of(case, row);
         let logit = stored::<E>(&one.logits[one.target..=one.target])[0].to_f32();

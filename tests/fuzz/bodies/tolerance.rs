@@ -43,9 +43,9 @@ impl Sizes {
         8.0 * f64::EPSILON * self.largest
     }
 
-    /// An ulp of c / temperature as f32, which a softcap may err by 2.1 of.
+    /// An ulp of c / temperature as f32, which a softcap may err by 2.5 of.
     fn of_cap(self) -> f64 {
-        if self.cap > 0.0 { 2.1 * f32::ulp(self.cap) } else { 0.0 }
+        if self.cap > 0.0 { 2.5 * f32::ulp(self.cap) } else { 0.0 }
     }
 
     /// Of log Z, in f64.
@@ -67,7 +67,7 @@ impl Sizes {
             None => 4.0 + log_p.abs(),
             Some(c) => {
                 let u = (self.scale * x / c).abs();
-                1.2 * (4.0 + 2.0 * self.cap + 4.0 * u + log_p.abs())
+                2.4 * (4.0 + 2.0 * self.cap + 4.0 * u + log_p.abs())
             }
         };
         let relative = contract * HALF_ULP + self.of_f64();
@@ -79,7 +79,7 @@ impl Sizes {
         let contract = match self.softcap {
             None => 0.0,
             // tanh′ is made of e^(−2u), and u is rounded twice.
-            Some(c) => 1.0 + 2.0 * self.cap + 4.0 * (self.scale * x / c).abs(),
+            Some(c) => 2.4 * (1.0 + 2.0 * self.cap + 4.0 * (self.scale * x / c).abs()),
         };
         // What Z errs by, and the rounding of 1 − p.
         let relative = OF_Z + (1.0 + contract) * HALF_ULP + self.of_f64();
