@@ -63,10 +63,9 @@ impl Transform {
 
     /// Whether y = x.
     pub(crate) fn is_none(self) -> bool {
-        // Both numbers are above 0, so equal numbers have equal bits, and comparing those calls
-        // nothing where f64 is software.
-        let one = 1.0_f64.to_bits();
-        self.factor.to_bits() == one && self.slope.to_bits() == one && self.softcap.is_none()
+        // Without a softcap the slope is the factor. It is above 0, so equal numbers have equal bits,
+        // and comparing those calls nothing where f64 is software.
+        self.factor.to_bits() == 1.0_f64.to_bits() && self.softcap.is_none()
     }
 
     pub(crate) const fn factor(self) -> f64 {
