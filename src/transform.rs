@@ -14,7 +14,8 @@ use crate::simd::softcap::Softcap;
 /// # Numerics
 /// Scale and temperature cost no rounding: their quotient enters the exponential's reduction as a
 /// two-word constant. tanh is evaluated in f32 lanes, so log Z and log-probs under a softcap carry
-/// an error of up to 2.5 ulp of c / temperature (2.2 found, where that is just below 32, by a search).
+/// an error of up to 2.5 ulp of c / temperature (2.2 found by a search, where that is just below
+/// 32).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transform {
     /// k, with y = k·v
