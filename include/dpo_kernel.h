@@ -34,10 +34,10 @@
  *             it does not know is 0. Structs without a size (elements of arrays, results, dpo_loss)
  *             change only with the name of the shared library: until 1.0 with every minor version
  *             (libdpo_kernel.so.0.1), then with every major one.
- * Errors      On an error no output has changed, but for the three codes NON_FINITE, for what
- *             dpo_preference_step says, and for the memory that a layout sorts its spans in. Any
- *             function may return the codes above 100. `error` is optional in every function; on
- *             success it is filled with zeros.
+ * Errors      On an error no output has changed, but for the three codes NON_FINITE, INVALID_VALUE
+ *             of a head's weights, what dpo_preference_step says, and the memory that a layout
+ *             sorts its spans in and a head works in. Any function may return the codes above 100. `error` is optional in
+ *             every function; on success it is filled with zeros.
  * NON_FINITE  names the first row, pair or answer without a finite result and says how many there
  *             are. Their results are NaN (log_probs of the rows; losses of the pairs and answers,
  *             and d_log_probs of their sequences), all other outputs are complete, but the summary
@@ -62,6 +62,7 @@
 #ifndef DPO_KERNEL_H
 #define DPO_KERNEL_H
 
+#include "dpo_kernel_head.h"
 #include "dpo_kernel_step.h"
 
 #ifdef __cplusplus
@@ -272,6 +273,70 @@ dpo_status dpo_preference_step(dpo_dispatch dispatch, const dpo_objective *objec
 dpo_status dpo_unpaired_step(dpo_dispatch dispatch, const dpo_loss *loss, const dpo_unpaired_batch
                              *answers, const dpo_step *step, dpo_answer_loss *losses,
                              dpo_unpaired_summary *summary, dpo_error *error);
+
+/* ---------------------------------------- the head: logits that never exist */
+
+/* How many doubles a dpo_head_scratch of so many rows holds. Codes: UNKNOWN_VALUE, LENGTH,
+ * SHAPE_OVERFLOW, EMPTY_VOCABULARY, VOCABULARY_TOO_LARGE, EMPTY_HIDDEN, STRIDE_BELOW_HIDDEN,
+ * PARAMETER. */
+dpo_status dpo_head_scratch_len(const dpo_head *head, size_t rows, size_t *out, dpo_error *error);
+
+/* dpo_token_log_probs of the logits that the head would make of the hidden states, of which no more
+ * than a tile exists at a time: the same bits. Hidden states of rows that are not scored are not
+ * read. Rows whose logits hold NaN or +inf are NON_FINITE_ROWS, or INVALID_VALUE of the head's
+ * weights where a row of these is why: all else is written then too. Codes: those of
+ * dpo_token_log_probs and dpo_head_scratch_len, HIDDEN_MISMATCH, INVALID_VALUE. */
+dpo_status dpo_head_token_log_probs(dpo_dispatch dispatch, const dpo_hidden *states, const dpo_head
+                                    *head, const dpo_layout *layout, float *log_probs, dpo_row_norm
+                                    *norms, dpo_row_details *details, dpo_token_summary *summary,
+                                    const dpo_head_scratch *scratch, dpo_error *error);
+
+/* The same, and in the same stream over the weights the sums of the head's rows that the backward of
+ * a frozen head needs, R x H in DPO_TYPE_F32: rows that are scored are written. The backward needs
+ * norms too. */
+dpo_status dpo_head_forward(dpo_dispatch dispatch, const dpo_hidden *states, const dpo_head *head,
+                            const dpo_layout *layout, float *log_probs, dpo_row_norm *norms,
+                            dpo_row_details *details, dpo_token_summary *summary, const
+                            dpo_hidden_mut *sums, const dpo_head_scratch *scratch, dpo_error
+                            *error);
+
+/* The sums of dpo_head_forward become the gradients of the hidden states, in place: states, head and
+ * layout are the forward's, grads what dpo_logit_grads takes. Rows that are not scored hold what they
+ * held unless grads->unscored is DPO_UNSCORED_ZERO; padding is not written. Once a forward: the sums
+ * are gone then. Codes: those of dpo_head_forward, never NON_FINITE_ROWS. */
+dpo_status dpo_hidden_grads_in_place(dpo_dispatch dispatch, const dpo_hidden *states, const dpo_head
+                                     *head, const dpo_layout *layout, const dpo_grads *grads, const
+                                     dpo_hidden_mut *sums, const dpo_head_scratch *scratch, dpo_error
+                                     *error);
+
+/* The same into another buffer, of the states' type or DPO_TYPE_F32, its own stride. */
+dpo_status dpo_hidden_grads(dpo_dispatch dispatch, const dpo_hidden *states, const dpo_head *head,
+                            const dpo_layout *layout, const dpo_grads *grads, const dpo_hidden
+                            *sums, const dpo_hidden_mut *out, const dpo_head_scratch *scratch,
+                            dpo_error *error);
+
+/* For hosts that make their tiles of logits by a product of their own; docs/c.md has both loops.
+ *
+ * Columns of a row, [first_column, first_column + len), which dpo_row_stats_fold has folded into
+ * stats, become the terms that the head's rows are weighted by. scale, 1, is what the row's sums so
+ * far are multiplied by before these are added: sums = scale * sums + tile . W. It is 1, or a power of
+ * two unless logits are beyond 1300. before: what the sums so far are relative to, mostly a copy of
+ * stats before the fold. With len 0, tile may be NULL, and scale says by what sums relative to `before`
+ * become relative to stats, into which `before` was merged. Tiles that begin at multiples of 512 and
+ * are no longer give the bits of dpo_head_forward. Codes: ROW_STATS, PARAMETER, LEVEL_UNAVAILABLE,
+ * FUSED_UNAVAILABLE, UNKNOWN_VALUE. */
+dpo_status dpo_tile_terms_in_place(dpo_dispatch dispatch, const dpo_row_stats *before, const
+                                   dpo_row_stats *stats, float *tile, size_t len, uint32_t
+                                   first_column, float *scale, dpo_error *error);
+
+/* The sums of a complete row, len = H, become the gradient of its hidden state. coefficient: d loss /
+ * d log p, as in dpo_grads. target_logit: as the host's product made it, before the transform.
+ * target_row: the target's row of the head, len elements of DPO_TYPE_ type. Codes: INVALID_VALUE,
+ * for a row without a finite log Z or whose target was not folded, and for a coefficient beyond f32;
+ * those of dpo_tile_terms_in_place. */
+dpo_status dpo_hidden_row_grads_in_place(dpo_dispatch dispatch, const dpo_row_stats *stats, double
+                                         coefficient, float target_logit, int32_t type, const void
+                                         *target_row, float *sums, size_t len, dpo_error *error);
 
 /* ---------------------------------------- scalar functions */
 

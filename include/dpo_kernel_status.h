@@ -58,6 +58,9 @@ enum {
     DPO_ERROR_UNKNOWN_LABEL = 31,              /* value: found, neither 0 nor 1 */
     DPO_ERROR_SPANS_NOT_ASCENDING = 32,        /* sequence; see dpo_layout.order */
     DPO_ERROR_OUT_OF_MEMORY = 33,              /* never: these functions allocate nothing */
+    DPO_ERROR_EMPTY_HIDDEN = 34,
+    DPO_ERROR_STRIDE_BELOW_HIDDEN = 35,        /* stride, hidden */
+    DPO_ERROR_HIDDEN_MISMATCH = 36,            /* rows, hidden that are due; rows, hidden found */
     DPO_ERROR_NULL = 101,                      /* subject: buffer */
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */
@@ -110,6 +113,14 @@ enum {
     DPO_BUFFER_ANSWER_LOSS_KINDS = 28,
     DPO_BUFFER_TOKEN_COEFFICIENTS = 29,
     DPO_BUFFER_SPAN_ORDER = 30,
+    DPO_BUFFER_HIDDEN = 31,
+    DPO_BUFFER_HIDDEN_GRADS = 32,
+    DPO_BUFFER_HEAD_WEIGHTS = 33,
+    DPO_BUFFER_HEAD_BIAS = 34,
+    DPO_BUFFER_HEAD_ROWS = 35,
+    DPO_BUFFER_HEAD_NUMBERS = 36,
+    DPO_BUFFER_HEAD_GRADS = 37,
+    DPO_BUFFER_ADAPTER = 38,
     DPO_BUFFER_ARGUMENT = 101,
     DPO_BUFFER_PAIRS = 102,
     DPO_BUFFER_UNPAIRED_ANSWERS = 103,
@@ -166,7 +177,9 @@ enum {
     DPO_PARAMETER_MIXING = 31,
     DPO_PARAMETER_CENTERING = 32,
     DPO_PARAMETER_ADVANTAGE = 33,
-    DPO_PARAMETER_EXPLORATION_WEIGHT = 34
+    DPO_PARAMETER_EXPLORATION_WEIGHT = 34,
+    DPO_PARAMETER_NEGLIGIBLE = 35,
+    DPO_PARAMETER_ADAPTER_SCALE = 36
 };
 
 #ifdef __cplusplus

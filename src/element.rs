@@ -148,6 +148,8 @@ mod private {
             Self: Element;
         fn load<S: Simd>(s: S, x: &[Self; LANES]) -> S::F;
         fn store<S: Simd>(s: S, a: S::F, out: &mut [Self; LANES]);
+        /// Numbers of this type as f32, if that is what they are.
+        fn as_f32s(numbers: &mut [Self]) -> Option<&mut [f32]>;
         /// As `load`, in the order of lanes that is cheapest for this type.
         #[inline(always)]
         fn load_mixed<S: Simd>(s: S, x: &[Self; LANES]) -> S::F {
@@ -168,7 +170,7 @@ mod private {
 }
 
 macro_rules! element {
-    ($t:ty, $job:ident, $load:ident, $store:ident $(+ $load_mixed:ident, $store_mixed:ident, $sum_mixed:ident)?, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr) => {
+    ($t:ty, $job:ident, $load:ident, $store:ident $(+ $load_mixed:ident, $store_mixed:ident, $sum_mixed:ident)?, $neg_inf:expr, $zero:expr, $lowest:expr, $to:expr, $from:expr, $as_f32s:expr) => {
         impl Element for $t {
             const NEG_INFINITY: Self = $neg_inf;
             const ZERO: Self = $zero;
@@ -189,6 +191,11 @@ macro_rules! element {
             #[inline(always)]
             fn call<J: PerType>(dispatch: Dispatch, of: J::Of<Self>) -> J::Output {
                 J::$job(dispatch, of)
+            }
+
+            #[inline(always)]
+            fn as_f32s(numbers: &mut [Self]) -> Option<&mut [f32]> {
+                $as_f32s(numbers)
             }
 
             #[inline(always)]
@@ -224,7 +231,7 @@ macro_rules! element {
 /// bf16's, which is above that of f32: logits are often widened after they were masked.
 const LOWEST: f32 = f32::from_bits(0xff7f_0000);
 
-element!(f32, f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x);
+element!(f32, f32, load_f32, store_f32, f32::NEG_INFINITY, 0.0, LOWEST, |x| x, |x| x, Some);
 element!(
     f16,
     f16,
@@ -234,7 +241,8 @@ element!(
     f16::ZERO,
     -65504.0,
     f16::to_f32,
-    f16::from_f32
+    f16::from_f32,
+    |_| None
 );
 element!(
     bf16,
@@ -247,5 +255,6 @@ element!(
     bf16::ZERO,
     LOWEST,
     bf16::to_f32,
-    bf16::from_f32
+    bf16::from_f32,
+    |_| None
 );

@@ -49,6 +49,7 @@
 //! | 4 | [`unpaired`]: answers without a partner (KTO, BCO) | L = ℓ₁(a) or ℓ₂(b) |
 //! | 5 | [`gradient::token_coefficients`] | c = w · ∂L/∂log π + ∂NLL/∂log p |
 //! | 6 | [`gradient`]: whole rows, in place or not, or tiles of them | c · (onehot − p) · dy/dx |
+//! | 1–6 | [`head`]: hidden states in the place of logits, which exist a tile at a time | x = states · Wᵀ + b |
 //! | all | [`preference_step`], [`step::unpaired_step`] | the stages in one call, see [`step`] |
 //!
 //! Beside the stages: [`training`], what a run needs from its data and keeps from step to step (K
@@ -136,6 +137,7 @@ mod element;
 pub mod error;
 mod executor;
 pub mod gradient;
+pub mod head;
 mod layout;
 mod level;
 mod logits;

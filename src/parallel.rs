@@ -7,7 +7,7 @@
 
 use crate::Dispatch;
 use crate::executor::private::Execute;
-use crate::executor::{Executor, Rows};
+use crate::executor::{Executor, Rows, Shares};
 use crate::layout::Span;
 
 /// Logits below which a part is not cut further: they take some microseconds, and handing a smaller
@@ -66,6 +66,28 @@ impl Execute for Parallel {
         let most = (PART / vocab.max(1)).max(rows.end / parts).max(1);
         halve(self.dispatch, kernel, most)
     }
+
+    fn execute_shares<W: Shares>(self, work: W, threads: usize) {
+        share(self.dispatch, work, threads);
+    }
+
+    fn threads(self) -> usize {
+        rayon::current_num_threads()
+    }
+
+    fn dispatch(self) -> Dispatch {
+        self.dispatch
+    }
+}
+
+/// Runs work on so many threads.
+fn share<W: Shares>(dispatch: Dispatch, work: W, threads: usize) {
+    if threads <= 1 {
+        return work.run_on(dispatch);
+    }
+    let first = threads / 2;
+    let (this, other) = work.split(first, threads - first);
+    rayon::join(|| share(dispatch, this, first), || share(dispatch, other, threads - first));
 }
 
 /// Runs a kernel in parts of at most `most` rows.

@@ -56,8 +56,13 @@ impl<'a> TokenOut<'a> {
         logits: Logits<'_, E>,
         layout: &Layout<'_>,
     ) -> Result<(), Error> {
-        let rows = layout.rows();
         layout.check_shape(logits.rows(), logits.vocab())?;
+        self.check_lengths(layout)
+    }
+
+    /// One entry a row in each.
+    pub(crate) fn check_lengths(&self, layout: &Layout<'_>) -> Result<(), Error> {
+        let rows = layout.rows();
         check_length(Buffer::TokenLogProbs, rows, self.log_probs.len())?;
         if let Some(norms) = &self.norms {
             check_length(Buffer::RowNorms, rows, norms.len())?;
@@ -66,6 +71,30 @@ impl<'a> TokenOut<'a> {
             check_length(Buffer::RowDetails, rows, details.len())?;
         }
         Ok(())
+    }
+
+    /// Whether details are asked for.
+    pub(crate) const fn has_details(&self) -> bool {
+        self.details.is_some()
+    }
+
+    /// Writes a row's results, but for its details.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
+    pub(crate) fn write(&mut self, row: usize, of: &Finished) {
+        if let Some(to) = self.log_probs.get_mut(row) {
+            // −0, where log p underflows, becomes 0.
+            *to = of.log_prob as f32 + 0.0;
+        }
+        if let Some(to) = self.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
+            *to = of.norm;
+        }
+    }
+
+    /// Where a row's details go, if they are asked for.
+    #[inline(always)]
+    pub(crate) fn details_of(&mut self, row: usize) -> Option<&mut RowDetails> {
+        self.details.as_deref_mut().and_then(|to| to.get_mut(row))
     }
 
     /// The first `rows` entries of each, and the others.
@@ -314,23 +343,15 @@ impl<E: Element, D: Extra> Tokens<'_, E, D> {
 
     /// Writes the results of one row.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "log-probs leave as f32")]
     fn write_row(&mut self, row: usize, stats: &RowStats<D>, of: &Finished, found: &mut Found) {
         if !of.norm.is_valid() {
             found.bad.see(row);
         }
         found.summary.tokens += 1;
         found.summary.masked_tokens += u64::from(self.is_masked(row));
-        let out = &mut self.out;
         let row = row - self.rows.start;
-        if let Some(to) = out.log_probs.get_mut(row) {
-            // −0, where log p underflows, becomes 0.
-            *to = of.log_prob as f32 + 0.0;
-        }
-        if let Some(to) = out.norms.as_deref_mut().and_then(|norms| norms.get_mut(row)) {
-            *to = of.norm;
-        }
-        if let Some(to) = out.details.as_deref_mut().and_then(|to| to.get_mut(row)) {
+        self.out.write(row, of);
+        if let Some(to) = self.out.details_of(row) {
             stats.write_details(to);
         }
     }

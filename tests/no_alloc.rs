@@ -6,6 +6,9 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::missing_assert_message,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    clippy::indexing_slicing,
     reason = "a global allocator is unsafe to implement; a test may panic"
 )]
 
@@ -13,6 +16,10 @@ use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use dpo_kernel::gradient::{GradBatch, Unscored, logit_grads_in_place};
+use dpo_kernel::head::{
+    HeadRow, HeadScratch, Hidden, HiddenMut, Linear, head_forward, head_token_log_probs,
+    hidden_grads, hidden_grads_in_place,
+};
 use dpo_kernel::loss::{Aot, BatchLoss, Kto, Nll, NllPer};
 use dpo_kernel::row::{RowDetails, RowNorm};
 use dpo_kernel::step::StepScratch;
@@ -20,7 +27,7 @@ use dpo_kernel::step::{UnpairedStepBatch, unpaired_step};
 use dpo_kernel::unpaired::{AnswerLoss, Label, UnpairedAnswer};
 use dpo_kernel::{
     Dispatch, Dpo, Layout, Logits, LogitsMut, Pair, PairLoss, Reference, SequenceLogProb, Span,
-    StepBatch, TokenOut, bf16, preference_step, token_log_probs,
+    StepBatch, TokenOut, Transform, bf16, preference_step, token_log_probs,
 };
 
 struct Counting;
@@ -149,4 +156,47 @@ fn a_step_over_answers_allocates_nothing() {
         unpaired_step(Dispatch::detect(), &kto, view, &batch, scratch).unwrap();
     });
     assert_eq!(found, 0);
+}
+
+/// Forward and backward of a head of 700 columns, with everything that it can be given.
+#[test]
+fn a_head_allocates_nothing() {
+    let (rows, size, vocab) = (3, 300, 700);
+    let states = vec![bf16::from_f32(0.25); rows * size];
+    let weights: Vec<bf16> = (0..vocab * size).map(|i| bf16::from_f32((i % 7) as f32)).collect();
+    let bias = vec![0.5; vocab];
+    let transform = Transform::new(0.5, Some(20.0), 1.5).unwrap();
+    let head = Linear::new(&weights, vocab, size).unwrap();
+    let head = head.with_bias(&bias).unwrap().with_transform(transform);
+    let (targets, spans) = ([699, 9, 0], [Span::new(0, 1), Span::new(2, 3)]);
+    let layout = Layout::new(&targets, &spans, vocab).unwrap();
+    let mut at_once = [HeadRow::NEW; 2];
+    let mut numbers = vec![0.0; HeadScratch::numbers::<bf16, _>(&head, 2)];
+    let (mut log_probs, mut norms) = ([0.0; 3], [RowNorm::default(); 3]);
+    let mut details = [RowDetails::default(); 3];
+    let (mut sums, mut grads) = (vec![0.0; rows * size], vec![bf16::ZERO; rows * size]);
+    let found = allocations(|| {
+        let dispatch = Dispatch::detect();
+        let states = Hidden::new(&states, rows, size).unwrap();
+        let scratch = HeadScratch::new(&mut at_once, &mut numbers);
+        let out = TokenOut::new(&mut log_probs);
+        head_token_log_probs(dispatch, states, &head, &layout, out, scratch).unwrap();
+        let out = TokenOut::new(&mut log_probs).with_norms(&mut norms).with_details(&mut details);
+        let view = HiddenMut::new(&mut sums, rows, size).unwrap();
+        let scratch = HeadScratch::new(&mut at_once, &mut numbers);
+        head_forward(dispatch, states, &head, &layout, out, view, scratch).unwrap();
+        let batch = GradBatch::new(&layout, &norms, &[0.5, 7.5, -0.5]);
+        let batch = batch.with_unscored(Unscored::Zero);
+        let view = Hidden::new(&sums, rows, size).unwrap();
+        let to = HiddenMut::new(&mut grads, rows, size).unwrap();
+        let scratch = HeadScratch::new(&mut at_once, &mut numbers);
+        hidden_grads(dispatch, states, &head, &batch, view, to, scratch).unwrap();
+        let view = HiddenMut::new(&mut sums, rows, size).unwrap();
+        let scratch = HeadScratch::new(&mut at_once, &mut numbers);
+        hidden_grads_in_place(dispatch, states, &head, &batch, view, scratch).unwrap();
+    });
+    assert_eq!(found, 0);
+    assert!(sums.iter().zip(&grads).all(|(&wide, narrow)| bf16::from_f32(wide) == *narrow));
+    assert!(log_probs[0] < 0.0 && details[0].entropy > 0.0, "the parts were there");
+    assert!(sums[0] != 0.0 && sums[size] == 0.0 && sums[2 * size] != 0.0, "rows 0 and 2 alone");
 }

@@ -79,7 +79,7 @@ pub(super) const fn unscored(code: i32, subject: i32) -> Result<Unscored, Fault>
 }
 
 /// The buffers of [`dpo_grads`] and [`dpo_layout`].
-struct GradsInput {
+pub(super) struct GradsInput {
     layout: LayoutInput,
     norms: Input<RowNorm>,
     coefficients: Input<f64>,
@@ -87,7 +87,12 @@ struct GradsInput {
 }
 
 impl dpo_grads {
-    fn add_to(&self, buffers: &mut Buffers, layout: &dpo_layout) -> Result<GradsInput, Fault> {
+    #[inline(never)]
+    pub(super) fn add_to(
+        &self,
+        buffers: &mut Buffers,
+        layout: &dpo_layout,
+    ) -> Result<GradsInput, Fault> {
         let (rows, coefficients) = (layout.rows, DPO_BUFFER_TOKEN_COEFFICIENTS);
         if self.reserved != 0 {
             return Err(Fault::unused(DPO_BUFFER_BACKWARD));
@@ -104,7 +109,8 @@ impl dpo_grads {
 impl GradsInput {
     /// # Safety
     /// As [`Memory::slice`].
-    unsafe fn get<'a>(self, memory: &Memory) -> Result<Grads<'a>, Error> {
+    #[inline(never)]
+    pub(super) unsafe fn get<'a>(self, memory: &Memory) -> Result<Grads<'a>, Error> {
         // SAFETY: the caller's word, passed on for every buffer.
         unsafe {
             Ok(Grads {
@@ -118,7 +124,7 @@ impl GradsInput {
 }
 
 /// What a [`GradBatch`] borrows.
-struct Grads<'a> {
+pub(super) struct Grads<'a> {
     layout: Layout<'a>,
     norms: &'a [RowNorm],
     coefficients: &'a [f64],
@@ -126,7 +132,7 @@ struct Grads<'a> {
 }
 
 impl Grads<'_> {
-    fn batch(&self) -> GradBatch<'_> {
+    pub(super) fn batch(&self) -> GradBatch<'_> {
         GradBatch::new(&self.layout, self.norms, self.coefficients).with_unscored(self.unscored)
     }
 }

@@ -7,11 +7,13 @@
 //! ```text
 //! step                                     all stages in one call
 //! place                                    where its logits are, and where their gradients go
+//! hidden, terms                            the head, by its product and by the host's own loop
 //! gradient, weights, nll, unpaired         the stages, each with its structs
 //! pairs
 //! objective, reference                     what a batch of pairs is measured by
 //! token
 //! row, options, math
+//! head                                     its weights, hidden states, its memory
 //! logits, layout                           the structs that most functions take
 //! report                                   Error → status and numbers
 //! dispatch, message
@@ -42,6 +44,8 @@
 mod argument;
 mod dispatch;
 mod gradient;
+mod head;
+mod hidden;
 mod layout;
 mod logits;
 mod math;
@@ -58,6 +62,7 @@ mod report;
 mod row;
 mod status;
 mod step;
+mod terms;
 mod token;
 mod unpaired;
 mod weights;
@@ -66,6 +71,10 @@ pub use dispatch::*;
 pub use gradient::{
     DPO_UNSCORED_KEEP, DPO_UNSCORED_ZERO, dpo_grads, dpo_logit_grads, dpo_logit_grads_in_place,
     dpo_tile, dpo_tile_grads_in_place, dpo_token_coefficients,
+};
+pub use head::{dpo_head, dpo_head_scratch, dpo_head_scratch_len, dpo_hidden, dpo_hidden_mut};
+pub use hidden::{
+    dpo_head_forward, dpo_head_token_log_probs, dpo_hidden_grads, dpo_hidden_grads_in_place,
 };
 pub use layout::{
     DPO_IGNORE_INDEX, DPO_LAYOUT_IGNORE, dpo_layout, dpo_span, dpo_spans_of_batch,
@@ -96,6 +105,7 @@ pub use row::{
 };
 pub use status::*;
 pub use step::{dpo_preference_step, dpo_step, dpo_unpaired_step};
+pub use terms::{dpo_hidden_row_grads_in_place, dpo_tile_terms_in_place};
 pub use token::{
     dpo_sequence_log_prob, dpo_sequence_log_probs, dpo_token_log_probs, dpo_token_summary,
 };

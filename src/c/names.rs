@@ -69,6 +69,22 @@ codes! {
     DPO_BUFFER_TOKEN_COEFFICIENTS = 29;
     /// [`Buffer::SpanOrder`]
     DPO_BUFFER_SPAN_ORDER = 30;
+    /// [`Buffer::Hidden`]
+    DPO_BUFFER_HIDDEN = 31;
+    /// [`Buffer::HiddenGrads`]
+    DPO_BUFFER_HIDDEN_GRADS = 32;
+    /// [`Buffer::HeadWeights`]
+    DPO_BUFFER_HEAD_WEIGHTS = 33;
+    /// [`Buffer::HeadBias`]
+    DPO_BUFFER_HEAD_BIAS = 34;
+    /// [`Buffer::HeadRows`]
+    DPO_BUFFER_HEAD_ROWS = 35;
+    /// [`Buffer::HeadNumbers`]
+    DPO_BUFFER_HEAD_NUMBERS = 36;
+    /// [`Buffer::HeadGrads`]
+    DPO_BUFFER_HEAD_GRADS = 37;
+    /// [`Buffer::Adapter`]
+    DPO_BUFFER_ADAPTER = 38;
     /// Of C alone: a struct argument.
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
@@ -141,6 +157,14 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::AnswerLossKinds => DPO_BUFFER_ANSWER_LOSS_KINDS,
         Buffer::TokenCoefficients => DPO_BUFFER_TOKEN_COEFFICIENTS,
         Buffer::SpanOrder => DPO_BUFFER_SPAN_ORDER,
+        Buffer::Hidden => DPO_BUFFER_HIDDEN,
+        Buffer::HiddenGrads => DPO_BUFFER_HIDDEN_GRADS,
+        Buffer::HeadWeights => DPO_BUFFER_HEAD_WEIGHTS,
+        Buffer::HeadBias => DPO_BUFFER_HEAD_BIAS,
+        Buffer::HeadRows => DPO_BUFFER_HEAD_ROWS,
+        Buffer::HeadNumbers => DPO_BUFFER_HEAD_NUMBERS,
+        Buffer::HeadGrads => DPO_BUFFER_HEAD_GRADS,
+        Buffer::Adapter => DPO_BUFFER_ADAPTER,
         Buffer::Pairs => DPO_BUFFER_PAIRS,
     }
 }
@@ -185,6 +209,14 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_ANSWER_LOSS_KINDS => c"losses of the answers",
         DPO_BUFFER_TOKEN_COEFFICIENTS => c"token coefficients",
         DPO_BUFFER_SPAN_ORDER => c"order of the spans",
+        DPO_BUFFER_HIDDEN => c"hidden states",
+        DPO_BUFFER_HIDDEN_GRADS => c"hidden gradients",
+        DPO_BUFFER_HEAD_WEIGHTS => c"weights of the head",
+        DPO_BUFFER_HEAD_BIAS => c"bias of the head",
+        DPO_BUFFER_HEAD_ROWS => c"rows of the head's scratch",
+        DPO_BUFFER_HEAD_NUMBERS => c"numbers of the head's scratch",
+        DPO_BUFFER_HEAD_GRADS => c"gradients of the head",
+        DPO_BUFFER_ADAPTER => c"a matrix of the adapter",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
         DPO_BUFFER_UNPAIRED_ANSWERS => c"unpaired answers",

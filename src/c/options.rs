@@ -92,6 +92,8 @@ impl dpo_loss {
         Ok(name.build(&self.options()?)?)
     }
 
+    /// Not inlined: with what builds the losses it would be the library's largest function.
+    #[inline(never)]
     fn options(&self) -> Result<LossOptions, Fault> {
         let mut options = LossOptions::default();
         let (mut divergence, mut alpha) = (None, None);

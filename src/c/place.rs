@@ -84,15 +84,19 @@ macro_rules! views {
         impl StepLogits for AnyViews<'_> {}
 
         impl Sealed for AnyViews<'_> {
-            fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
+            fn check<X: Executor>(
+                &self,
+                executor: X,
+                layout: &Layout<'_>,
+            ) -> Result<(), Error> {
                 match self {
-                    $(Self::$in_place(views) => views.check(layout),)*
-                    $(Self::$apart(views) => views.check(layout),)*
+                    $(Self::$in_place(views) => views.check(executor, layout),)*
+                    $(Self::$apart(views) => views.check(executor, layout),)*
                 }
             }
 
             fn score<X: Executor>(
-                &self,
+                &mut self,
                 executor: X,
                 layout: &Layout<'_>,
                 out: TokenOut<'_>,

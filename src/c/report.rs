@@ -34,6 +34,7 @@ impl dpo_error {
         clippy::cast_precision_loss,
         reason = "targets and labels are far below 2^53, and those that are not are told by their low bits"
     )]
+    #[expect(clippy::too_many_lines, reason = "an arm for each error, in one place")]
     fn of(error: Error) -> Self {
         let plain = |status, numbers: [usize; 4]| Self { status, numbers, ..Self::default() };
         let none = [0; 4];
@@ -129,6 +130,13 @@ impl dpo_error {
             Error::MergeOfDifferentRows => plain(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, none),
             // Never of this ABI, which allocates nothing.
             Error::OutOfMemory { elements } => plain(DPO_ERROR_OUT_OF_MEMORY, [elements, 0, 0, 0]),
+            Error::EmptyHidden => plain(DPO_ERROR_EMPTY_HIDDEN, none),
+            Error::StrideBelowHidden { stride, size } => {
+                plain(DPO_ERROR_STRIDE_BELOW_HIDDEN, [stride, size, 0, 0])
+            }
+            Error::HiddenMismatch { expected, found } => {
+                plain(DPO_ERROR_HIDDEN_MISMATCH, [expected.0, expected.1, found.0, found.1])
+            }
             Error::LevelUnavailable { level } => {
                 Self { subject: level_code(level), ..plain(DPO_ERROR_LEVEL_UNAVAILABLE, none) }
             }

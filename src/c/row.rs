@@ -83,13 +83,13 @@ const NO_DETAILS: RowDetails =
     RowDetails { entropy: f32::NAN, mean_logit: f32::NAN, log_sum_sq_probs: f32::NAN, argmax: 0 };
 
 /// What the numbers of a [`dpo_row_stats`] are.
-enum Stats {
+pub(super) enum Stats {
     Plain(RowStats<()>),
     Detailed(RowStats<Details>),
 }
 
 impl dpo_row_stats {
-    fn read(&self) -> Result<Stats, Fault> {
+    pub(super) fn read(&self) -> Result<Stats, Fault> {
         let has = |flag| self.flags & flag != 0;
         let fault = Fault::Call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
         let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_BASE;

@@ -83,6 +83,12 @@ codes! {
     DPO_ERROR_SPANS_NOT_ASCENDING = 32;
     /// [`Error::OutOfMemory`], which no function of this ABI returns.
     DPO_ERROR_OUT_OF_MEMORY = 33;
+    /// [`Error::EmptyHidden`]
+    DPO_ERROR_EMPTY_HIDDEN = 34;
+    /// [`Error::StrideBelowHidden`]
+    DPO_ERROR_STRIDE_BELOW_HIDDEN = 35;
+    /// [`Error::HiddenMismatch`]
+    DPO_ERROR_HIDDEN_MISMATCH = 36;
     /// A pointer is NULL that may not be.
     DPO_ERROR_NULL = 101;
     /// A pointer is not aligned for its elements.

@@ -4,7 +4,7 @@ use super::argument::growing_argument;
 use super::dispatch::dpo_dispatch;
 use super::layout::dpo_layout;
 use super::logits::{Stored, Type, dpo_logits, for_type};
-use super::memory::Buffers;
+use super::memory::{Buffers, Memory, Output};
 use super::names::*;
 use super::report::report;
 use super::row::{dpo_row_details, dpo_row_norm};
@@ -46,11 +46,51 @@ pub unsafe extern "C" fn dpo_token_log_probs(
 }
 
 /// Where the results go.
-struct Out {
-    log_probs: *mut f32,
-    norms: *mut dpo_row_norm,
-    details: *mut dpo_row_details,
-    summary: *mut dpo_token_summary,
+pub(super) struct Out {
+    pub(super) log_probs: *mut f32,
+    pub(super) norms: *mut dpo_row_norm,
+    pub(super) details: *mut dpo_row_details,
+    pub(super) summary: *mut dpo_token_summary,
+}
+
+/// Their buffers.
+pub(super) struct OutBuffers {
+    log_probs: Output<f32>,
+    norms: Option<Output<dpo_row_norm>>,
+    details: Option<Output<dpo_row_details>>,
+    summary: Option<Output<dpo_token_summary>>,
+}
+
+impl Out {
+    pub(super) fn add_to(&self, buffers: &mut Buffers, rows: usize) -> Result<OutBuffers, Fault> {
+        Ok(OutBuffers {
+            log_probs: buffers.output(self.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?,
+            norms: buffers.optional_output(self.norms, rows, DPO_BUFFER_ROW_NORMS)?,
+            details: buffers.optional_output(self.details, rows, DPO_BUFFER_ROW_DETAILS)?,
+            summary: buffers.optional_output(self.summary, 1, DPO_BUFFER_OUT)?,
+        })
+    }
+}
+
+impl OutBuffers {
+    /// Where tokens go, and their summary, if it is wanted.
+    ///
+    /// # Safety
+    /// As [`Memory::slice_mut`].
+    pub(super) unsafe fn get<'a>(self, memory: &Memory) -> (TokenOut<'a>, &'a mut [TokenSummary]) {
+        // SAFETY: passed on for every buffer.
+        unsafe {
+            let mut out = TokenOut::new(memory.slice_mut(self.log_probs));
+            if let Some(norms) = self.norms {
+                out = out.with_norms(memory.slice_mut(norms));
+            }
+            if let Some(details) = self.details {
+                out = out.with_details(memory.slice_mut(details));
+            }
+            let summary = self.summary.map(|summary| memory.slice_mut(summary));
+            (out, summary.unwrap_or_default())
+        }
+    }
 }
 
 /// # Safety
@@ -65,25 +105,12 @@ unsafe fn tokens<E: Stored>(
     let mut buffers = Buffers::new();
     let data = logits.add_to::<E>(&mut buffers)?;
     let layout = layout.add_to(&mut buffers)?;
-    let log_probs = buffers.output(to.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-    let norms = buffers.optional_output(to.norms, rows, DPO_BUFFER_ROW_NORMS)?;
-    let details = buffers.optional_output(to.details, rows, DPO_BUFFER_ROW_DETAILS)?;
-    let summary = buffers.optional_output(to.summary, 1, DPO_BUFFER_OUT)?;
+    let out = to.add_to(&mut buffers, rows)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
-    let (view, layout, out, summary) = unsafe {
-        let mut out = TokenOut::new(memory.slice_mut(log_probs));
-        if let Some(norms) = norms {
-            out = out.with_norms(memory.slice_mut(norms));
-        }
-        if let Some(details) = details {
-            out = out.with_details(memory.slice_mut(details));
-        }
-        let summary = summary.map(|summary| memory.slice_mut(summary));
-        (logits.view(memory.slice(data))?, layout.get(&memory)?, out, summary)
-    };
-    let found = token_log_probs(dispatch.check()?, view, &layout, out)?;
-    summary.unwrap_or_default().fill(found);
+    let (view, layout, (out, summary)) =
+        unsafe { (logits.view(memory.slice(data))?, layout.get(&memory)?, out.get(&memory)) };
+    summary.fill(token_log_probs(dispatch.check()?, view, &layout, out)?);
     Ok(())
 }
 

@@ -67,6 +67,23 @@ pub enum Buffer {
     GapSums,
     /// Their running averages: the mean, the deviation.
     GapAverages,
+    /// The hidden states, `rows · stride` elements (the last row may stop after the hidden size).
+    Hidden,
+    /// The gradients with respect to the hidden states, or the sums that they are made of.
+    HiddenGrads,
+    /// The head's weights, `vocab · stride` elements (the last row may stop after the hidden size).
+    HeadWeights,
+    /// The head's bias, one a column of the vocabulary.
+    HeadBias,
+    /// Room for the rows that a head takes at once, at least one.
+    HeadRows,
+    /// The numbers that a head works in.
+    HeadNumbers,
+    /// Gradients of the head: of its weights, `vocab · stride` elements, of its bias, or of an
+    /// adapter's matrices.
+    HeadGrads,
+    /// A matrix of an adapter: `rank · hidden size` numbers, or `vocab · rank`.
+    Adapter,
 }
 
 impl Buffer {
@@ -103,6 +120,14 @@ impl Buffer {
             Self::ReferenceParameters => "reference parameters",
             Self::GapSums => "sums of log-ratio gaps",
             Self::GapAverages => "averages of log-ratio gaps",
+            Self::Hidden => "hidden states",
+            Self::HiddenGrads => "hidden gradients",
+            Self::HeadWeights => "weights of the head",
+            Self::HeadBias => "bias of the head",
+            Self::HeadRows => "rows of the head's scratch",
+            Self::HeadNumbers => "numbers of the head's scratch",
+            Self::HeadGrads => "gradients of the head",
+            Self::Adapter => "a matrix of the adapter",
         }
     }
 }

@@ -126,6 +126,10 @@ macro_rules! parameter_table {
                 Mixing = 31, "alpha of the moving reference", "must lie in [0, 1]";
                 /// α of XPO's term, finite and ≥ 0.
                 ExplorationWeight = 34, "alpha of XPO", "must be finite and >= 0";
+                /// The probability below which a tile is negligible, in [0, 1/256].
+                Negligible = 35, "negligible probability", "must lie in [0, 1/256]";
+                /// The scale of an adapter, finite.
+                AdapterScale = 36, "adapter scale", "must be finite";
             }
         }
     };

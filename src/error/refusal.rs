@@ -38,6 +38,23 @@ pub enum Error {
         /// Vocabulary asked for.
         vocab: usize,
     },
+    /// Hidden states of no numbers.
+    EmptyHidden,
+    /// A row stride smaller than the hidden size.
+    StrideBelowHidden {
+        /// Stride asked for.
+        stride: usize,
+        /// Hidden size asked for.
+        size: usize,
+    },
+    /// Two views that must have the same rows and hidden size do not, or a head is of another
+    /// hidden size.
+    HiddenMismatch {
+        /// Rows and hidden size that were due.
+        expected: (usize, usize),
+        /// Rows and hidden size of the view.
+        found: (usize, usize),
+    },
     /// Two views that must have the same rows and vocabulary do not.
     ShapeMismatch {
         /// Rows and vocabulary of the first view.
@@ -162,7 +179,9 @@ pub enum Error {
         sequence: usize,
     },
     /// A weight, offset, coefficient or saved statistic outside its domain, found before anything
-    /// was written; in a step, where coefficients are made on the way, before the logits were.
+    /// was written; in a step, where coefficients are made on the way, before the logits were. Of
+    /// the weights of a head: a row that is not finite, named after all else is done, in the place
+    /// of the rows of logits that it spoils.
     InvalidValue {
         /// Which slice.
         buffer: Buffer,

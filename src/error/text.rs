@@ -21,6 +21,15 @@ impl fmt::Display for Error {
             Self::StrideBelowVocabulary { stride, vocab } => {
                 write!(f, "the row stride {stride} is smaller than the vocabulary {vocab}")
             }
+            Self::EmptyHidden => f.write_str("the hidden size is 0"),
+            Self::StrideBelowHidden { stride, size } => {
+                write!(f, "the row stride {stride} is smaller than the hidden size {size}")
+            }
+            Self::HiddenMismatch { expected, found } => write!(
+                f,
+                "{} rows of hidden size {} where {} of {} are due",
+                found.0, found.1, expected.0, expected.1
+            ),
             Self::ShapeMismatch { expected, found } => write!(
                 f,
                 "the views differ in shape: {} rows of {} against {} rows of {}",

@@ -316,6 +316,29 @@ fn in_place_tile<E: Element>(dispatch: Dispatch, tile: Tile<'_, E>) {
     map_rows(dispatch, &mut stream, from_ref(&place));
 }
 
+/// In the place of logits, their terms relative to a base, times dy/dx; 0 in that of the target.
+pub(crate) fn terms_in_place(
+    dispatch: Dispatch,
+    elements: &mut [f32],
+    transform: Transform,
+    terms: RowNorm,
+    target: usize,
+) {
+    let grad = RowGrad { target, norm: terms, coefficient: -1.0 };
+    tile_in_place(dispatch, elements, transform, grad);
+}
+
+/// In the place of a tile's logits, their gradients. The target is counted from the tile's first
+/// column, and may be elsewhere.
+pub(crate) fn tile_in_place(
+    dispatch: Dispatch,
+    elements: &mut [f32],
+    transform: Transform,
+    grad: RowGrad,
+) {
+    in_place_tile(dispatch, Tile { elements, transform, grad });
+}
+
 struct Tile<'a, E> {
     elements: &'a mut [E],
     transform: Transform,

@@ -55,7 +55,7 @@ impl<'a> GradBatch<'a> {
 
     /// Not inlined, so that its variables are not on the stack while rows are swept.
     #[inline(never)]
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         rows: usize,
         vocab: usize,
@@ -77,7 +77,7 @@ impl<'a> GradBatch<'a> {
     }
 
     /// The scored rows among `rows` with their target, norm and coefficient c.
-    pub(super) fn rows(&self, rows: Span) -> impl Iterator<Item = (usize, RowGrad)> {
+    pub(crate) fn rows(&self, rows: Span) -> impl Iterator<Item = (usize, RowGrad)> {
         self.layout.scored_rows_within(rows).filter_map(move |(row, target)| {
             let target = usize::try_from(target).ok()?;
             let (norm, coefficient) = (*self.norms.get(row)?, *self.coefficients.get(row)?);
@@ -92,7 +92,7 @@ pub(super) fn is_zero(c: f64) -> bool {
 }
 
 /// A norm that a forward has made.
-pub(super) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error> {
+pub(crate) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error> {
     let norm = norm.copied().unwrap_or(RowNorm::INVALID);
     if norm.is_valid() {
         Ok(())
@@ -103,7 +103,7 @@ pub(super) fn check_norm(norm: Option<&RowNorm>, row: usize) -> Result<(), Error
 }
 
 /// A coefficient that fits in f32 with the transform's slope.
-pub(super) fn check_coefficient(c: f64, transform: Transform, row: usize) -> Result<(), Error> {
+pub(crate) fn check_coefficient(c: f64, transform: Transform, row: usize) -> Result<(), Error> {
     const LARGEST: u64 = (f32::MAX as f64 / 1.5).to_bits();
     // Compared as bits, which calls nothing where f64 is software; NaN is above all of them.
     if (c * transform.slope()).abs().to_bits() <= LARGEST {
@@ -115,9 +115,9 @@ pub(super) fn check_coefficient(c: f64, transform: Transform, row: usize) -> Res
 
 /// One row's part in the backward.
 #[derive(Clone, Copy)]
-pub(super) struct RowGrad {
-    pub(super) target: usize,
-    pub(super) norm: RowNorm,
+pub(crate) struct RowGrad {
+    pub(crate) target: usize,
+    pub(crate) norm: RowNorm,
     /// c
-    pub(super) coefficient: f64,
+    pub(crate) coefficient: f64,
 }

@@ -208,8 +208,9 @@ impl<S: Simd> Map<S> {
                 fetch_ahead(step.source());
                 for s in s.parts() {
                     let ys = self.apply::<UNIT, CAP, E, O, M>(s, step.source());
-                    for (&y, out) in ys.iter().zip(step.target()) {
-                        <O as Stores<E>>::store_grads(s, y, out);
+                    let out = step.target();
+                    for i in 0..M {
+                        <O as Stores<E>>::store_grads(s, ys[i], &mut out[i]);
                     }
                 }
             }
@@ -341,14 +342,14 @@ impl Kernel for Slope {
 
 impl RowGrad {
     /// c = 0: every gradient of the row is 0, whatever its logits.
-    pub(super) fn is_without_gradient(&self) -> bool {
+    pub(crate) fn is_without_gradient(&self) -> bool {
         is_zero(self.coefficient)
     }
 
     /// c · (1 − p) · dy/dx of the target, rounded once; 0 if it is masked or not among `row`.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
-    pub(super) fn target_grad<E: Element>(
+    pub(crate) fn target_grad<E: Element>(
         &self,
         dispatch: Dispatch,
         transform: Transform,

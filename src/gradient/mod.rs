@@ -23,6 +23,8 @@ mod map;
 
 pub use crate::element::GradElement;
 pub use backward::{logit_grads, logit_grads_in_place, tile_grads_in_place};
+pub(crate) use backward::{terms_in_place, tile_in_place};
 pub use batch::{GradBatch, Unscored};
+pub(crate) use batch::{RowGrad, check_coefficient, check_norm};
 pub use coefficients::token_coefficients;
 pub(crate) use coefficients::write_coefficients;

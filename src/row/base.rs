@@ -31,4 +31,24 @@ impl Base {
     pub(super) fn ln(self, factor: f64) -> f64 {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
     }
+
+    /// This base by another, as a number near 1 and a power of two, and their quotient's logarithm.
+    /// A power of two alone where neither has a shift.
+    pub(super) fn over(self, other: Self, factor: f64) -> (f64, i32, f64) {
+        let delta = factor * (f64::from(self.shift) - f64::from(other.shift));
+        let (part, power) = if delta == 0.0 { (1.0, 0) } else { exp(delta) };
+        let exponents = self.exponent - other.exponent;
+        (part, power + exponents, delta + f64::from(exponents) * LN_2)
+    }
+}
+
+/// e^x as a number near 1 and a power of two.
+fn exp(x: f64) -> (f64, i32) {
+    let sum = (x * core::f64::consts::LOG2_E).clamp(-1e6, 1e6) + ROUND;
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "clamped; the sum's low bits are the integer"
+    )]
+    let power = sum.to_bits() as u32;
+    (libm::exp(x - (sum - ROUND) * LN_2), power.cast_signed())
 }

@@ -21,7 +21,7 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Of a row without a finite log Z.
-    const NAN: Self = Self { log_prob: f64::NAN, norm: RowNorm::INVALID };
+    pub(crate) const NAN: Self = Self { log_prob: f64::NAN, norm: RowNorm::INVALID };
 
     /// Of an ordinary row, as those of [`Shares`], where code is scarce.
     #[inline(never)]

@@ -61,10 +61,8 @@ mod values;
 pub use block::BLOCK;
 pub(crate) use block::{Copies, HELD};
 pub use details::RowDetails;
-#[cfg(feature = "c")]
-pub(crate) use extra::DetailSums;
 pub use extra::Details;
-pub(crate) use extra::{Extra, Nothing};
+pub(crate) use extra::{DetailSums, Extra, ExtraSums, Nothing};
 pub(crate) use finish::{Finished, finish_rows};
 pub(crate) use fold::{Fold, fold_all};
 pub use norm::RowNorm;

@@ -39,6 +39,14 @@ impl RowNorm {
             && (0.0..=1.0).contains(&self.complement)
     }
 
+    /// By what numbers relative to this norm's base are multiplied to be relative to another's.
+    #[allow(clippy::cast_possible_truncation, reason = "the one rounding to f32")]
+    pub(crate) fn scale_to(&self, other: &Self, factor: f64) -> f32 {
+        let [from, to] = [self, other].map(|of| Base { shift: of.shift, exponent: of.exponent });
+        let (part, power, _) = from.over(to, factor);
+        libm::scalbn(part, power) as f32
+    }
+
     /// Of a row whose Z is `sum` times its base, finite; `complement` is 1 − p of the target.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "norms are stored in f32")]

@@ -2,8 +2,7 @@
 
 use super::base::Base;
 use super::extra::{Extra, ExtraSums};
-use crate::math::branchless::ROUND;
-use crate::simd::exp::LN_2;
+use super::norm::RowNorm;
 use crate::{Error, Transform};
 
 /// The statistics of a row, or of the columns of it that were folded so far.
@@ -116,6 +115,32 @@ impl<D: Extra> RowStats<D> {
         Ok(())
     }
 
+    /// The same sums with others beside them.
+    pub(crate) const fn with_extra<F: Extra>(self, extra: F::Sums) -> RowStats<F> {
+        let Self { transform, target, target_value, base, others, columns, .. } = self;
+        RowStats { transform, target, target_value, base, others, columns, extra }
+    }
+
+    /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
+    /// the target's 0. None as long as there is no base.
+    pub(crate) fn terms(&self) -> Option<RowNorm> {
+        let Base { shift, exponent } = self.base?;
+        Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
+    }
+
+    pub(crate) const fn transform(&self) -> Transform {
+        self.transform
+    }
+
+    pub(crate) const fn target(&self) -> Option<u32> {
+        self.target
+    }
+
+    /// What was collected beside.
+    pub(crate) const fn extra(&self) -> D::Sums {
+        self.extra
+    }
+
     /// Columns folded so far. V once the row is complete, which the crate cannot know.
     #[must_use]
     pub const fn columns(&self) -> u64 {
@@ -128,26 +153,11 @@ impl<D: Extra> RowStats<D> {
         if let Some(from) = self.base
             && from != to
         {
-            let factor = self.transform.factor();
-            let delta = factor * (f64::from(from.shift) - f64::from(to.shift));
-            let (part, power) = if delta == 0.0 { (1.0, 0) } else { exp(delta) };
-            let power = power + from.exponent - to.exponent;
+            let (part, power, ln) = from.over(to, self.transform.factor());
             let scale = |x: f64| libm::scalbn(x * part, power);
-            let ln = delta + f64::from(from.exponent - to.exponent) * LN_2;
             self.extra.rescale(scale, ln, self.others);
             self.others = scale(self.others);
         }
         self.base = Some(to);
     }
-}
-
-/// e^x as a number near 1 and a power of two.
-fn exp(x: f64) -> (f64, i32) {
-    let sum = (x * core::f64::consts::LOG2_E).clamp(-1e6, 1e6) + ROUND;
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "clamped; the sum's low bits are the integer"
-    )]
-    let power = sum.to_bits() as u32;
-    (libm::exp(x - (sum - ROUND) * LN_2), power.cast_signed())
 }

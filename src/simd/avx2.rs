@@ -64,6 +64,30 @@ impl<const FUSED: bool> Avx2<FUSED> {
         (lower, op!(_mm256_permute2f128_ps::<0x31>(low, high)))
     }
 
+    /// Four lanes from each of two places.
+    #[inline(always)]
+    fn halves(self, a: &[f32; 4], b: &[f32; 4]) -> __m256 {
+        let low = op!(_mm256_castps128_ps256(op!(_mm_loadu_ps(a.as_ptr()))));
+        op!(_mm256_insertf128_ps::<1>(low, op!(_mm_loadu_ps(b.as_ptr()))))
+    }
+
+    /// Four columns of eight rows.
+    #[inline(always)]
+    fn eight_rows(self, rows: [&[f32; 4]; 8]) -> [__m256; 4] {
+        let [a, b, c, d, e, f, g, h] = rows;
+        // A half of each register is a square of its own.
+        let (a, b) = (self.halves(a, e), self.halves(b, f));
+        let (c, d) = (self.halves(c, g), self.halves(d, h));
+        let (ab, cd) = (op!(_mm256_unpacklo_ps(a, b)), op!(_mm256_unpacklo_ps(c, d)));
+        let (ab, cd) = (op!(_mm256_castps_pd(ab)), op!(_mm256_castps_pd(cd)));
+        let first = op!(_mm256_castpd_ps(op!(_mm256_unpacklo_pd(ab, cd))));
+        let second = op!(_mm256_castpd_ps(op!(_mm256_unpackhi_pd(ab, cd))));
+        let (ab, cd) = (op!(_mm256_unpackhi_ps(a, b)), op!(_mm256_unpackhi_ps(c, d)));
+        let (ab, cd) = (op!(_mm256_castps_pd(ab)), op!(_mm256_castps_pd(cd)));
+        let third = op!(_mm256_castpd_ps(op!(_mm256_unpacklo_pd(ab, cd))));
+        [first, second, third, op!(_mm256_castpd_ps(op!(_mm256_unpackhi_pd(ab, cd))))]
+    }
+
     /// bf16 in the upper halves, what it drops in the lower ones. A NaN whose lower half is 0 stays
     /// what it is.
     #[inline(always)]
@@ -91,6 +115,7 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
     type F = (__m256, __m256);
     const FUSED: bool = FUSED;
     const SMALL: bool = false;
+    const PRODUCT: (usize, usize) = (6, 1);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -128,6 +153,15 @@ impl<const FUSED: bool> Simd for Avx2<FUSED> {
         let p = out.as_mut_ptr();
         op!(_mm256_storeu_ps(p, a.0));
         op!(_mm256_storeu_ps(p.wrapping_add(8), a.1));
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [Self::F; 4] {
+        let [a, b, c, d, e, f, g, h, lower @ ..] = rows;
+        let low = self.eight_rows([a, b, c, d, e, f, g, h]);
+        let high = self.eight_rows(lower);
+        let ([a, b, c, d], [e, f, g, h]) = (low, high);
+        [(a, e), (b, f), (c, g), (d, h)]
     }
 
     #[inline(always)]

@@ -50,6 +50,15 @@ impl<const FUSED: bool> Avx512<FUSED> {
         op!(_mm512_cvtps_pd(op!(_mm512_extractf32x8_ps::<1>(v))))
     }
 
+    /// Four lanes from each of four places.
+    #[inline(always)]
+    fn quarters(self, [a, b, c, d]: [&[f32; 4]; 4]) -> __m512 {
+        let (b, c) = (op!(_mm_loadu_ps(b.as_ptr())), op!(_mm_loadu_ps(c.as_ptr())));
+        let one = op!(_mm512_castps128_ps512(op!(_mm_loadu_ps(a.as_ptr()))));
+        let three = op!(_mm512_insertf32x4::<2>(op!(_mm512_insertf32x4::<1>(one, b)), c));
+        op!(_mm512_insertf32x4::<3>(three, op!(_mm_loadu_ps(d.as_ptr()))))
+    }
+
     /// The bits of bf16 in the lower halves. A NaN that drops no bits stays what it is.
     #[inline(always)]
     fn rounded_bf16(self, a: __m512) -> __m512i {
@@ -67,6 +76,7 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
     type F = __m512;
     const FUSED: bool = FUSED;
     const SMALL: bool = false;
+    const PRODUCT: (usize, usize) = (12, 2);
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -92,6 +102,22 @@ impl<const FUSED: bool> Simd for Avx512<FUSED> {
     #[inline(always)]
     fn store_f32(self, a: __m512, out: &mut [f32; LANES]) {
         op!(_mm512_storeu_ps(out.as_mut_ptr(), a));
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [__m512; 4] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = rows;
+        // A quarter of each register is a square of its own.
+        let (a, b) = (self.quarters([a, e, i, m]), self.quarters([b, f, j, n]));
+        let (c, d) = (self.quarters([c, g, k, o]), self.quarters([d, h, l, p]));
+        let (ab, cd) = (op!(_mm512_unpacklo_ps(a, b)), op!(_mm512_unpacklo_ps(c, d)));
+        let (ab, cd) = (op!(_mm512_castps_pd(ab)), op!(_mm512_castps_pd(cd)));
+        let first = op!(_mm512_castpd_ps(op!(_mm512_unpacklo_pd(ab, cd))));
+        let second = op!(_mm512_castpd_ps(op!(_mm512_unpackhi_pd(ab, cd))));
+        let (ab, cd) = (op!(_mm512_unpackhi_ps(a, b)), op!(_mm512_unpackhi_ps(c, d)));
+        let (ab, cd) = (op!(_mm512_castps_pd(ab)), op!(_mm512_castps_pd(cd)));
+        let third = op!(_mm512_castpd_ps(op!(_mm512_unpacklo_pd(ab, cd))));
+        [first, second, third, op!(_mm512_castpd_ps(op!(_mm512_unpackhi_pd(ab, cd))))]
     }
 
     #[inline(always)]

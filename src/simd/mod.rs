@@ -82,7 +82,7 @@ mod tanh;
 use half::{bf16, f16};
 
 pub use dispatch::Dispatch;
-pub(crate) use prefetch::fetch_ahead;
+pub(crate) use prefetch::{fetch, fetch_ahead};
 
 /// Lanes of a vector, on every level.
 pub(crate) const LANES: usize = 16;
@@ -116,6 +116,8 @@ pub(crate) enum Loop {
     Sums,
     /// They are summed, and so are details.
     Details,
+    /// They are factors of a product of matrices, whose sums fill the registers.
+    Product,
 }
 
 /// Work that can be entered at any level.
@@ -155,6 +157,8 @@ pub trait Simd: Copy {
     const FUSED: bool;
     /// Whether a part is one lane.
     const SMALL: bool;
+    /// Rows, and vectors of each, whose sums a product of matrices keeps in registers.
+    const PRODUCT: (usize, usize);
 
     /// All parts, from any of them.
     fn parts(self) -> impl Iterator<Item = Self>;
@@ -172,6 +176,8 @@ pub trait Simd: Copy {
     fn load_f16(self, x: &[f16; LANES]) -> Self::F;
     fn load_bf16(self, x: &[bf16; LANES]) -> Self::F;
     fn store_f32(self, a: Self::F, out: &mut [f32; LANES]);
+    /// Four columns of sixteen rows: lane j of vector k is `rows[j][k]`.
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [Self::F; 4];
     /// Rounds to nearest, ties to even; NaN stays a NaN, not always the same.
     fn store_f16(self, a: Self::F, out: &mut [f16; LANES]);
     /// Rounds to nearest, ties to even; NaN stays a NaN.

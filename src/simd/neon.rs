@@ -162,6 +162,8 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type Lanes = [float32x4_t; PARTS];
     const FUSED: bool = FUSED;
     const SMALL: bool = false;
+    // A product that is rounded by itself takes a register, of which twelve rows leave too few.
+    const PRODUCT: (usize, usize) = if FUSED { (12, 2) } else { (6, 2) };
 
     #[inline(always)]
     fn parts(self) -> impl Iterator<Item = Self> {
@@ -222,6 +224,24 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn store_f32(self, a: float32x4_t, out: &mut [f32; LANES]) {
         op!(vst1q_f32(self.part_of_mut(out).as_mut_ptr(), a));
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [float32x4_t; 4] {
+        let &[a, b, c, d] = self.part_of(&rows);
+        let (a, b) = (op!(vld1q_f32(a.as_ptr())), op!(vld1q_f32(b.as_ptr())));
+        let (c, d) = (op!(vld1q_f32(c.as_ptr())), op!(vld1q_f32(d.as_ptr())));
+        let (even, odd) = (op!(vtrn1q_f32(a, b)), op!(vtrn2q_f32(a, b)));
+        let (even, odd) = (op!(vreinterpretq_f64_f32(even)), op!(vreinterpretq_f64_f32(odd)));
+        let (lower_even, lower_odd) = (op!(vtrn1q_f32(c, d)), op!(vtrn2q_f32(c, d)));
+        let lower_even = op!(vreinterpretq_f64_f32(lower_even));
+        let lower_odd = op!(vreinterpretq_f64_f32(lower_odd));
+        [
+            op!(vreinterpretq_f32_f64(op!(vtrn1q_f64(even, lower_even)))),
+            op!(vreinterpretq_f32_f64(op!(vtrn1q_f64(odd, lower_odd)))),
+            op!(vreinterpretq_f32_f64(op!(vtrn2q_f64(even, lower_even)))),
+            op!(vreinterpretq_f32_f64(op!(vtrn2q_f64(odd, lower_odd)))),
+        ]
     }
 
     #[inline(always)]

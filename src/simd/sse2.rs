@@ -199,6 +199,7 @@ impl<const FUSED: bool, const N: usize> Simd for Baseline<FUSED, N> {
     type Lanes = V<REGISTERS>;
     const FUSED: bool = FUSED;
     const SMALL: bool = false;
+    const PRODUCT: (usize, usize) = (6, 1);
 
     #[inline(always)]
     fn parts(self) -> impl Iterator<Item = Self> {
@@ -278,6 +279,26 @@ impl<const FUSED: bool, const N: usize> Simd for Baseline<FUSED, N> {
         for i in 0..N {
             op!(_mm_storeu_ps(p.wrapping_add(i * REGISTER), a[i]));
         }
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [V<N>; 4] {
+        let mut all = [self.splat(0.0); 4];
+        for i in 0..N {
+            let mut four = [op!(_mm_setzero_ps()); 4];
+            for j in 0..4 {
+                let row = rows[((self.part * N + i) * REGISTER + j) % LANES];
+                four[j] = op!(_mm_loadu_ps(row.as_ptr()));
+            }
+            let [a, b, c, d] = four;
+            let (low, high) = (op!(_mm_unpacklo_ps(a, b)), op!(_mm_unpacklo_ps(c, d)));
+            all[0][i] = op!(_mm_movelh_ps(low, high));
+            all[1][i] = op!(_mm_movehl_ps(high, low));
+            let (low, high) = (op!(_mm_unpackhi_ps(a, b)), op!(_mm_unpackhi_ps(c, d)));
+            all[2][i] = op!(_mm_movelh_ps(low, high));
+            all[3][i] = op!(_mm_movehl_ps(high, low));
+        }
+        all
     }
 
     #[inline(always)]

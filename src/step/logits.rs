@@ -10,7 +10,8 @@ use crate::{Element, Error};
 
 /// The logits of a step, and where their gradients go: [`LogitsMut`] for gradients in the place of
 /// the logits, or a pair of [`Logits`] and [`LogitsMut`] for gradients in another buffer, of the
-/// logits' type or f32. Sealed.
+/// logits' type or f32. Or a head in the place of logits that were written out:
+/// [`FrozenHead`](super::FrozenHead), [`TrainedHead`](super::TrainedHead). Sealed.
 pub trait StepLogits: private::Sealed {}
 
 impl<E: Element> StepLogits for LogitsMut<'_, E> {}
@@ -22,26 +23,30 @@ pub(crate) mod private {
     /// The working side of `StepLogits`, out of reach of other crates.
     pub trait Sealed {
         /// That logits and gradients are of the layout's shape.
-        fn check(&self, layout: &Layout<'_>) -> Result<(), Error>;
+        fn check<X: Executor>(&self, executor: X, layout: &Layout<'_>) -> Result<(), Error>;
         /// The first stage, of what was checked; the caller judges rows that are not finite.
         fn score<X: Executor>(
-            &self,
+            &mut self,
             executor: X,
             layout: &Layout<'_>,
             out: TokenOut<'_>,
         ) -> (NonFinite, TokenSummary);
+        /// The error of rows that are not finite, or a better one.
+        fn blame(&mut self, error: Error) -> Error {
+            error
+        }
         /// The last stage.
         fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error>;
     }
 }
 
 impl<E: Element> private::Sealed for LogitsMut<'_, E> {
-    fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
+    fn check<X: Executor>(&self, _: X, layout: &Layout<'_>) -> Result<(), Error> {
         layout.check_shape(self.rows(), self.vocab())
     }
 
     fn score<X: Executor>(
-        &self,
+        &mut self,
         executor: X,
         layout: &Layout<'_>,
         out: TokenOut<'_>,
@@ -57,14 +62,14 @@ impl<E: Element> private::Sealed for LogitsMut<'_, E> {
 impl<E: Element, O: Element + GradElement<E>> private::Sealed
     for (Logits<'_, E>, LogitsMut<'_, O>)
 {
-    fn check(&self, layout: &Layout<'_>) -> Result<(), Error> {
+    fn check<X: Executor>(&self, _: X, layout: &Layout<'_>) -> Result<(), Error> {
         layout.check_shape(self.0.rows(), self.0.vocab())?;
         layout.check_shape(self.1.rows(), self.1.vocab())?;
         if self.1.transform().is_none() { Ok(()) } else { Err(Error::TransformOfGradients) }
     }
 
     fn score<X: Executor>(
-        &self,
+        &mut self,
         executor: X,
         layout: &Layout<'_>,
         out: TokenOut<'_>,

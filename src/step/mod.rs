@@ -9,15 +9,18 @@
 //! |---|---|
 //! | pairs, or answers without a partner | [`preference_step`], [`unpaired_step`] |
 //! | gradients in place, or into another buffer (f32 gradients of bf16 logits) | [`LogitsMut`](crate::LogitsMut), or ([`Logits`](crate::Logits), [`LogitsMut`](crate::LogitsMut)): [`StepLogits`] |
+//! | hidden states and a head in the place of logits, which exist a tile at a time | [`FrozenHead`], [`TrainedHead`] |
 //! | on this thread, or rows over threads | [`Dispatch`](crate::Dispatch), or `Parallel` (feature `rayon`): [`Executor`](crate::Executor) |
 //! | the caller's buffers, or some that grow once | [`StepScratch`], or `Workspace` (feature `alloc`) |
 
+mod head;
 mod logits;
 mod pairs;
 mod scratch;
 mod stages;
 mod unpaired;
 
+pub use head::{FrozenHead, TrainedHead};
 pub use logits::StepLogits;
 #[cfg(feature = "c")]
 pub(crate) use logits::private::Sealed;

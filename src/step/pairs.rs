@@ -147,7 +147,8 @@ impl<'a> StepBatch<'a> {
 /// pairs, one for each pair, or one of the whole batch. `logits` is a
 /// [`LogitsMut`](crate::LogitsMut) whose scored rows are replaced by their gradients, or (logits,
 /// gradients). What else is in the buffer **still holds logits** afterwards, unless
-/// [`StepBatch::unscored`] says otherwise.
+/// [`StepBatch::unscored`] says otherwise. Or it is a [`FrozenHead`](super::FrozenHead) or a
+/// [`TrainedHead`](super::TrainedHead), which say what their errors leave.
 ///
 /// # Errors
 /// Those of the stages. Shapes, counts and parameters are checked before anything is written. Rows
@@ -187,12 +188,12 @@ impl<'a> StepBatch<'a> {
 pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     executor: X,
     loss: L,
-    logits: G,
+    mut logits: G,
     batch: &StepBatch<'_>,
     scratch: StepScratch<'_>,
 ) -> Result<StepSummary<Summary>, Error> {
     let StepBatch { layout, token_weights, .. } = *batch;
-    check_step(&loss, &logits, batch, &scratch)?;
+    check_step(executor, &loss, &logits, batch, &scratch)?;
     let (answers, nll_weights) = batch.nll_batch();
     batch.check_term()?;
     if let Some(nll) = &batch.nll {
@@ -219,7 +220,8 @@ pub fn preference_step<X: Executor, L: BatchLoss, G: StepLogits>(
     let out = PairOut::new(losses, d_log_probs);
     let of_loss = add_up(batch.pairs, batch.weights, batch.divisor, out, &mut sums);
     if of_loss.is_err() || of_nll.is_err() {
-        broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood).rows()?;
+        let broken = broken_rows(layout, norms, d_log_probs, token_weights, d_likelihood);
+        broken.rows().map_err(|error| logits.blame(error))?;
     }
     of_loss?;
     of_nll?;
@@ -247,7 +249,8 @@ fn evaluate<L: BatchLoss>(
 
 /// The checks that need no log-probs, but those of the NLL term.
 #[inline(never)]
-fn check_step<L: BatchLoss, G: StepLogits>(
+fn check_step<X: Executor, L: BatchLoss, G: StepLogits>(
+    executor: X,
     loss: &L,
     logits: &G,
     batch: &StepBatch<'_>,
@@ -259,7 +262,7 @@ fn check_step<L: BatchLoss, G: StepLogits>(
     check_token_weights(token_weights, layout.rows())?;
     let of_pairs = PairBatch { pairs, policy: &[], reference, weights, offsets, divisor };
     check_preferences(loss, &of_pairs, sequences, |i| count(layout, i, token_weights))?;
-    logits.check(layout)?;
+    logits.check(executor, layout)?;
     scratch.check(layout.rows(), sequences)?;
     check_length(Buffer::PairLosses, pairs.len(), scratch.losses.len())
 }

@@ -121,7 +121,7 @@ impl<'a> UnpairedStepBatch<'a> {
 pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     executor: X,
     loss: L,
-    logits: G,
+    mut logits: G,
     batch: &UnpairedStepBatch<'_>,
     scratch: StepScratch<'_, AnswerLoss>,
 ) -> Result<StepSummary<UnpairedSummary>, Error> {
@@ -130,7 +130,7 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     check_token_weights(token_weights, layout.rows())?;
     let of_answers = UnpairedBatch { answers, policy: &[], reference, weights, divisor };
     check_answers(&loss, &of_answers, sequences, |i| count(layout, i, token_weights))?;
-    logits.check(layout)?;
+    logits.check(executor, layout)?;
     scratch.check(layout.rows(), sequences)?;
     check_length(Buffer::AnswerLosses, answers.len(), scratch.losses.len())?;
 
@@ -142,7 +142,8 @@ pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, G: StepLogits>(
     let of_answers = UnpairedBatch { policy: sequences, ..of_answers };
     let found = unpaired_loss(loss, &of_answers, UnpairedOut::new(losses, d_log_probs));
     if found.is_err() {
-        broken_rows(layout, norms, d_log_probs, token_weights, None).rows()?;
+        let broken = broken_rows(layout, norms, d_log_probs, token_weights, None);
+        broken.rows().map_err(|error| logits.blame(error))?;
     }
     let summary = StepSummary { loss: found?, tokens, ..StepSummary::default() };
     write_coefficients(layout, d_log_probs, token_weights, None, coefficients);

@@ -4,7 +4,7 @@ use std::ptr;
 
 use dpo_kernel::c::*;
 
-use crate::abi::Call;
+use crate::abi::{Call, HeadCall};
 use crate::host::functions::{FUNCTIONS, Function};
 use crate::host::{Host, Structs};
 
@@ -30,6 +30,20 @@ const LAYOUT: (i32, usize) = (116, 48);
 const OBJECTIVE: (i32, usize) = (106, 24);
 const GRADS: (i32, usize) = (118, 24);
 const STEP: (i32, usize) = (117, 80);
+const HEAD: (i32, usize) = (33, 52);
+const HIDDEN: (i32, usize) = (31, 52);
+const HIDDEN_MUT: (i32, usize) = (32, 52);
+const SCRATCH: (i32, usize) = (36, 32);
+
+/// Those that every function of the head takes.
+fn of_head(call: &mut HeadCall) -> Vec<Argument<'_>> {
+    vec![
+        argument(&mut call.states, HIDDEN.0, HIDDEN.1),
+        argument(&mut call.head, HEAD.0, HEAD.1),
+        argument(&mut call.layout, LAYOUT.0, LAYOUT.1),
+        argument(&mut call.scratch, SCRATCH.0, SCRATCH.1),
+    ]
+}
 
 /// The structs of a call, by the header: which of them say their size, and which fields of them
 /// must be given.
@@ -67,6 +81,26 @@ fn arguments(call: &mut Call) -> Vec<Argument<'_>> {
             argument(grads, GRADS.0, GRADS.1),
         ],
         Call::TileGradsInPlace(_, tile) => vec![argument(tile, 105, 72)],
+        Call::HeadScratchLen(head, ..) => vec![argument(head, HEAD.0, HEAD.1)],
+        Call::HeadTokenLogProbs(_, call, _) => of_head(call),
+        Call::HeadForward(_, call, _, sums) => {
+            let mut found = of_head(call);
+            found.push(argument(sums, HIDDEN_MUT.0, HIDDEN_MUT.1));
+            found
+        }
+        Call::HiddenGradsInPlace(_, call, grads, sums) => {
+            let mut found = of_head(call);
+            found.push(argument(grads, GRADS.0, GRADS.1));
+            found.push(argument(sums, HIDDEN_MUT.0, HIDDEN_MUT.1));
+            found
+        }
+        Call::HiddenGrads(_, call, grads, sums, out) => {
+            let mut found = of_head(call);
+            found.push(argument(grads, GRADS.0, GRADS.1));
+            found.push(argument(sums, HIDDEN.0, HIDDEN.1));
+            found.push(argument(out, HIDDEN_MUT.0, HIDDEN_MUT.1));
+            found
+        }
         Call::PreferenceStep(_, objective, pairs, step, _) => vec![
             argument(objective, OBJECTIVE.0, OBJECTIVE.1),
             argument(pairs, 102, 64),
@@ -259,7 +293,7 @@ fn structs_of_a_newer_header_are_taken_if_what_is_new_is_zero() {
 #[test]
 fn structs_of_an_older_header_lack_what_came_later() {
     type Old = (&'static str, fn(&mut Structs));
-    let old: [Old; 9] = [
+    let old: [Old; 10] = [
         ("dpo_token_log_probs", |s| s.logits.size = 56),
         ("dpo_token_log_probs", |s| {
             s.layout.size = 48;
@@ -286,6 +320,10 @@ fn structs_of_an_older_header_lack_what_came_later() {
         ("dpo_logit_grads", |s| {
             s.grads.size = 24;
             (s.grads.unscored, s.grads.reserved) = (9, 9);
+        }),
+        ("dpo_head_forward", |s| {
+            s.head.size = 56;
+            s.head.bias = ptr::without_provenance(4);
         }),
         ("dpo_preference_step of the sorted batch", |s| {
             s.step.size = 80;

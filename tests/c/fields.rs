@@ -18,7 +18,7 @@ fn every_field_is_looked_at() {
     const UNKNOWN: i32 = DPO_ERROR_UNKNOWN_VALUE;
     const UNUSED: i32 = DPO_ERROR_FIELD_UNUSED;
     const BEYOND: &[i32] = &[i32::MIN, -1, 4, 5, 1000, i32::MAX];
-    let spoils: [Spoil; 34] = [
+    let spoils: [Spoil; 46] = [
         ("dpo_token_log_probs", |s, n| s.dispatch.level = n, BEYOND, (UNKNOWN, 109)),
         ("dpo_token_log_probs", |s, n| s.dispatch.arithmetic = n, &[-1, 3, 9], (UNKNOWN, 109)),
         ("dpo_token_log_probs", |s, n| s.logits.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
@@ -98,6 +98,18 @@ fn every_field_is_looked_at() {
         ),
         ("dpo_logit_grads", |s, n| s.grads.unscored = n, &[-1, 2], (UNKNOWN, 118)),
         ("dpo_logit_grads", |s, n| s.grads.reserved = n as u32, &[1, -1], (UNUSED, 118)),
+        ("dpo_head_scratch_len", |s, n| s.head.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
+        ("dpo_head_token_log_probs", |s, n| s.states.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
+        ("dpo_head_token_log_probs", |s, n| s.head.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
+        ("dpo_head_forward", |s, n| s.sums.r#type = n, &[-1, 0, 2, 3, 4], (UNKNOWN, 110)),
+        ("dpo_head_forward", |s, n| s.states.reserved = n as u32, &[1, -1], (UNUSED, 31)),
+        ("dpo_head_forward", |s, n| s.sums.reserved = n as u32, &[1, -1], (UNUSED, 32)),
+        ("dpo_hidden_grads_in_place", |s, n| s.sums.r#type = n, &[0, 2, 3], (UNKNOWN, 110)),
+        ("dpo_hidden_grads_in_place", |s, n| s.grads.unscored = n, &[-1, 2], (UNKNOWN, 118)),
+        ("dpo_hidden_grads", |s, n| s.sums_in.r#type = n, &[-1, 0, 2, 3], (UNKNOWN, 110)),
+        ("dpo_hidden_grads", |s, n| s.hidden_grads.r#type = n, &[0, 2, 3, 4], (UNKNOWN, 110)),
+        ("dpo_hidden_grads", |s, n| s.sums_in.reserved = n as u32, &[1], (UNUSED, 31)),
+        ("dpo_hidden_grads", |s, n| s.hidden_grads.reserved = n as u32, &[1], (UNUSED, 32)),
         ("dpo_unpaired_step in place", |s, n| s.step.unscored = n, &[-1, 2], (UNKNOWN, 117)),
         ("dpo_unpaired_step in place", |s, n| s.step.reserved = n as u32, &[1, -1], (UNUSED, 117)),
         ("dpo_unpaired_step in place", |s, _| s.step.d_nll = s.at(Slot::DNll), &[0], (UNUSED, 113)),

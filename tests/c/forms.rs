@@ -9,7 +9,7 @@ use dpo_kernel::{Element, bf16, f16};
 
 use crate::abi::Call;
 use crate::host::functions::{FUNCTIONS, Function, Use};
-use crate::host::slots::{ROWS, STRIDE, Slot, VOCAB};
+use crate::host::slots::{HIDDEN, HIDDEN_STRIDE, ROWS, STRIDE, Slot, VOCAB};
 use crate::host::{Host, Structs, loss};
 
 /// What a call leaves in its buffers.
@@ -24,8 +24,9 @@ fn outcome(
     let call = (function.call)(&structs);
     let status = host.judge(&call).unwrap_or_else(|why| panic!("{}: {why}", function.name));
     let written = function.uses.iter().filter(|used| used.is_written()).map(|used| used.slot());
-    // Memory to sort in holds anything.
-    let written = written.filter(|slot| !matches!(slot, Slot::SpanOrder | Slot::PairOrder));
+    // Memory to sort and to work in holds anything.
+    let anything = [Slot::SpanOrder, Slot::PairOrder, Slot::Scratch];
+    let written = written.filter(|slot| !anything.contains(slot));
     (status, written.flat_map(|slot| host.get::<u8>(slot, slot.form().0)).collect())
 }
 
@@ -102,6 +103,43 @@ static FORMS: &[Form] = &[
     ("dpo_logit_grads", |h, s| of_type::<f16>(h, s, 2)),
     ("dpo_logit_grads", |h, s| of_type::<bf16>(h, s, 3)),
     ("dpo_logit_grads_in_place", |h, s| dense(h, s, 0)),
+    ("dpo_head_scratch_len", |_, s| s.head.panels = 1),
+    ("dpo_head_scratch_len", |_, s| s.head.hidden = 2),
+    ("dpo_head_t", |h, s| states_of::<f16>(h, s, 2)),
+    ("dpo_head_f", |h, s| states_of::<bf16>(h, s, 3)),
+    ("dpo_head_t", |h, s| weights_of::<f16>(h, s, 2)),
+    ("dpo_head_f", |h, s| weights_of::<bf16>(h, s, 3)),
+    ("dpo_head_t", |_, s| s.head.transform.scale = 0.0),
+    ("dpo_head_f", |_, s| s.head.transform.softcap = 0.0),
+    ("dpo_head_f", |_, s| s.head.transform.temperature = 0.0),
+    ("dpo_head_t", |_, s| s.head.bias = ptr::null()),
+    ("dpo_head_f", |h, _| h.put(Slot::Bias, &[1.0_f32])),
+    ("dpo_head_f", |h, s| dense_states(h, s, 0)),
+    ("dpo_head_t", |h, s| dense_states(h, s, HIDDEN)),
+    ("dpo_head_f", |_, s| s.layout.count = 3),
+    ("dpo_head_f", ignoring_zero),
+    ("dpo_hidden_grads", |_, s| s.grads.unscored = DPO_UNSCORED_KEEP),
+    ("dpo_hidden_grads", |h, _| h.put(Slot::Coefficients, &[-0.25])),
+    ("dpo_hidden_grads", |h, s| states_of::<f16>(h, s, 2)),
+    ("dpo_hidden_grads", |h, s| weights_of::<bf16>(h, s, 3)),
+    ("dpo_hidden_grads", |h, _| h.put(Slot::Weights, &[0.5_f32; VOCAB * HIDDEN_STRIDE])),
+    ("dpo_hidden_grads_in_place", |h, _| h.put(Slot::RowsOut, &[0.5_f32])),
+    ("dpo_hidden_grads", |h, s| {
+        states_of::<f16>(h, s, 2);
+        s.hidden_grads.r#type = 2;
+    }),
+    ("dpo_hidden_grads", |h, s| {
+        states_of::<bf16>(h, s, 3);
+        s.hidden_grads.r#type = 3;
+    }),
+    ("dpo_tile_terms_in_place", |h, s| {
+        let stats: Vec<dpo_row_stats> = h.get(Slot::StatsRow, 1);
+        h.put(Slot::StatsBefore, &stats);
+        s.at[Slot::StatsRow as usize] = h.at[Slot::StatsFrom as usize];
+    }),
+    ("dpo_hidden_row_grads_in_place", |_, s| s.row.0 = 0.25),
+    ("dpo_hidden_row_grads_in_place", |_, s| s.row.1 = f32::NEG_INFINITY),
+    ("dpo_hidden_row_grads_in_place", |h, _| h.put(Slot::TargetRow, &[1.0_f32])),
     ("dpo_tile_grads_in_place", |_, s| s.tile.coefficient = 0.25),
     ("dpo_tile_grads_in_place", |_, s| s.tile.first_column = 3),
     ("dpo_tile_grads_in_place", |_, s| s.tile.target = 3),
@@ -161,6 +199,33 @@ fn of_type<E: Element>(host: &mut Host, s: &mut Structs, number: i32) {
 fn of_wider<E: Element>(host: &mut Host, s: &mut Structs, number: i32) {
     of_type::<E>(host, s, number);
     s.grads_to.r#type = DPO_TYPE_F32;
+}
+
+/// Hidden states as numbers of another type, and their gradients in f32.
+fn states_of<E: Element>(host: &mut Host, s: &mut Structs, number: i32) {
+    let states: Vec<f32> = host.get(Slot::States, ROWS * HIDDEN_STRIDE);
+    let other: Vec<E> = states.into_iter().map(|x| E::from_f32(1.01 * x)).collect();
+    host.put(Slot::States, &other);
+    s.states.r#type = number;
+}
+
+/// The head's weights as numbers of another type.
+fn weights_of<E: Element>(host: &mut Host, s: &mut Structs, number: i32) {
+    let weights: Vec<f32> = host.get(Slot::Weights, VOCAB * HIDDEN_STRIDE);
+    let other: Vec<E> = weights.into_iter().map(|x| E::from_f32(1.01 * x)).collect();
+    host.put(Slot::Weights, &other);
+    s.head.r#type = number;
+}
+
+/// States and weights without padding, which begin elsewhere than those with it.
+fn dense_states(host: &mut Host, s: &mut Structs, stride: usize) {
+    for (slot, rows) in [(Slot::States, ROWS), (Slot::Weights, VOCAB)] {
+        let all: Vec<f32> = host.get(slot, rows * HIDDEN_STRIDE);
+        let finite = all.into_iter().map(|x| if x.is_nan() { 0.75 } else { x });
+        host.put(slot, &finite.collect::<Vec<_>>());
+    }
+    (s.states.stride, s.states.len) = (stride, ROWS * HIDDEN);
+    (s.head.stride, s.head.len) = (stride, VOCAB * HIDDEN);
 }
 
 #[test]
@@ -261,6 +326,8 @@ fn what_is_left_out_changes_nothing_else() {
                 assert_eq!(host.judge(&(function.call)(&structs)), Ok(DPO_OK));
                 let written = function.uses.iter().filter(|other| other.is_written());
                 let rest = written.filter(|other| other.slot() != used.slot());
+                // Whose contents do not matter.
+                let rest = rest.filter(|other| other.slot() != Slot::Scratch);
                 let rest: Vec<Vec<u8>> =
                     rest.map(|other| host.get(other.slot(), other.slot().form().0)).collect();
                 rest

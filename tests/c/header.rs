@@ -41,9 +41,12 @@ fn declarator(text: &str) -> (String, String) {
 }
 
 pub fn headers() -> String {
-    ["dpo_kernel_status.h", "dpo_kernel_types.h", "dpo_kernel_step.h", "dpo_kernel.h"]
+    ["status", "types", "step", "head"]
+        .map(|name| format!("dpo_kernel_{name}.h"))
+        .into_iter()
+        .chain(["dpo_kernel.h".to_owned()])
         .map(|name| fs::read_to_string(root().join("include").join(name)).unwrap())
-        .concat()
+        .collect()
 }
 
 pub fn of_header(text: &str) -> Declared {

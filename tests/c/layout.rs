@@ -72,6 +72,12 @@ fn rust() -> Vec<Layout> {
         dpo_nll_summary { sequences, tokens, left_out, loss_sum }
         dpo_grads { size, norms, coefficients, unscored, reserved }
         dpo_tile { size, data, len, coefficient, norm, transform, r#type, first_column, target }
+        dpo_head {
+            size, weights, len, vocab, hidden, stride, r#type, transform, bias, panels,
+        }
+        dpo_hidden { size, data, len, rows, hidden, stride, r#type, reserved }
+        dpo_hidden_mut { size, data, len, rows, hidden, stride, r#type, reserved }
+        dpo_head_scratch { size, numbers, len, rows }
         dpo_step {
             size, layout, in_place, logits, grads, log_probs, norms, sequences, d_log_probs,
             coefficients, token_weights, tokens, nll, d_nll, nll_summary, unscored, reserved,

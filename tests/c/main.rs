@@ -35,6 +35,7 @@ mod fields;
 mod figures;
 mod forms;
 mod header;
+mod heads;
 mod host;
 mod layout;
 mod options;

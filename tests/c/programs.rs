@@ -142,7 +142,7 @@ fn every_struct_that_says_its_size_may_grow() {
         .filter(|(_, fields)| fields.starts_with("size_t size; "))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(declared.len(), 10, "{declared:?}");
+    assert_eq!(declared.len(), 14, "{declared:?}");
     for tried in structs_tried("sizes.c") {
         assert_eq!(tried, declared, "structs that sizes.c tries, and those of the header");
     }
@@ -160,6 +160,19 @@ fn the_example_learns() {
     }
 }
 
+/// A head's gradients by the built-in product, and by both loops of a host with its own.
+#[test]
+fn the_loops_of_a_host_agree_with_the_head() {
+    let source = root().join("examples/c/head.c");
+    for (language, link) in [(Language::C, Link::Static), (Language::C, Link::Shared)] {
+        let Some(program) = compile(&source, language, link) else { return };
+        let lines = run(&program);
+        assert_eq!(lines.matches("the gradients agree").count(), 2, "{lines}");
+        let loss = lines.split_once("loss ").unwrap().1.lines().next().unwrap();
+        assert_eq!(lines.matches(loss).count(), 3, "{lines}");
+    }
+}
+
 /// Reads and writes of the library itself, not of its caller alone. Valgrind's processor has AVX2
 /// at most, which is what the library then detects.
 #[test]
@@ -167,8 +180,9 @@ fn no_memory_is_misused() {
     if !has("valgrind") {
         return;
     }
-    for program in ["figures.c", "steps.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"] {
-        let source = root().join("tests/c").join(program);
+    let own = ["figures.c", "steps.c", "errors.c", "contract.c", "zeroed.c", "sizes.c"];
+    let sources = own.map(|program| root().join("tests/c").join(program));
+    for source in sources.into_iter().chain([root().join("examples/c/head.c")]) {
         let program = compile(&source, Language::C, Link::Static).unwrap();
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full"]);

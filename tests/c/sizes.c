@@ -8,6 +8,9 @@
 
 #define ROWS 2
 #define VOCAB 4
+#define HIDDEN 3
+/* Of the head's scratch, at least. */
+#define SCRATCH 5000
 
 static int failures = 0;
 
@@ -41,6 +44,9 @@ static dpo_pair_loss losses[1];
 static dpo_nll_summary nll_summary;
 static dpo_loss loss;
 
+static float states[ROWS * HIDDEN], weights[VOCAB * HIDDEN], rows_of_head[ROWS * HIDDEN];
+static double numbers[SCRATCH];
+
 static NEWER(dpo_layout) layout;
 static NEWER(dpo_logits) view;
 static NEWER(dpo_logits_mut) out;
@@ -51,6 +57,10 @@ static NEWER(dpo_nll) nll;
 static NEWER(dpo_grads) batch;
 static NEWER(dpo_tile) tile;
 static NEWER(dpo_step) step;
+static NEWER(dpo_head) head;
+static NEWER(dpo_hidden) hidden;
+static NEWER(dpo_hidden_mut) hidden_mut;
+static NEWER(dpo_head_scratch) scratch;
 
 /* As hosts in C++ do, which have no designated initialisers before C++20. */
 static void set_up(void) {
@@ -64,6 +74,10 @@ static void set_up(void) {
     const dpo_grads no_batch = DPO_GRADS_INIT;
     const dpo_tile no_tile = DPO_TILE_INIT;
     const dpo_step no_step = DPO_STEP_INIT;
+    const dpo_head no_head = DPO_HEAD_INIT;
+    const dpo_hidden no_hidden = DPO_HIDDEN_INIT;
+    const dpo_hidden_mut no_hidden_mut = DPO_HIDDEN_MUT_INIT;
+    const dpo_head_scratch no_scratch = DPO_HEAD_SCRATCH_INIT;
     memset(&layout, 0, sizeof layout);
     memset(&view, 0, sizeof view);
     memset(&out, 0, sizeof out);
@@ -74,6 +88,10 @@ static void set_up(void) {
     memset(&batch, 0, sizeof batch);
     memset(&tile, 0, sizeof tile);
     memset(&step, 0, sizeof step);
+    memset(&head, 0, sizeof head);
+    memset(&hidden, 0, sizeof hidden);
+    memset(&hidden_mut, 0, sizeof hidden_mut);
+    memset(&scratch, 0, sizeof scratch);
     for (int i = 0; i < ROWS * VOCAB; i++) logits[i] = (float)(i % 3);
     memset(grads, 0, sizeof grads);
     layout.now = no_layout;
@@ -125,6 +143,30 @@ static void set_up(void) {
     step.now.sequences = sums;
     step.now.d_log_probs = d;
     step.now.coefficients = coefficients;
+    for (int i = 0; i < VOCAB * HIDDEN; i++) weights[i] = (float)(i % 5) - 2.0f;
+    for (int i = 0; i < ROWS * HIDDEN; i++) states[i] = (float)(i % 4) - 1.0f;
+    head.now = no_head;
+    head.now.weights = weights;
+    head.now.len = VOCAB * HIDDEN;
+    head.now.vocab = VOCAB;
+    head.now.hidden = HIDDEN;
+    head.now.type = DPO_TYPE_F32;
+    hidden.now = no_hidden;
+    hidden.now.data = states;
+    hidden.now.len = ROWS * HIDDEN;
+    hidden.now.rows = ROWS;
+    hidden.now.hidden = HIDDEN;
+    hidden.now.type = DPO_TYPE_F32;
+    hidden_mut.now = no_hidden_mut;
+    hidden_mut.now.data = rows_of_head;
+    hidden_mut.now.len = ROWS * HIDDEN;
+    hidden_mut.now.rows = ROWS;
+    hidden_mut.now.hidden = HIDDEN;
+    hidden_mut.now.type = DPO_TYPE_F32;
+    scratch.now = no_scratch;
+    scratch.now.numbers = numbers;
+    scratch.now.len = SCRATCH;
+    scratch.now.rows = ROWS;
 }
 
 /* Each function that takes one of the structs; the first status that is not DPO_OK. */
@@ -169,10 +211,24 @@ static dpo_status backward(dpo_error *error) {
     return status;
 }
 
+static dpo_status without_logits(dpo_error *error) {
+    const dpo_dispatch fastest = {0, 0};
+    size_t len = 0;
+    dpo_status status = dpo_head_scratch_len(&head.now, ROWS, &len, error);
+    if (status != DPO_OK) return status;
+    CHECK(len <= SCRATCH);
+    status = dpo_head_forward(fastest, &hidden.now, &head.now, &layout.now, log_probs, norms, NULL, NULL,
+                              &hidden_mut.now, &scratch.now, error);
+    if (status != DPO_OK) return status;
+    return dpo_hidden_grads_in_place(fastest, &hidden.now, &head.now, &layout.now, &batch.now, &hidden_mut.now,
+                                     &scratch.now, error);
+}
+
 static dpo_status all(dpo_error *error) {
     dpo_status status = forward(error);
     if (status == DPO_OK) status = measure(error);
     if (status == DPO_OK) status = backward(error);
+    if (status == DPO_OK) status = without_logits(error);
     return status;
 }
 
@@ -224,6 +280,10 @@ static void every_struct(void) {
     SIZES_OF(dpo_grads, batch, DPO_BUFFER_BACKWARD);
     SIZES_OF(dpo_tile, tile, DPO_BUFFER_TILE);
     SIZES_OF(dpo_step, step, DPO_BUFFER_STEP);
+    SIZES_OF(dpo_head, head, DPO_BUFFER_HEAD_WEIGHTS);
+    SIZES_OF(dpo_hidden, hidden, DPO_BUFFER_HIDDEN);
+    SIZES_OF(dpo_hidden_mut, hidden_mut, DPO_BUFFER_HIDDEN_GRADS);
+    SIZES_OF(dpo_head_scratch, scratch, DPO_BUFFER_HEAD_NUMBERS);
 }
 
 /* Hosts whose header ends where the fields begin that have a default: the memory after them is not theirs, and
@@ -273,6 +333,20 @@ static void older_hosts(void) {
     CHECK(error.subject == DPO_BUFFER_LOSSES && error.numbers[0] == 77);
     CHECK(dpo_preference_step(fastest, (dpo_objective *)old_objective, &pairs.now,
                               (dpo_step *)old_step, losses, &summary, NULL) == DPO_OK);
+    set_up();
+    CHECK(without_logits(NULL) == DPO_OK);
+    memcpy(expected, log_probs, sizeof expected);
+    head.now.transform.temperature = 3.0f;
+    head.now.bias = logits;
+    hidden.now.reserved = 77;
+    void *old_head = older(&head.now, offsetof(dpo_head, type) + 2 * sizeof(int32_t));
+    CHECK(dpo_head_token_log_probs(fastest, &hidden.now, (dpo_head *)old_head, &layout.now, found, NULL, NULL,
+                                   NULL, &scratch.now, NULL) == DPO_ERROR_FIELD_UNUSED);
+    hidden.now.reserved = 0;
+    CHECK(dpo_head_token_log_probs(fastest, &hidden.now, (dpo_head *)old_head, &layout.now, found, NULL, NULL,
+                                   NULL, &scratch.now, NULL) == DPO_OK);
+    CHECK(memcmp(found, expected, sizeof found) == 0);
+    free(old_head);
     /* Before its last field without a default, a struct is too small. */
     void *cut = older(&layout.now, offsetof(dpo_layout, vocab));
     CHECK(dpo_sequence_log_probs(found, (dpo_layout *)cut, NULL, sums, &error) == DPO_ERROR_STRUCT_SIZE);

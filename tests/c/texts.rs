@@ -12,7 +12,7 @@ use crate::header::{of_code, sources};
 use crate::programs::root;
 
 /// What a text must say, and no other text says.
-const WORDS: [(i32, &str); 42] = [
+const WORDS: [(i32, &str); 45] = [
     (0, "no error"),
     (1, "another length"),
     (2, "rows times stride overflow"),
@@ -47,6 +47,9 @@ const WORDS: [(i32, &str); 42] = [
     (31, "label is neither 1"),
     (32, "lies before the one before it"),
     (33, "no memory for a buffer"),
+    (34, "hidden size is 0"),
+    (35, "smaller than the hidden size"),
+    (36, "hidden states differ in shape"),
     (101, "is NULL"),
     (102, "not aligned"),
     (103, "length exceeds the address space"),
@@ -73,7 +76,7 @@ fn every_text_is_that_of_its_status() {
     let codes = of_code(&sources()).constants.into_iter();
     let codes = codes.filter(|(name, _)| name == "DPO_OK" || name.starts_with("DPO_ERROR_"));
     assert_eq!(known, codes.map(|(_, value)| value).collect(), "statuses with words");
-    for none in [-1, 34, 99, 100, 109, i32::MIN, i32::MAX] {
+    for none in [-1, 37, 99, 100, 109, i32::MIN, i32::MAX] {
         assert_eq!(text(none), "no status of this library", "{none}");
     }
 }

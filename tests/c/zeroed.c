@@ -287,6 +287,74 @@ static void rows(void) {
     CHECK(near(weight, 0.1353352832366127));
 }
 
+/* A head that is nothing but zeros makes equal logits. */
+static void without_logits(void) {
+    ZEROED(dpo_dispatch, fastest);
+    static const float states[ROWS] = {1.0f, -2.0f}, weights[VOCAB] = {0.0f, 0.0f, 0.0f, 0.0f};
+    static double numbers[8000];
+    float log_probs[ROWS] = {0}, sums[ROWS] = {0};
+    size_t len = 0;
+    dpo_error error;
+    const dpo_layout which = layout(&ONE_SPAN, 1);
+
+    CASE(dpo_head);
+    SIZED(dpo_head, head);
+    CHECK(dpo_head_scratch_len(&head, 1, &len, &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE && len == 0);
+    head.type = DPO_TYPE_F32;
+    CHECK(dpo_head_scratch_len(&head, 1, &len, &error) == DPO_ERROR_EMPTY_VOCABULARY);
+    head.vocab = VOCAB;
+    CHECK(dpo_head_scratch_len(&head, 1, &len, &error) == DPO_ERROR_EMPTY_HIDDEN);
+    head.hidden = 1;
+    CHECK(dpo_head_scratch_len(&head, 1, &len, &error) == DPO_ERROR_LENGTH);
+    head.weights = weights;
+    head.len = VOCAB;
+    CHECK(dpo_head_scratch_len(&head, 0, &len, &error) == DPO_ERROR_LENGTH);
+    CHECK(error.subject == DPO_BUFFER_HEAD_ROWS);
+    /* No stride is rows without padding, no panels are all of them. */
+    CHECK(dpo_head_scratch_len(&head, 1, &len, NULL) == DPO_OK && len > 0 && len <= 8000);
+
+    CASE(dpo_hidden);
+    SIZED(dpo_hidden, hidden);
+    CASE(dpo_head_scratch);
+    SIZED(dpo_head_scratch, scratch);
+    CHECK(dpo_head_token_log_probs(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &scratch,
+                                   &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE);
+    hidden.type = DPO_TYPE_F32;
+    CHECK(dpo_head_token_log_probs(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &scratch,
+                                   &error) == DPO_ERROR_EMPTY_HIDDEN);
+    hidden.data = states;
+    hidden.len = hidden.rows = ROWS;
+    hidden.hidden = 1;
+    CHECK(dpo_head_token_log_probs(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &scratch,
+                                   &error) == DPO_ERROR_LENGTH);
+    CHECK(error.subject == DPO_BUFFER_HEAD_ROWS);
+    scratch.rows = 1;
+    CHECK(dpo_head_token_log_probs(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &scratch,
+                                   &error) == DPO_ERROR_LENGTH);
+    CHECK(error.subject == DPO_BUFFER_HEAD_NUMBERS && error.numbers[0] == len);
+    scratch.numbers = numbers;
+    scratch.len = len;
+    CHECK(dpo_head_token_log_probs(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &scratch,
+                                   NULL) == DPO_OK);
+    /* Without bias and transform: four equal logits. */
+    CHECK(near(log_probs[0], LOG_PROBS[1]) && near(log_probs[1], LOG_PROBS[1]));
+
+    CASE(dpo_hidden_mut);
+    SIZED(dpo_hidden_mut, place);
+    CHECK(dpo_head_forward(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &place, &scratch,
+                           &error) == DPO_ERROR_UNKNOWN_VALUE);
+    place.type = DPO_TYPE_F32;
+    CHECK(dpo_head_forward(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &place, &scratch,
+                           &error) == DPO_ERROR_EMPTY_HIDDEN);
+    place.data = sums;
+    place.len = place.rows = ROWS;
+    place.hidden = 1;
+    CHECK(dpo_head_forward(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &place, &scratch,
+                           NULL) == DPO_OK);
+}
+
 static void losses_of_pairs(void) {
     dpo_error error;
     double d[2];
@@ -448,6 +516,7 @@ int main(void) {
     instructions();
     inputs();
     rows();
+    without_logits();
     losses_of_pairs();
     losses_of_answers();
     return failures == 0 ? 0 : 1;

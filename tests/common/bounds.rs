@@ -40,6 +40,12 @@ bounds! {
     "1 - p of f32 targets, relative in 2^-24":
         Fused 2.1e0 (1.7248e0, "V = 65, sigma = 8, shift = 0");
         Portable 2.1e0 (1.7248e0, "V = 65, sigma = 8, shift = 0");
+    "bias gradient of 4,096 equal tokens, in 2^-24 of its terms":
+        Fused 1.3e1 (1.0070e1, "state 1.3157349");
+        Portable 1.3e1 (1.0070e1, "state 1.3157349");
+    "bias gradient of random heads, in 2^-24 of its terms":
+        Fused 9.0e0 (7.3298e0, "f32 and bias, R = 25, H = 33, V = 512, seed 0");
+        Portable 9.0e0 (6.3980e0, "f16, R = 25, H = 33, V = 512, seed 0");
     "confident token leading 999 columns, in ulp":
         Fused 6.2e-1 (6.0393e-1, "log p = -3.162e-37");
         Portable 6.2e-1 (5.1242e-1, "log p = -3.162e-3");
@@ -76,6 +82,18 @@ bounds! {
     "gradients of PyTorch rows, part of (4 + 2c/T + |ln p|) 2^-24":
         Fused 5.1e-1 (4.2441e-1, "row 79, column 77");
         Portable 4.0e-1 (3.3305e-1, "row 35, column 8");
+    "hidden gradient of a flat row of 262,145 columns, in 2^-24 of its terms":
+        Fused 3.0e2 (2.5614e2, "V = 262145, weights 1.0220642");
+        Portable 3.0e2 (2.5614e2, "V = 262145, weights 1.0220642");
+    "hidden gradient of a flat row of 513 columns, in 2^-24 of its terms":
+        Fused 7.8e1 (6.4720e1, "V = 513, weights 1.9845123");
+        Portable 7.8e1 (6.4720e1, "V = 513, weights 1.9845123");
+    "hidden gradient of confident targets, in 2^-24 of its terms":
+        Fused 4.8e0 (3.9604e0, "bf16, 1 - p = 1e-21, V = 600, target 3");
+        Portable 6.0e0 (4.9559e0, "bf16, 1 - p = 1e-26, V = 600, target 3");
+    "hidden gradient of random heads, in 2^-24 of its terms":
+        Fused 1.5e1 (1.2495e1, "f16, H = 257, V = 513, seed 3");
+        Portable 1.8e1 (1.4648e1, "f16, H = 257, V = 513, seed 3");
     "log Z of a peak over a flat tail, absolute":
         Fused 2.2e-7 (1.8167e-7, "V = 512, tail 16.75 below, peak 0 at 0");
         Portable 2.2e-7 (1.7881e-7, "V = 512, tail 16.75 below, peak 0 at 0");
@@ -148,4 +166,13 @@ bounds! {
     "token log-prob of f32 rows, beyond its rounding":
         Fused 1.9e-8 (1.5523e-8, "V = 65, sigma = 3, shift = 20");
         Portable 1.9e-8 (1.5523e-8, "V = 65, sigma = 3, shift = 20");
+    "trained hidden gradient of random heads, in 2^-24 of its terms":
+        Fused 2.0e1 (1.6721e1, "bf16, R = 13, H = 17, V = 511, seed 1");
+        Portable 2.0e1 (1.6721e1, "bf16, R = 13, H = 17, V = 511, seed 1");
+    "weight gradient of 4,096 equal tokens, in 2^-24 of its terms":
+        Fused 3.0e1 (2.4793e1, "state 1.3157349");
+        Portable 3.0e1 (2.4793e1, "state 1.3157349");
+    "weight gradient of random heads, in 2^-24 of its terms":
+        Fused 1.1e1 (8.7235e0, "f32 and bias, R = 25, H = 33, V = 512, seed 0");
+        Portable 1.1e1 (8.3480e0, "bf16, R = 25, H = 33, V = 512, seed 0");
 }

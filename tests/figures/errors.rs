@@ -75,6 +75,11 @@ texts! {
         => "the gradients' view carries a transform, which belongs to the logits";
     MergeOfDifferentRows
         => "the statistics differ in transform or target, or both hold the target's logit";
+    EmptyHidden => "the hidden size is 0";
+    StrideBelowHidden { stride: 4, size: 8 }
+        => "the row stride 4 is smaller than the hidden size 8";
+    HiddenMismatch { expected: (2, 3), found: (5, 7) }
+        => "5 rows of hidden size 7 where 2 of 3 are due";
     OutOfMemory { elements: 17 } => "no memory for a buffer of 17 elements";
     LevelUnavailable { level: Level::Avx2 } => "level Avx2 is not available on this machine";
     FusedUnavailable { level: Level::Baseline } => "level Baseline has no fused multiply-add";
@@ -140,6 +145,14 @@ buffers! {
     ReferenceParameters => "reference parameters";
     GapSums => "sums of log-ratio gaps";
     GapAverages => "averages of log-ratio gaps";
+    Hidden => "hidden states";
+    HiddenGrads => "hidden gradients";
+    HeadWeights => "weights of the head";
+    HeadBias => "bias of the head";
+    HeadRows => "rows of the head's scratch";
+    HeadNumbers => "numbers of the head's scratch";
+    HeadGrads => "gradients of the head";
+    Adapter => "a matrix of the adapter";
 }
 
 #[test]
@@ -188,6 +201,8 @@ const PARAMETERS: &[(Parameter, i32, &str, &str)] = &[
     (Parameter::BetaGain, 30, "gain of beta-DPO", "must be finite and >= 0"),
     (Parameter::Mixing, 31, "alpha of the moving reference", "must lie in [0, 1]"),
     (Parameter::ExplorationWeight, 34, "alpha of XPO", "must be finite and >= 0"),
+    (Parameter::Negligible, 35, "negligible probability", "must lie in [0, 1/256]"),
+    (Parameter::AdapterScale, 36, "adapter scale", "must be finite"),
 ];
 
 #[test]

@@ -11,6 +11,8 @@ use crate::bodies::scalars::{Arguments, CRATE, Functions};
 use crate::bodies::tokens::{Forward, forward};
 use crate::bodies::{gradients, jsonl, layout, loss, row, scalars, step as step_body, tokens};
 
+mod heads;
+
 /// Every fault must be rejected, and what is right must not.
 fn assert_rejected(right: &Result<(), String>, faults: &[(&str, Result<(), String>)]) {
     assert_eq!(*right, Ok(()), "what is right");
@@ -182,6 +184,7 @@ fn of_tokens() {
     );
 }
 
+/// Three sequences, one of them empty, a row between them, an ignored row; a masked column.
 #[test]
 fn of_losses() {
     let log_probs = PairLogProbs {

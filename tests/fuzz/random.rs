@@ -9,7 +9,7 @@ use proptest::prelude::{Strategy, any};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::bodies::{TARGETS, c_abi, gradients, layout, loss, row, scalars, step, tokens};
+use crate::bodies::{TARGETS, c_abi, gradients, head, layout, loss, row, scalars, step, tokens};
 use crate::property::holds;
 
 fn cuts() -> impl Strategy<Value = row::Cut> {
@@ -62,6 +62,13 @@ fn layouts() {
         layout::Case { layout, offsets, rows_each }
     });
     holds(2048, cases, layout::check);
+}
+
+#[test]
+fn heads() {
+    holds(150, vec(any::<u8>(), 40..160), |bytes| {
+        head::check(&head::Case::arbitrary(&mut Unstructured::new(bytes)).unwrap())
+    });
 }
 
 /// Any bytes at all, as a fuzzer begins.

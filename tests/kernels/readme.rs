@@ -32,6 +32,12 @@ const FIGURES: &[(&str, &str, Option<f64>, f64)] = &[
     ("p in the gradient", "p of random", None, 0.51),
     ("p in the gradient", "gradient of scaled rows", None, 0.56),
     ("1 − p of the target", "1 - p of", Some(2.1), 1.73),
+    ("hidden gradient of a frozen", "hidden gradient of random", Some(18.0), 14.65),
+    ("hidden gradient of a flat row", "hidden gradient of a flat row", Some(300.0), 256.2),
+    ("hidden, weight and bias", "trained hidden gradient of random", Some(20.0), 16.73),
+    ("hidden, weight and bias", "weight gradient of random", Some(11.0), 8.73),
+    ("hidden, weight and bias", "bias gradient of random", Some(9.0), 7.33),
+    ("weight gradient of 4,096", "weight gradient of 4,096", Some(30.0), 24.8),
     ("entropy, log Σp²", "entropy of", Some(3.1e-7), 2.52e-7),
     ("entropy, log Σp²", "log of the sum of p^2 of", Some(2.4e-7), 1.94e-7),
 ];

@@ -48,6 +48,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type Lanes = [f32; LANES];
     const FUSED: bool = FUSED;
     const SMALL: bool = true;
+    const PRODUCT: (usize, usize) = (6, 2);
 
     #[inline(always)]
     fn parts(self) -> impl Iterator<Item = Self> {
@@ -97,6 +98,11 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn store_f32(self, a: f32, out: &mut [f32; LANES]) {
         self.store(a, out);
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [f32; 4] {
+        *self.load(&rows, &[0.0; 4])
     }
 
     #[inline(always)]

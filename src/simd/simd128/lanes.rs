@@ -29,6 +29,7 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     type F = Floats;
     const FUSED: bool = FUSED;
     const SMALL: bool = false;
+    const PRODUCT: (usize, usize) = (6, 2);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Floats {
@@ -64,6 +65,20 @@ impl<const FUSED: bool> Simd for Baseline<FUSED> {
     #[inline(always)]
     fn store_f32(self, a: Floats, out: &mut [f32; LANES]) {
         self.part.store(a.to_array(), out);
+    }
+
+    #[inline(always)]
+    fn columns(self, rows: [&[f32; 4]; LANES]) -> [Floats; 4] {
+        let mut columns = [[0.0; part::PART]; 4];
+        for (j, &&[a, b, c, d]) in self.part.load(&rows, &[0.0; 4]).iter().enumerate() {
+            for (column, x) in columns.iter_mut().zip([a, b, c, d]) {
+                if let Some(to) = column.get_mut(j) {
+                    *to = x;
+                }
+            }
+        }
+        let [a, b, c, d] = columns;
+        [Floats::new(a), Floats::new(b), Floats::new(c), Floats::new(d)]
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use std::ptr;
 use dpo_kernel::IGNORE_INDEX;
 use dpo_kernel::c::*;
 
-use crate::host::slots::Slot;
+use crate::host::slots::{SCRATCH, Slot};
 use crate::host::{Host, Structs, loss};
 
 /// An error of the library, or a status that only C has; the function that is called, what is
@@ -18,6 +18,7 @@ pub struct Case {
     pub due: (i32, i32, [usize; 4], f64),
 }
 
+const HEAD: &str = "dpo_head_forward";
 const STEP: &str = "dpo_preference_step in place, with a term of chosen answers";
 const LOSS: &str = "dpo_preference_loss";
 const TOKENS: &str = "dpo_token_log_probs";
@@ -252,6 +253,82 @@ pub static CASES: &[Case] = &[
             put(h, Slot::Spans, 3, dpo_span::new(3, 6));
         },
         (32, 0, [3, 0, 0, 0], 0.0),
+    ),
+    case("EmptyHidden", HEAD, |_, s| s.states.hidden = 0, (34, 0, [0; 4], 0.0)),
+    case("EmptyHidden", "dpo_head_scratch_len", |_, s| s.head.hidden = 0, (34, 0, [0; 4], 0.0)),
+    case("StrideBelowHidden", HEAD, |_, s| s.head.stride = 2, (35, 0, [2, 3, 0, 0], 0.0)),
+    case("HiddenMismatch", HEAD, |_, s| s.states.hidden = 2, (36, 0, [8, 3, 8, 2], 0.0)),
+    case(
+        "HiddenMismatch",
+        "dpo_hidden_grads",
+        |_, s| (s.hidden_grads.rows, s.hidden_grads.len) = (7, 28),
+        (36, 0, [8, 3, 7, 3], 0.0),
+    ),
+    case(
+        "ShapeMismatch",
+        HEAD,
+        |_, s| (s.states.rows, s.states.len) = (7, 28),
+        (6, 0, [8, 4, 7, 4], 0.0),
+    ),
+    case(
+        "ShapeMismatch",
+        HEAD,
+        |_, s| (s.head.vocab, s.head.len) = (3, 12),
+        (6, 0, [8, 4, 8, 3], 0.0),
+    ),
+    case("Length", HEAD, |_, s| s.head.len = 13, (1, 33, [15, 13, 0, 0], 0.0)),
+    case("Length", HEAD, |_, s| s.states.len = 33, (1, 31, [32, 33, 0, 0], 0.0)),
+    case("Length", HEAD, |_, s| s.sums.len = 30, (1, 32, [31, 30, 0, 0], 0.0)),
+    case("Length", HEAD, |_, s| s.scratch.rows = 0, (1, 35, [1, 0, 0, 0], 0.0)),
+    case(
+        "Length",
+        HEAD,
+        |_, s| s.scratch.len = SCRATCH - 1,
+        (1, 36, [SCRATCH, SCRATCH - 1, 0, 0], 0.0),
+    ),
+    case(
+        "NonFiniteRows",
+        HEAD,
+        |h, _| {
+            for row in [2, 3] {
+                put(h, Slot::States, row * 4 + 1, f32::INFINITY);
+            }
+        },
+        (24, 0, [2, 2, 0, 0], 0.0),
+    ),
+    case(
+        "InvalidValue",
+        HEAD,
+        |h, _| put(h, Slot::Weights, 6, f32::NAN),
+        (23, 33, [1, 0, 0, 0], f64::NAN),
+    ),
+    case(
+        "InvalidValue",
+        "dpo_hidden_grads_in_place",
+        |h, _| put(h, Slot::Coefficients, 3, f64::INFINITY),
+        (23, 29, [3, 0, 0, 0], f64::INFINITY),
+    ),
+    case(
+        "InvalidValue",
+        "dpo_hidden_row_grads_in_place",
+        |_, s| s.row.0 = -1e39,
+        (23, 29, [0; 4], -1e39),
+    ),
+    case(
+        "InvalidValue",
+        "dpo_hidden_row_grads_in_place",
+        |h, _| h.put(Slot::StatsRow, &h.get::<dpo_row_stats>(Slot::StatsFrom, 1)),
+        (23, 4, [0; 4], f64::NAN),
+    ),
+    case(
+        "ROW_STATS",
+        "dpo_tile_terms_in_place",
+        |h, _| {
+            let mut stats: dpo_row_stats = h.get(Slot::StatsBefore, 1)[0];
+            stats.flags = 16;
+            h.put(Slot::StatsBefore, &[stats]);
+        },
+        (107, 5, [0; 4], 0.0),
     ),
     case("NULL", TOKENS, |_, s| s.layout.targets = ptr::null(), (101, 2, [0; 4], 0.0)),
     case(

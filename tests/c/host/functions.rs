@@ -7,7 +7,7 @@ use dpo_kernel::c::*;
 use super::Structs;
 use super::slots::{PAIRS, SEQUENCES, Slot, Slot as S};
 pub use super::table::FUNCTIONS;
-use crate::abi::{Call, Out, Policy};
+use crate::abi::{Call, HeadCall, Out, Policy};
 
 /// What a function does with a buffer; `If`: it may be NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,11 @@ pub(super) fn unpaired_step(s: &Structs) -> Call {
     let out = (s.at(S::AnswerLosses), s.at(S::UnpairedSummary));
     let answers = &raw const s.answers;
     Call::UnpairedStep(s.dispatch, one_loss(s), answers, &raw const s.step, out)
+}
+
+pub(super) fn head_call(s: &Structs) -> HeadCall {
+    let (states, head) = (&raw const s.states, &raw const s.head);
+    HeadCall { states, head, layout: &raw const s.layout, scratch: &raw const s.scratch }
 }
 
 pub(super) fn apart(s: &mut Structs) {

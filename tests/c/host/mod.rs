@@ -11,7 +11,7 @@ use dpo_kernel::IGNORE_INDEX;
 use dpo_kernel::c::*;
 
 use crate::abi::{Call, judge};
-use slots::{PAIRS, ROWS, SEQUENCES, STRIDE, Slot, VOCAB};
+use slots::{AT_ONCE, HIDDEN, HIDDEN_STRIDE, PAIRS, ROWS, SCRATCH, SEQUENCES, STRIDE, Slot, VOCAB};
 
 /// Bytes between the places of two buffers.
 const APART: usize = 768;
@@ -40,6 +40,15 @@ pub struct Structs {
     pub grads: dpo_grads,
     pub tile: dpo_tile,
     pub step: dpo_step,
+    pub states: dpo_hidden,
+    pub head: dpo_head,
+    /// Of the forward's sums, to write and to read.
+    pub sums: dpo_hidden_mut,
+    pub sums_in: dpo_hidden,
+    pub hidden_grads: dpo_hidden_mut,
+    pub scratch: dpo_head_scratch,
+    /// `∂L/∂log p` and target's logit of a row.
+    pub row: (f64, f32),
     pub loss: dpo_loss,
     pub answer_loss: dpo_loss,
     pub pair: dpo_pair_log_probs,
@@ -80,7 +89,8 @@ impl Default for Host {
 
 impl Host {
     pub fn new() -> Self {
-        let mut arena = vec![0x7777_7777_7777_7777_u64; (Slot::ALL.len() + 2) * APART / 8];
+        let mut arena =
+            vec![0x7777_7777_7777_7777_u64; (Slot::ALL.len() + 2) * APART / 8 + SCRATCH];
         let base = arena.as_mut_ptr().expose_provenance();
         let at = Slot::ALL.map(|slot| base + (slot as usize + 1) * APART);
         let mut host = Self { arena, at, norm: zeroed() };
@@ -90,7 +100,8 @@ impl Host {
 
     /// Writes values from a slot on.
     pub fn put<T: Copy>(&mut self, slot: Slot, values: &[T]) {
-        assert!(size_of_val(values) <= APART, "{slot:?} has no room");
+        let room = slot.form().0.max(APART);
+        assert!(size_of_val(values) <= room, "{slot:?} has no room");
         let to = ptr::with_exposed_provenance_mut::<T>(self.at[slot as usize]);
         for (i, &value) in values.iter().enumerate() {
             // SAFETY: the place of the slot has room, and nobody else is there.
@@ -163,7 +174,40 @@ impl Host {
         for slot in [Slot::Stats, Slot::StatsFrom] {
             self.put(slot, &[zeroed::<dpo_row_stats>()]);
         }
+        let rows = |from: usize, rows: usize| -> Vec<f32> {
+            let is_padding = |i: usize| i % HIDDEN_STRIDE >= HIDDEN;
+            let element = |i: usize| if is_padding(i) { f32::NAN } else { number(i + from) };
+            (0..rows * HIDDEN_STRIDE).map(element).collect()
+        };
+        self.put(Slot::States, &rows(3, ROWS));
+        self.put(Slot::Weights, &rows(17, VOCAB));
+        self.put(Slot::Bias, &[0.25_f32, -0.5, 1.5, -2.0]);
+        self.put(Slot::RowsOut, &rows(29, ROWS));
+        self.put(Slot::RowsIn, &rows(29, ROWS));
+        self.put(Slot::HiddenGrads, &[0.125_f32; ROWS * HIDDEN_STRIDE]);
+        self.put(Slot::TargetRow, &[0.5_f32, -1.0, 2.0]);
+        self.put(Slot::RowSums, &[0.75_f32, 0.125, -3.0]);
+        self.make_stats();
         self.make_norms();
+    }
+
+    /// By folds of a row: its first columns, and all of them.
+    fn make_stats(&mut self) {
+        let (transform, none) = (self.structs().transform, ptr::null_mut());
+        let dispatch = dpo_dispatch { level: 1, arithmetic: 2 };
+        let mut stats: dpo_row_stats = zeroed();
+        (stats.transform, stats.flags, stats.target) = (transform, DPO_ROW_TARGET, 1);
+        let columns = [[0.5_f32, -1.5], [9.0, 8.5]];
+        for (slot, (tile, first)) in
+            [Slot::StatsBefore, Slot::StatsRow].into_iter().zip(columns.iter().zip([0, 2]))
+        {
+            let tile = tile.as_ptr().cast();
+            // SAFETY: two columns, and statistics of this function.
+            let folded =
+                unsafe { dpo_row_stats_fold(dispatch, &raw mut stats, 1, tile, 2, first, none) };
+            assert_eq!(folded, DPO_OK);
+            self.put(slot, &[stats]);
+        }
     }
 
     /// By a forward of the logits.
@@ -288,6 +332,32 @@ impl Host {
             unscored: DPO_UNSCORED_ZERO,
             reserved: 0,
         };
+        let (hidden, stride, len) = (HIDDEN, HIDDEN_STRIDE, ROWS * HIDDEN_STRIDE);
+        let (data, size) = (s.at(Slot::States), size_of::<dpo_hidden>());
+        s.states = dpo_hidden { size, data, len, rows, hidden, stride, r#type: 1, reserved: 0 };
+        s.sums_in = dpo_hidden { data: s.at(Slot::RowsIn), ..s.states };
+        let data = s.at(Slot::RowsOut);
+        s.sums = dpo_hidden_mut { size, data, len, rows, hidden, stride, r#type: 1, reserved: 0 };
+        s.hidden_grads = dpo_hidden_mut { data: s.at(Slot::HiddenGrads), ..s.sums };
+        s.head = dpo_head {
+            size: size_of::<dpo_head>(),
+            weights: s.at(Slot::Weights),
+            len: VOCAB * HIDDEN_STRIDE,
+            vocab,
+            hidden,
+            stride,
+            r#type: 1,
+            transform,
+            bias: s.at(Slot::Bias),
+            panels: 0,
+        };
+        s.scratch = dpo_head_scratch {
+            size: size_of::<dpo_head_scratch>(),
+            numbers: s.at(Slot::Scratch),
+            len: SCRATCH,
+            rows: AT_ONCE,
+        };
+        s.row = (-0.75, -1.5);
         s.loss = loss(0, &[(1, 0.5), (2, 0.125)]);
         s.answer_loss = loss(23, &[(1, 0.5), (14, 0.25), (15, 1.5), (16, 0.75)]);
         s.pair = dpo_pair_log_probs {
@@ -326,6 +396,13 @@ fn zeroed_structs() -> Structs {
         grads: zeroed(),
         tile: zeroed(),
         step: zeroed(),
+        states: zeroed(),
+        head: zeroed(),
+        sums: zeroed(),
+        sums_in: zeroed(),
+        hidden_grads: zeroed(),
+        scratch: zeroed(),
+        row: (0.0, 0.0),
         loss: zeroed(),
         answer_loss: zeroed(),
         pair: zeroed(),

@@ -1,6 +1,7 @@
 //! The buffers of a host, each with its size, its alignment and the number that errors call it by.
 
 use dpo_kernel::c::*;
+use dpo_kernel::head::HeadRow;
 
 /// A buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,19 @@ pub enum Slot {
     OneLoss,
     Wpo,
     LdWeights,
+    States,
+    Weights,
+    Bias,
+    RowsOut,
+    RowsIn,
+    HiddenGrads,
+    StatsBefore,
+    StatsRow,
+    TargetRow,
+    RowSums,
+    Scale,
+    /// The last, because it is the largest.
+    Scratch,
 }
 
 use Slot as S;
@@ -61,11 +75,19 @@ use Slot as S;
 pub const ROWS: usize = 8;
 pub const VOCAB: usize = 4;
 pub const STRIDE: usize = 5;
+/// H
+pub const HIDDEN: usize = 3;
+/// Elements from one row of hidden states, or of the head, to the next.
+pub const HIDDEN_STRIDE: usize = 4;
 pub const SEQUENCES: usize = 4;
 pub const PAIRS: usize = 2;
+/// Rows that go through the head at once, and doubles of its scratch: a tile of 12 rows, panels
+/// that may begin anywhere, and what is known of each row.
+pub const AT_ONCE: usize = 3;
+pub const SCRATCH: usize = 6 * 528 + HIDDEN * (8 * 32 + 6) + 8 + AT_ONCE * size_of::<HeadRow>() / 8;
 
 impl Slot {
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 60] = [
         S::Logits,
         S::Grads,
         S::Targets,
@@ -114,6 +136,18 @@ impl Slot {
         S::OneLoss,
         S::Wpo,
         S::LdWeights,
+        S::States,
+        S::Weights,
+        S::Bias,
+        S::RowsOut,
+        S::RowsIn,
+        S::HiddenGrads,
+        S::StatsBefore,
+        S::StatsRow,
+        S::TargetRow,
+        S::RowSums,
+        S::Scale,
+        S::Scratch,
     ];
 
     /// Bytes of it, its alignment, and its number.
@@ -158,13 +192,23 @@ impl Slot {
             S::Offsets => of::<u32>(SEQUENCES + 1, DPO_BUFFER_OFFSETS),
             S::Labels => of::<i64>(ROWS, DPO_BUFFER_LABELS),
             S::Stats => of::<dpo_row_stats>(1, DPO_BUFFER_OUT),
-            S::StatsFrom => of::<dpo_row_stats>(1, DPO_BUFFER_ARGUMENT),
+            S::StatsFrom | S::StatsBefore | S::StatsRow => {
+                of::<dpo_row_stats>(1, DPO_BUFFER_ARGUMENT)
+            }
             S::RowResult => of::<dpo_row_result>(1, DPO_BUFFER_OUT),
             S::Tile => of::<f32>(VOCAB, DPO_BUFFER_TILE),
             S::Name => of::<u8>(5, DPO_BUFFER_NAME),
             S::Number => of::<i32>(1, DPO_BUFFER_OUT),
             S::Offset => of::<f64>(1, DPO_BUFFER_OUT),
             S::OneLoss => of::<dpo_pair_loss>(1, DPO_BUFFER_OUT),
+            S::Weights => of::<f32>(VOCAB * HIDDEN_STRIDE, DPO_BUFFER_HEAD_WEIGHTS),
+            S::Bias => of::<f32>(VOCAB, DPO_BUFFER_HEAD_BIAS),
+            S::States | S::RowsIn => of::<f32>(ROWS * HIDDEN_STRIDE, DPO_BUFFER_HIDDEN),
+            S::RowsOut | S::HiddenGrads => of::<f32>(ROWS * HIDDEN_STRIDE, DPO_BUFFER_HIDDEN_GRADS),
+            S::TargetRow => of::<f32>(HIDDEN, DPO_BUFFER_HEAD_WEIGHTS),
+            S::RowSums => of::<f32>(HIDDEN, DPO_BUFFER_HIDDEN_GRADS),
+            S::Scale => of::<f32>(1, DPO_BUFFER_OUT),
+            S::Scratch => of::<f64>(SCRATCH, DPO_BUFFER_HEAD_NUMBERS),
         }
     }
 }

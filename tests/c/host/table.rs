@@ -6,11 +6,12 @@ use std::ptr;
 use dpo_kernel::c::*;
 
 use super::functions::{
-    Function, Use, apart, by_sequences, function, mixture, nll_loss, nll_of_pairs, nothing,
-    one_each, preference_loss, preference_step, sorted, unpaired_loss, unpaired_step, with_nll,
+    Function, Use, apart, by_sequences, function, head_call, mixture, nll_loss, nll_of_pairs,
+    nothing, one_each, preference_loss, preference_step, sorted, unpaired_loss, unpaired_step,
+    with_nll,
 };
-use super::slots::{PAIRS, ROWS, SEQUENCES, Slot as S, VOCAB};
-use crate::abi::{Call, Tokens, Wpo};
+use super::slots::{AT_ONCE, HIDDEN, PAIRS, ROWS, SEQUENCES, Slot as S, VOCAB};
+use crate::abi::{Call, HiddenRow, Tokens, Wpo};
 use Use::{Read as R, ReadIf as RI, Write as W, WriteIf as WI};
 
 /// The buffers of a step beside its logits and what its loss takes.
@@ -28,6 +29,25 @@ macro_rules! step_uses {
 macro_rules! layout_uses {
     ($($more:expr),* $(,)?) => {
         &[R(S::Targets), R(S::Spans), WI(S::SpanOrder), $($more),*]
+    };
+}
+
+/// The buffers of a function of the head beside its results.
+macro_rules! head_uses {
+    ($($more:expr),* $(,)?) => {
+        layout_uses![R(S::States), R(S::Weights), RI(S::Bias), W(S::Scratch), $($more),*]
+    };
+}
+
+/// Where the forward of a head writes.
+macro_rules! tokens_of {
+    ($s:ident) => {
+        Tokens {
+            log_probs: $s.at(S::LogProbs),
+            norms: $s.at(S::Norms),
+            details: $s.at(S::Details),
+            summary: $s.at(S::Tokens),
+        }
     };
 }
 
@@ -61,13 +81,8 @@ pub static FUNCTIONS: &[Function] = &[
         layout_uses![R(S::Logits), W(S::LogProbs), WI(S::Norms), WI(S::Details), WI(S::Tokens)],
         nothing,
         |s| {
-            let to = Tokens {
-                log_probs: s.at(S::LogProbs),
-                norms: s.at(S::Norms),
-                details: s.at(S::Details),
-                summary: s.at(S::Tokens),
-            };
-            Call::TokenLogProbs(s.dispatch, &raw const s.logits, &raw const s.layout, to)
+            let (logits, layout) = (&raw const s.logits, &raw const s.layout);
+            Call::TokenLogProbs(s.dispatch, logits, layout, tokens_of!(s))
         },
     ),
     function(
@@ -242,6 +257,65 @@ pub static FUNCTIONS: &[Function] = &[
     function("dpo_tile_grads_in_place", &[W(S::Tile)], nothing, |s| {
         Call::TileGradsInPlace(s.dispatch, &raw const s.tile)
     }),
+    function("dpo_head_scratch_len", &[R(S::Weights), RI(S::Bias), W(S::Offset)], nothing, |s| {
+        Call::HeadScratchLen(&raw const s.head, AT_ONCE, s.at(S::Offset))
+    }),
+    function(
+        "dpo_head_token_log_probs",
+        head_uses![W(S::LogProbs), WI(S::Norms), WI(S::Details), WI(S::Tokens)],
+        nothing,
+        |s| Call::HeadTokenLogProbs(s.dispatch, head_call(s), tokens_of!(s)),
+    ),
+    function(
+        "dpo_head_forward",
+        head_uses![W(S::LogProbs), WI(S::Norms), WI(S::Details), WI(S::Tokens), W(S::RowsOut)],
+        nothing,
+        |s| Call::HeadForward(s.dispatch, head_call(s), tokens_of!(s), &raw const s.sums),
+    ),
+    function(
+        "dpo_hidden_grads_in_place",
+        head_uses![R(S::Norms), R(S::Coefficients), W(S::RowsOut)],
+        nothing,
+        |s| {
+            let (grads, sums) = (&raw const s.grads, &raw const s.sums);
+            Call::HiddenGradsInPlace(s.dispatch, head_call(s), grads, sums)
+        },
+    ),
+    function(
+        "dpo_hidden_grads",
+        head_uses![R(S::Norms), R(S::Coefficients), R(S::RowsIn), W(S::HiddenGrads)],
+        nothing,
+        |s| {
+            let (grads, sums) = (&raw const s.grads, &raw const s.sums_in);
+            Call::HiddenGrads(s.dispatch, head_call(s), grads, sums, &raw const s.hidden_grads)
+        },
+    ),
+    function(
+        "dpo_tile_terms_in_place",
+        &[R(S::StatsBefore), R(S::StatsRow), W(S::Tile), W(S::Scale)],
+        nothing,
+        |s| {
+            let (of, tile) = ([s.at(S::StatsBefore), s.at(S::StatsRow)], (s.at(S::Tile), VOCAB));
+            let of = of.map(|of: *mut dpo_row_stats| of.cast_const());
+            Call::TileTermsInPlace(s.dispatch, of, tile, 0, s.at(S::Scale))
+        },
+    ),
+    function(
+        "dpo_hidden_row_grads_in_place",
+        &[R(S::StatsRow), R(S::TargetRow), W(S::RowSums)],
+        nothing,
+        |s| {
+            let of = HiddenRow {
+                coefficient: s.row.0,
+                target_logit: s.row.1,
+                r#type: 1,
+                target_row: s.at(S::TargetRow),
+                sums: s.at(S::RowSums),
+                len: HIDDEN,
+            };
+            Call::HiddenRowGradsInPlace(s.dispatch, s.at(S::StatsRow), of)
+        },
+    ),
     function(
         "dpo_preference_step in place, with a term of chosen answers",
         step_uses![

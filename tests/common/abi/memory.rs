@@ -149,6 +149,10 @@ struct_sizes! {
     dpo_grads DPO_BUFFER_BACKWARD offset_of!(dpo_grads, unscored);
     dpo_tile DPO_BUFFER_TILE size_of::<dpo_tile>();
     dpo_step DPO_BUFFER_STEP offset_of!(dpo_step, token_weights);
+    dpo_head DPO_BUFFER_HEAD_WEIGHTS offset_of!(dpo_head, transform);
+    dpo_hidden DPO_BUFFER_HIDDEN offset_of!(dpo_hidden, reserved);
+    dpo_hidden_mut DPO_BUFFER_HIDDEN_GRADS offset_of!(dpo_hidden_mut, reserved);
+    dpo_head_scratch DPO_BUFFER_HEAD_NUMBERS size_of::<dpo_head_scratch>();
 }
 
 fn pointer(address: usize, align: usize, subject: i32) -> Due<()> {

@@ -18,6 +18,7 @@
 )]
 
 mod batches;
+mod head;
 mod losses;
 mod memory;
 mod report;
@@ -73,6 +74,13 @@ pub enum Call {
     ),
     LogitGradsInPlace(dpo_dispatch, *const dpo_logits_mut, *const dpo_layout, *const dpo_grads),
     TileGradsInPlace(dpo_dispatch, *const dpo_tile),
+    HeadScratchLen(*const dpo_head, usize, *mut usize),
+    HeadTokenLogProbs(dpo_dispatch, HeadCall, Tokens),
+    HeadForward(dpo_dispatch, HeadCall, Tokens, *const dpo_hidden_mut),
+    HiddenGradsInPlace(dpo_dispatch, HeadCall, *const dpo_grads, *const dpo_hidden_mut),
+    HiddenGrads(dpo_dispatch, HeadCall, *const dpo_grads, *const dpo_hidden, *const dpo_hidden_mut),
+    TileTermsInPlace(dpo_dispatch, [*const dpo_row_stats; 2], (*mut f32, usize), u32, *mut f32),
+    HiddenRowGradsInPlace(dpo_dispatch, *const dpo_row_stats, HiddenRow),
     PreferenceStep(
         dpo_dispatch,
         *const dpo_objective,
@@ -96,6 +104,26 @@ pub struct Tokens {
     pub norms: *mut dpo_row_norm,
     pub details: *mut dpo_row_details,
     pub summary: *mut dpo_token_summary,
+}
+
+/// What every function of the head takes.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadCall {
+    pub states: *const dpo_hidden,
+    pub head: *const dpo_head,
+    pub layout: *const dpo_layout,
+    pub scratch: *const dpo_head_scratch,
+}
+
+/// What a row's hidden gradient is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct HiddenRow {
+    pub coefficient: f64,
+    pub target_logit: f32,
+    pub r#type: i32,
+    pub target_row: *const c_void,
+    pub sums: *mut f32,
+    pub len: usize,
 }
 
 /// Log-probs of sequences, and how many.
@@ -139,6 +167,7 @@ impl Call {
     ///
     /// # Safety
     /// The contract of the header: lengths that are not beyond the address space are true.
+    #[allow(clippy::too_many_lines, reason = "an arm for each function, in one place")]
     pub unsafe fn make(&self, e: *mut dpo_error) -> dpo_status {
         // SAFETY: passed on.
         unsafe {
@@ -205,6 +234,50 @@ impl Call {
                 }
                 Self::TileGradsInPlace(dispatch, tile) => {
                     dpo_tile_grads_in_place(dispatch, tile, e)
+                }
+                Self::HeadScratchLen(head, rows, out) => dpo_head_scratch_len(head, rows, out, e),
+                Self::HeadTokenLogProbs(dispatch, of, to) => {
+                    let HeadCall { states, head, layout, scratch } = of;
+                    let Tokens { log_probs, norms, details, summary } = to;
+                    dpo_head_token_log_probs(
+                        dispatch, states, head, layout, log_probs, norms, details, summary,
+                        scratch, e,
+                    )
+                }
+                Self::HeadForward(dispatch, of, to, sums) => {
+                    let HeadCall { states, head, layout, scratch } = of;
+                    let Tokens { log_probs, norms, details, summary } = to;
+                    dpo_head_forward(
+                        dispatch, states, head, layout, log_probs, norms, details, summary, sums,
+                        scratch, e,
+                    )
+                }
+                Self::HiddenGradsInPlace(dispatch, of, grads, sums) => {
+                    let HeadCall { states, head, layout, scratch } = of;
+                    dpo_hidden_grads_in_place(
+                        dispatch, states, head, layout, grads, sums, scratch, e,
+                    )
+                }
+                Self::HiddenGrads(dispatch, of, grads, sums, out) => {
+                    let HeadCall { states, head, layout, scratch } = of;
+                    dpo_hidden_grads(dispatch, states, head, layout, grads, sums, out, scratch, e)
+                }
+                Self::TileTermsInPlace(dispatch, [before, stats], (tile, len), first, scale) => {
+                    dpo_tile_terms_in_place(dispatch, before, stats, tile, len, first, scale, e)
+                }
+                Self::HiddenRowGradsInPlace(dispatch, stats, of) => {
+                    let HiddenRow { coefficient, target_logit, r#type, target_row, sums, len } = of;
+                    dpo_hidden_row_grads_in_place(
+                        dispatch,
+                        stats,
+                        coefficient,
+                        target_logit,
+                        r#type,
+                        target_row,
+                        sums,
+                        len,
+                        e,
+                    )
                 }
                 Self::PreferenceStep(dispatch, objective, pairs, step, (losses, summary)) => {
                     dpo_preference_step(dispatch, objective, pairs, step, losses, summary, e)
@@ -275,10 +348,21 @@ pub unsafe fn judge_by(
     if after == before {
         return Ok(status);
     }
+    let differ = |may_change: &[bool]| {
+        let bytes = after.iter().zip(&before).zip(may_change);
+        bytes.into_iter().position(|((a, b), may)| a != b && !may)
+    };
     if is_refusal(status) && !may_write_on_error(call) {
-        return Err(format!("a refusal by {status} has changed something"));
+        let mut scratch = vec![false; before.len()];
+        if let Some(of) = call.scratch() {
+            let at = |address: usize| address.saturating_sub(start.addr()).min(before.len());
+            scratch[at(of.start)..at(of.end)].fill(true);
+        }
+        if differ(&scratch).is_some() {
+            return Err(format!("a refusal by {status} has changed something"));
+        }
     }
-    match after.iter().zip(&before).zip(may_change).position(|((a, b), may)| a != b && !may) {
+    match differ(&may_change) {
         Some(at) => Err(format!("byte {at} has changed, which nothing says")),
         None => Ok(status),
     }

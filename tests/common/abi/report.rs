@@ -83,6 +83,11 @@ pub fn report_of(error: Error) -> dpo_error {
         E::UnknownLabel { value } => (31, 0, [0; 4], value as f64),
         E::SpansNotAscending { sequence } => (32, 0, [sequence, 0, 0, 0], 0.0),
         E::OutOfMemory { elements } => (33, 0, [elements, 0, 0, 0], 0.0),
+        E::EmptyHidden => (34, 0, [0; 4], 0.0),
+        E::StrideBelowHidden { stride, size } => (35, 0, [stride, size, 0, 0], 0.0),
+        E::HiddenMismatch { expected: (rows, size), found } => {
+            (36, 0, [rows, size, found.0, found.1], 0.0)
+        }
         other => panic!("{other:?} has no status here"),
     };
     let (status, subject, numbers, value) = row;
@@ -90,7 +95,7 @@ pub fn report_of(error: Error) -> dpo_error {
 }
 
 /// Buffers that the library names, with their numbers in the header.
-pub const BUFFERS: [(Buffer, i32); 31] = [
+pub const BUFFERS: [(Buffer, i32); 39] = [
     (Buffer::Logits, 1),
     (Buffer::Targets, 2),
     (Buffer::TokenLogProbs, 3),
@@ -121,5 +126,13 @@ pub const BUFFERS: [(Buffer, i32); 31] = [
     (Buffer::AnswerLossKinds, 28),
     (Buffer::TokenCoefficients, 29),
     (Buffer::SpanOrder, 30),
+    (Buffer::Hidden, 31),
+    (Buffer::HiddenGrads, 32),
+    (Buffer::HeadWeights, 33),
+    (Buffer::HeadBias, 34),
+    (Buffer::HeadRows, 35),
+    (Buffer::HeadNumbers, 36),
+    (Buffer::HeadGrads, 37),
+    (Buffer::Adapter, 38),
     (Buffer::Pairs, 102),
 ];

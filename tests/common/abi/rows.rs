@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use dpo_kernel::c::*;
 use dpo_kernel::gradient::tile_grads_in_place;
 
+use super::HiddenRow;
 use super::memory::{Due, Ranges, Written, plain, says_size};
 use super::report::{refusal, report_of, unknown, unused};
 use super::structs::{dispatch_of, for_element, transform_of};
@@ -132,4 +133,55 @@ pub fn tile_grads(
         written.push(data.becomes("tile", due));
         result.map_err(report_of)
     })
+}
+
+pub fn terms(
+    dispatch: dpo_dispatch,
+    of: [*const dpo_row_stats; 2],
+    (tile, len): (*mut f32, usize),
+    scale: *mut f32,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    dispatch_of(dispatch)?;
+    let mut ranges = Ranges::default();
+    let before = ranges.read(of[0], 1, DPO_BUFFER_ARGUMENT)?;
+    let stats = ranges.read(of[1], 1, DPO_BUFFER_ARGUMENT)?;
+    let tile = ranges.write(tile, len, DPO_BUFFER_TILE)?;
+    let scale = ranges.write(scale, 1, DPO_BUFFER_OUT)?;
+    ranges.are_apart()?;
+    check_stats(&before.get()[0])?;
+    check_stats(&stats.get()[0])?;
+    written.extend([tile.becomes_anything(), scale.becomes_anything()]);
+    Ok(())
+}
+
+pub fn hidden_row(
+    dispatch: dpo_dispatch,
+    stats: *const dpo_row_stats,
+    of: HiddenRow,
+    written: &mut Vec<Written>,
+) -> Due<()> {
+    let dispatch = dispatch_of(dispatch)?;
+    let mut ranges = Ranges::default();
+    let (stats, sums) = for_element!(of.r#type, W => {
+        let stats = ranges.read(stats, 1, DPO_BUFFER_ARGUMENT)?;
+        ranges.read(of.target_row.cast::<W>(), of.len, DPO_BUFFER_HEAD_WEIGHTS)?;
+        Ok((stats, ranges.write(of.sums, of.len, DPO_BUFFER_HIDDEN_GRADS)?))
+    })?;
+    ranges.are_apart()?;
+    let stats = stats.get()[0];
+    check_stats(&stats)?;
+    // SAFETY: numbers, of which 0 is one; statistics that were found good, and room for the result.
+    let norm = unsafe {
+        let mut found = std::mem::zeroed::<dpo_row_result>();
+        dpo_row_stats_finish(&raw const stats, &raw mut found, std::ptr::null_mut());
+        found.norm
+    };
+    // A tile of no columns has the same checks of coefficient and norm.
+    let (transform, target) = (transform_of(stats.transform)?, stats.target);
+    let none: &mut [f32] = &mut [];
+    tile_grads_in_place(dispatch, none, 0, transform, target, norm, of.coefficient)
+        .map_err(report_of)?;
+    written.push(sums.becomes_anything());
+    Ok(())
 }

@@ -10,15 +10,19 @@ use dpo_kernel::training::{
 };
 use dpo_kernel::{Error, Span, Targets, TokenOut, sequence_log_probs, token_log_probs};
 
-use super::memory::{Due, Ranges, Written, plain, says_size};
+use super::memory::{Due, Memory, Ranges, Written, plain, says_size};
 use super::report::{report_of, unknown, unused};
 use super::structs::{LayoutMemory, dispatch_of, for_element, unscored_of, view};
 use super::views::{ViewMemory, Views, for_views};
-use super::{Call, Tokens, Wpo, batches, losses, rows, step};
+use super::{Call, HeadCall, Tokens, Wpo, batches, head, losses, rows, step};
 
 impl Call {
     pub(super) fn has_order(&self) -> bool {
         let (Self::TokenLogProbs(_, _, layout, _)
+        | Self::HeadTokenLogProbs(_, HeadCall { layout, .. }, _)
+        | Self::HeadForward(_, HeadCall { layout, .. }, ..)
+        | Self::HiddenGradsInPlace(_, HeadCall { layout, .. }, ..)
+        | Self::HiddenGrads(_, HeadCall { layout, .. }, ..)
         | Self::SequenceLogProbs(_, layout, ..)
         | Self::LdTokenWeights(_, layout, ..)
         | Self::WpoPairWeights(_, layout, ..)
@@ -31,6 +35,7 @@ impl Call {
         says_size(layout).is_ok_and(|layout| !layout.order.is_null())
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each function, in one place")]
     pub(super) fn run(&self, w: &mut Vec<Written>) -> Due<()> {
         match *self {
             Self::SpansOfBatch(rows, spans, n) => {
@@ -110,6 +115,23 @@ impl Call {
                 backward(dispatch, &views, &layout, &grads, w)
             }
             Self::TileGradsInPlace(dispatch, tile) => rows::tile_grads(dispatch, tile, w),
+            Self::HeadScratchLen(head, rows, out) => head::scratch_len(head, rows, out, w),
+            Self::HeadTokenLogProbs(dispatch, of, to) => head::forward(dispatch, of, to, None, w),
+            Self::HeadForward(dispatch, of, to, sums) => {
+                head::forward(dispatch, of, to, Some(sums), w)
+            }
+            Self::HiddenGradsInPlace(dispatch, of, grads, sums) => {
+                head::grads_in_place(dispatch, of, grads, sums, w)
+            }
+            Self::HiddenGrads(dispatch, of, grads, sums, out) => {
+                head::grads(dispatch, of, grads, (sums, out), w)
+            }
+            Self::TileTermsInPlace(dispatch, of, tile, _, scale) => {
+                rows::terms(dispatch, of, tile, scale, w)
+            }
+            Self::HiddenRowGradsInPlace(dispatch, stats, of) => {
+                rows::hidden_row(dispatch, stats, of, w)
+            }
             Self::PreferenceStep(dispatch, objective, pairs, of, out) => {
                 step::preference_step_of(dispatch, objective, pairs, of, out, w)
             }
@@ -148,16 +170,42 @@ fn tokens(
         let mut ranges = Ranges::default();
         let data = ranges.read(logits.data.cast::<E>(), logits.len, DPO_BUFFER_LOGITS)?;
         let layout = LayoutMemory::of(&layout, &mut ranges)?;
-        let log_probs = ranges.write(to.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?;
-        let norms = ranges.write_if(to.norms, rows, DPO_BUFFER_ROW_NORMS)?;
-        let details = ranges.write_if(to.details, rows, DPO_BUFFER_ROW_DETAILS)?;
-        let summary = ranges.write_if(to.summary, 1, DPO_BUFFER_OUT)?;
+        let out = TokenMemory::of(&to, rows, &mut ranges)?;
         ranges.are_apart()?;
         let data = data.get();
         let view = view(&logits, &data)?;
         let mut layout = layout.get(w);
         let layout = layout.layout()?;
         let dispatch = dispatch_of(dispatch)?;
+        out.becomes(w, |out| token_log_probs(dispatch, view, &layout, out))
+    })
+}
+
+/// The buffers of token log-probs.
+pub(super) struct TokenMemory {
+    log_probs: Memory<f32>,
+    norms: Option<Memory<dpo_row_norm>>,
+    details: Option<Memory<dpo_row_details>>,
+    summary: Option<Memory<dpo_token_summary>>,
+}
+
+impl TokenMemory {
+    pub(super) fn of(to: &Tokens, rows: usize, ranges: &mut Ranges) -> Due<Self> {
+        Ok(Self {
+            log_probs: ranges.write(to.log_probs, rows, DPO_BUFFER_TOKEN_LOG_PROBS)?,
+            norms: ranges.write_if(to.norms, rows, DPO_BUFFER_ROW_NORMS)?,
+            details: ranges.write_if(to.details, rows, DPO_BUFFER_ROW_DETAILS)?,
+            summary: ranges.write_if(to.summary, 1, DPO_BUFFER_OUT)?,
+        })
+    }
+
+    /// What a forward leaves there.
+    pub(super) fn becomes(
+        &self,
+        w: &mut Vec<Written>,
+        forward: impl FnOnce(TokenOut<'_>) -> Result<dpo_token_summary, Error>,
+    ) -> Due<()> {
+        let Self { log_probs, norms, details, summary } = self;
         let mut due = (log_probs.get(), norms.map(|n| n.get()), details.map(|d| d.get()));
         let mut out = TokenOut::new(&mut due.0);
         if let Some(norms) = &mut due.1 {
@@ -166,14 +214,14 @@ fn tokens(
         if let Some(details) = &mut due.2 {
             out = out.with_details(details);
         }
-        let result = token_log_probs(dispatch, view, &layout, out);
+        let result = forward(out);
         w.push(log_probs.becomes("log-probs", due.0));
         w.extend(norms.zip(due.1).map(|(to, due)| to.becomes("norms", due)));
         w.extend(details.zip(due.2).map(|(to, due)| to.becomes("details", due)));
         let found = result.map_err(report_of)?;
         w.extend(summary.map(|to| to.becomes("token summary", vec![found])));
         Ok(())
-    })
+    }
 }
 
 fn sequences(

@@ -9,6 +9,7 @@
 //! memory.
 
 mod digest;
+mod head;
 mod logits;
 mod pairs;
 mod rows;
@@ -23,12 +24,12 @@ pub use digest::Digest;
 pub const EXPECTED: [Expected; 2] = [
     Expected {
         arithmetic: Arithmetic::Portable,
-        full: 0x3e40_3416_be25_8601,
+        full: 0x4de4_a09e_8a1f_e5a8,
         small: 0x2450_46da_5934_72a2,
     },
     Expected {
         arithmetic: Arithmetic::Fused,
-        full: 0x7d16_8bf7_3a0a_1087,
+        full: 0x17a4_3788_c2a5_1445,
         small: 0xa118_01df_49dc_5e4e,
     },
 ];
@@ -148,6 +149,12 @@ pub fn run<const N: usize, const N_F16: usize>(
         done("shards bf16", rows::shards(plan, dispatch, bf16));
         done("batch f16", pairs::batch(plan, dispatch, f16));
         done("moved f16", pairs::moved(dispatch, f16));
+        done("head f32", head::heads(dispatch, f32, grads));
+        done("head f16", head::heads(dispatch, f16, grads));
+        done("head bf16", head::heads(dispatch, bf16, grads));
+        done("trained head f32", head::trained(dispatch, f32, grads));
+        done("trained head f16", head::trained(dispatch, f16, grads));
+        done("trained head bf16", head::trained(dispatch, bf16, grads));
     }
     done("losses", pairs::losses(plan));
     done("theory", pairs::theory());

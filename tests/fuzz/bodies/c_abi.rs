@@ -20,7 +20,7 @@ use std::ffi::{c_char, c_void};
 use arbitrary::{Arbitrary, Result as Made, Unstructured};
 use dpo_kernel::c::*;
 
-use super::abi::{Call as Abi, Out, Policy, Tokens, Wpo, judge};
+use super::abi::{Call as Abi, HeadCall, HiddenRow, Out, Policy, Tokens, Wpo, judge};
 use host::{ARENA, Host, MOST};
 
 /// What a call is made of.
@@ -35,7 +35,7 @@ pub struct Call {
 
 impl<'a> Arbitrary<'a> for Call {
     fn arbitrary(u: &mut Unstructured<'a>) -> Made<Self> {
-        let function = u.int_in_range(0..=17)?;
+        let function = u.int_in_range(0..=21)?;
         let choices = (0..96).map(|_| u.arbitrary()).collect::<Made<_>>()?;
         Ok(Self { function, choices, pattern: u.arbitrary()? })
     }
@@ -148,6 +148,8 @@ fn make(function: u8, host: &mut Host<'_>) -> Abi {
             Abi::LogitGradsInPlace(dispatch, logits, layout, host.keep_newer(grads))
         }
         10 => tile(host, dispatch),
+        18..=20 => of_head(function, host, dispatch),
+        21 => own_loop(host, dispatch),
         11 => {
             let (stats, r#type) = (host.pointer(), 1 + host.code(2));
             let (tile, len, first) = (host.pointer::<c_void>(), host.count(), host.number() as u32);
@@ -199,6 +201,64 @@ fn tile(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
         target: host.number() as u32,
     };
     Abi::TileGradsInPlace(dispatch, host.keep_newer(tile))
+}
+
+/// Functions of a head of weights in memory.
+fn of_head(function: u8, host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
+    let head = host.head();
+    if host.one_in(8) {
+        let rows = host.number();
+        return Abi::HeadScratchLen(host.keep_newer(head), rows, host.pointer());
+    }
+    let (hidden, rows) = (head.hidden, host.choice() % 6);
+    let kind = 1 + host.code(2);
+    let states = host.hidden(rows, hidden, kind);
+    let layout = host.layout_of(states.rows, head.vocab);
+    let scratch = host.scratch();
+    let grads = host.grads();
+    let (sums, sums_in) = (host.hidden_mut(rows, hidden, 1), host.hidden(rows, hidden, 1));
+    let out = host.hidden_mut(rows, hidden, kind);
+    let call = HeadCall {
+        states: host.keep_newer(states),
+        head: host.keep_newer(head),
+        layout: host.keep_newer(layout),
+        scratch: host.keep_newer(scratch),
+    };
+    if function == 18 {
+        let grads = host.keep_newer(grads);
+        if host.one_in(2) {
+            return Abi::HiddenGradsInPlace(dispatch, call, grads, host.keep_newer(sums));
+        }
+        let (sums, out) = (host.keep_newer(sums_in), host.keep_newer(out));
+        return Abi::HiddenGrads(dispatch, call, grads, sums, out);
+    }
+    let (log_probs, norms, details) = (host.pointer(), host.optional(), host.optional());
+    let to = Tokens { log_probs, norms, details, summary: host.optional() };
+    if function == 19 {
+        return Abi::HeadTokenLogProbs(dispatch, call, to);
+    }
+    Abi::HeadForward(dispatch, call, to, host.keep_newer(sums))
+}
+
+/// Functions of a host that makes its tiles itself.
+fn own_loop(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
+    if host.one_in(2) {
+        let (of, tile) = ([host.pointer::<dpo_row_stats>().cast_const(); 2], host.pointer());
+        let of =
+            if host.one_in(2) { [of[0], host.pointer::<dpo_row_stats>().cast_const()] } else { of };
+        let (len, first) = (host.count(), host.number() as u32);
+        return Abi::TileTermsInPlace(dispatch, of, (tile, len), first, host.pointer());
+    }
+    let stats = host.pointer::<dpo_row_stats>().cast_const();
+    let of = HiddenRow {
+        coefficient: host.float(),
+        target_logit: host.float() as f32,
+        r#type: 1 + host.code(2),
+        target_row: host.pointer::<c_void>(),
+        sums: host.pointer(),
+        len: host.count(),
+    };
+    Abi::HiddenRowGradsInPlace(dispatch, stats, of)
 }
 
 /// Functions of a loss, of spans, or of targets.

@@ -19,6 +19,7 @@ pub mod store;
 
 pub mod c_abi;
 pub mod gradients;
+pub mod head;
 pub mod jsonl;
 pub mod layout;
 pub mod loss;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("row", |data| run(data, row::check)),
     ("tokens", |data| run(data, tokens::check)),
     ("gradients", |data| run(data, gradients::check)),
+    ("head", |data| run(data, head::check)),
     ("loss", |data| run(data, loss::check)),
     ("step", |data| run(data, step::check)),
     ("layout", |data| run(data, layout::check)),

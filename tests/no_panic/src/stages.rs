@@ -5,16 +5,24 @@ use core::ops::{AddAssign, Deref};
 use dpo_kernel::gradient::{
     GradBatch, logit_grads, logit_grads_in_place, tile_grads_in_place, token_coefficients,
 };
+use dpo_kernel::head::{
+    Adapted, Adapter, ColumnSums, HeadGrads, HeadScratch, Hidden, HiddenMut, Linear, RowSums,
+    States, Tile, head_forward, head_grads, head_token_log_probs, hidden_grads,
+    hidden_grads_in_place, hidden_row_grads_in_place, tile_terms_in_place,
+};
 use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::step::UnpairedStepBatch;
-use dpo_kernel::step::{StepScratch, StepSummary, unpaired_step};
+use dpo_kernel::step::{FrozenHead, StepScratch, StepSummary, TrainedHead, unpaired_step};
 use dpo_kernel::unpaired::{AnswerLoss, UnpairedOut};
 use dpo_kernel::{
     Dispatch, Dpo, Element, Error, Layout, Level, Logits, LogitsMut, Pair, PairBatch, PairLoss,
     PairOut, SequenceLogProb, Span, StepBatch, Summary, Targets, TokenOut, TokenSummary, Transform,
     bf16, f16, preference_loss, preference_step, sequence_log_probs, token_log_probs,
 };
+
+/// A head of f32.
+type Whole = Linear<'static, f32>;
 
 /// What reads or writes logits of one type. The dispatch is a value, so every level is in it.
 const fn stages<E: Element>() -> &'static [Entry] {
@@ -48,6 +56,55 @@ const fn stages<E: Element>() -> &'static [Entry] {
         preference_step::<Dispatch, &Dpo, (Logits<'_, E>, LogitsMut<'_, f32>)>,
         unpaired_step::<Dispatch, &Kto, LogitsMut<'_, E>>,
         unpaired_step::<Dispatch, &Kto, (Logits<'_, E>, LogitsMut<'_, f32>)>,
+        Hidden::<E>::new,
+        Hidden::<E>::with_stride,
+        Hidden::<E>::rows,
+        Hidden::<E>::size,
+        Hidden::<E>::row,
+        HiddenMut::<E>::new,
+        HiddenMut::<E>::with_stride,
+        HiddenMut::<E>::rows,
+        HiddenMut::<E>::size,
+        HiddenMut::<E>::row,
+        HiddenMut::<E>::row_mut,
+        Linear::<E>::new,
+        Linear::<E>::with_stride,
+        Linear::<E>::with_bias,
+        Linear::<E>::with_transform,
+        Linear::<E>::with_panels,
+        States::<E>::len,
+        States::<E>::is_empty,
+        States::<E>::size,
+        States::<E>::row,
+        HeadScratch::numbers::<E, Linear<'_, E>>,
+        HeadScratch::numbers_over::<Dispatch, E, Linear<'_, E>>,
+        HeadScratch::numbers_trained::<Dispatch, E, Linear<'_, E>, E>,
+        head_token_log_probs::<Dispatch, E, Linear<'_, E>>,
+        head_token_log_probs::<Dispatch, E, Linear<'_, f32>>,
+        head_forward::<Dispatch, E, Linear<'_, E>>,
+        head_forward::<Dispatch, E, Linear<'_, f32>>,
+        hidden_grads_in_place::<Dispatch, E, Linear<'_, E>>,
+        hidden_grads::<Dispatch, E, E, Linear<'_, E>>,
+        hidden_grads::<Dispatch, E, f32, Linear<'_, E>>,
+        States::<E>::index,
+        HeadGrads::<E>::of_weights,
+        HeadGrads::<E>::of_weights_with_stride,
+        HeadGrads::<E>::with_bias,
+        HeadGrads::<E>::with_adapter,
+        HeadGrads::<E>::added,
+        head_grads::<Dispatch, E, Linear<'_, E>, E>,
+        head_grads::<Dispatch, E, Linear<'_, E>, f32>,
+        Adapter::project::<Dispatch, E>,
+        Adapter::grads_in_place::<Dispatch, E>,
+        Adapted::<Whole>::new::<E>,
+        head_token_log_probs::<Dispatch, E, Adapted<'_, Linear<'_, E>>>,
+        head_forward::<Dispatch, E, Adapted<'_, Linear<'_, E>>>,
+        head_grads::<Dispatch, E, Adapted<'_, Linear<'_, E>>, f32>,
+        FrozenHead::<E, Whole>::new,
+        TrainedHead::<E, Whole, E>::new,
+        preference_step::<Dispatch, &Dpo, FrozenHead<'_, E, Linear<'_, E>>>,
+        preference_step::<Dispatch, &Dpo, TrainedHead<'_, E, Linear<'_, E>, E>>,
+        hidden_row_grads_in_place::<(), E>,
     ]
 }
 
@@ -66,6 +123,26 @@ pub static DPO_KERNEL_BF16: &[Entry] = stages::<bf16>();
 /// What does not see the type of the logits.
 #[unsafe(no_mangle)]
 pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
+    HeadScratch::new,
+    HeadScratch::with_negligible,
+    tile_terms_in_place::<()>,
+    tile_terms_in_place::<Details>,
+    Tile::rows,
+    Tile::columns,
+    Tile::width,
+    Tile::row,
+    Tile::row_mut,
+    Tile::numbers_mut,
+    Tile::as_numbers,
+    RowSums::scale,
+    RowSums::row_mut,
+    ColumnSums::columns,
+    ColumnSums::numbers_mut,
+    HeadGrads::of_bias,
+    HeadGrads::of_adapter,
+    Adapter::new,
+    Adapter::rank,
+    Adapter::numbers,
     Level::detect,
     Level::is_present,
     Dispatch::detect,

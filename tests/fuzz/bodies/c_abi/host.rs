@@ -8,12 +8,15 @@ use dpo_kernel::c::*;
 use dpo_kernel::error::Parameter;
 use dpo_kernel::loss::LossName;
 
-/// Bytes of the arena; buffers begin in its first eighth.
-pub const ARENA: usize = ORDER + ORDER_BYTES;
+/// Bytes of the arena; buffers begin in the first eighth before [`ORDER`].
+pub const ARENA: usize = SCRATCH + 8 * SCRATCH_LEN;
 /// Where the memory to sort spans in begins: past every other buffer.
 pub const ORDER: usize = 49_152;
 /// Bytes of it.
 pub const ORDER_BYTES: usize = 8 * MOST + 8;
+/// Where the memory that a head works in begins, and doubles of it: as many as small heads need.
+const SCRATCH: usize = ORDER + ORDER_BYTES;
+const SCRATCH_LEN: usize = 6000;
 /// Most elements that a true length says: of 136 bytes at most each.
 pub const MOST: usize = 300;
 
@@ -210,6 +213,68 @@ impl<'a> Host<'a> {
         let dpo_logits_mut { size, data, len, rows, vocab, stride, r#type, transform } =
             self.logits_mut();
         dpo_logits { size, data, len, rows, vocab, stride, r#type, transform }
+    }
+
+    /// A head, mostly of weights that are there.
+    pub fn head(&mut self) -> dpo_head {
+        let dpo_logits_mut {
+            data, len, rows: vocab, vocab: hidden, stride, r#type, transform, ..
+        } = self.logits_mut();
+        dpo_head {
+            size: self.size::<dpo_head>(),
+            weights: data,
+            len,
+            vocab,
+            hidden,
+            stride,
+            r#type,
+            transform,
+            bias: if vocab <= MOST { self.optional() } else { ptr::null() },
+            panels: self.number(),
+        }
+    }
+
+    /// A place for rows of a head, mostly of its size and of this type.
+    pub fn hidden_mut(&mut self, rows: usize, hidden: usize, number: i32) -> dpo_hidden_mut {
+        let of = self.logits_mut();
+        let is_other = self.one_in(8);
+        let (rows, hidden) = if is_other { (of.rows, of.vocab) } else { (rows, hidden) };
+        let stride = if is_other { of.stride } else { 0 };
+        let fits = rows.checked_mul(hidden).filter(|&len| len <= MOST && !is_other);
+        dpo_hidden_mut {
+            size: self.size::<dpo_hidden_mut>(),
+            data: of.data,
+            len: fits.unwrap_or(of.len),
+            rows,
+            hidden,
+            stride,
+            r#type: if self.one_in(8) { of.r#type } else { number },
+            reserved: u32::from(self.one_in(64)),
+        }
+    }
+
+    /// The same to read.
+    pub fn hidden(&mut self, rows: usize, hidden: usize, number: i32) -> dpo_hidden {
+        let dpo_hidden_mut { data, len, rows, hidden, stride, r#type, reserved, .. } =
+            self.hidden_mut(rows, hidden, number);
+        let size = self.size::<dpo_hidden>();
+        dpo_hidden { size, data, len, rows, hidden, stride, r#type, reserved }
+    }
+
+    /// Memory of its own, mostly.
+    pub fn scratch(&mut self) -> dpo_head_scratch {
+        let own = self.arena.wrapping_add(SCRATCH).cast();
+        let (numbers, len) = match self.choice() % 8 {
+            0 => (self.pointer(), self.count()),
+            1 => (own, self.choice() % SCRATCH_LEN),
+            _ => (own, SCRATCH_LEN),
+        };
+        dpo_head_scratch {
+            size: self.size::<dpo_head_scratch>(),
+            numbers,
+            len,
+            rows: if self.one_in(4) { self.number() } else { 1 + self.choice() % 7 },
+        }
     }
 
     pub fn layout(&mut self) -> dpo_layout {
