@@ -13,7 +13,7 @@ use super::random::Random;
 /// Rank of every adapter.
 pub const RANK: usize = 8;
 /// The factor s of the adapter's branch.
-const SCALE: f32 = 2.0;
+pub const SCALE: f32 = 2.0;
 
 /// Whether adapters take part; with `Off` the model is the reference, with `On` the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ fn append(to: &mut Vec<f32>, count: usize, mut value: impl FnMut() -> f32) -> Ra
 pub struct Linear {
     inputs: usize,
     outputs: usize,
-    w: Range<usize>,
-    a: Range<usize>,
-    b: Range<usize>,
+    pub w: Range<usize>,
+    pub a: Range<usize>,
+    pub b: Range<usize>,
 }
 
 impl Linear {
@@ -180,7 +180,7 @@ fn add_row_products<const ROWS: usize>(
 }
 
 /// The transpose of a matrix with `columns` columns.
-fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+pub fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
     let rows = matrix.len() / columns;
     let mut out = vec![0.0; matrix.len()];
     for (row, values) in matrix.chunks_exact(columns).enumerate() {

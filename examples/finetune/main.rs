@@ -1,5 +1,5 @@
 //! Fine-tunes a language model on a device: DPO on a low-rank adapter, with this crate between
-//! logits and gradients.
+//! hidden states and their gradients. Logits exist a tile at a time.
 //!
 //! ```text
 //! cargo run --release --example finetune -- --help
@@ -9,21 +9,21 @@
 //!              ┌────────────── one set of weights, two models ──────────────────┤
 //!     adapter off: reference                                          adapter on: policy
 //!              │ once                                                           │ every step
-//!              ▼                                                                ▼
-//!     token_log_probs ─▶ sequence_log_probs ── log π_ref ──▶ the same stages, a loss, then
-//!                                                             logits become gradients
+//!              ▼ hidden states                                                  ▼
+//!     head_token_log_probs ─▶ sequence_log_probs ── log π_ref ──▶ the same stages, a loss, then
+//!                                                                 head_grads: hidden gradients
 //!                                                                               │
 //!                      Adam ◀── adapter's gradients ◀── the model's backward ◀──┘
 //! ```
 //!
-//! The host brings the model (`model`, `linear`), the optimiser and the order of things (`train`),
-//! the loss (`objective`, DPO's own unless `--loss` names another) and the buffers (`batch`); the
-//! last two make the calls into the crate. Everything follows from `--seed`, on two threads
-//! whatever the machine has. `jsonl` reads the pairs in the forms that trainers read, `text` cuts
-//! them to what the model reads and splits them by that. A fifth of the prompts is held out and
-//! never trained on: a small model soon knows its few training pairs by heart, and only the
-//! held-out accuracy tells what carries over. Nor does it write good English: it has read some 25
-//! kilobytes.
+//! The host brings the model (`model`, `linear`, `norm`), its last matrix (`head`), the optimiser and
+//! the order of things (`train`), the loss (`objective`, DPO's own unless `--loss` names another) and
+//! the buffers (`batch`); `head`, `objective` and `batch` make the calls into the crate. Everything
+//! follows from `--seed`, on two threads whatever the machine has. `jsonl` reads the pairs in the
+//! forms that trainers read, `text` cuts them to what the model reads and splits them by that. A
+//! fifth of the prompts is held out and never trained on: a small model soon knows its few training
+//! pairs by heart, and only the held-out accuracy tells what carries over. Nor does it write good
+//! English: it has read some 25 kilobytes.
 
 #![allow(
     clippy::indexing_slicing,
@@ -42,9 +42,11 @@ pub(crate) mod compare;
 pub(crate) mod curves;
 mod defaults;
 pub(crate) mod grid;
+pub(crate) mod head;
 pub(crate) mod jsonl;
 pub(crate) mod linear;
 pub(crate) mod model;
+pub(crate) mod norm;
 pub(crate) mod objective;
 pub(crate) mod random;
 pub(crate) mod sample;
@@ -143,7 +145,8 @@ fn fine_tune(options: &Options, loss: LossName, recipe: &Recipe, out: &mut dyn W
         Ok(())
     };
     let plan = (&recipe.preference, steps);
-    train::preference(&mut model, (dispatch, objective), plan, &train, &mut random, report)?;
+    let memory =
+        train::preference(&mut model, (dispatch, objective), plan, &train, &mut random, report)?;
     let boards = [("trained on", &train, &score), ("held out", &held_out, &held_score)];
     sample::show("after", (&model, Adapter::On), boards, options.seed, out)?;
 
@@ -155,6 +158,7 @@ fn fine_tune(options: &Options, loss: LossName, recipe: &Recipe, out: &mut dyn W
         options.seed
     );
     fs::write(&options.out, curves.svg(loss, &subtitle))?;
+    writeln!(out, "head: {memory}")?;
     let seconds = start.elapsed().as_secs_f64();
     writeln!(out, "curves in {}; {seconds:.0} s in all", options.out.display())?;
     writeln!(out, "result: {}", figures(&score, &held_score, 4, " "))?;

@@ -1,7 +1,7 @@
 //! The host's own business: a byte-level language model with its backward written by hand.
 //!
 //! ```text
-//! bytes ─▶ embed ─▶ [ + mixer(norm x) ─▶ + mlp(norm x) ] × blocks ─▶ norm ─▶ head ─▶ 256 logits
+//! bytes ─▶ embed ─▶ [ + mixer(norm x) ─▶ + mlp(norm x) ] × blocks ─▶ norm ─▶ hidden states ─▶ head
 //!
 //! embed   sum of one table for each of the last TAPS bytes
 //! norm    x / √(mean x² + ε)
@@ -16,7 +16,9 @@
 
 use std::ops::Range;
 
+use super::head::Head;
 use super::linear::{Adapter, Linear, Weights};
+use super::norm::{Norm, add_norm_backward};
 use super::random::Random;
 
 /// One logit for each value of a byte.
@@ -38,7 +40,7 @@ pub struct Model {
     pub weights: Weights,
     embedding: Range<usize>,
     blocks: Vec<Block>,
-    head: Linear,
+    pub head: Head,
 }
 
 #[derive(Clone, Debug)]
@@ -56,7 +58,8 @@ pub struct Tape {
     tokens: Vec<u8>,
     rows: Range<usize>,
     blocks: Vec<BlockTape>,
-    last: Norm,
+    /// Of the last norm, whose states the caller keeps.
+    inverse: Vec<f32>,
 }
 
 #[derive(Debug)]
@@ -86,17 +89,23 @@ impl Model {
                 mlp_out: linear(hidden, width, 0.5),
             })
             .collect();
-        let head = linear(width, VOCAB, 0.3);
+        let head = Head::new(width, 0.3, &mut weights, random);
         Self { shape, weights, embedding, blocks, head }
     }
 
-    /// Writes the logits of `rows`, positions of `tokens`, each predicting the token after it.
+    /// Numbers of a hidden state.
+    pub const fn width(&self) -> usize {
+        self.shape.width
+    }
+
+    /// Writes the hidden states of `rows`, positions of `tokens`, each to predict the token after
+    /// it.
     pub fn forward(
         &self,
         tokens: &[u8],
         rows: Range<usize>,
         adapter: Adapter,
-        logits: &mut [f32],
+        states: &mut [f32],
     ) -> Tape {
         let (weights, width) = (&self.weights, self.shape.width);
         let mut x = self.embed(&tokens[..rows.end]);
@@ -113,18 +122,24 @@ impl Model {
             add(&mut x, &block.mlp_out.forward(weights, adapter, &squared));
             blocks.push(BlockTape { mix, gates, state, mixed, mlp, hidden, squared });
         }
-        let last = Norm::forward(&x[rows.start * width..], width);
-        logits.copy_from_slice(&self.head.forward(weights, adapter, &last.out));
-        Tape { adapter, tokens: tokens.to_vec(), rows, blocks, last }
+        let Norm { out, inverse } = Norm::forward(&x[rows.start * width..], width);
+        states.copy_from_slice(&out);
+        Tape { adapter, tokens: tokens.to_vec(), rows, blocks, inverse }
     }
 
-    /// From ∂L/∂logits of the tape's rows to ∂L/∂weights, added to `grads`: the gradient of the
-    /// base weights if the adapter was off, of the adapter if it was on.
-    pub fn backward(&self, tape: &Tape, d_logits: &[f32], grads: &mut [f32]) {
+    /// From the tape's states and ∂L/∂states to ∂L/∂weights below the head, added to `grads`: the
+    /// gradient of the base weights if the adapter was off, of the adapter if it was on.
+    pub fn backward<'d>(
+        &self,
+        tape: &Tape,
+        states: &[f32],
+        d_states: impl Iterator<Item = &'d [f32]>,
+        grads: &mut [f32],
+    ) {
         let (weights, width, adapter) = (&self.weights, self.shape.width, tape.adapter);
-        let d_last = self.head.backward(weights, adapter, &tape.last.out, d_logits, grads);
         let mut dx = vec![0.0; tape.rows.end * width];
-        tape.last.add_backward(&d_last, width, &mut dx[tape.rows.start * width..]);
+        let last = &mut dx[tape.rows.start * width..];
+        add_norm_backward((states, &tape.inverse), d_states, width, last);
         for (block, tape) in self.blocks.iter().zip(&tape.blocks).rev() {
             let mut d_hidden = block.mlp_out.backward(weights, adapter, &tape.squared, &dx, grads);
             for (d, hidden) in d_hidden.iter_mut().zip(&tape.hidden) {
@@ -213,38 +228,6 @@ impl Model {
             }
         }
         d_gates
-    }
-}
-
-/// u = x / √(mean x² + ε) for each position; the matrix after it carries the gain.
-#[derive(Debug)]
-struct Norm {
-    out: Vec<f32>,
-    inverse: Vec<f32>,
-}
-
-impl Norm {
-    fn forward(x: &[f32], width: usize) -> Self {
-        let mean_square =
-            |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>() / width as f32;
-        let inverse: Vec<f32> =
-            x.chunks_exact(width).map(|row| (mean_square(row) + 1e-5).sqrt().recip()).collect();
-        let scaled = |(row, inverse): (&[f32], &f32)| -> Vec<f32> {
-            row.iter().map(|value| value * inverse).collect()
-        };
-        Self { out: x.chunks_exact(width).zip(&inverse).flat_map(scaled).collect(), inverse }
-    }
-
-    /// Adds dx = (du − u mean(du · u)) / √(mean x² + ε).
-    fn add_backward(&self, du: &[f32], width: usize, dx: &mut [f32]) {
-        let rows = dx.chunks_exact_mut(width).zip(du.chunks_exact(width));
-        for (index, (dx, du)) in rows.enumerate() {
-            let u = &self.out[index * width..][..width];
-            let mean = du.iter().zip(u).map(|(du, u)| du * u).sum::<f32>() / width as f32;
-            for ((dx, du), u) in dx.iter_mut().zip(du).zip(u) {
-                *dx += (du - u * mean) * self.inverse[index];
-            }
-        }
     }
 }
 

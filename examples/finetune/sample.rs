@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::linear::Adapter;
-use super::model::{Model, VOCAB};
+use super::model::Model;
 use super::random::Random;
 use super::text::{ANSWER, END};
 use super::train::{Score, Scoreboard};
@@ -45,8 +45,9 @@ pub fn show(
 fn sample(model: &Model, opening: &[u8], adapter: Adapter, random: &mut Random) -> String {
     let mut tokens = opening.to_vec();
     while tokens.len() < opening.len() + LIMIT {
-        let mut logits = [0.0; VOCAB];
-        model.forward(&tokens, tokens.len() - 1..tokens.len(), adapter, &mut logits);
+        let mut state = vec![0.0; model.width()];
+        model.forward(&tokens, tokens.len() - 1..tokens.len(), adapter, &mut state);
+        let logits = model.head.logits(&model.weights, adapter, &state);
         let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let shares = logits.map(|logit| ((logit - top) / TEMPERATURE).exp());
         let mut left = random.uniform() * shares.iter().sum::<f32>();

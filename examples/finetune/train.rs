@@ -2,7 +2,7 @@
 
 use dpo_kernel::{Dispatch, Error, SequenceLogProb};
 
-use super::batch::{Batch, Scored};
+use super::batch::{Batch, Memory, Scored};
 use super::linear::Adapter;
 use super::model::{Model, Shape};
 use super::objective::{Found, Objective, Yardstick};
@@ -113,7 +113,7 @@ pub fn supervised(
             texts.map(|text| (text.tokens.as_slice(), text.all_rows())).collect();
         let mut batch = Batch::forward(model, &texts, Adapter::Off);
         let loss = batch.likelihood(dispatch)?;
-        let grads = batch.backward(model, model.weights.base.len());
+        let grads = batch.backward(dispatch)?;
         adam.update(&mut model.weights.base, &grads, phase.rate_at(step, steps));
         report(step + 1, steps, loss)?;
     }
@@ -203,7 +203,7 @@ fn with_and_without(
 }
 
 /// Trains the adapter; after each step tells its number, the model, the objective, and the batch's
-/// loss before the step.
+/// loss before the step. Returns what the head saved in the largest batch.
 pub fn preference(
     model: &mut Model,
     (dispatch, mut objective): (Dispatch, Objective),
@@ -211,8 +211,9 @@ pub fn preference(
     train: &Scoreboard<'_>,
     random: &mut Random,
     mut report: impl FnMut(usize, &Model, &Objective, f64) -> Outcome,
-) -> Outcome {
+) -> Outcome<Memory> {
     let mut adam = Adam::new(model.weights.adapter.len());
+    let mut memory = Memory::default();
     let order = batches(train.examples.len(), phase.batch, random);
     for (step, indices) in order.take(steps).enumerate() {
         let examples: Vec<&Example> = indices.iter().map(|&pair| &train.examples[pair]).collect();
@@ -228,9 +229,10 @@ pub fn preference(
         }
         let mut batch = Batch::forward(model, &answers(examples.into_iter()), Adapter::On);
         let loss = batch.preference(dispatch, &mut objective, &reference)?;
-        let grads = batch.backward(model, model.weights.adapter.len());
+        let grads = batch.backward(dispatch)?;
+        memory = memory.max(batch.memory());
         adam.update(&mut model.weights.adapter, &grads, phase.rate_at(step, steps));
         report(step + 1, model, &objective, loss)?;
     }
-    Ok(())
+    Ok(memory)
 }

@@ -84,9 +84,9 @@ fn likelihood_is_the_mean_over_all_tokens_and_has_its_slopes() {
     };
     let plain = plain_of(&model, shape, Adapter::Off);
     let mut batch = Batch::forward(&model, &scored, Adapter::Off);
-    let found = batch.likelihood(Dispatch::detect()).expect("finite logits");
+    let found = batch.likelihood(Dispatch::detect()).expect("finite");
     assert!((found - loss(&plain)).abs() < 1e-5, "{found} is not {}", loss(&plain));
-    let grads = batch.backward(&model, model.weights.base.len());
+    let grads = batch.backward(Dispatch::detect()).expect("gradients");
     same_slopes("likelihood", &plain, &grads, loss);
 }
 
@@ -98,7 +98,7 @@ fn scores_are_of_the_answers_alone() {
     for adapter in [Adapter::Off, Adapter::On] {
         let plain = plain_of(&model, shape, adapter);
         let mut batch = Batch::forward(&model, &answers(&examples), adapter);
-        let found = batch.score(Dispatch::detect()).expect("finite logits");
+        let found = batch.score(Dispatch::detect()).expect("finite");
         for (found, (sum, count)) in found.iter().zip(plain_answers(&plain, &examples)) {
             assert_eq!(found.count, count, "tokens of the answer and its end");
             assert!((found.sum - sum).abs() < 1e-4, "{} is not {sum}", found.sum);
@@ -129,11 +129,10 @@ fn preference_has_its_loss_and_its_slopes() {
         let plain = plain_of(&model, shape, Adapter::On);
         let mut objective = Objective::new(name, None).expect("defaults");
         let mut batch = Batch::forward(&model, &answers(&examples), Adapter::On);
-        let found = batch
-            .preference(Dispatch::detect(), &mut objective, &reference)
-            .expect("finite logits");
+        let found =
+            batch.preference(Dispatch::detect(), &mut objective, &reference).expect("finite");
         assert!((found - loss(&plain)).abs() < 1e-5, "{name:?}: {found} is not {}", loss(&plain));
-        let grads = batch.backward(&model, model.weights.adapter.len());
+        let grads = batch.backward(Dispatch::detect()).expect("gradients");
         same_slopes(name.name(), &plain, &grads, loss);
     }
 }
@@ -150,6 +149,7 @@ fn pairs_are_neighbours() {
 fn an_empty_batch_has_empty_scores() {
     let model = Model::new(SMALL_RECIPE.shape, &mut finetune::random::Random(1));
     let mut batch = Batch::forward(&model, &[], Adapter::On);
-    assert!(batch.score(Dispatch::detect()).expect("no logits").is_empty(), "no sequences");
-    assert_eq!(batch.backward(&model, 3), [0.0; 3], "no gradient");
+    assert!(batch.score(Dispatch::detect()).expect("nothing").is_empty(), "no sequences");
+    let grads = batch.backward(Dispatch::detect()).expect("nothing");
+    assert_eq!(grads, vec![0.0; model.weights.adapter.len()], "no gradient");
 }

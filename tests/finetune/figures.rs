@@ -7,7 +7,11 @@ use dpo_kernel::loss::LossName;
 
 use crate::finetune;
 use crate::finetune::args::Options;
+use crate::finetune::linear::Adapter;
+use crate::finetune::text::Example;
+use crate::head::held;
 use crate::picture::{Panel, panels};
+use crate::training::batches;
 use crate::twin::{Look, RECIPE, Twin, lines, milestones, same_text};
 
 const SEED: u64 = 3;
@@ -94,6 +98,7 @@ fn a_run_of_dpo_prints_and_draws_what_it_found() {
         format!("dpo       step {:>4}/{steps}  {}", evaluation.0, figures(evaluation, 3, "  "))
     });
     expected.extend(progress);
+    expected.push(memory(&twin, steps));
     expected.push(found[found.len() - 2].clone());
     expected.push(format!("result: {}", figures(evaluations.last().expect("the end"), 4, " ")));
     let is_sample = |line: &&String| line.starts_with("sample, ") || line.starts_with("  ");
@@ -135,6 +140,28 @@ fn a_run_of_dpo_prints_and_draws_what_it_found() {
     assert!((level - 0.5).abs() < 0.2 * accuracy.pixel.1 && name == "chance", "{level} {name}");
     let labels: Vec<usize> = [&loss, &rewards, &accuracy].map(|panel| panel.curves.len()).into();
     assert_eq!(labels, [3, 4, 2], "and no other curve");
+}
+
+/// The line of the largest batch of preferences.
+fn memory(twin: &Twin, steps: usize) -> String {
+    let (train, mut random) = (&twin.examples.train, twin.random.clone());
+    let rows = |pair: &usize| {
+        let Example { chosen, rejected } = &train[*pair];
+        chosen.answer_rows().len() + rejected.answer_rows().len()
+    };
+    let order = batches(train.len(), 5, steps, &mut random);
+    let sizes: Vec<usize> = order.iter().map(|pairs| pairs.iter().map(rows).sum()).collect();
+    let largest = *sizes.iter().max().expect("a batch");
+    assert!(
+        sizes[0] != largest && sizes[steps - 1] != largest,
+        "neither first nor last: {sizes:?}"
+    );
+    // Of 1,024 bytes, as of a row's logits.
+    let held = held(largest, RECIPE.shape.width, Adapter::On).div_ceil(1024);
+    format!(
+        "head: {held} KiB of hidden gradients and scratch, not {largest} KiB of logits and gradients \
+         in place; {largest} rows at most"
+    )
 }
 
 /// The first pair of either side, with its rewards: 0 before, βa and βb after.

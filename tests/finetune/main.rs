@@ -27,6 +27,7 @@ mod comparison;
 mod drawing;
 mod figures;
 mod forms;
+mod head;
 mod model;
 mod objective;
 mod options;

@@ -1,8 +1,8 @@
 //! The model once more, in f64 and in loops: every position on its own, no tape, no backward.
 //!
 //! It shares no line with `examples/finetune/model.rs`. What it needs to know is how the weights lie
-//! in their vectors: embedding, then the matrices of each block in the order of their use, the head
-//! last; of each matrix A, then B, in the adapter.
+//! in their vectors: embedding, then the matrices of each block in the order of their use, inputs ×
+//! outputs, the head last and transposed; of each matrix A, then B, in the adapter.
 
 use crate::finetune::linear::Adapter;
 use crate::finetune::model::{Model, Shape, VOCAB};
@@ -30,6 +30,21 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// x W, and 2 (x A) B beside it.
     fn apply(&mut self, x: &[Vec<f64>], outputs: usize) -> Vec<Vec<f64>> {
+        self.apply_with(x, outputs, |_, columns, row, column| row * columns + column)
+    }
+
+    /// x Wᵀ, and 2 (x Aᵀ) Bᵀ beside it.
+    fn apply_transposed(&mut self, x: &[Vec<f64>], outputs: usize) -> Vec<Vec<f64>> {
+        self.apply_with(x, outputs, |rows, _, row, column| column * rows + row)
+    }
+
+    /// `place` says where the element of a row and a column lies, of a matrix of so many.
+    fn apply_with(
+        &mut self,
+        x: &[Vec<f64>],
+        outputs: usize,
+        place: fn(usize, usize, usize, usize) -> usize,
+    ) -> Vec<Vec<f64>> {
         let Plain { base, adapter, with, .. } = self.plain;
         let inputs = x[0].len();
         let (w, a) = (self.base, self.adapter);
@@ -39,12 +54,17 @@ impl Reader<'_> {
             let middle: Vec<f64> = match with {
                 Adapter::Off => vec![0.0; RANK],
                 Adapter::On => (0..RANK)
-                    .map(|k| (0..inputs).map(|i| x[i] * adapter[a + i * RANK + k]).sum())
+                    .map(|k| {
+                        let down = |i: usize| adapter[a + place(inputs, RANK, i, k)];
+                        (0..inputs).map(|i| x[i] * down(i)).sum()
+                    })
                     .collect(),
             };
             let column = |j: usize| -> f64 {
-                let full: f64 = (0..inputs).map(|i| x[i] * base[w + i * outputs + j]).sum();
-                let low: f64 = (0..RANK).map(|k| middle[k] * adapter[b + k * outputs + j]).sum();
+                let full = |i: usize| base[w + place(inputs, outputs, i, j)];
+                let up = |k: usize| adapter[b + place(RANK, outputs, k, j)];
+                let full: f64 = (0..inputs).map(|i| x[i] * full(i)).sum();
+                let low: f64 = (0..RANK).map(|k| middle[k] * up(k)).sum();
                 full + 2.0 * low
             };
             (0..outputs).map(column).collect()
@@ -105,7 +125,7 @@ impl Plain {
             let squared: Vec<Vec<f64>> = inner.iter().map(square).collect();
             add(&mut x, &reader.apply(&squared, width));
         }
-        let logits = reader.apply(&normed(&x), VOCAB);
+        let logits = reader.apply_transposed(&normed(&x), VOCAB);
         assert_eq!(reader.base, self.base.len(), "all base weights are used");
         assert_eq!(reader.adapter, self.adapter.len(), "all adapter weights are used");
         logits

@@ -26,7 +26,8 @@ fn spelling(rules: &[(u8, &[(u8, f32)])]) -> Model {
         model.weights.base[usize::from(*letter) * SHAPE.width + channel] = 1.0;
         for &(follower, logit) in *followers {
             // The norm makes √8 of the 1.
-            let weight = &mut model.weights.base[head + channel * VOCAB + usize::from(follower)];
+            let weight =
+                &mut model.weights.base[head + usize::from(follower) * SHAPE.width + channel];
             *weight = logit / 8.0_f32.sqrt();
         }
     }
@@ -40,7 +41,7 @@ fn teach(model: &mut Model, letter: u8, logit: f32) {
     let b = adapter.len() - RANK * VOCAB;
     let a = b - SHAPE.width * RANK;
     adapter[a] = 1.0;
-    adapter[b + usize::from(letter)] = logit / 2.0 / 8.0_f32.sqrt();
+    adapter[b + usize::from(letter) * RANK] = logit / 2.0 / 8.0_f32.sqrt();
 }
 
 fn example(prompt: &str) -> Vec<Example> {

@@ -62,7 +62,12 @@ fn rate(peak: f64, step: usize, steps: usize) -> f64 {
 }
 
 /// Each pass in a new order, cut to batches; the last of a pass may be shorter.
-fn batches(count: usize, size: usize, steps: usize, random: &mut Random) -> Vec<Vec<usize>> {
+pub(crate) fn batches(
+    count: usize,
+    size: usize,
+    steps: usize,
+    random: &mut Random,
+) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut out = Vec::new();
     while out.len() < steps {
@@ -120,7 +125,7 @@ fn supervised_training_is_adam_on_the_likelihood() {
             texts.iter().map(|text| (text.tokens.as_slice(), text.all_rows())).collect();
         let mut batch = Batch::forward(&twin, &scored, Adapter::Off);
         batch.likelihood(dispatch).expect("finite");
-        let grads = batch.backward(&twin, twin.weights.base.len());
+        let grads = batch.backward(dispatch).expect("gradients");
         adam.step(i32::try_from(at).expect("few"), &grads, rate(3e-3, step, 84));
         twin.weights.base = adam.weights();
     }
@@ -245,7 +250,7 @@ fn gradient(model: &Model, start: &Model, examples: &[Example]) -> Vec<f32> {
     let mut objective = Objective::new(LossName::Sigmoid, None).expect("defaults");
     let mut batch = Batch::forward(model, &scored, Adapter::On);
     batch.preference(Dispatch::detect(), &mut objective, &reference).expect("finite");
-    batch.backward(model, model.weights.adapter.len())
+    batch.backward(Dispatch::detect()).expect("gradients")
 }
 
 /// The reference is the model with its adapter off, whatever the adapter has become.
