@@ -138,6 +138,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowSums::row_mut,
     ColumnSums::columns,
     ColumnSums::numbers_mut,
+    ColumnSums::stride,
+    ColumnSums::is_first,
     HeadGrads::of_bias,
     HeadGrads::of_adapter,
     Adapter::new,
