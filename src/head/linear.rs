@@ -191,7 +191,7 @@ impl<'a, W: Element> Linear<'a, W> {
         let at_once = (panels.len() - panels.len() % DEPTH).max(DEPTH);
         for first in (0..tile.width()).step_by(at_once) {
             let count = at_once.min(tile.width() - first);
-            let width = (panels.len() / count.max(1)).clamp(1, AT_ONCE) * WIDTH;
+            let width = panels.len().checked_div(count).unwrap_or(1).clamp(1, AT_ONCE) * WIDTH;
             let mut from = 0;
             while from < self.size {
                 let width = width.min(self.size - from);

@@ -101,8 +101,11 @@ impl<E: Element> Kernel for Along<'_, E> {
         for k in 0..count {
             let row = rows.get(k.saturating_mul(stride)..).unwrap_or_default();
             let row = row.get(..columns).unwrap_or(row);
-            for (row, panel) in row.chunks(WIDTH).zip(panels.chunks_exact_mut(count)) {
-                let Some(to) = panel.get_mut(k) else { return };
+            // Not a zip with the panels, which divides by their length to know its own.
+            let mut at = k;
+            for row in row.chunks(WIDTH) {
+                let Some(to) = panels.get_mut(at) else { return };
+                at = at.saturating_add(count);
                 for (v, to) in to.iter_mut().enumerate() {
                     widen(s, row.get(v * LANES..).unwrap_or_default(), to);
                 }

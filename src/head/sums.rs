@@ -73,7 +73,7 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         grads: &'a mut [f32],
     ) -> Result<Self, Error> {
         let rank = projected.size();
-        let vocab = grads.len() / rank.max(1);
+        let vocab = grads.len().checked_div(rank).unwrap_or(0);
         let grads = HiddenMut::of(Buffer::HeadGrads, grads, vocab, rank, rank)?;
         self.adapter = Some((projected, grads));
         Ok(self)
