@@ -71,6 +71,8 @@ fn heads_have_their_shapes() {
     let head = Linear::new(&weights, 4, 3).unwrap();
     assert_eq!(head.with_bias(&[0.0; 5]).map(|_| ()), Err(length(Buffer::HeadBias, 4, 5)));
     assert_eq!(numbers_of::<f32>(&head, 13), 24 * 528 + 3 * 524 + 15);
+    // A head by reference asks for as much.
+    assert_eq!(HeadScratch::numbers::<f32, _>(&&head, 13), 24 * 528 + 3 * 524 + 15);
     assert_eq!(numbers_of::<f32>(&head.with_panels(0), 1), 12 * 528 + 3 * 44 + 15);
     let weights = vec![0.5_f32; 600 * 300];
     let large = Linear::new(&weights, 600, 300).unwrap();
