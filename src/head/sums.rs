@@ -150,7 +150,9 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         }
         if let Some((projected, grads)) = &self.adapter {
             let rank = grads.size();
-            check_shape((rows, rank), (projected.rows(), projected.size()))?;
+            // Of this head's adapter: what a row of it has beyond H.
+            let expected = (rows, head.sums().saturating_sub(size));
+            check_shape(expected, (projected.rows(), projected.size()))?;
             check_shape((vocab, rank), (grads.rows(), rank))?;
         }
         let (room, found) = (scratch.rows.len(), scratch.numbers.len());

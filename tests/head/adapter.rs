@@ -341,3 +341,21 @@ fn rows_without_a_coefficient_reach_nothing() {
     assert_eq!(run(&without), run(&low));
     assert!(due.a.iter().flatten().all(|d| d.is_finite()), "the control");
 }
+
+/// A gradient of B is of a head that has an adapter, of this rank.
+#[test]
+fn heads_without_an_adapter_have_no_gradient_of_it() {
+    let case = Case::<f32, f32>::new(9, 20, 70, 3);
+    let (head, layout, dispatch) = (case.head(), case.layout(), Dispatch::detect());
+    let norms = crate::trained::norms_of(&case, dispatch);
+    let (u, mut b, mut hidden) = (vec![0.5; 9 * 3], vec![DIRT; 70 * 3], vec![DIRT; 9 * 20]);
+    let grads = HeadGrads::of_adapter(Hidden::new(&u, 9, 3).unwrap(), &mut b).unwrap();
+    let due = HeadScratch::numbers_trained::<_, f32, _, f32>(dispatch, &head, 9, &grads);
+    let (mut rows, mut numbers) = ([HeadRow::NEW; 9], vec![f32::NAN; due]);
+    let batch = GradBatch::new(&layout, &norms, &case.coefficients);
+    let view = HiddenMut::new(&mut hidden, 9, 20).unwrap();
+    let scratch = HeadScratch::new(&mut rows, &mut numbers);
+    let found = head_grads(dispatch, case.hidden(), &head, &batch, view, grads, scratch);
+    assert_eq!(found, Err(Error::HiddenMismatch { expected: (9, 0), found: (9, 3) }));
+    assert!(hidden.iter().chain(&b).all(|&x| x == DIRT));
+}
