@@ -5,7 +5,7 @@ use dpo_kernel::head::{Adapted, Adapter, Hidden, Linear};
 use dpo_kernel::{Executor, Layout, TokenOut, TokenSummary, Transform};
 
 use crate::error::{Error, Operand};
-use crate::head_step::{HeadStep, score};
+use crate::head_step::HeadStep;
 use crate::input::private::Source;
 use crate::input::{Found, Input, Memory, Room, grow};
 use crate::matrix::Matrix;
@@ -114,6 +114,32 @@ impl<'a> Head<'a> {
     }
 }
 
+impl Head<'_> {
+    /// Runs a job on what a step over this head needs.
+    fn with_step<E: Number, X: Executor, T>(
+        &self,
+        operands: &Operands<'_>,
+        executor: X,
+        layout: &Layout<'_>,
+        room: &mut Room,
+        job: impl FnOnce(HeadStep<'_, E>, &mut Memory, &mut Vec<f32>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Room { memory, projected, hidden } = room;
+        let (states, linear) = (operands.states::<E>()?, operands.linear::<E>()?);
+        let (weights, at_once) = (operands.weights.float, rows_at_once(layout));
+        let Some(adapter) = operands.adapter()? else {
+            let head = &*linear;
+            let step = HeadStep { of: self, states, head, weights, adapter: None, at_once };
+            return job(step, memory, hidden);
+        };
+        let u = project(executor, &adapter, states, layout, memory, projected)?;
+        let head = &Adapted::new::<E>(&*linear, &adapter, u)?;
+        let adapter = Some((&adapter, u));
+        let step = HeadStep { of: self, states, head, weights, adapter, at_once };
+        job(step, memory, hidden)
+    }
+}
+
 /// Tensors of a head, held for reading.
 struct Operands<'a> {
     states: Matrix<'a>,
@@ -196,18 +222,10 @@ impl Source for Head<'_> {
         room: &mut Room,
     ) -> Result<TokenSummary, Error> {
         let operands = self.open()?;
-        let Room { memory, projected, .. } = room;
-        let at_once = rows_at_once(layout);
         with_type!(operands.states.float, E => {
-            let (states, linear) = (operands.states::<E>()?, operands.linear::<E>()?);
-            match operands.adapter()? {
-                None => score(executor, states, &*linear, layout, out, at_once, memory),
-                Some(adapter) => {
-                    let u = project(executor, &adapter, states, layout, memory, projected)?;
-                    let head = Adapted::new::<E>(&*linear, &adapter, u)?;
-                    score(executor, states, &head, layout, out, at_once, memory)
-                }
-            }
+            self.with_step::<E, _, _>(&operands, executor, layout, room, |step, memory, _| {
+                step.score(executor, layout, out, memory)
+            })
         })
     }
 
@@ -219,25 +237,10 @@ impl Source for Head<'_> {
         room: &mut Room,
     ) -> Result<Found<S::Sums>, Error> {
         let operands = self.open()?;
-        let Room { memory, projected, hidden } = room;
-        let at_once = rows_at_once(layout);
         with_type!(operands.states.float, E => {
-            let (states, linear) = (operands.states::<E>()?, operands.linear::<E>()?);
-            let weights = operands.weights.float;
-            match operands.adapter()? {
-                None => {
-                    let head = &*linear;
-                    let step = HeadStep { of: self, states, head, weights, adapter: None, at_once };
-                    step.run(executor, layout, stages, memory, hidden)
-                }
-                Some(adapter) => {
-                    let u = project(executor, &adapter, states, layout, memory, projected)?;
-                    let head = &Adapted::new::<E>(&*linear, &adapter, u)?;
-                    let adapter = Some((&adapter, u));
-                    let step = HeadStep { of: self, states, head, weights, adapter, at_once };
-                    step.run(executor, layout, stages, memory, hidden)
-                }
-            }
+            self.with_step::<E, _, _>(&operands, executor, layout, room, |step, memory, hidden| {
+                step.run(executor, layout, stages, memory, hidden)
+            })
         })
     }
 }

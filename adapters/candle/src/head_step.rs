@@ -20,21 +20,6 @@ use crate::node::Grad;
 use crate::number::{Float, Number, with_type};
 use crate::stages::Stages;
 
-/// Log-probs alone.
-pub(crate) fn score<E: Number, X: Executor>(
-    executor: X,
-    states: Hidden<'_, E>,
-    head: &dyn AnyHead<E>,
-    layout: &Layout<'_>,
-    out: TokenOut<'_>,
-    at_once: usize,
-    memory: &mut Memory,
-) -> Result<TokenSummary, Error> {
-    let numbers = HeadScratch::numbers_over(executor, head, at_once);
-    let scratch = memory.scratch(at_once, numbers)?;
-    Ok(head_token_log_probs(executor, states, head, layout, out, scratch)?)
-}
-
 /// A step over hidden states and a head.
 pub(crate) struct HeadStep<'a, E> {
     pub(crate) of: &'a Head<'a>,
@@ -48,6 +33,18 @@ pub(crate) struct HeadStep<'a, E> {
 }
 
 impl<E: Number> HeadStep<'_, E> {
+    /// Log-probs alone.
+    pub(crate) fn score<X: Executor>(
+        &self,
+        executor: X,
+        layout: &Layout<'_>,
+        out: TokenOut<'_>,
+        memory: &mut Memory,
+    ) -> Result<TokenSummary, Error> {
+        let scratch = self.scratch(executor, memory)?;
+        Ok(head_token_log_probs(executor, self.states, self.head, layout, out, scratch)?)
+    }
+
     pub(crate) fn run<X: Executor, S: Stages>(
         &self,
         executor: X,
@@ -141,10 +138,19 @@ impl<E: Number> HeadStep<'_, E> {
         hidden: HiddenMut<'_, f32>,
         memory: &mut Memory,
     ) -> Result<StepSummary<S::Sums>, Error> {
-        let numbers = HeadScratch::numbers_over(executor, self.head, self.at_once);
-        let scratch = memory.scratch(self.at_once, numbers)?.with_negligible(self.of.negligible)?;
+        let scratch = self.scratch(executor, memory)?;
         let logits = FrozenHead::new(self.states, self.head, hidden, scratch);
         Ok(stages.run(executor, logits, Unscored::Zero)?)
+    }
+
+    /// Of a forward, or of a step whose head is frozen.
+    fn scratch<'m, X: Executor>(
+        &self,
+        executor: X,
+        memory: &'m mut Memory,
+    ) -> Result<HeadScratch<'m>, Error> {
+        let numbers = HeadScratch::numbers_over(executor, self.head, self.at_once);
+        Ok(memory.scratch(self.at_once, numbers)?.with_negligible(self.of.negligible)?)
     }
 
     fn trained<X: Executor, S: Stages, G: Element>(

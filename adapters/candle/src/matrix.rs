@@ -34,9 +34,11 @@ impl<'a> Matrix<'a> {
         let Some(&columns) = dims.last() else {
             return Err(Error::Shape { operand, expected: "[.., n]".into(), found: Vec::new() });
         };
-        let rows = dims.iter().rev().skip(1).product();
         let wrong = || Error::Strides { operand, dims: dims.into(), strides: strides.into() };
         let stride = row_stride(dims, strides).ok_or_else(wrong)?;
+        let mut leading = dims.iter().rev().skip(1);
+        let rows = leading.try_fold(1_usize, |rows, &dim| rows.checked_mul(dim));
+        let rows = rows.ok_or_else(wrong)?;
         // Of a storage that exists, so nothing overflows.
         let len = if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns };
         let start = layout.start_offset();
@@ -93,13 +95,13 @@ fn row_stride(dims: &[usize], strides: &[usize]) -> Option<usize> {
     }
     // From the innermost dimension out: each steps over all rows of those inside.
     let mut found = None;
-    let mut inside = 1;
+    let mut inside = 1_usize;
     for (&dim, &stride) in leading.iter().zip(strides).rev().filter(|(dim, _)| **dim > 1) {
         let row = *found.get_or_insert(stride);
-        if stride != row * inside {
+        if row < columns || row.checked_mul(inside) != Some(stride) {
             return None;
         }
-        inside *= dim;
+        inside = inside.checked_mul(dim)?;
     }
-    found.map_or(Some(columns), |row| (row >= columns).then_some(row))
+    Some(found.unwrap_or(columns))
 }
