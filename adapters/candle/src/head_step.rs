@@ -196,7 +196,11 @@ impl<E: Number> HeadStep<'_, E> {
     /// The first H of each row, in the states' type.
     fn rounded(&self, hidden: &[f32]) -> Vec<E> {
         let (size, sums) = (self.states.size(), self.head.sums().max(1));
-        let rows = hidden.chunks(sums).map(|row| row.get(..size).unwrap_or_default());
-        rows.flatten().map(|&x| Element::from_f32(x)).collect()
+        let mut all = Vec::with_capacity(self.states.rows().saturating_mul(size));
+        for row in hidden.chunks(sums) {
+            let row = row.get(..size).unwrap_or_default();
+            all.extend(row.iter().map(|&x| <E as Element>::from_f32(x)));
+        }
+        all
     }
 }

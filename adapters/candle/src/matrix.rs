@@ -105,3 +105,41 @@ fn row_stride(dims: &[usize], strides: &[usize]) -> Option<usize> {
     }
     Some(found.unwrap_or(columns))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "tests")]
+
+    use candle_core::DeviceLocation;
+
+    use super::{Error, Operand, check_device, row_stride};
+
+    /// No tensor can be had on a device that the build has not.
+    #[test]
+    fn another_device_is_refused() {
+        for found in [DeviceLocation::Cuda { gpu_id: 1 }, DeviceLocation::Metal { gpu_id: 0 }] {
+            let Err(error) = check_device(Operand::Logits, found) else { panic!("accepted") };
+            assert!(matches!(error, Error::Device { found: of, .. } if of == found));
+            let text = error.to_string();
+            assert!(text.contains("to_device(&Device::Cpu)") && text.contains("gpu_id"), "{text}");
+        }
+        assert!(check_device(Operand::Logits, DeviceLocation::Cpu).is_ok());
+    }
+
+    /// Where the real shapes end: no sum or product of strides may wrap.
+    #[test]
+    fn strides_that_overflow_are_none() {
+        let most = usize::MAX;
+        assert_eq!(row_stride(&[2, 3, 4], &[most, most / 2, 1]), None);
+        assert_eq!(row_stride(&[most, most, 4], &[most, 4, 1]), None);
+        assert_eq!(row_stride(&[most, most, 4], &[0, 0, 1]), None);
+        assert_eq!(row_stride(&[most, most, 0], &[0, 0, 1]), Some(0));
+        assert_eq!(row_stride(&[2, 3, 4], &[15, 5, 1]), Some(5));
+        assert_eq!(row_stride(&[2, 3, 4], &[16, 5, 1]), None);
+        assert_eq!(row_stride(&[1, 1, 4], &[0, 0, 1]), Some(4));
+        assert_eq!(row_stride(&[5, 1], &[3, 7]), Some(3));
+        assert_eq!(row_stride(&[4], &[1]), Some(4));
+        assert_eq!(row_stride(&[4], &[2]), None);
+        assert_eq!(row_stride(&[], &[]), None);
+    }
+}
