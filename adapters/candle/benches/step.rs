@@ -14,6 +14,7 @@ use dpo_kernel_candle::dpo_kernel::{
     self, Dispatch, Dpo, Element, Layout, LogitsMut, Pair, Reference, Span, StepBatch,
 };
 use dpo_kernel_candle::{Error, Head, Logits, Workspace};
+use half::vec::HalfBitsVecExt;
 
 const ROWS: usize = 512;
 const VOCAB: usize = 32_000;
@@ -120,8 +121,10 @@ fn logits(dtype: DType) -> Result<(), Error> {
     let logits = Var::from_tensor(&logits)?;
     let (batch, loss, on) = (Batch::new(), Dpo::new(BETA)?, Dispatch::detect());
     match dtype {
-        DType::F32 => direct::<f32>(&logits, &batch)?,
-        _ => direct::<dpo_kernel::bf16>(&logits, &batch)?,
+        DType::F32 => direct::<f32>(&logits, &batch, || vec![0.0; ROWS * VOCAB])?,
+        _ => direct::<dpo_kernel::bf16>(&logits, &batch, || {
+            vec![0_u16; ROWS * VOCAB].reinterpret_into()
+        })?,
     }
     let mut workspace = Workspace::new();
     print("adapter, step (loss and gradient)", || {
@@ -150,7 +153,11 @@ fn logits(dtype: DType) -> Result<(), Error> {
 
 /// The crate itself, on the tensor's own memory, with gradients in memory that is new each time, as
 /// the adapter's are, and in memory that is used again.
-fn direct<E: Element + WithDType>(logits: &Tensor, batch: &Batch) -> Result<(), Error> {
+fn direct<E: Element + WithDType>(
+    logits: &Tensor,
+    batch: &Batch,
+    zeros: fn() -> Vec<E>,
+) -> Result<(), Error> {
     let (storage, _) = logits.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { return Ok(()) };
     let numbers = storage.as_slice::<E>()?;
@@ -163,8 +170,8 @@ fn direct<E: Element + WithDType>(logits: &Tensor, batch: &Batch) -> Result<(), 
             Ok(workspace.preference_step(on, &loss, (from, to), of).map(drop)?)
         })
     };
-    print("crate, gradient in new memory", || step(&mut vec![<E as Element>::ZERO; ROWS * VOCAB]))?;
-    let mut grads = vec![<E as Element>::ZERO; ROWS * VOCAB];
+    print("crate, gradient in new memory", || step(&mut zeros()))?;
+    let mut grads = zeros();
     print("crate, gradient in memory used again", || step(&mut grads))
 }
 

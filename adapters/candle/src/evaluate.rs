@@ -123,12 +123,10 @@ fn check_term(batch: &StepBatch<'_>) -> Result<(), KernelError> {
 
 /// The NLL term's answers and their weights.
 fn nll_batch<'a>(batch: &StepBatch<'a>, policy: &'a [SequenceLogProb]) -> NllBatch<'a> {
-    let (mut found, weights) = match batch.nll_answers {
-        Some(answers) => (NllBatch::of_sequences(answers, policy), batch.nll_weights),
-        None => {
-            let weights = batch.nll_weights.or(batch.weights);
-            (NllBatch::of_chosen(batch.pairs, policy), weights)
-        }
+    let (mut found, weights) = if let Some(answers) = batch.nll_answers {
+        (NllBatch::of_sequences(answers, policy), batch.nll_weights)
+    } else {
+        (NllBatch::of_chosen(batch.pairs, policy), batch.nll_weights.or(batch.weights))
     };
     found.weights = weights;
     found

@@ -9,7 +9,7 @@ use crate::node::Grad;
 use crate::stages::Stages;
 
 /// What a step starts from: [`Logits`](crate::Logits), or a [`Head`](crate::Head). Sealed.
-pub trait Input: private::Source {}
+pub trait Input: Copy + private::Source {}
 
 pub(crate) mod private {
     use super::{Error, Executor, Found, Layout, Room, Stages, TokenOut, TokenSummary};

@@ -68,7 +68,7 @@ const SIZE: usize = 48;
 const LITTLE: usize = 2048;
 
 /// Bytes of the second of two steps, and its largest block; then those of a backward.
-fn step(input: impl Input + Copy) -> ((usize, usize), usize) {
+fn step(input: impl Input) -> ((usize, usize), usize) {
     let targets: Vec<u32> = (0..64).map(|i| i * 31 % 2000).collect();
     let spans = [Span::new(4, 30), Span::new(34, 64)];
     let layout = Layout::new(&targets, &spans, VOCAB).unwrap();

@@ -12,7 +12,7 @@ const SIZE: usize = 19;
 const RANK: usize = 3;
 
 /// The error of a step, which is that of scoring too.
-fn refused(case: &Case, input: impl Input + Copy) -> Error {
+fn refused(case: &Case, input: impl Input) -> Error {
     let (layout, loss) = (case.layout(), Dpo::new(0.3).unwrap());
     let batch = case.batch(&layout, false);
     let mut workspace = Workspace::new();

@@ -16,7 +16,7 @@ fn bits(of: &Tensor) -> u32 {
 }
 
 /// What the loss of a step and of an evaluation report, and that they are of the same bits.
-fn agree(case: &Case, tracked: impl Input + Copy, plain: impl Input + Copy) {
+fn agree(case: &Case, tracked: impl Input, plain: impl Input) {
     let (weights, offsets) = ([1.0_f32, 0.0, 2.0], [0.25_f32, -0.5, 0.0]);
     let mut token_weights = vec![1.0_f32; ROWS];
     (token_weights[2], token_weights[15]) = (0.5, 0.0);

@@ -40,7 +40,7 @@ impl Model {
     }
 }
 
-/// candle is handed the same numbers by (logits · gradients).sum(), whose gradient by the logits
+/// candle is handed the same numbers by `(logits · gradients).sum()`, whose gradient by the logits
 /// they are; so both parameters, each used twice, get the same bits.
 #[test]
 fn a_parameter_used_twice_gets_what_candle_makes_of_the_same_gradient() {
