@@ -6,6 +6,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "small numbers")]
 
 mod case;
+mod direct;
 mod errors;
 mod evaluation;
 mod graph;
