@@ -78,7 +78,6 @@ impl Workspace {
         input: I,
         batch: &StepBatch<'_>,
     ) -> Result<Step<Summary>, Error> {
-        self.answer_losses.clear();
         let (summary, grads) = if input.is_tracked() {
             self.grow(batch.layout, batch.pairs.len(), 0)?;
             let scratch = StepScratch::new(
@@ -116,7 +115,6 @@ impl Workspace {
         input: I,
         batch: &UnpairedStepBatch<'_>,
     ) -> Result<Step<UnpairedSummary>, Error> {
-        self.pair_losses.clear();
         let (summary, grads) = if input.is_tracked() {
             self.grow(batch.layout, 0, batch.answers.len())?;
             let scratch = StepScratch::new(

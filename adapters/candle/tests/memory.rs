@@ -137,6 +137,24 @@ fn a_head_allocates_the_gradients_that_are_asked_for() {
     assert!(bytes - gradients <= LITTLE, "{bytes}");
 }
 
+/// However many rows there are, 512 go through a head at once: 528 numbers for each, and those of
+/// the built-in product.
+#[test]
+fn a_heads_memory_does_not_grow_with_the_batch() {
+    let (rows, at_once) = (4096, 512_usize);
+    let targets = vec![1; rows];
+    let spans = [Span::new(0, rows)];
+    let layout = Layout::new(&targets, &spans, VOCAB).unwrap();
+    let (states, weights) = (tensor(rows, SIZE, DType::F32), tensor(VOCAB, SIZE, DType::F32));
+    let mut workspace = Workspace::new();
+    let head = Head::new(&states, &weights);
+    let ((), _, largest) = counted(|| {
+        workspace.score(Dispatch::detect(), head, &layout, None).unwrap();
+    });
+    let numbers = at_once.next_multiple_of(12) * 528 + SIZE * 524 + 15;
+    assert_eq!(largest, 4 * numbers);
+}
+
 /// A copy of the logits, or a gradient that nobody asked for, would be seen.
 #[test]
 fn a_copy_is_seen() {

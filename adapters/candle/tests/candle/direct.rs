@@ -7,7 +7,8 @@ use dpo_kernel_candle::dpo_kernel::head::{
 };
 use dpo_kernel_candle::dpo_kernel::step::{FrozenHead, TrainedHead};
 use dpo_kernel_candle::dpo_kernel::{
-    self, Dpo, Element, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Workspace, bf16, f16,
+    self, Dpo, Element, Layout, LogitsMut, Pair, Reference, Span, StepBatch, Transform, Workspace,
+    bf16, f16,
 };
 use dpo_kernel_candle::{Head, Logits};
 
@@ -63,9 +64,10 @@ fn a_head_has_the_crates_bits_whatever_goes_through_at_once() {
     let weights = Var::from_tensor(&random.tensor((VOCAB, SIZE), 0.3, DType::F32)).unwrap();
     let (s, w) = (slice::<f32>(&states), slice::<f32>(&weights));
     let loss = Dpo::new(0.3).unwrap();
+    let transform = Transform::new(0.5, Some(4.0), 0.8).unwrap();
     with_batch(&mut random, |batch| {
         let hidden = Hidden::new(&s, ROWS, SIZE).unwrap();
-        let linear = Linear::new(&w, VOCAB, SIZE).unwrap();
+        let linear = Linear::new(&w, VOCAB, SIZE).unwrap().with_transform(transform);
         let mut rows = vec![HeadRow::NEW; ROWS];
         for is_trained in [false, true] {
             let mut of_states = vec![0.0_f32; ROWS * SIZE];
@@ -85,7 +87,7 @@ fn a_head_has_the_crates_bits_whatever_goes_through_at_once() {
             };
             let of = if is_trained { weights.as_tensor().clone() } else { weights.detach() };
             let mut workspace = dpo_kernel_candle::Workspace::new();
-            let head = Head::new(&states, &of);
+            let head = Head::new(&states, &of).with_transform(transform);
             let found = workspace.preference_step(on(), &loss, head, batch).unwrap();
             assert_eq!(found.summary, expected);
             let store = found.loss.backward().unwrap();
@@ -95,6 +97,38 @@ fn a_head_has_the_crates_bits_whatever_goes_through_at_once() {
             }
         }
     });
+}
+
+/// A batch without pairs, or without rows: a loss of 0 and gradients of zeros.
+#[test]
+fn nothing_to_do_is_done() {
+    let mut random = Random(63);
+    let loss = Dpo::new(0.3).unwrap();
+    let mut workspace = dpo_kernel_candle::Workspace::new();
+    for rows in [0, 3] {
+        let of = |tensor: Tensor| Var::from_tensor(&tensor).unwrap();
+        let logits = of(random.tensor((rows, VOCAB), 1.0, DType::BF16));
+        let states = of(random.tensor((rows, SIZE), 1.0, DType::F32));
+        let weights = of(random.tensor((VOCAB, SIZE), 1.0, DType::F32));
+        let targets = vec![0; rows];
+        let layout = Layout::new(&targets, &[], VOCAB).unwrap();
+        let batch = StepBatch::new(&layout, &[], Reference::Sums(&[]), 1.0);
+        let step = workspace.preference_step(on(), &loss, Logits::new(&logits), &batch).unwrap();
+        let store = step.loss.backward().unwrap();
+        assert_eq!(step.loss.to_scalar::<f32>().unwrap(), 0.0);
+        assert_eq!(numbers(store.get(&logits).unwrap()), vec![0.0; rows * VOCAB]);
+        for is_trained in [false, true] {
+            let of = if is_trained { weights.as_tensor().clone() } else { weights.detach() };
+            let head = Head::new(&states, &of);
+            let step = workspace.preference_step(on(), &loss, head, &batch).unwrap();
+            let store = step.loss.backward().unwrap();
+            assert_eq!(numbers(store.get(&states).unwrap()), vec![0.0; rows * SIZE]);
+            if let Some(grad) = store.get(&weights) {
+                assert_eq!(numbers(grad), vec![0.0; VOCAB * SIZE]);
+            }
+            assert!(workspace.score(on(), head, &layout, None).unwrap().is_empty());
+        }
+    }
 }
 
 /// A workspace that has seen another batch and another head is as good as a new one.
