@@ -27,8 +27,33 @@ use crate::stages::Stages;
 /// or after `detach()` none, and then nothing is computed for one. A head that is tied to the
 /// embedding is nothing special: give it the embedding's tensor, and candle adds both gradients.
 ///
-/// Gradients have the type of their tensor: sums are of f32, rounded once. f16 ends at 65504. Rows
-/// of states that are not scored are exact zeros.
+/// # Numerics
+/// Sums are of f32, as those of [`dpo_kernel::head`], whatever the tensors are; a gradient is rounded
+/// once to its tensor's type. f16 ends at 65504. Rows of states that are not scored are exact zeros.
+///
+/// # Example
+/// A frozen head with an adapter that is trained:
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use dpo_kernel_candle::dpo_kernel::{Dispatch, Dpo, Layout, Pair, Reference, Span, StepBatch};
+/// use dpo_kernel_candle::{Head, Workspace};
+/// let states = Var::randn(0_f32, 1.0, (2, 8), &Device::Cpu)?; // what the last norm gives
+/// let weights = Tensor::randn(0_f32, 0.1, (10, 8), &Device::Cpu)?.to_dtype(DType::BF16)?;
+/// let a = Var::randn(0_f32, 0.1, (4, 8), &Device::Cpu)?;
+/// let b = Var::zeros((10, 4), DType::F32, &Device::Cpu)?;
+///
+/// let (targets, spans) = ([3, 7], [Span::new(0, 1), Span::new(1, 2)]);
+/// let layout = Layout::new(&targets, &spans, 10)?;
+/// let pairs = [Pair::new(0, 1)];
+/// let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&[-2.3, -2.3]), 1.0);
+/// let head = Head::new(&states, &weights).with_adapter(&a, &b, 2.0);
+/// let loss = Dpo::new(0.1)?;
+/// let step = Workspace::new().preference_step(Dispatch::detect(), &loss, head, &batch)?;
+/// let grads = step.loss.backward()?;
+/// assert!(grads.get(&states).is_some() && grads.get(&a).is_some() && grads.get(&b).is_some());
+/// assert!(grads.get(&weights).is_none());
+/// # Ok::<(), dpo_kernel_candle::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub(crate) states: &'a Tensor,

@@ -23,6 +23,10 @@ use crate::stages::Stages;
 /// batch's layout.
 ///
 /// The gradient has the tensor's shape and type. Rows that are not scored are exact zeros in it.
+///
+/// # Numerics
+/// Those of [`dpo_kernel::token_log_probs`] and [`dpo_kernel::gradient`], bit by bit: rows are summed
+/// in f32 and f64 whatever the type, and a gradient is rounded once.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a> {
     tensor: &'a Tensor,

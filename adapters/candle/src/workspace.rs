@@ -71,6 +71,9 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// On the [front page](crate).
     pub fn preference_step<X: Executor, L: BatchLoss, I: Input>(
         &mut self,
         executor: X,
@@ -108,6 +111,26 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// ```
+    /// use candle_core::{Device, Var};
+    /// use dpo_kernel_candle::dpo_kernel::loss::Kto;
+    /// use dpo_kernel_candle::dpo_kernel::step::UnpairedStepBatch;
+    /// use dpo_kernel_candle::dpo_kernel::unpaired::{Label, UnpairedAnswer};
+    /// use dpo_kernel_candle::dpo_kernel::{Dispatch, Layout, Reference, Span};
+    /// use dpo_kernel_candle::{Logits, Workspace};
+    /// let logits = Var::randn(0_f32, 1.0, (2, 10), &Device::Cpu)?;
+    /// let (targets, spans) = ([3, 7], [Span::new(0, 2)]);
+    /// let layout = Layout::new(&targets, &spans, 10)?;
+    /// let answers = [UnpairedAnswer::new(0, Label::Desirable)];
+    /// let batch = UnpairedStepBatch::new(&layout, &answers, Reference::Sums(&[-4.5]), 1.0);
+    /// let (mut workspace, loss) = (Workspace::new(), Kto::new(0.1, 0.0)?);
+    /// let step =
+    ///     workspace.unpaired_step(Dispatch::detect(), &loss, Logits::new(&logits), &batch)?;
+    /// assert!(step.loss.backward()?.get(&logits).is_some());
+    /// # Ok::<(), dpo_kernel_candle::Error>(())
+    /// ```
     pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, I: Input>(
         &mut self,
         executor: X,
@@ -144,6 +167,21 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use dpo_kernel_candle::dpo_kernel::{Dispatch, Layout, Reference, Span};
+    /// use dpo_kernel_candle::{Logits, Workspace};
+    /// let logits = Tensor::zeros((3, 10), candle_core::DType::F32, &Device::Cpu)?;
+    /// let (targets, spans) = ([3, 7, 1], [Span::new(0, 2), Span::new(2, 3)]);
+    /// let (mut workspace, layout) = (Workspace::new(), Layout::new(&targets, &spans, 10)?);
+    /// let on = Dispatch::detect();
+    /// let found = workspace.score(on, Logits::new(&logits), &layout, None)?.to_vec();
+    /// assert!((found[0].sum + 2.0 * 10_f64.ln()).abs() < 1e-6);
+    /// let reference = Reference::Sequences(&found); // of every step that is to come
+    /// # Ok::<(), dpo_kernel_candle::Error>(())
+    /// ```
     pub fn score<X: Executor, I: Input>(
         &mut self,
         executor: X,
