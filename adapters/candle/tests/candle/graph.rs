@@ -247,7 +247,15 @@ fn threads_change_no_bit() {
     let head = Head::new(&states, &model.embedding);
     let logits = model.logits();
     let threads = Parallel::new(on());
+    let frozen = model.embedding.detach();
+    let a = Var::from_tensor(&random.tensor((3, SIZE), 0.3, DType::F32)).unwrap();
+    let b = Var::from_tensor(&random.tensor((VOCAB, 3), 0.3, DType::F32)).unwrap();
+    let adapted = Head::new(&states, &frozen).with_adapter(&a, &b, 0.5);
     let pairs = [
+        (
+            workspace.preference_step(on(), &loss, adapted, &batch).unwrap(),
+            workspace.preference_step(threads, &loss, adapted, &batch).unwrap(),
+        ),
         (
             workspace.preference_step(on(), &loss, head, &batch).unwrap(),
             workspace.preference_step(threads, &loss, head, &batch).unwrap(),
@@ -260,8 +268,9 @@ fn threads_change_no_bit() {
     for (one, more) in pairs {
         assert_eq!(one.summary, more.summary);
         let (one, more) = (one.loss.backward().unwrap(), more.loss.backward().unwrap());
-        for of in [&model.embedding, &model.linear] {
-            assert_eq!(bits(one.get(of).unwrap()), bits(more.get(of).unwrap()));
+        for of in [&model.embedding, &model.linear, &a, &b] {
+            assert_eq!(one.get(of).map(bits), more.get(of).map(bits));
         }
+        assert!(one.get(&model.linear).is_some());
     }
 }
