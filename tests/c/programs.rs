@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::header::{headers, of_header};
 
@@ -66,8 +67,10 @@ fn has(tool: &str) -> bool {
     found
 }
 
-/// Compiles a program against the library; `None` if this machine cannot.
+/// Compiles a program against the library; `None` if this machine cannot. Every time under a name of
+/// its own: tests run at once, and one may not write over what another runs.
 pub fn compile(source: &Path, language: Language, link: Link) -> Option<PathBuf> {
+    static COMPILED: AtomicUsize = AtomicUsize::new(0);
     let (compiler, standard, kind) = match language {
         Language::C => ("cc", "-std=c99", "c"),
         Language::Cpp => ("c++", "-std=c++11", "c++"),
@@ -77,7 +80,8 @@ pub fn compile(source: &Path, language: Language, link: Link) -> Option<PathBuf>
     }
     let library = library();
     let name = source.file_stem().unwrap().to_string_lossy();
-    let program = folder().join(format!("{name}-{language:?}-{link:?}"));
+    let count = COMPILED.fetch_add(1, Ordering::Relaxed);
+    let program = folder().join(format!("{name}-{language:?}-{link:?}-{count}"));
     let mut command = Command::new(compiler);
     command.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-x", kind]);
     command.arg("-I").arg(root().join("include")).arg(source).args(["-x", "none"]);
