@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use dpo_kernel::head::{Adapted, Adapter, Hidden, Linear};
-use dpo_kernel::{Executor, Layout, TokenOut, TokenSummary, Transform};
+use dpo_kernel::{Executor, Layout, Transform};
 
 use crate::error::{Error, Operand};
 use crate::head_step::HeadStep;
@@ -10,7 +10,7 @@ use crate::input::private::Source;
 use crate::input::{Found, Input, Memory, Room, grow};
 use crate::matrix::Matrix;
 use crate::number::{Number, with_type};
-use crate::stages::Stages;
+use crate::stages::{Reading, Stages};
 
 /// Hidden states and the language-model head that would make logits of them: logits exist a tile at
 /// a time, and so do their gradients.
@@ -239,17 +239,17 @@ impl Source for Head<'_> {
         self.states.track_op() || self.weights.track_op() || bias || adapter
     }
 
-    fn score<X: Executor>(
+    fn read<X: Executor, R: Reading>(
         &self,
         executor: X,
         layout: &Layout<'_>,
-        out: TokenOut<'_>,
+        reading: R,
         room: &mut Room,
-    ) -> Result<TokenSummary, Error> {
+    ) -> Result<R::Found, Error> {
         let operands = self.open()?;
         with_type!(operands.states.float, E => {
             self.with_step::<E, _, _>(&operands, executor, layout, room, |step, memory, _| {
-                step.score(executor, layout, out, memory)
+                step.read(executor, reading, memory)
             })
         })
     }
