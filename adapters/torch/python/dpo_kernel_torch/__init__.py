@@ -1,1 +1,2 @@
-from ._native import ffi, lib
+from .errors import KernelError, NonFiniteError
+from .logits import TokenLogProbs, token_log_probs

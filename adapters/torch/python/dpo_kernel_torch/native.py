@@ -40,13 +40,11 @@ def pointer(kind, tensor, offset=0):
 
 def _sized():
     """The structs that begin with their size."""
-    structs, _, _ = ffi.list_types()
-    found = set()
-    for name in structs:
-        fields = ffi.typeof(name).fields
-        if fields and fields[0][0] == "size":
-            found.add(name)
-    return frozenset(found)
+    names, _, _ = ffi.list_types()
+    types = {name: ffi.typeof(name) for name in names}
+    return frozenset(
+        name for name, kind in types.items() if kind.kind == "struct" and kind.fields[0][0] == "size"
+    )
 
 
 SIZED = _sized()

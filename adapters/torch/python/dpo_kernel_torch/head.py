@@ -1,0 +1,247 @@
+"""Token log-probs of hidden states under a head, without logits: the operator `dpo_kernel::head_log_probs`."""
+
+import torch
+
+from .errors import check
+from .logits import TRANSFORM, TokenLogProbs, figures
+from .native import FASTEST, ffi, lib, new_error, pointer, struct
+from .rows import Targets, transform
+from .tensors import TYPES, blocks, check_float, check_matrix, flat
+from .threads import how_many, parts, run
+
+# Rows that go through the head together: its weights are read once for each such group.
+GROUP = 512
+
+# What a forward prepares: nothing, gradients of the hidden states alone, or gradients of the head too.
+SCORED, FROZEN, TRAINED = 0, 1, 2
+
+
+def head_token_log_probs(
+    hidden,
+    weight,
+    targets,
+    *,
+    bias=None,
+    ignore_index=-100,
+    scale=1.0,
+    softcap=None,
+    temperature=1.0,
+    details=False,
+    threads=0,
+):
+    """`token_log_probs` of the logits `hidden @ weight.T + bias`, of which no more than a tile exists at a time.
+
+    hidden: (..., H), weight: (V, H), as `lm_head.weight`; each f32, f16 or bf16, they may differ. bias: (V). The
+    product is of the values as they are, summed in f32: autocast does not round them. Rows of `ignore_index` are
+    not multiplied. Without gradients, or under `torch.no_grad()`, nothing is kept for them; with a frozen head the
+    forward keeps R x H numbers in f32 and the weights are read once; with a trained one the tiles are made again.
+    """
+    wanted = torch.is_grad_enabled()
+    trained = wanted and (weight.requires_grad or (bias is not None and bias.requires_grad))
+    plan = TRAINED if trained else FROZEN if wanted and hidden.requires_grad else SCORED
+    log_probs, _, found, _ = torch.ops.dpo_kernel.head_log_probs(
+        hidden, weight, bias, targets, details, plan, ignore_index, scale, softcap, temperature, threads
+    )
+    return figures(log_probs, found, targets, ignore_index) if details else TokenLogProbs(log_probs)
+
+
+class Head:
+    """Weights and bias as the library takes them, and the memory that it works in."""
+
+    def __init__(self, hidden, weight, bias, map):
+        check_matrix("hidden", hidden)
+        check_matrix("weight", weight)
+        if weight.ndim != 2 or weight.shape[1] != hidden.shape[-1]:
+            raise ValueError(
+                f"weight has shape {tuple(weight.shape)} and hidden {tuple(hidden.shape)}: give (V, H) and (..., H)"
+            )
+        self.vocab, self.hidden = weight.shape
+        (self.block,) = blocks("weight", weight)
+        if bias is not None:
+            check_float("bias", bias)
+        # The library adds it in f32.
+        self.bias = flat("bias", bias, torch.float32, self.vocab, "weight")
+        self.map = map
+
+    def view(self):
+        return struct(
+            "dpo_head",
+            weights=pointer("const void", self.block.data),
+            len=(self.vocab - 1) * self.block.stride + self.hidden,
+            vocab=self.vocab,
+            hidden=self.hidden,
+            stride=self.block.stride,
+            type=TYPES[self.block.data.dtype],
+            transform=self.map,
+            bias=pointer("const float", self.bias),
+        )
+
+    def scratch(self, view, rows):
+        """Memory for one call; the second value owns it."""
+        rows = max(1, min(rows, GROUP))
+        length, error = ffi.new("size_t *"), new_error()
+        check(lib.dpo_head_scratch_len(view, rows, length, error), error)
+        numbers = torch.empty(length[0], dtype=torch.float64)
+        return struct("dpo_head_scratch", numbers=pointer("double", numbers), len=length[0], rows=rows), numbers
+
+
+def states_view(part, hidden, dtype):
+    """`dpo_hidden` of a part."""
+    block = part.block
+    return struct(
+        "dpo_hidden",
+        data=pointer("const void", block.data, part.start * block.stride),
+        len=(part.rows - 1) * block.stride + hidden,
+        rows=part.rows,
+        hidden=hidden,
+        stride=block.stride,
+        type=TYPES[dtype],
+    )
+
+
+def dense(kind, tensor, part, hidden):
+    """`dpo_hidden` or `dpo_hidden_mut` of rows without padding."""
+    of = "const void" if kind == "dpo_hidden" else "void"
+    return struct(
+        kind,
+        data=pointer(of, tensor, part.first * hidden),
+        len=part.rows * hidden,
+        rows=part.rows,
+        hidden=hidden,
+        type=TYPES[tensor.dtype],
+    )
+
+
+def cut(hidden, targets, vocab, threads):
+    threads = how_many(threads)
+    return parts(blocks("hidden", hidden), targets.scored, vocab * hidden.shape[-1], threads), threads
+
+
+def forward(hidden, head, targets, details, plan, threads):
+    """log p, R; norms, R x 4; details, R x 4 or none; sums of the head's rows, R x H for a frozen head."""
+    log_probs = torch.zeros(targets.rows)
+    norms = torch.zeros(targets.rows, 4, dtype=torch.int32)
+    found = torch.zeros(targets.rows if details else 0, 4, dtype=torch.int32)
+    sums = torch.zeros(targets.rows if plan == FROZEN else 0, head.hidden)
+
+    def call(part):
+        layout, _span = targets.layout(part, head.vocab)
+        view, error = head.view(), new_error()
+        scratch, _numbers = head.scratch(view, part.rows)
+        given = FASTEST, states_view(part, head.hidden, hidden.dtype), view, layout
+        out = (
+            pointer("float", log_probs, part.first),
+            pointer("dpo_row_norm", norms, 4 * part.first),
+            pointer("dpo_row_details", found, 4 * part.first) if details else ffi.NULL,
+            ffi.NULL,
+        )
+        if plan == FROZEN:
+            kept = dense("dpo_hidden_mut", sums, part, head.hidden)
+            status = lib.dpo_head_forward(*given, *out, kept, scratch, error)
+        else:
+            status = lib.dpo_head_token_log_probs(*given, *out, scratch, error)
+        check(status, error, part.first)
+
+    run(call, *cut(hidden, targets, head.vocab, threads))
+    return log_probs, norms, found, sums
+
+
+def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
+    """The sums of the forward become gradients of the hidden states, in their type."""
+    grads = torch.empty(hidden.shape, dtype=hidden.dtype)
+
+    def call(part):
+        layout, _span = targets.layout(part, head.vocab)
+        view, error = head.view(), new_error()
+        scratch, _numbers = head.scratch(view, part.rows)
+        given = struct(
+            "dpo_grads",
+            norms=pointer("const dpo_row_norm", norms, 4 * part.first),
+            coefficients=pointer("const double", coefficients, part.first),
+            unscored=lib.DPO_UNSCORED_ZERO,
+        )
+        status = lib.dpo_hidden_grads(
+            FASTEST,
+            states_view(part, head.hidden, hidden.dtype),
+            view,
+            layout,
+            given,
+            dense("dpo_hidden", sums, part, head.hidden),
+            dense("dpo_hidden_mut", grads, part, head.hidden),
+            scratch,
+            error,
+        )
+        check(status, error, part.first)
+
+    run(call, *cut(hidden, targets, head.vocab, threads))
+    return grads
+
+
+@torch.library.custom_op(
+    "dpo_kernel::head_log_probs",
+    mutates_args=(),
+    schema=f"(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, bool details, int plan, {TRANSFORM})"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _head_log_probs(
+    hidden, weight, bias, targets, details, plan, ignore_index, scale, softcap, temperature, threads
+):
+    head = Head(hidden, weight, bias, transform(scale, softcap, temperature))
+    rows = Targets(targets, hidden.shape[:-1], ignore_index)
+    log_probs, norms, found, sums = forward(hidden, head, rows, details, plan, threads)
+    shape = targets.shape
+    return log_probs.view(shape), norms.view(*shape, 4), found.view(*(shape if details else (0,)), 4), sums
+
+
+@_head_log_probs.register_fake
+def _(hidden, weight, bias, targets, details, plan, *_transform):
+    shape = targets.shape
+    return (
+        targets.new_empty(shape, dtype=torch.float32),
+        targets.new_empty((*shape, 4), dtype=torch.int32),
+        targets.new_empty((*(shape if details else (0,)), 4), dtype=torch.int32),
+        targets.new_empty((targets.numel() if plan == FROZEN else 0, hidden.shape[-1]), dtype=torch.float32),
+    )
+
+
+@torch.library.custom_op(
+    "dpo_kernel::head_log_probs_backward",
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor sums, "
+    f"Tensor coefficients, {TRANSFORM}) -> Tensor",
+)
+def _head_log_probs_backward(
+    hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, scale, softcap, temperature, threads
+):
+    head = Head(hidden, weight, bias, transform(scale, softcap, temperature))
+    rows = Targets(targets, hidden.shape[:-1], ignore_index)
+    factors = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
+    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "hidden")
+    sums = flat("sums", sums, torch.float32, rows.rows * head.hidden, "hidden")
+    return hidden_grads(hidden, head, rows, kept, sums, factors, threads)
+
+
+@_head_log_probs_backward.register_fake
+def _(hidden, *_others):
+    return hidden.new_empty(hidden.shape)
+
+
+def _setup(ctx, inputs, output):
+    hidden, weight, bias, targets, _details, ctx.plan, *ctx.transform = inputs
+    _log_probs, norms, details, sums = output
+    ctx.save_for_backward(hidden, weight, bias, targets, norms, sums)
+    ctx.mark_non_differentiable(norms, details, sums)
+    ctx.set_materialize_grads(False)
+
+
+def _grads(ctx, of_log_probs, *_others):
+    hidden, weight, bias, targets, norms, sums = ctx.saved_tensors
+    nothing = [None] * (3 + len(ctx.transform))
+    if of_log_probs is None:
+        return None, None, None, *nothing
+    given = hidden, weight, bias, targets, norms
+    grads = torch.ops.dpo_kernel.head_log_probs_backward(*given, sums, of_log_probs, *ctx.transform)
+    return grads, None, None, *nothing
+
+
+_head_log_probs.register_autograd(_grads, setup_context=_setup)

@@ -1,0 +1,50 @@
+"""Targets, transforms and layouts as the library takes them."""
+
+import torch
+
+from .errors import check
+from .native import ffi, lib, new_error, pointer, struct
+from .tensors import check_integers, check_shape
+
+# The library's own ignore value, which targets have after `targets_of`.
+IGNORED = lib.DPO_IGNORE_INDEX
+
+
+class Targets:
+    """One target a row, of all rows, and which rows are scored."""
+
+    def __init__(self, targets, shape, ignore_index):
+        check_integers("targets", targets)
+        check_shape("targets", targets, shape, "the tensor that they are of")
+        labels = targets.reshape(-1).contiguous()
+        self.rows = labels.numel()
+        self.scored = labels != ignore_index
+        # PyTorch has few operations of uint32; the bits are what counts.
+        self.ids = torch.empty(self.rows, dtype=torch.int32)
+        error = new_error()
+        status = lib.dpo_targets_of_i64(
+            pointer("const int64_t", labels), self.rows, ignore_index, pointer("uint32_t", self.ids), error
+        )
+        check(status, error)
+
+    def layout(self, part, vocab):
+        """Of the rows of a part, all in one span. The second value owns the memory of the span."""
+        span = ffi.new("dpo_span *", (0, part.rows))
+        ids = pointer("const uint32_t", self.ids, part.first)
+        return struct("dpo_layout", targets=ids, rows=part.rows, spans=span, count=1, vocab=vocab), span
+
+
+def transform(scale, softcap, temperature):
+    """`softcap * tanh(scale * x / softcap) / temperature`; 0 stands for a part that is left out."""
+    made = ffi.new("dpo_transform *")
+    made.scale = _factor("scale", scale) if scale != 1.0 else 0.0
+    made.softcap = _factor("softcap", softcap) if softcap is not None else 0.0
+    made.temperature = _factor("temperature", temperature) if temperature != 1.0 else 0.0
+    return made[0]
+
+
+def _factor(name, value):
+    # Numbers that f32 rounds to 0 would be read as no factor.
+    if not 2.0**-149 <= value < 2.0**128:
+        raise ValueError(f"{name} is {value}: give a number > 0 that float32 holds")
+    return value
