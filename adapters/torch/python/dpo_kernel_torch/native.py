@@ -17,7 +17,7 @@ if VERSION != DECLARED:
 FASTEST = lib.dpo_detect()
 
 
-def struct(kind, **fields):
+def struct(kind, /, **fields):
     """A struct of the library; its own size is set where it has one. `None` is NULL."""
     made = ffi.new(f"{kind} *")
     if kind in SIZED:

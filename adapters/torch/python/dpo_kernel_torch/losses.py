@@ -1,0 +1,143 @@
+"""Losses by name, with their options; include/dpo_kernel_types.h numbers both, docs/losses.md has the formulas."""
+
+from typing import NamedTuple
+
+import torch
+
+from .errors import check
+from .native import ffi, lib, new_error, struct
+
+LOSSES = {
+    name.removeprefix("DPO_LOSS_").lower(): getattr(lib, name) for name in dir(lib) if name.startswith("DPO_LOSS_")
+}
+OPTIONS = {
+    name.removeprefix("DPO_PARAMETER_").lower(): getattr(lib, name)
+    for name in dir(lib)
+    if name.startswith("DPO_PARAMETER_")
+}
+DIVERGENCES = {
+    name.removeprefix("DPO_DIVERGENCE_").lower(): getattr(lib, name)
+    for name in dir(lib)
+    if name.startswith("DPO_DIVERGENCE_")
+}
+ONE, PER_PAIR, MIXTURE = lib.DPO_OBJECTIVE_ONE, lib.DPO_OBJECTIVE_PER_PAIR, lib.DPO_OBJECTIVE_MIXTURE
+MOST_OPTIONS, MOST_TERMS = lib.DPO_MOST_OPTIONS, lib.DPO_MOST_TERMS
+# They sort the pairs, in memory of the caller.
+SORTED = (lib.DPO_LOSS_AOT, lib.DPO_LOSS_AOT_UNPAIRED)
+
+
+class Loss:
+    """A loss by the name that trainers give it, with its options: `Loss("simpo", beta=2.5, target_margin=0.5)`.
+
+    Options that are not given have the loss's default, and those that it does not have are refused. A divergence is
+    given by name, `Loss("sigmoid", divergence="forward_kl")`; `alpha_paper` and `alpha_trl` need `divergence_alpha`.
+    """
+
+    __slots__ = ("name", "number", "options")
+
+    def __init__(self, name="sigmoid", **options):
+        if len(options) > MOST_OPTIONS:
+            raise ValueError(f"{len(options)} options: a loss has {MOST_OPTIONS} at most")
+        self.name, self.number = name, number_of(name)
+        self.options = [_option(option, value) for option, value in options.items()]
+
+    def __repr__(self):
+        return f"Loss({self.name!r}, {self.options})"
+
+
+@torch.compiler.assume_constant_result
+def number_of(name):
+    """The number of a loss from any of its names. `torch.compile` keeps it, as the name is part of the program."""
+    number, error = ffi.new("int32_t *"), new_error()
+    text = name.encode()
+    status = lib.dpo_loss_parse(text, len(text), number, error)
+    if status == lib.DPO_ERROR_UNKNOWN_LOSS:
+        raise ValueError(f"no loss is named {name!r}: give one of {', '.join(sorted(LOSSES))}")
+    check(status, error)
+    return number[0]
+
+
+def _option(name, value):
+    if name not in OPTIONS:
+        raise ValueError(f"no option is named {name!r}: give some of {', '.join(sorted(OPTIONS))}")
+    if name == "divergence" and isinstance(value, str):
+        if value not in DIVERGENCES:
+            raise ValueError(f"no divergence is named {value!r}: give one of {', '.join(DIVERGENCES)}")
+        value = DIVERGENCES[value]
+    return OPTIONS[name], float(value)
+
+
+class Mixture:
+    """A weighted sum of losses; rewards are those of the first: `Mixture((0.8, "sigmoid"), (0.2, "bco_pair"))`."""
+
+    __slots__ = ("losses", "weights")
+
+    def __init__(self, *terms):
+        if not 1 <= len(terms) <= MOST_TERMS:
+            raise ValueError(f"{len(terms)} terms: give 1 to {MOST_TERMS}")
+        self.weights = [float(weight) for weight, _ in terms]
+        self.losses = [_loss(loss) for _, loss in terms]
+
+
+class Encoded(NamedTuple):
+    """Losses as arguments of an operator: numbers alone. Options have as many places a loss as there can be."""
+
+    kind: int
+    names: list[int]
+    parameters: list[int]
+    values: list[float]
+    term_weights: list[float]
+
+
+def _loss(loss):
+    return Loss(loss) if isinstance(loss, str) else loss
+
+
+def encode(loss):
+    """A name, a `Loss`, a `Mixture`, or a list of one loss a pair or answer."""
+    if isinstance(loss, Mixture):
+        kind, losses, weights = MIXTURE, loss.losses, loss.weights
+    elif isinstance(loss, (list, tuple)):
+        kind, losses, weights = PER_PAIR, [_loss(one) for one in loss], []
+    else:
+        kind, losses, weights = ONE, [_loss(loss)], []
+    for one in losses:
+        if not isinstance(one, Loss):
+            raise TypeError(f"loss is a {type(one).__name__}: give a name, a Loss, a Mixture, or a list of losses")
+    parameters, values = [], []
+    for one in losses:
+        padded = one.options + [(0, 0.0)] * (MOST_OPTIONS - len(one.options))
+        parameters += [parameter for parameter, _ in padded]
+        values += [value for _, value in padded]
+    return Encoded(kind, [one.number for one in losses], parameters, values, weights)
+
+
+class Objective:
+    """`dpo_objective`, and the memory of what it points to."""
+
+    def __init__(self, encoded, pairs):
+        self.losses = losses_of(encoded)
+        self.weights = ffi.new("double[]", encoded.term_weights) if encoded.term_weights else None
+        # Order is for losses that sort, and stands for NULL otherwise.
+        sorts = any(name in SORTED for name in encoded.names)
+        self.order = ffi.new("size_t[]", 2 * pairs) if sorts else None
+        self.view = struct(
+            "dpo_objective",
+            losses=self.losses,
+            count=len(encoded.names),
+            kind=encoded.kind,
+            term_weights=self.weights,
+            order=self.order,
+            order_len=2 * pairs if sorts else 0,
+        )
+
+
+def losses_of(encoded):
+    """`dpo_loss`, as many as are encoded."""
+    losses = ffi.new("dpo_loss[]", len(encoded.names))
+    for i, name in enumerate(encoded.names):
+        losses[i].name = name
+        for j in range(MOST_OPTIONS):
+            losses[i].options[j].parameter = encoded.parameters[MOST_OPTIONS * i + j]
+            losses[i].options[j].value = encoded.values[MOST_OPTIONS * i + j]
+    return losses

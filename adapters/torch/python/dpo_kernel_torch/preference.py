@@ -1,0 +1,305 @@
+"""Preference losses: the operators `dpo_kernel::preference_step`, from logits, and `dpo_kernel::preference_loss`.
+
+The step's forward is log-probs, sequences, loss; it keeps a norm and a coefficient a row, and the backward makes the
+gradients of the logits in one sweep: the bits of `dpo_preference_step`. So an evaluation costs no backward, and what
+autograd multiplies the loss by goes into the coefficients, before anything is rounded to 16 bits.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+from . import logits as of_logits
+from .head import head_token_log_probs
+from .logits import TRANSFORM
+from .losses import encode
+from .native import lib
+from .rows import Targets, transform
+from .stages import (
+    ANSWER_FIGURES,
+    BATCH,
+    NLL_SUMMARY,
+    PAIR_FIGURES,
+    SUMMARY,
+    UNPAIRED_SUMMARY,
+    Batch,
+    Found,
+    Stages,
+    sums_and_tokens,
+)
+from .tensors import check_matrix, flat
+
+# Targets are checked against a vocabulary with the logits; of log-probs alone it is the largest that there can be.
+MOST_COLUMNS = 2**31 - 1
+
+PER = {"token": lib.DPO_NLL_PER_TOKEN, "sequence": lib.DPO_NLL_PER_SEQUENCE}
+TERM = {"nll": lib.DPO_NLL_TERM_NLL, "xpo": lib.DPO_NLL_TERM_XPO}
+
+
+class Nll(NamedTuple):
+    """An NLL term beside the loss: weight / divisor * sum of -log p over tokens, or over answers of their means.
+
+    Of the chosen answers of the pairs, or of the sequences that `answers` (int64) names; `weights`: one each.
+    `divisor`: tokens or answers of the whole batch. `term="xpo"` has the opposite sign.
+    """
+
+    weight: float
+    divisor: float
+    per: str = "token"
+    term: str = "nll"
+    answers: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
+
+
+class PreferenceLoss(NamedTuple):
+    """`loss` is a scalar with gradients; all others are figures, in f64 where they are of pairs or sequences.
+
+    `losses`, `rewards_chosen`, `rewards_rejected`, `margins`: of each pair; of answers without a partner `losses` and
+    `rewards`. `sequence_log_probs`, `sequence_tokens`: of each span. `log_probs`: of each token, in the shape of the
+    targets. `summary`: the fields of `dpo_summary` or `dpo_unpaired_summary`; `nll`: those of `dpo_nll_summary`.
+    """
+
+    loss: torch.Tensor
+    losses: torch.Tensor
+    rewards_chosen: torch.Tensor | None
+    rewards_rejected: torch.Tensor | None
+    margins: torch.Tensor | None
+    rewards: torch.Tensor | None
+    sequence_log_probs: torch.Tensor
+    sequence_tokens: torch.Tensor
+    log_probs: torch.Tensor
+    summary: dict[str, torch.Tensor]
+    nll: dict[str, torch.Tensor] | None
+
+
+def batch_of(
+    targets,
+    *,
+    spans=None,
+    pairs=None,
+    answers=None,
+    loss="sigmoid",
+    reference=None,
+    weights=None,
+    offsets=None,
+    token_weights=None,
+    nll=None,
+    divisor=None,
+):
+    """The arguments of a loss as the operators take them."""
+    if spans is None:
+        if targets.ndim != 2:
+            raise ValueError(
+                f"targets have shape {tuple(targets.shape)} and no spans are given: give (N, T) for one sequence a row, "
+                "or spans"
+            )
+        ends = torch.arange(targets.shape[0] + 1) * targets.shape[1]
+        spans = torch.stack([ends[:-1], ends[1:]], dim=1)
+    if pairs is not None and answers is not None:
+        raise ValueError("pairs and answers are given: give one of them")
+    if pairs is None and answers is None:
+        if spans.shape[0] % 2:
+            raise ValueError(f"{spans.shape[0]} sequences and no pairs are given: the first half must be the chosen ones")
+        chosen = torch.arange(spans.shape[0] // 2)
+        pairs = torch.stack([chosen, chosen + spans.shape[0] // 2], dim=1)
+    term = []
+    if nll is not None:
+        for name, value, known in (("per", nll.per, PER), ("term", nll.term, TERM)):
+            if value not in known:
+                raise ValueError(f"nll.{name} is {value!r}: give one of {', '.join(known)}")
+        term = [float(nll.weight), float(nll.divisor), float(PER[nll.per]), float(TERM[nll.term])]
+    unpaired = answers is not None
+    return Batch(
+        targets,
+        spans,
+        answers if unpaired else pairs,
+        unpaired,
+        reference,
+        weights,
+        offsets,
+        token_weights,
+        *encode(loss),
+        divisor,
+        term,
+        None if nll is None else nll.answers,
+        None if nll is None else nll.weights,
+    )
+
+
+def preference_loss(
+    logits, targets, *, ignore_index=-100, scale=1.0, softcap=None, temperature=1.0, threads=0, **batch
+):
+    """A preference loss of logits, and everything that it says: `PreferenceLoss`.
+
+    logits: (..., V), targets: (...), as `token_log_probs` takes them. Rows count over all leading dimensions.
+
+    spans: (N, 2), int64, first row and the one past the last of each sequence; without it each row of (N, T) targets
+    is one. pairs: (P, 2), int64, indices of chosen and rejected sequences; without it the first half is chosen, as
+    TRL has it. answers: (M, 2), int64, sequence and label (1 desirable, 0 not), in the place of pairs. loss: a name,
+    a `Loss` with options, a `Mixture`, or a list of one a pair or answer. reference: (N), log-probs of the sequences
+    under the frozen model, for losses that have one. weights, offsets: one a pair or answer; token_weights: one a
+    row; nll: an `Nll`. divisor: what the loss is divided by; without it as many as have a weight (groups, for
+    `s_dpo`), which makes it the mean.
+    """
+    made = batch_of(targets, **batch)
+    found = torch.ops.dpo_kernel.preference_step(logits, *made, ignore_index, scale, softcap, temperature, threads)
+    return _result(Found(*found[:5]), found[5], made)
+
+
+def head_preference_loss(
+    hidden,
+    weight,
+    targets,
+    *,
+    bias=None,
+    ignore_index=-100,
+    scale=1.0,
+    softcap=None,
+    temperature=1.0,
+    threads=0,
+    **batch,
+):
+    """`preference_loss` of the logits `hidden @ weight.T + bias`, which never exist: see `head_token_log_probs`."""
+    made = batch_of(targets, **batch)
+    log_probs = head_token_log_probs(
+        hidden,
+        weight,
+        targets,
+        bias=bias,
+        ignore_index=ignore_index,
+        scale=scale,
+        softcap=softcap,
+        temperature=temperature,
+        threads=threads,
+    ).log_probs
+    return _of_log_probs(log_probs, made, ignore_index)
+
+
+def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch):
+    """`preference_loss` of token log-probs, f32, in the shape of the targets, wherever they come from."""
+    return _of_log_probs(log_probs, batch_of(targets, **batch), ignore_index)
+
+
+def _of_log_probs(log_probs, made, ignore_index):
+    found = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
+    return _result(Found(*found), log_probs.detach(), made)
+
+
+def _result(found, log_probs, batch):
+    fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
+    nll = {name: found.summary[len(fields) + i] for i, name in enumerate(NLL_SUMMARY)} if batch.nll else None
+    summary = {name: found.summary[i] for i, name in enumerate(fields)}
+    names = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
+    figures = dict(zip(names, found.figures.unbind(1)))
+    sums, tokens = sums_and_tokens(found.sequences)
+    return PreferenceLoss(
+        found.loss,
+        figures["loss"],
+        figures.get("reward_chosen"),
+        figures.get("reward_rejected"),
+        figures.get("margin"),
+        figures.get("reward"),
+        sums,
+        tokens,
+        log_probs,
+        summary,
+        nll,
+    )
+
+
+def _fake_found(batch):
+    new = batch.targets.new_empty
+    fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
+    figures = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
+    return (
+        new((), dtype=torch.float32),
+        new((batch.items.shape[0], len(figures)), dtype=torch.float64),
+        new((len(fields) + len(NLL_SUMMARY),), dtype=torch.float64),
+        new((batch.spans.shape[0], 2), dtype=torch.int64),
+        new((batch.targets.numel(),), dtype=torch.float64),
+    )
+
+
+@torch.library.custom_op(
+    "dpo_kernel::preference_step",
+    mutates_args=(),
+    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> ({', '.join(['Tensor'] * 7)})",
+)
+def _step(logits, *given):
+    batch = Batch(*given[:-5])
+    ignore_index, scale, softcap, temperature, threads = given[-5:]
+    check_matrix("logits", logits)
+    rows = Targets(batch.targets, logits.shape[:-1], ignore_index)
+    stages = Stages(batch, rows, logits.shape[-1])
+    map = transform(scale, softcap, temperature)
+    log_probs, norms, _ = of_logits.forward(logits, rows, map, threads, False)
+    shape = batch.targets.shape
+    return *stages.run(log_probs), log_probs.view(shape), norms.view(*shape, 4)
+
+
+@_step.register_fake
+def _(logits, *given):
+    batch = Batch(*given[:-5])
+    new, shape = batch.targets.new_empty, batch.targets.shape
+    return *_fake_found(batch), new(shape, dtype=torch.float32), new((*shape, 4), dtype=torch.int32)
+
+
+def _step_setup(ctx, inputs, output):
+    logits, targets = inputs[:2]
+    ctx.transform = inputs[-5:]
+    ctx.inputs = len(inputs)
+    loss, *others = output
+    ctx.save_for_backward(logits, targets, others[-1], others[3])
+    ctx.mark_non_differentiable(*others)
+    ctx.set_materialize_grads(False)
+
+
+def _step_grads(ctx, of_loss, *_others):
+    logits, targets, norms, coefficients = ctx.saved_tensors
+    nothing = [None] * (ctx.inputs - 1)
+    if of_loss is None:
+        return None, *nothing
+    factors = coefficients * of_loss
+    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, factors, *ctx.transform)
+    return grads, *nothing
+
+
+_step.register_autograd(_step_grads, setup_context=_step_setup)
+
+
+@torch.library.custom_op(
+    "dpo_kernel::preference_loss",
+    mutates_args=(),
+    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> ({', '.join(['Tensor'] * 5)})",
+)
+def _loss(log_probs, *given):
+    batch, ignore_index = Batch(*given[:-1]), given[-1]
+    rows = Targets(batch.targets, log_probs.shape, ignore_index)
+    if log_probs.dtype != torch.float32:
+        raise TypeError(f"log_probs are {log_probs.dtype}: give torch.float32, as log_probs.float() does")
+    numbers = flat("log_probs", log_probs, torch.float32, rows.rows, "targets")
+    return tuple(Stages(batch, rows, MOST_COLUMNS).run(numbers))
+
+
+@_loss.register_fake
+def _(log_probs, *given):
+    return _fake_found(Batch(*given[:-1]))
+
+
+def _loss_setup(ctx, inputs, output):
+    ctx.inputs, ctx.shape = len(inputs), inputs[0].shape
+    loss, *others = output
+    ctx.save_for_backward(others[3])
+    ctx.mark_non_differentiable(*others)
+    ctx.set_materialize_grads(False)
+
+
+def _loss_grads(ctx, of_loss, *_others):
+    nothing = [None] * (ctx.inputs - 1)
+    if of_loss is None:
+        return None, *nothing
+    (coefficients,) = ctx.saved_tensors
+    return (coefficients * of_loss).float().view(ctx.shape), *nothing
+
+
+_loss.register_autograd(_loss_grads, setup_context=_loss_setup)
