@@ -5,7 +5,7 @@ import torch
 from .errors import check
 from .logits import TRANSFORM, TokenLogProbs, figures
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
-from .rows import Targets, transform
+from .rows import Targets, factors, transform
 from .tensors import TYPES, blocks, check_float, check_matrix, flat
 from .threads import how_many, parts, run
 
@@ -40,7 +40,15 @@ def head_token_log_probs(
     trained = wanted and (weight.requires_grad or (bias is not None and bias.requires_grad))
     plan = TRAINED if trained else FROZEN if wanted and hidden.requires_grad else SCORED
     log_probs, _, found, _ = torch.ops.dpo_kernel.head_log_probs(
-        hidden, weight, bias, targets, details, plan, ignore_index, scale, softcap, temperature, threads
+        hidden,
+        weight,
+        bias,
+        targets,
+        details,
+        plan,
+        ignore_index,
+        factors(scale, softcap, temperature),
+        threads,
     )
     return figures(log_probs, found, targets, ignore_index) if details else TokenLogProbs(log_probs)
 
@@ -183,10 +191,8 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
     schema=f"(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, bool details, int plan, {TRANSFORM})"
     " -> (Tensor, Tensor, Tensor, Tensor)",
 )
-def _head_log_probs(
-    hidden, weight, bias, targets, details, plan, ignore_index, scale, softcap, temperature, threads
-):
-    head = Head(hidden, weight, bias, transform(scale, softcap, temperature))
+def _head_log_probs(hidden, weight, bias, targets, details, plan, ignore_index, factors, threads):
+    head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
     log_probs, norms, found, sums = forward(hidden, head, rows, details, plan, threads)
     shape = targets.shape
@@ -211,14 +217,14 @@ def _(hidden, weight, bias, targets, details, plan, *_transform):
     f"Tensor coefficients, {TRANSFORM}) -> Tensor",
 )
 def _head_log_probs_backward(
-    hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, scale, softcap, temperature, threads
+    hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads
 ):
-    head = Head(hidden, weight, bias, transform(scale, softcap, temperature))
+    head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
-    factors = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
+    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
     kept = flat("norms", norms, torch.int32, 4 * rows.rows, "hidden")
     sums = flat("sums", sums, torch.float32, rows.rows * head.hidden, "hidden")
-    return hidden_grads(hidden, head, rows, kept, sums, factors, threads)
+    return hidden_grads(hidden, head, rows, kept, sums, of_rows, threads)
 
 
 @_head_log_probs_backward.register_fake
@@ -237,6 +243,9 @@ def _setup(ctx, inputs, output):
 def _grads(ctx, of_log_probs, *_others):
     hidden, weight, bias, targets, norms, sums = ctx.saved_tensors
     nothing = [None] * (3 + len(ctx.transform))
+    of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
+    if ctx.plan != TRAINED and (of_weight or of_bias) or ctx.plan == SCORED and of_hidden:
+        raise RuntimeError(f"head_log_probs was told plan {ctx.plan}, which keeps nothing for the gradients that are due")
     if of_log_probs is None:
         return None, None, None, *nothing
     given = hidden, weight, bias, targets, norms

@@ -6,12 +6,13 @@ import torch
 
 from .errors import check
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
-from .rows import Targets, transform
+from .rows import Targets, factors, transform
 from .tensors import TYPES, blocks, check_matrix, flat
 from .threads import how_many, parts, run
 
 # What is done with each logit, and how rows are shared out: arguments of every operator over logits.
-TRANSFORM = "int ignore_index, float scale, float? softcap, float temperature, int threads"
+# Few arguments: PyTorch's time for a call goes with the square of their number.
+TRANSFORM = "int ignore_index, float[] factors, int threads"
 
 
 class TokenLogProbs(NamedTuple):
@@ -42,7 +43,7 @@ def token_log_probs(
     `NonFiniteError` for rows with NaN, +inf or nothing but -inf.
     """
     log_probs, _, found = torch.ops.dpo_kernel.token_log_probs(
-        logits, targets, details, ignore_index, scale, softcap, temperature, threads
+        logits, targets, details, ignore_index, factors(scale, softcap, temperature), threads
     )
     return figures(log_probs, found, targets, ignore_index) if details else TokenLogProbs(log_probs)
 
@@ -133,10 +134,10 @@ def backward(logits, targets, norms, coefficients, map, threads):
     mutates_args=(),
     schema=f"(Tensor logits, Tensor targets, bool details, {TRANSFORM}) -> (Tensor, Tensor, Tensor)",
 )
-def _token_log_probs(logits, targets, details, ignore_index, scale, softcap, temperature, threads):
+def _token_log_probs(logits, targets, details, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
-    map = transform(scale, softcap, temperature)
+    map = transform(factors)
     log_probs, norms, found = forward(logits, rows, map, threads, details)
     shape = targets.shape
     return log_probs.view(shape), norms.view(*shape, 4), found.view(*(shape if details else (0,)), 4)
@@ -157,14 +158,12 @@ def _(logits, targets, details, *_transform):
     mutates_args=(),
     schema=f"(Tensor logits, Tensor targets, Tensor norms, Tensor coefficients, {TRANSFORM}) -> Tensor",
 )
-def _token_log_probs_backward(
-    logits, targets, norms, coefficients, ignore_index, scale, softcap, temperature, threads
-):
+def _token_log_probs_backward(logits, targets, norms, coefficients, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
-    factors = flat("coefficients", coefficients, torch.float64, rows.rows, "logits")
+    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "logits")
     kept = flat("norms", norms, torch.int32, 4 * rows.rows, "logits")
-    return backward(logits, rows, kept, factors, transform(scale, softcap, temperature), threads)
+    return backward(logits, rows, kept, of_rows, transform(factors), threads)
 
 
 @_token_log_probs_backward.register_fake

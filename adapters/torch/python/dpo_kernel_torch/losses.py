@@ -80,20 +80,21 @@ class Mixture:
 
 
 class Encoded(NamedTuple):
-    """Losses as arguments of an operator: numbers alone. Options have as many places a loss as there can be."""
+    """Losses as arguments of an operator, numbers alone.
 
-    kind: int
-    names: list[int]
-    parameters: list[int]
+    choices: 1 for answers without a partner, the kind of the objective, then 1 + MOST_OPTIONS numbers a loss: its
+    name and its options' names. values: MOST_OPTIONS a loss, then the weights of a mixture.
+    """
+
+    choices: list[int]
     values: list[float]
-    term_weights: list[float]
 
 
 def _loss(loss):
     return Loss(loss) if isinstance(loss, str) else loss
 
 
-def encode(loss):
+def encode(loss, unpaired):
     """A name, a `Loss`, a `Mixture`, or a list of one loss a pair or answer."""
     if isinstance(loss, Mixture):
         kind, losses, weights = MIXTURE, loss.losses, loss.weights
@@ -101,43 +102,48 @@ def encode(loss):
         kind, losses, weights = PER_PAIR, [_loss(one) for one in loss], []
     else:
         kind, losses, weights = ONE, [_loss(loss)], []
+    choices, values = [int(unpaired), kind], []
     for one in losses:
         if not isinstance(one, Loss):
             raise TypeError(f"loss is a {type(one).__name__}: give a name, a Loss, a Mixture, or a list of losses")
-    parameters, values = [], []
-    for one in losses:
         padded = one.options + [(0, 0.0)] * (MOST_OPTIONS - len(one.options))
-        parameters += [parameter for parameter, _ in padded]
+        choices += [one.number, *(parameter for parameter, _ in padded)]
         values += [value for _, value in padded]
-    return Encoded(kind, [one.number for one in losses], parameters, values, weights)
+    return Encoded(choices, values + weights)
 
 
-class Objective:
-    """`dpo_objective`, and the memory of what it points to."""
+class Losses:
+    """`dpo_loss` of each that is encoded, and the memory of what an objective points to."""
 
-    def __init__(self, encoded, pairs):
-        self.losses = losses_of(encoded)
-        self.weights = ffi.new("double[]", encoded.term_weights) if encoded.term_weights else None
-        # Order is for losses that sort, and stands for NULL otherwise.
-        sorts = any(name in SORTED for name in encoded.names)
+    def __init__(self, choices, values):
+        of_losses = choices[2:]
+        self.unpaired, self.kind = bool(choices[0]), choices[1]
+        self.count = len(of_losses) // (1 + MOST_OPTIONS)
+        weights = values[MOST_OPTIONS * self.count :]
+        if len(of_losses) % (1 + MOST_OPTIONS) or len(weights) != (self.count if self.kind == MIXTURE else 0):
+            raise ValueError(f"{len(choices)} choices and {len(values)} values are not what losses.encode makes")
+        self.names = of_losses[:: 1 + MOST_OPTIONS]
+        self.made = ffi.new("dpo_loss[]", self.count)
+        for i, one in enumerate(self.made):
+            first = (1 + MOST_OPTIONS) * i
+            one.name = of_losses[first]
+            for j in range(MOST_OPTIONS):
+                # Most places are empty, and zeros already.
+                if of_losses[first + 1 + j]:
+                    one.options[j] = of_losses[first + 1 + j], values[MOST_OPTIONS * i + j]
+        self.weights = ffi.new("double[]", weights) if weights else None
+        self.order = None
+
+    def objective(self, pairs):
+        """`dpo_objective` for so many pairs; memory to sort in is for losses that sort, and NULL otherwise."""
+        sorts = any(name in SORTED for name in self.names)
         self.order = ffi.new("size_t[]", 2 * pairs) if sorts else None
-        self.view = struct(
+        return struct(
             "dpo_objective",
-            losses=self.losses,
-            count=len(encoded.names),
-            kind=encoded.kind,
+            losses=self.made,
+            count=self.count,
+            kind=self.kind,
             term_weights=self.weights,
             order=self.order,
             order_len=2 * pairs if sorts else 0,
         )
-
-
-def losses_of(encoded):
-    """`dpo_loss`, as many as are encoded."""
-    losses = ffi.new("dpo_loss[]", len(encoded.names))
-    for i, name in enumerate(encoded.names):
-        losses[i].name = name
-        for j in range(MOST_OPTIONS):
-            losses[i].options[j].parameter = encoded.parameters[MOST_OPTIONS * i + j]
-            losses[i].options[j].value = encoded.values[MOST_OPTIONS * i + j]
-    return losses

@@ -14,7 +14,7 @@ from .head import head_token_log_probs
 from .logits import TRANSFORM
 from .losses import encode
 from .native import lib
-from .rows import Targets, transform
+from .rows import Targets, factors, transform
 from .stages import (
     ANSWER_FIGURES,
     BATCH,
@@ -102,27 +102,28 @@ def batch_of(
             raise ValueError(f"{spans.shape[0]} sequences and no pairs are given: the first half must be the chosen ones")
         chosen = torch.arange(spans.shape[0] // 2)
         pairs = torch.stack([chosen, chosen + spans.shape[0] // 2], dim=1)
-    term = []
+    made = encode(loss, answers is not None)
+    if divisor is not None and not 0.0 < divisor < float("inf"):
+        raise ValueError(f"divisor is {divisor}: give a number > 0")
+    # 0 stands for the number of pairs or answers.
+    numbers = [0.0 if divisor is None else float(divisor)]
     if nll is not None:
         for name, value, known in (("per", nll.per, PER), ("term", nll.term, TERM)):
             if value not in known:
                 raise ValueError(f"nll.{name} is {value!r}: give one of {', '.join(known)}")
-        term = [float(nll.weight), float(nll.divisor), float(PER[nll.per]), float(TERM[nll.term])]
-    unpaired = answers is not None
+        numbers += [float(nll.weight), float(nll.divisor), float(PER[nll.per]), float(TERM[nll.term])]
     return Batch(
         targets,
         spans,
-        answers if unpaired else pairs,
-        unpaired,
+        pairs if answers is None else answers,
         reference,
         weights,
         offsets,
         token_weights,
-        *encode(loss),
-        divisor,
-        term,
         None if nll is None else nll.answers,
         None if nll is None else nll.weights,
+        *made,
+        numbers,
     )
 
 
@@ -142,7 +143,9 @@ def preference_loss(
     `s_dpo`), which makes it the mean.
     """
     made = batch_of(targets, **batch)
-    found = torch.ops.dpo_kernel.preference_step(logits, *made, ignore_index, scale, softcap, temperature, threads)
+    found = torch.ops.dpo_kernel.preference_step(
+        logits, *made, ignore_index, factors(scale, softcap, temperature), threads
+    )
     return _result(Found(*found[:5]), found[5], made)
 
 
@@ -187,7 +190,7 @@ def _of_log_probs(log_probs, made, ignore_index):
 
 def _result(found, log_probs, batch):
     fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
-    nll = {name: found.summary[len(fields) + i] for i, name in enumerate(NLL_SUMMARY)} if batch.nll else None
+    nll = {name: found.summary[len(fields) + i] for i, name in enumerate(NLL_SUMMARY)} if batch.has_nll else None
     summary = {name: found.summary[i] for i, name in enumerate(fields)}
     names = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
     figures = dict(zip(names, found.figures.unbind(1)))
@@ -226,12 +229,12 @@ def _fake_found(batch):
     schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> ({', '.join(['Tensor'] * 7)})",
 )
 def _step(logits, *given):
-    batch = Batch(*given[:-5])
-    ignore_index, scale, softcap, temperature, threads = given[-5:]
+    batch = Batch(*given[:-3])
+    ignore_index, of_logit, threads = given[-3:]
     check_matrix("logits", logits)
     rows = Targets(batch.targets, logits.shape[:-1], ignore_index)
     stages = Stages(batch, rows, logits.shape[-1])
-    map = transform(scale, softcap, temperature)
+    map = transform(of_logit)
     log_probs, norms, _ = of_logits.forward(logits, rows, map, threads, False)
     shape = batch.targets.shape
     return *stages.run(log_probs), log_probs.view(shape), norms.view(*shape, 4)
@@ -239,14 +242,14 @@ def _step(logits, *given):
 
 @_step.register_fake
 def _(logits, *given):
-    batch = Batch(*given[:-5])
+    batch = Batch(*given[:-3])
     new, shape = batch.targets.new_empty, batch.targets.shape
     return *_fake_found(batch), new(shape, dtype=torch.float32), new((*shape, 4), dtype=torch.int32)
 
 
 def _step_setup(ctx, inputs, output):
     logits, targets = inputs[:2]
-    ctx.transform = inputs[-5:]
+    ctx.transform = inputs[-3:]
     ctx.inputs = len(inputs)
     loss, *others = output
     ctx.save_for_backward(logits, targets, others[-1], others[3])
@@ -259,8 +262,8 @@ def _step_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    factors = coefficients * of_loss
-    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, factors, *ctx.transform)
+    of_rows = coefficients * of_loss
+    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
     return grads, *nothing
 
 

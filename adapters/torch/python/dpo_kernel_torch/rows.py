@@ -34,17 +34,24 @@ class Targets:
         return struct("dpo_layout", targets=ids, rows=part.rows, spans=span, count=1, vocab=vocab), span
 
 
-def transform(scale, softcap, temperature):
-    """`softcap * tanh(scale * x / softcap) / temperature`; 0 stands for a part that is left out."""
-    made = ffi.new("dpo_transform *")
-    made.scale = _factor("scale", scale) if scale != 1.0 else 0.0
-    made.softcap = _factor("softcap", softcap) if softcap is not None else 0.0
-    made.temperature = _factor("temperature", temperature) if temperature != 1.0 else 0.0
-    return made[0]
+def factors(scale, softcap, temperature):
+    """`softcap * tanh(scale * x / softcap) / temperature` as an operator takes it: 0 for a part that is left out."""
+    return [
+        _factor("scale", scale) if scale != 1.0 else 0.0,
+        _factor("softcap", softcap) if softcap is not None else 0.0,
+        _factor("temperature", temperature) if temperature != 1.0 else 0.0,
+    ]
 
 
 def _factor(name, value):
     # Numbers that f32 rounds to 0 would be read as no factor.
     if not 2.0**-149 <= value < 2.0**128:
         raise ValueError(f"{name} is {value}: give a number > 0 that float32 holds")
-    return value
+    return float(value)
+
+
+def transform(factors):
+    """`dpo_transform` of three factors."""
+    if len(factors) != 3:
+        raise ValueError(f"{len(factors)} factors: give scale, softcap and temperature, 0 for what is left out")
+    return ffi.new("dpo_transform *", factors)[0]

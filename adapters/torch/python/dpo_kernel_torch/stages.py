@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from .errors import check
-from .losses import MIXTURE, PER_PAIR, Encoded, Objective, losses_of
+from .losses import MIXTURE, PER_PAIR, Losses
 from .native import ffi, lib, new_error, pointer, struct
 from .tensors import check_integers, flat
 
@@ -25,27 +25,29 @@ class Batch(NamedTuple):
 
     targets: torch.Tensor
     spans: torch.Tensor
-    items: torch.Tensor
-    unpaired: bool
+    items: torch.Tensor  # pairs or answers
     reference: torch.Tensor | None
     weights: torch.Tensor | None
     offsets: torch.Tensor | None
     token_weights: torch.Tensor | None
-    kind: int
-    names: list[int]
-    parameters: list[int]
-    values: list[float]
-    term_weights: list[float]
-    divisor: float | None
-    nll: list[float]
     nll_answers: torch.Tensor | None
     nll_weights: torch.Tensor | None
+    choices: list[int]  # `losses.Encoded`
+    values: list[float]
+    numbers: list[float]  # the divisor; weight, divisor, per and term of an NLL term
+
+    @property
+    def unpaired(self):
+        return bool(self.choices[0])
+
+    @property
+    def has_nll(self):
+        return len(self.numbers) > 1
 
 
 BATCH = (
-    "Tensor targets, Tensor spans, Tensor items, bool unpaired, Tensor? reference, Tensor? weights, "
-    "Tensor? offsets, Tensor? token_weights, int kind, int[] names, int[] parameters, float[] values, "
-    "float[] term_weights, float? divisor, float[] nll, Tensor? nll_answers, Tensor? nll_weights"
+    "Tensor targets, Tensor spans, Tensor items, Tensor? reference, Tensor? weights, Tensor? offsets, "
+    "Tensor? token_weights, Tensor? nll_answers, Tensor? nll_weights, int[] choices, float[] values, float[] numbers"
 )
 
 
@@ -93,13 +95,14 @@ class Stages:
         self.weights = flat("weights", batch.weights, torch.float32, self.found, of)
         self.offsets = flat("offsets", batch.offsets, torch.float32, self.found, of)
         self.token_weights = flat("token_weights", batch.token_weights, torch.float32, rows.rows, "targets")
-        self.divisor = self._divisor() if batch.divisor is None else batch.divisor
+        self.losses = Losses(batch.choices, batch.values)
+        self.divisor = batch.numbers[0] or self._divisor()
         self.error = new_error()
 
     def _divisor(self):
         """How many pairs or answers have a weight; groups of them where the loss is of groups."""
         items = self.items if self.weights is None else self.items[self.weights != 0]
-        if list(self.batch.names) == [lib.DPO_LOSS_S_DPO] and not self.batch.unpaired:
+        if self.losses.names == [lib.DPO_LOSS_S_DPO] and not self.batch.unpaired:
             items = items[:, 0].unique_consecutive()
         return float(max(1, items.shape[0]))
 
@@ -111,11 +114,11 @@ class Stages:
         loss_of = self.answers if batch.unpaired else self.pairs
         figures, summary, loss = loss_of(policy, d_log_probs)
         d_nll, of_nll = None, torch.zeros(len(NLL_SUMMARY), dtype=torch.float64)
-        if batch.nll:
+        if batch.has_nll:
             # The term is of the tokens as they are.
             plain = policy if self.token_weights is None else self.sequences(log_probs, None)
             d_nll, of_nll = self.nll(plain)
-            loss += float(of_nll[-1]) / batch.nll[1]
+            loss += float(of_nll[-1]) / batch.numbers[2]
         coefficients = torch.zeros(self.rows.rows, dtype=torch.float64)
         status = lib.dpo_token_coefficients(
             self.layout,
@@ -153,11 +156,11 @@ class Stages:
             offsets=pointer("const float", self.offsets),
             divisor=self.divisor,
         )
-        objective = Objective(_encoded(batch), self.found)
+        objective = self.losses.objective(self.found)
         figures = torch.zeros(self.found, len(PAIR_FIGURES), dtype=torch.float64)
         summary = ffi.new("dpo_summary *")
         status = lib.dpo_preference_loss(
-            objective.view,
+            objective,
             given,
             pointer("const dpo_sequence_log_prob", sequences),
             self.count,
@@ -174,25 +177,25 @@ class Stages:
         if self.offsets is not None:
             raise ValueError("offsets are given for answers without a partner: no loss of them has any; leave them out")
         answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.items.tolist()])
-        losses = losses_of(_encoded(batch))
-        one_each = batch.kind == PER_PAIR
-        if batch.kind == MIXTURE:
+        losses = self.losses
+        one_each = losses.kind == PER_PAIR
+        if losses.kind == MIXTURE:
             raise ValueError("a Mixture is given for answers without a partner: add up the losses of two calls")
-        if one_each and len(batch.names) != self.found:
-            raise ValueError(f"{len(batch.names)} losses for {self.found} answers: give one each")
+        if one_each and losses.count != self.found:
+            raise ValueError(f"{losses.count} losses for {self.found} answers: give one each")
         given = struct(
             "dpo_unpaired_batch",
             answers=answers,
             count=self.found,
             reference_sums=pointer("const double", self.reference),
             weights=pointer("const float", self.weights),
-            losses=losses if one_each else None,
+            losses=losses.made if one_each else None,
             divisor=self.divisor,
         )
         figures = torch.zeros(self.found, len(ANSWER_FIGURES), dtype=torch.float64)
         summary = ffi.new("dpo_unpaired_summary *")
         status = lib.dpo_unpaired_loss(
-            ffi.NULL if one_each else losses,
+            ffi.NULL if one_each else losses.made,
             given,
             pointer("const dpo_sequence_log_prob", sequences),
             self.count,
@@ -207,7 +210,7 @@ class Stages:
 
     def nll(self, sequences):
         batch = self.batch
-        weight, divisor, per, term = batch.nll
+        _, weight, divisor, per, term = batch.numbers
         answers = batch.nll_answers
         given = struct("dpo_nll", weight=weight, divisor=divisor, per=int(per), term=int(term))
         if answers is None:
@@ -237,10 +240,6 @@ class Stages:
 def sums_and_tokens(sequences):
     """Fields of `dpo_sequence_log_prob`: a double and a size_t."""
     return sequences.view(torch.float64)[:, 0], sequences[:, 1]
-
-
-def _encoded(batch):
-    return Encoded(batch.kind, batch.names, batch.parameters, batch.values, batch.term_weights)
 
 
 def _numbers(summary, fields):

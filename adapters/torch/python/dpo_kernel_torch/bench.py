@@ -1,0 +1,195 @@
+"""A preference step by three ways, on one thread, in turns: `python -m dpo_kernel_torch.bench`.
+
+1. `trl`: TRL's `selective_log_softmax` and its sigmoid loss, in PyTorch's operations.
+2. `bare`: `dpo_preference_step` called through cffi, its structs made once, the gradients written to memory that the
+   call gets from PyTorch, as a training loop gets it, or (`kept`) to memory that is there.
+3. `operator`: `dpo_kernel_torch.preference_loss` and autograd.
+
+Losses and gradients are compared first. Times are the thread's CPU time, the best of all rounds. Fails if the operator
+takes more than 1.05 times what the bare call does.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import torch
+import torch.nn.functional as F
+
+from . import Loss, __version__, preference_loss
+from .native import FASTEST, ffi, lib, new_error, pointer, struct
+from .tensors import TYPES
+
+BAR = 1.05
+BETA = 0.1
+
+
+def by_torch(selective_log_softmax, logits, targets, reference):
+    """TRL's `_compute_loss` for `sigmoid`, from logits."""
+    log_probs = selective_log_softmax(logits, targets).sum(1)
+    chosen, rejected = (log_probs.float() - reference).chunk(2)
+    loss = -F.logsigmoid(BETA * (chosen - rejected)).mean()
+    return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+def by_operator(logits, targets, reference):
+    loss = preference_loss(logits, targets, reference=reference, loss=Loss("sigmoid", beta=BETA)).loss
+    return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+class Bare:
+    """`dpo_preference_step` as a C host calls it."""
+
+    def __init__(self, logits, targets, reference, keep):
+        sequences, length, vocab = logits.shape
+        rows, pairs = sequences * length, sequences // 2
+        self.like, self.keep = logits.detach(), keep
+        self.grads = torch.empty_like(self.like)
+        self.targets = targets.to(torch.int32)
+        spans = ffi.new("dpo_span[]", [(i * length, (i + 1) * length) for i in range(sequences)])
+        self.reference = reference.double()
+        losses = ffi.new("dpo_loss *")
+        losses.options[0].parameter, losses.options[0].value = lib.DPO_PARAMETER_BETA, BETA
+        of = ffi.new("dpo_pair[]", [(i, i + pairs) for i in range(pairs)])
+        shape = {"len": rows * vocab, "rows": rows, "vocab": vocab, "type": TYPES[logits.dtype]}
+        self.out = struct("dpo_logits_mut", **shape)
+        layout = struct(
+            "dpo_layout",
+            targets=pointer("const uint32_t", self.targets),
+            rows=rows,
+            spans=spans,
+            count=sequences,
+            vocab=vocab,
+        )
+        view = struct("dpo_logits", data=pointer("const void", self.like), **shape)
+        self.memory = (
+            spans,
+            losses,
+            of,
+            layout,
+            view,
+            ffi.new("float[]", rows),
+            ffi.new("dpo_row_norm[]", rows),
+            ffi.new("dpo_sequence_log_prob[]", sequences),
+            ffi.new("double[]", sequences),
+            ffi.new("double[]", rows),
+        )
+        log_probs, norms, policy, d_log_probs, coefficients = self.memory[5:]
+        self.step = struct(
+            "dpo_step",
+            layout=layout,
+            logits=view,
+            grads=self.out,
+            log_probs=log_probs,
+            norms=norms,
+            sequences=policy,
+            d_log_probs=d_log_probs,
+            coefficients=coefficients,
+            unscored=lib.DPO_UNSCORED_ZERO,
+        )
+        self.objective = struct("dpo_objective", losses=losses, count=1)
+        self.pairs = struct(
+            "dpo_pairs",
+            pairs=of,
+            count=pairs,
+            reference_sums=pointer("const double", self.reference),
+            divisor=float(pairs),
+        )
+        self.losses, self.summary, self.error = ffi.new("dpo_pair_loss[]", pairs), ffi.new("dpo_summary *"), new_error()
+
+    def __call__(self):
+        if not self.keep:
+            # The memory before is free by now, as it is in a training loop.
+            self.grads = None
+            self.grads = torch.empty_like(self.like)
+        self.out.data = pointer("void", self.grads)
+        status = lib.dpo_preference_step(
+            FASTEST, self.objective, self.pairs, self.step, self.losses, self.summary, self.error
+        )
+        if status:
+            raise SystemExit(f"dpo_preference_step: status {status}")
+        return torch.tensor(self.summary.loss_sum / self.summary.pairs), self.grads
+
+
+def best_of(ways, rounds):
+    """The least CPU time of each way, in seconds; the order changes with each round."""
+    times = {name: float("inf") for name in ways}
+    names = list(ways)
+    for _ in range(rounds):
+        for name in names:
+            start = time.thread_time_ns()
+            found = ways[name]()
+            times[name] = min(times[name], (time.thread_time_ns() - start) / 1e9)
+            del found
+        names = names[1:] + names[:1]
+    return times
+
+
+def differs(name, found, exact, tolerance):
+    """Loss and gradients against f64; what is far off is not timed."""
+    loss = abs(float(found[0]) - float(exact[0]))
+    scale = exact[1].abs().max()
+    grads = float((found[1].double() - exact[1]).abs().max() / scale)
+    print(f"  {name}: loss off by {loss:.1e}, gradients by {grads:.1e} of the largest")
+    if not (loss <= tolerance and grads <= tolerance):
+        raise SystemExit(f"{name} does other work: more than {tolerance} off")
+
+
+def measure(dtype, rows, vocab, rounds):
+    from trl.trainer.utils import selective_log_softmax
+
+    torch.manual_seed(1)
+    logits = (3 * torch.randn(4, rows // 4, vocab)).to(dtype).requires_grad_()
+    targets = torch.randint(0, vocab, (4, rows // 4))
+    wide = logits.detach().double().requires_grad_()
+    log_probs = torch.log_softmax(wide, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1).sum(1)
+    # Near the policy, so that no pair is saturated.
+    reference = (log_probs.detach() + torch.randn(4)).float()
+    chosen, rejected = (log_probs - reference).chunk(2)
+    loss = -F.logsigmoid(BETA * (chosen - rejected)).mean()
+    exact = loss.detach(), torch.autograd.grad(loss, wide)[0]
+    ways = {
+        "trl": lambda: by_torch(selective_log_softmax, logits, targets, reference),
+        "bare": Bare(logits, targets, reference, keep=False),
+        "bare, kept": Bare(logits, targets, reference, keep=True),
+        "operator": lambda: by_operator(logits, targets, reference),
+    }
+    print(f"{dtype}, {rows} rows, V = {vocab}:")
+    for name, way in ways.items():
+        # PyTorch rounds log-probs to bf16, whose step at -20 is 0.125, and sums some hundred of them.
+        loose = name == "trl" and dtype != torch.float32
+        differs(name, way(), exact, 2.0 if loose else 1e-4 if dtype == torch.float32 else 1e-2)
+    del exact, wide, log_probs
+    times = best_of(ways, rounds)
+    for name, seconds in times.items():
+        print(
+            f"  {name}: {1e3 * seconds:.2f} ms, {1e9 * seconds / (rows * vocab):.3f} ns per logit, "
+            f"trl takes {times['trl'] / seconds:.1f} x, {seconds / times['bare']:.3f} of bare"
+        )
+    return times["operator"] / times["bare"]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m dpo_kernel_torch.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=512, help="a multiple of 4")
+    parser.add_argument("--vocab", type=int, default=32_000)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], action="append")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    import trl
+
+    print(f"dpo-kernel {__version__}, PyTorch {torch.__version__}, TRL {trl.__version__}", end=", ")
+    print(torch.backends.cpu.get_cpu_capability())
+    worst = 0.0
+    for name in options.dtype or ["float32", "bfloat16"]:
+        worst = max(worst, measure(getattr(torch, name), options.rows, options.vocab, options.rounds))
+    print(f"the operator takes at most {worst:.3f} of the bare call; bar {BAR}")
+    return worst > BAR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
