@@ -57,13 +57,13 @@ class Bare:
         self.out = struct("dpo_logits_mut", **shape)
         layout = struct(
             "dpo_layout",
-            targets=pointer("const uint32_t", self.targets),
+            targets=pointer(self.targets),
             rows=rows,
             spans=spans,
             count=sequences,
             vocab=vocab,
         )
-        view = struct("dpo_logits", data=pointer("const void", self.like), **shape)
+        view = struct("dpo_logits", data=pointer(self.like), **shape)
         self.memory = (
             spans,
             losses,
@@ -94,7 +94,7 @@ class Bare:
             "dpo_pairs",
             pairs=of,
             count=pairs,
-            reference_sums=pointer("const double", self.reference),
+            reference_sums=pointer(self.reference),
             divisor=float(pairs),
         )
         self.losses, self.summary, self.error = ffi.new("dpo_pair_loss[]", pairs), ffi.new("dpo_summary *"), new_error()
@@ -104,7 +104,7 @@ class Bare:
             # The memory before is free by now, as it is in a training loop.
             self.grads = None
             self.grads = torch.empty_like(self.like)
-        self.out.data = pointer("void", self.grads)
+        self.out.data = pointer(self.grads)
         status = lib.dpo_preference_step(
             FASTEST, self.objective, self.pairs, self.step, self.losses, self.summary, self.error
         )

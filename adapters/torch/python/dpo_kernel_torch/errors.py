@@ -95,7 +95,9 @@ def exception(error, first_row=0):
     numbers = {}
     for label, number in zip(labels, error.numbers):
         # A label that stands there twice is of one and of the other.
-        numbers[label if label not in numbers else f"{label} of the other"] = number
+        label = label if label not in numbers else f"{label} of the other"
+        # Negative indices arrive as unsigned numbers.
+        numbers[label] = number - (1 << 64) if number >> 63 else number
     if status in OF_ROWS:
         numbers[labels[0]] += first_row
     if status in OF_LEVELS:

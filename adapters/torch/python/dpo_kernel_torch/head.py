@@ -74,14 +74,14 @@ class Head:
     def view(self):
         return struct(
             "dpo_head",
-            weights=pointer("const void", self.block.data),
+            weights=pointer(self.block.data),
             len=(self.vocab - 1) * self.block.stride + self.hidden,
             vocab=self.vocab,
             hidden=self.hidden,
             stride=self.block.stride,
             type=TYPES[self.block.data.dtype],
             transform=self.map,
-            bias=pointer("const float", self.bias),
+            bias=pointer(self.bias),
         )
 
     def scratch(self, view, rows):
@@ -90,7 +90,7 @@ class Head:
         length, error = ffi.new("size_t *"), new_error()
         check(lib.dpo_head_scratch_len(view, rows, length, error), error)
         numbers = torch.empty(length[0], dtype=torch.float64)
-        return struct("dpo_head_scratch", numbers=pointer("double", numbers), len=length[0], rows=rows), numbers
+        return struct("dpo_head_scratch", numbers=pointer(numbers), len=length[0], rows=rows), numbers
 
 
 def states_view(part, hidden, dtype):
@@ -98,7 +98,7 @@ def states_view(part, hidden, dtype):
     block = part.block
     return struct(
         "dpo_hidden",
-        data=pointer("const void", block.data, part.start * block.stride),
+        data=pointer(block.data, part.start * block.stride),
         len=(part.rows - 1) * block.stride + hidden,
         rows=part.rows,
         hidden=hidden,
@@ -109,10 +109,9 @@ def states_view(part, hidden, dtype):
 
 def dense(kind, tensor, part, hidden):
     """`dpo_hidden` or `dpo_hidden_mut` of rows without padding."""
-    of = "const void" if kind == "dpo_hidden" else "void"
     return struct(
         kind,
-        data=pointer(of, tensor, part.first * hidden),
+        data=pointer(tensor, part.first * hidden),
         len=part.rows * hidden,
         rows=part.rows,
         hidden=hidden,
@@ -122,7 +121,7 @@ def dense(kind, tensor, part, hidden):
 
 def cut(hidden, targets, vocab, threads):
     threads = how_many(threads)
-    return parts(blocks("hidden", hidden), targets.scored, vocab * hidden.shape[-1], threads), threads
+    return parts(blocks("hidden", hidden), targets, vocab * hidden.shape[-1], threads), threads
 
 
 def forward(hidden, head, targets, details, plan, threads):
@@ -138,9 +137,9 @@ def forward(hidden, head, targets, details, plan, threads):
         scratch, _numbers = head.scratch(view, part.rows)
         given = FASTEST, states_view(part, head.hidden, hidden.dtype), view, layout
         out = (
-            pointer("float", log_probs, part.first),
-            pointer("dpo_row_norm", norms, 4 * part.first),
-            pointer("dpo_row_details", found, 4 * part.first) if details else ffi.NULL,
+            pointer(log_probs, part.first),
+            pointer(norms, 4 * part.first),
+            pointer(found, 4 * part.first) if details else ffi.NULL,
             ffi.NULL,
         )
         if plan == FROZEN:
@@ -164,8 +163,8 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
         scratch, _numbers = head.scratch(view, part.rows)
         given = struct(
             "dpo_grads",
-            norms=pointer("const dpo_row_norm", norms, 4 * part.first),
-            coefficients=pointer("const double", coefficients, part.first),
+            norms=pointer(norms, 4 * part.first),
+            coefficients=pointer(coefficients, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         status = lib.dpo_hidden_grads(

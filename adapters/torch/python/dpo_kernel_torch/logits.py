@@ -61,7 +61,7 @@ def logits_view(part, vocab, dtype, map):
     block = part.block
     return struct(
         "dpo_logits",
-        data=pointer("const void", block.data, part.start * block.stride),
+        data=pointer(block.data, part.start * block.stride),
         len=(part.rows - 1) * block.stride + vocab,
         rows=part.rows,
         vocab=vocab,
@@ -86,16 +86,16 @@ def forward(logits, targets, map, threads, details):
             FASTEST,
             view,
             layout,
-            pointer("float", log_probs, part.first),
-            pointer("dpo_row_norm", norms, 4 * part.first),
-            pointer("dpo_row_details", found, 4 * part.first) if details else ffi.NULL,
+            pointer(log_probs, part.first),
+            pointer(norms, 4 * part.first),
+            pointer(found, 4 * part.first) if details else ffi.NULL,
             ffi.NULL,
             error,
         )
         check(status, error, part.first)
 
     threads = how_many(threads)
-    run(call, parts(blocks("logits", logits), targets.scored, vocab, threads), threads)
+    run(call, parts(blocks("logits", logits), targets, vocab, threads), threads)
     return log_probs, norms, found
 
 
@@ -109,13 +109,13 @@ def backward(logits, targets, norms, coefficients, map, threads):
         view = logits_view(part, vocab, logits.dtype, map)
         given = struct(
             "dpo_grads",
-            norms=pointer("const dpo_row_norm", norms, 4 * part.first),
-            coefficients=pointer("const double", coefficients, part.first),
+            norms=pointer(norms, 4 * part.first),
+            coefficients=pointer(coefficients, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         out = struct(
             "dpo_logits_mut",
-            data=pointer("void", grads, part.first * vocab),
+            data=pointer(grads, part.first * vocab),
             len=part.rows * vocab,
             rows=part.rows,
             vocab=vocab,
@@ -125,7 +125,7 @@ def backward(logits, targets, norms, coefficients, map, threads):
         check(lib.dpo_logit_grads(FASTEST, view, layout, given, out, error), error, part.first)
 
     threads = how_many(threads)
-    run(call, parts(blocks("logits", logits), targets.scored, vocab, threads), threads)
+    run(call, parts(blocks("logits", logits), targets, vocab, threads), threads)
     return grads
 
 

@@ -131,13 +131,13 @@ class Losses:
                 # Most places are empty, and zeros already.
                 if of_losses[first + 1 + j]:
                     one.options[j] = of_losses[first + 1 + j], values[MOST_OPTIONS * i + j]
-        self.weights = ffi.new("double[]", weights) if weights else None
-        self.order = None
+        self.weights = ffi.new("double[]", weights) if weights else ffi.NULL
+        self.order = ffi.NULL
 
     def objective(self, pairs):
         """`dpo_objective` for so many pairs; memory to sort in is for losses that sort, and NULL otherwise."""
         sorts = any(name in SORTED for name in self.names)
-        self.order = ffi.new("size_t[]", 2 * pairs) if sorts else None
+        self.order = ffi.new("size_t[]", 2 * pairs) if sorts else ffi.NULL
         return struct(
             "dpo_objective",
             losses=self.made,

@@ -17,34 +17,38 @@ if VERSION != DECLARED:
 FASTEST = lib.dpo_detect()
 
 
+_VOID = ffi.typeof("void *")
+
+
+def _structs():
+    """Each struct that a host fills: its pointer type, and its size where it begins with it."""
+    names, _, _ = ffi.list_types()
+    found = {}
+    for name in names:
+        kind = ffi.typeof(name)
+        if kind.kind == "struct":
+            sized = kind.fields[0][0] == "size"
+            found[name] = ffi.typeof(f"{name} *"), ffi.sizeof(kind) if sized else None
+    return found
+
+
+STRUCTS = _structs()
+
+
 def struct(kind, /, **fields):
-    """A struct of the library; its own size is set where it has one. `None` is NULL."""
-    made = ffi.new(f"{kind} *")
-    if kind in SIZED:
-        made.size = ffi.sizeof(kind)
-    for name, value in fields.items():
-        setattr(made, name, ffi.NULL if value is None else value)
-    return made
+    """A struct of the library, zeroed but for these fields; its own size is set where it has one."""
+    pointer_type, size = STRUCTS[kind]
+    if size is not None:
+        fields["size"] = size
+    return ffi.new(pointer_type, fields)
 
 
 def new_error():
     return ffi.new("dpo_error *")
 
 
-def pointer(kind, tensor, offset=0):
-    """Where element `offset` of a tensor is, as a pointer of the C type; NULL for None."""
+def pointer(tensor, offset=0):
+    """Where element `offset` of a tensor is; NULL for None. C converts `void *` to what it is used as."""
     if tensor is None:
         return ffi.NULL
-    return ffi.cast(f"{kind} *", tensor.data_ptr() + offset * tensor.element_size())
-
-
-def _sized():
-    """The structs that begin with their size."""
-    names, _, _ = ffi.list_types()
-    types = {name: ffi.typeof(name) for name in names}
-    return frozenset(
-        name for name, kind in types.items() if kind.kind == "struct" and kind.fields[0][0] == "size"
-    )
-
-
-SIZED = _sized()
+    return ffi.cast(_VOID, tensor.data_ptr() + offset * tensor.element_size())

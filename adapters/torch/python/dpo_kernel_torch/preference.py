@@ -25,6 +25,8 @@ from .stages import (
     Batch,
     Found,
     Stages,
+    counts,
+    named,
     sums_and_tokens,
 )
 from .tensors import check_matrix, flat
@@ -51,25 +53,63 @@ class Nll(NamedTuple):
     weights: torch.Tensor | None = None
 
 
-class PreferenceLoss(NamedTuple):
-    """`loss` is a scalar with gradients; all others are figures, in f64 where they are of pairs or sequences.
+class PreferenceLoss:
+    """A loss and everything that it says. `loss` is a scalar with gradients; the others have none.
 
-    `losses`, `rewards_chosen`, `rewards_rejected`, `margins`: of each pair; of answers without a partner `losses` and
-    `rewards`. `sequence_log_probs`, `sequence_tokens`: of each span. `log_probs`: of each token, in the shape of the
-    targets. `summary`: the fields of `dpo_summary` or `dpo_unpaired_summary`; `nll`: those of `dpo_nll_summary`.
+    Of each pair, in f64: `losses`, `rewards_chosen`, `rewards_rejected`, `margins`; of each answer without a partner
+    `losses`, `rewards`. Of each span: `sequence_log_probs`, f64, and `sequence_tokens`. Of each token, in the shape of
+    the targets: `log_probs`. `summary`: the fields of `dpo_summary` or `dpo_unpaired_summary`; `nll`: those of
+    `dpo_nll_summary`, or None.
     """
 
-    loss: torch.Tensor
-    losses: torch.Tensor
-    rewards_chosen: torch.Tensor | None
-    rewards_rejected: torch.Tensor | None
-    margins: torch.Tensor | None
-    rewards: torch.Tensor | None
-    sequence_log_probs: torch.Tensor
-    sequence_tokens: torch.Tensor
-    log_probs: torch.Tensor
-    summary: dict[str, torch.Tensor]
-    nll: dict[str, torch.Tensor] | None
+    def __init__(self, found, log_probs, batch):
+        self.loss, self.log_probs = found.loss, log_probs
+        self._found, self._batch = found, batch
+
+    def _figure(self, name):
+        fields = ANSWER_FIGURES if self._batch.unpaired else PAIR_FIGURES
+        if name not in fields:
+            raise AttributeError(f"{'answers' if self._batch.unpaired else 'pairs'} have no {name}")
+        return self._found.figures[:, fields.index(name)]
+
+    @property
+    def losses(self):
+        return self._figure("loss")
+
+    @property
+    def rewards_chosen(self):
+        return self._figure("reward_chosen")
+
+    @property
+    def rewards_rejected(self):
+        return self._figure("reward_rejected")
+
+    @property
+    def margins(self):
+        return self._figure("margin")
+
+    @property
+    def rewards(self):
+        return self._figure("reward")
+
+    @property
+    def sequence_log_probs(self):
+        return sums_and_tokens(self._found.sequences)[0]
+
+    @property
+    def sequence_tokens(self):
+        return sums_and_tokens(self._found.sequences)[1]
+
+    @property
+    def summary(self):
+        return named(self._found.summary, UNPAIRED_SUMMARY if self._batch.unpaired else SUMMARY)
+
+    @property
+    def nll(self):
+        return named(self._found.summary[-len(NLL_SUMMARY) :], NLL_SUMMARY) if self._batch.has_nll else None
+
+    def __repr__(self):
+        return f"PreferenceLoss(loss={self.loss}, summary={self.summary})"
 
 
 def batch_of(
@@ -87,21 +127,8 @@ def batch_of(
     divisor=None,
 ):
     """The arguments of a loss as the operators take them."""
-    if spans is None:
-        if targets.ndim != 2:
-            raise ValueError(
-                f"targets have shape {tuple(targets.shape)} and no spans are given: give (N, T) for one sequence a row, "
-                "or spans"
-            )
-        ends = torch.arange(targets.shape[0] + 1) * targets.shape[1]
-        spans = torch.stack([ends[:-1], ends[1:]], dim=1)
     if pairs is not None and answers is not None:
         raise ValueError("pairs and answers are given: give one of them")
-    if pairs is None and answers is None:
-        if spans.shape[0] % 2:
-            raise ValueError(f"{spans.shape[0]} sequences and no pairs are given: the first half must be the chosen ones")
-        chosen = torch.arange(spans.shape[0] // 2)
-        pairs = torch.stack([chosen, chosen + spans.shape[0] // 2], dim=1)
     made = encode(loss, answers is not None)
     if divisor is not None and not 0.0 < divisor < float("inf"):
         raise ValueError(f"divisor is {divisor}: give a number > 0")
@@ -146,7 +173,7 @@ def preference_loss(
     found = torch.ops.dpo_kernel.preference_step(
         logits, *made, ignore_index, factors(scale, softcap, temperature), threads
     )
-    return _result(Found(*found[:5]), found[5], made)
+    return PreferenceLoss(Found(*found[:5]), found[5], made)
 
 
 def head_preference_loss(
@@ -185,40 +212,19 @@ def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch)
 
 def _of_log_probs(log_probs, made, ignore_index):
     found = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
-    return _result(Found(*found), log_probs.detach(), made)
-
-
-def _result(found, log_probs, batch):
-    fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
-    nll = {name: found.summary[len(fields) + i] for i, name in enumerate(NLL_SUMMARY)} if batch.has_nll else None
-    summary = {name: found.summary[i] for i, name in enumerate(fields)}
-    names = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
-    figures = dict(zip(names, found.figures.unbind(1)))
-    sums, tokens = sums_and_tokens(found.sequences)
-    return PreferenceLoss(
-        found.loss,
-        figures["loss"],
-        figures.get("reward_chosen"),
-        figures.get("reward_rejected"),
-        figures.get("margin"),
-        figures.get("reward"),
-        sums,
-        tokens,
-        log_probs,
-        summary,
-        nll,
-    )
+    return PreferenceLoss(Found(*found), log_probs.detach(), made)
 
 
 def _fake_found(batch):
     new = batch.targets.new_empty
+    sequences, items = counts(batch)
     fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
     figures = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
     return (
         new((), dtype=torch.float32),
-        new((batch.items.shape[0], len(figures)), dtype=torch.float64),
-        new((len(fields) + len(NLL_SUMMARY),), dtype=torch.float64),
-        new((batch.spans.shape[0], 2), dtype=torch.int64),
+        new((items, len(figures)), dtype=torch.float64),
+        new((len(fields) + len(NLL_SUMMARY),), dtype=torch.int64),
+        new((sequences, 2), dtype=torch.int64),
         new((batch.targets.numel(),), dtype=torch.float64),
     )
 

@@ -11,26 +11,29 @@ IGNORED = lib.DPO_IGNORE_INDEX
 
 
 class Targets:
-    """One target a row, of all rows, and which rows are scored."""
+    """One target a row, of all rows."""
 
     def __init__(self, targets, shape, ignore_index):
         check_integers("targets", targets)
         check_shape("targets", targets, shape, "the tensor that they are of")
         labels = targets.reshape(-1).contiguous()
-        self.rows = labels.numel()
-        self.scored = labels != ignore_index
+        self.rows, self.labels, self.ignore_index = labels.numel(), labels, ignore_index
         # PyTorch has few operations of uint32; the bits are what counts.
         self.ids = torch.empty(self.rows, dtype=torch.int32)
         error = new_error()
         status = lib.dpo_targets_of_i64(
-            pointer("const int64_t", labels), self.rows, ignore_index, pointer("uint32_t", self.ids), error
+            pointer(labels), self.rows, ignore_index, pointer(self.ids), error
         )
         check(status, error)
+
+    def scored(self):
+        """Which rows are scored."""
+        return self.labels != self.ignore_index
 
     def layout(self, part, vocab):
         """Of the rows of a part, all in one span. The second value owns the memory of the span."""
         span = ffi.new("dpo_span *", (0, part.rows))
-        ids = pointer("const uint32_t", self.ids, part.first)
+        ids = pointer(self.ids, part.first)
         return struct("dpo_layout", targets=ids, rows=part.rows, spans=span, count=1, vocab=vocab), span
 
 

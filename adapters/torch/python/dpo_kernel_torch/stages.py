@@ -24,8 +24,8 @@ class Batch(NamedTuple):
     """What is measured, and by what: the arguments that the operators of losses share, in the order of `BATCH`."""
 
     targets: torch.Tensor
-    spans: torch.Tensor
-    items: torch.Tensor  # pairs or answers
+    spans: torch.Tensor | None  # one sequence a row of the targets
+    items: torch.Tensor | None  # pairs or answers; the first half of the sequences is chosen
     reference: torch.Tensor | None
     weights: torch.Tensor | None
     offsets: torch.Tensor | None
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 
 
 BATCH = (
-    "Tensor targets, Tensor spans, Tensor items, Tensor? reference, Tensor? weights, Tensor? offsets, "
+    "Tensor targets, Tensor? spans, Tensor? items, Tensor? reference, Tensor? weights, Tensor? offsets, "
     "Tensor? token_weights, Tensor? nll_answers, Tensor? nll_weights, int[] choices, float[] values, float[] numbers"
 )
 
@@ -56,18 +56,31 @@ class Found(NamedTuple):
 
     loss: torch.Tensor  # f32, one number
     figures: torch.Tensor  # P x 6 or M x 3
-    summary: torch.Tensor  # fields of the summary, then of the NLL term's
+    summary: torch.Tensor  # fields of the summary, then of the NLL term's, as bits: `named`
     sequences: torch.Tensor  # N `dpo_sequence_log_prob`, as bits: `sums_and_tokens`
     coefficients: torch.Tensor  # R
 
 
+def counts(batch):
+    """How many sequences there are, and how many pairs or answers."""
+    if batch.spans is None and batch.targets.ndim != 2:
+        raise ValueError(
+            f"targets have shape {tuple(batch.targets.shape)} and no spans are given: give (N, T) for one sequence a "
+            "row, or spans"
+        )
+    sequences = batch.targets.shape[0] if batch.spans is None else batch.spans.shape[0]
+    if batch.items is not None:
+        return sequences, batch.items.shape[0]
+    if sequences % 2 or batch.unpaired:
+        raise ValueError(f"no pairs are given for {sequences} sequences: of an even number the first half is chosen")
+    return sequences, sequences // 2
+
+
 def indices(name, tensor):
-    """N x 2 numbers that are not negative, as the library reads them."""
+    """N x 2 numbers, as the library reads them: negative ones are out of its range."""
     check_integers(name, tensor)
     if tensor.ndim != 2 or tensor.shape[1] != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give (count, 2)")
-    if tensor.numel() and int(tensor.min()) < 0:
-        raise ValueError(f"{name} holds {int(tensor.min())}: give numbers >= 0")
     return tensor.contiguous()
 
 
@@ -76,16 +89,17 @@ class Stages:
 
     def __init__(self, batch, rows, vocab):
         self.batch, self.rows = batch, rows
-        self.spans = indices("spans", batch.spans)
-        self.items = indices("answers" if batch.unpaired else "pairs", batch.items)
-        self.count, self.found = self.spans.shape[0], self.items.shape[0]
+        self.count, self.found = counts(batch)
+        self.error = new_error()
+        self.spans = self.rectangle() if batch.spans is None else indices("spans", batch.spans)
+        self.items = self.halves() if batch.items is None else indices("items", batch.items)
         # Spans in any order: the library sorts them here.
         self.order = ffi.new("size_t[]", max(1, self.count))
         self.layout = struct(
             "dpo_layout",
-            targets=pointer("const uint32_t", rows.ids),
+            targets=pointer(rows.ids),
             rows=rows.rows,
-            spans=pointer("const dpo_span", self.spans),
+            spans=pointer(self.spans),
             count=self.count,
             vocab=vocab,
             order=self.order,
@@ -97,7 +111,15 @@ class Stages:
         self.token_weights = flat("token_weights", batch.token_weights, torch.float32, rows.rows, "targets")
         self.losses = Losses(batch.choices, batch.values)
         self.divisor = batch.numbers[0] or self._divisor()
-        self.error = new_error()
+
+    def rectangle(self):
+        spans = torch.empty(self.count, 2, dtype=torch.int64)
+        rows = self.batch.targets.shape[1]
+        check(lib.dpo_spans_of_batch(rows, pointer(spans), self.count, self.error), self.error)
+        return spans
+
+    def halves(self):
+        return torch.arange(self.count).view(2, self.found).t().contiguous()
 
     def _divisor(self):
         """How many pairs or answers have a weight; groups of them where the loss is of groups."""
@@ -113,33 +135,33 @@ class Stages:
         d_log_probs = torch.zeros(self.count, dtype=torch.float64)
         loss_of = self.answers if batch.unpaired else self.pairs
         figures, summary, loss = loss_of(policy, d_log_probs)
-        d_nll, of_nll = None, torch.zeros(len(NLL_SUMMARY), dtype=torch.float64)
+        d_nll, of_nll = None, torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
         if batch.has_nll:
             # The term is of the tokens as they are.
             plain = policy if self.token_weights is None else self.sequences(log_probs, None)
             d_nll, of_nll = self.nll(plain)
-            loss += float(of_nll[-1]) / batch.numbers[2]
+            loss += float(of_nll.view(torch.float64)[-1]) / batch.numbers[2]
         coefficients = torch.zeros(self.rows.rows, dtype=torch.float64)
         status = lib.dpo_token_coefficients(
             self.layout,
-            pointer("const double", d_log_probs),
-            pointer("const float", self.token_weights),
-            pointer("const double", d_nll),
-            pointer("double", coefficients),
+            pointer(d_log_probs),
+            pointer(self.token_weights),
+            pointer(d_nll),
+            pointer(coefficients),
             self.error,
         )
         check(status, self.error)
         summary = torch.cat([summary, of_nll])
-        return Found(torch.tensor(loss, dtype=torch.float32), figures, summary, policy, coefficients)
+        return Found(torch.full((), loss, dtype=torch.float32), figures, summary, policy, coefficients)
 
     def sequences(self, log_probs, token_weights):
         """log pi and tokens of each span."""
         found = torch.zeros(self.count, 2, dtype=torch.int64)
         status = lib.dpo_sequence_log_probs(
-            pointer("const float", log_probs),
+            pointer(log_probs),
             self.layout,
-            pointer("const float", token_weights),
-            pointer("dpo_sequence_log_prob", found),
+            pointer(token_weights),
+            pointer(found),
             self.error,
         )
         check(status, self.error)
@@ -149,28 +171,28 @@ class Stages:
         batch = self.batch
         given = struct(
             "dpo_pairs",
-            pairs=pointer("const dpo_pair", self.items),
+            pairs=pointer(self.items),
             count=self.found,
-            reference_sums=pointer("const double", self.reference),
-            weights=pointer("const float", self.weights),
-            offsets=pointer("const float", self.offsets),
+            reference_sums=pointer(self.reference),
+            weights=pointer(self.weights),
+            offsets=pointer(self.offsets),
             divisor=self.divisor,
         )
         objective = self.losses.objective(self.found)
         figures = torch.zeros(self.found, len(PAIR_FIGURES), dtype=torch.float64)
-        summary = ffi.new("dpo_summary *")
+        summary = torch.zeros(len(SUMMARY), dtype=torch.int64)
         status = lib.dpo_preference_loss(
             objective,
             given,
-            pointer("const dpo_sequence_log_prob", sequences),
+            pointer(sequences),
             self.count,
-            pointer("dpo_pair_loss", figures),
-            pointer("double", d_log_probs),
-            summary,
+            pointer(figures),
+            pointer(d_log_probs),
+            pointer(summary),
             self.error,
         )
         check(status, self.error)
-        return figures, _numbers(summary, SUMMARY), summary.loss_sum / self.divisor
+        return figures, summary, total(summary, SUMMARY, "loss_sum") / self.divisor
 
     def answers(self, sequences, d_log_probs):
         batch = self.batch
@@ -187,26 +209,26 @@ class Stages:
             "dpo_unpaired_batch",
             answers=answers,
             count=self.found,
-            reference_sums=pointer("const double", self.reference),
-            weights=pointer("const float", self.weights),
-            losses=losses.made if one_each else None,
+            reference_sums=pointer(self.reference),
+            weights=pointer(self.weights),
+            losses=losses.made if one_each else ffi.NULL,
             divisor=self.divisor,
         )
         figures = torch.zeros(self.found, len(ANSWER_FIGURES), dtype=torch.float64)
-        summary = ffi.new("dpo_unpaired_summary *")
+        summary = torch.zeros(len(UNPAIRED_SUMMARY), dtype=torch.int64)
         status = lib.dpo_unpaired_loss(
             ffi.NULL if one_each else losses.made,
             given,
-            pointer("const dpo_sequence_log_prob", sequences),
+            pointer(sequences),
             self.count,
-            pointer("dpo_answer_loss", figures),
-            pointer("double", d_log_probs),
-            summary,
+            pointer(figures),
+            pointer(d_log_probs),
+            pointer(summary),
             self.error,
         )
         check(status, self.error)
-        loss = (summary.desirable_loss_sum + summary.undesirable_loss_sum) / self.divisor
-        return figures, _numbers(summary, UNPAIRED_SUMMARY), loss
+        sums = (total(summary, UNPAIRED_SUMMARY, f"{label}_loss_sum") for label in ("desirable", "undesirable"))
+        return figures, summary, sum(sums) / self.divisor
 
     def nll(self, sequences):
         batch = self.batch
@@ -217,24 +239,22 @@ class Stages:
             if batch.unpaired:
                 raise ValueError("an NLL term of answers without a partner needs nll.answers: which sequences")
             given.of, given.count = lib.DPO_NLL_OF_CHOSEN, self.found
-            given.pairs = pointer("const dpo_pair", self.items)
+            given.pairs = pointer(self.items)
             count, weights = self.found, batch.weights if batch.nll_weights is None else batch.nll_weights
         else:
             check_integers("nll.answers", answers)
             answers, count, weights = answers.reshape(-1).contiguous(), answers.numel(), batch.nll_weights
-            if count and int(answers.min()) < 0:
-                raise ValueError(f"nll.answers holds {int(answers.min())}: give numbers >= 0")
             given.of, given.count = lib.DPO_NLL_OF_ANSWERS, count
-            given.answers = pointer("const size_t", answers)
+            given.answers = pointer(answers)
         weights = flat("nll.weights", weights, torch.float32, count, "the NLL term")
-        given.weights = pointer("const float", weights)
+        given.weights = pointer(weights)
         d_nll = torch.zeros(self.count, dtype=torch.float64)
-        summary = ffi.new("dpo_nll_summary *")
+        summary = torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
         status = lib.dpo_nll_loss(
-            given, pointer("const dpo_sequence_log_prob", sequences), self.count, pointer("double", d_nll), summary, self.error
+            given, pointer(sequences), self.count, pointer(d_nll), pointer(summary), self.error
         )
         check(status, self.error)
-        return d_nll, _numbers(summary, NLL_SUMMARY)
+        return d_nll, summary
 
 
 def sums_and_tokens(sequences):
@@ -242,5 +262,14 @@ def sums_and_tokens(sequences):
     return sequences.view(torch.float64)[:, 0], sequences[:, 1]
 
 
-def _numbers(summary, fields):
-    return torch.tensor([float(getattr(summary, field)) for field in fields], dtype=torch.float64)
+def total(summary, fields, name):
+    """A sum of a summary."""
+    return float(summary.view(torch.float64)[fields.index(name)])
+
+
+def named(summary, fields):
+    """The fields of a summary by name: sums are doubles, all others counts."""
+    return {
+        name: (bits.view(torch.float64) if name.endswith("_sum") else bits)
+        for name, bits in zip(fields, summary.unbind())
+    }

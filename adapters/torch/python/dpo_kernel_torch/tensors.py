@@ -102,6 +102,8 @@ def flat(name, tensor, dtype, count, of):
     if tensor is None:
         return None
     check_tensor(name, tensor)
+    if tensor.dtype == dtype and tensor.numel() == count and tensor.is_contiguous():
+        return tensor
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} is {tensor.dtype}: give real numbers")
     if tensor.numel() != count:

@@ -56,13 +56,13 @@ def how_many(threads):
     return threads or torch.get_num_threads()
 
 
-def parts(blocks, scored, work, threads):
-    """Blocks cut into parts with about as many scored rows each. `scored`: rows, bool; `work`: numbers a row."""
-    total = int(scored.sum()) if threads > 1 else 0
-    count = min(threads, total * work // LEAST)
+def parts(blocks, targets, work, threads):
+    """Blocks cut into parts with about as many scored rows each. `work`: numbers a row."""
+    count = min(threads, targets.rows * work // LEAST)
     if count < 2:
         return [Part(block, 0, block.rows) for block in blocks]
-    done = scored.cumsum(0)
+    done = targets.scored().cumsum(0)
+    total = int(done[-1])
     bounds = [int(torch.searchsorted(done, total * i // count)) + 1 for i in range(1, count)]
     found = []
     for block in blocks:
