@@ -8,7 +8,9 @@ from .errors import check
 from .native import ffi, lib, new_error, struct
 
 LOSSES = {
-    name.removeprefix("DPO_LOSS_").lower(): getattr(lib, name) for name in dir(lib) if name.startswith("DPO_LOSS_")
+    name.removeprefix("DPO_LOSS_").lower(): getattr(lib, name)
+    for name in dir(lib)
+    if name.startswith("DPO_LOSS_") and name != "DPO_LOSS_SFT"
 }
 OPTIONS = {
     name.removeprefix("DPO_PARAMETER_").lower(): getattr(lib, name)
@@ -54,6 +56,8 @@ def number_of(name):
     if status == lib.DPO_ERROR_UNKNOWN_LOSS:
         raise ValueError(f"no loss is named {name!r}: give one of {', '.join(sorted(LOSSES))}")
     check(status, error)
+    if number[0] == lib.DPO_LOSS_SFT:
+        raise ValueError("sft is an NLL term, beside a loss of pairs or alone: give loss=None and nll=Nll(1.0, tokens)")
     return number[0]
 
 
@@ -95,7 +99,9 @@ def _loss(loss):
 
 
 def encode(loss, unpaired):
-    """A name, a `Loss`, a `Mixture`, or a list of one loss a pair or answer."""
+    """A name, a `Loss`, a `Mixture`, a list of one loss a pair or answer, or None for an NLL term alone."""
+    if loss is None:
+        return Encoded([int(unpaired), ONE], [])
     if isinstance(loss, Mixture):
         kind, losses, weights = MIXTURE, loss.losses, loss.weights
     elif isinstance(loss, (list, tuple)):

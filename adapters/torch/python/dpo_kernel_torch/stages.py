@@ -133,7 +133,7 @@ class Stages:
         batch = self.batch
         policy = self.sequences(log_probs, self.token_weights)
         d_log_probs = torch.zeros(self.count, dtype=torch.float64)
-        loss_of = self.answers if batch.unpaired else self.pairs
+        loss_of = self.nothing if not self.losses.count else self.answers if batch.unpaired else self.pairs
         figures, summary, loss = loss_of(policy, d_log_probs)
         d_nll, of_nll = None, torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
         if batch.has_nll:
@@ -166,6 +166,17 @@ class Stages:
         )
         check(status, self.error)
         return found
+
+    def nothing(self, _sequences, _d_log_probs):
+        """No loss of pairs, beside an NLL term."""
+        if not self.batch.has_nll:
+            raise ValueError("neither a loss nor an NLL term is given: give one of them")
+        figures, fields = (ANSWER_FIGURES, UNPAIRED_SUMMARY) if self.batch.unpaired else (PAIR_FIGURES, SUMMARY)
+        return (
+            torch.zeros(self.found, len(figures), dtype=torch.float64),
+            torch.zeros(len(fields), dtype=torch.int64),
+            0.0,
+        )
 
     def pairs(self, sequences, d_log_probs):
         batch = self.batch
