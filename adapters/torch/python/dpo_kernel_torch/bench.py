@@ -1,16 +1,17 @@
 """A preference step by three ways, on one thread, in turns: `python -m dpo_kernel_torch.bench`.
 
 1. `trl`: TRL's `selective_log_softmax` and its sigmoid loss, in PyTorch's operations.
-2. `bare`: `dpo_preference_step` called through cffi, its structs made once, the gradients written to memory that the
-   call gets from PyTorch, as a training loop gets it, or (`kept`) to memory that is there.
+2. `bare`: `dpo_preference_step` called through cffi, its structs made once. The gradients go to memory that each call
+   gets as the operator does; `kept`: to memory that is there already; `torch.empty`: to what PyTorch's allocator gives.
 3. `operator`: `dpo_kernel_torch.preference_loss` and autograd.
 
-Losses and gradients are compared first. Times are the thread's CPU time, the best of all rounds. Fails if the operator
-takes more than 1.05 times what the bare call does.
+Losses and gradients are compared first. Times are the thread's CPU time, the median of all rounds, as the best would
+be those in which memory happened to be there. Fails if the operator takes more than 1.05 times what `bare` does.
 """
 
 import argparse
 import os
+import statistics
 import sys
 import time
 
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from . import Loss, __version__, preference_loss
+from .memory import empty
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .tensors import TYPES
 
@@ -42,11 +44,11 @@ def by_operator(logits, targets, reference):
 class Bare:
     """`dpo_preference_step` as a C host calls it."""
 
-    def __init__(self, logits, targets, reference, keep):
+    def __init__(self, logits, targets, reference, new):
         sequences, length, vocab = logits.shape
         rows, pairs = sequences * length, sequences // 2
-        self.like, self.keep = logits.detach(), keep
-        self.grads = torch.empty_like(self.like)
+        self.like, self.new = logits.detach(), new
+        self.kept = torch.empty_like(self.like) if new is None else None
         self.targets = targets.to(torch.int32)
         spans = ffi.new("dpo_span[]", [(i * length, (i + 1) * length) for i in range(sequences)])
         self.reference = reference.double()
@@ -100,31 +102,29 @@ class Bare:
         self.losses, self.summary, self.error = ffi.new("dpo_pair_loss[]", pairs), ffi.new("dpo_summary *"), new_error()
 
     def __call__(self):
-        if not self.keep:
-            # The memory before is free by now, as it is in a training loop.
-            self.grads = None
-            self.grads = torch.empty_like(self.like)
-        self.out.data = pointer(self.grads)
+        # The memory of the step before is free by now, as it is in a training loop.
+        grads = self.kept if self.new is None else self.new(self.like.shape, self.like.dtype)
+        self.out.data = pointer(grads)
         status = lib.dpo_preference_step(
             FASTEST, self.objective, self.pairs, self.step, self.losses, self.summary, self.error
         )
         if status:
             raise SystemExit(f"dpo_preference_step: status {status}")
-        return torch.tensor(self.summary.loss_sum / self.summary.pairs), self.grads
+        return torch.tensor(self.summary.loss_sum / self.summary.pairs), grads
 
 
-def best_of(ways, rounds):
-    """The least CPU time of each way, in seconds; the order changes with each round."""
-    times = {name: float("inf") for name in ways}
+def median_of(ways, rounds):
+    """The CPU time of each way, in seconds; the order changes with each round."""
+    times = {name: [] for name in ways}
     names = list(ways)
     for _ in range(rounds):
         for name in names:
             start = time.thread_time_ns()
             found = ways[name]()
-            times[name] = min(times[name], (time.thread_time_ns() - start) / 1e9)
+            times[name].append((time.thread_time_ns() - start) / 1e9)
             del found
         names = names[1:] + names[:1]
-    return times
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def differs(name, found, exact, tolerance):
@@ -152,8 +152,9 @@ def measure(dtype, rows, vocab, rounds):
     exact = loss.detach(), torch.autograd.grad(loss, wide)[0]
     ways = {
         "trl": lambda: by_torch(selective_log_softmax, logits, targets, reference),
-        "bare": Bare(logits, targets, reference, keep=False),
-        "bare, kept": Bare(logits, targets, reference, keep=True),
+        "bare": Bare(logits, targets, reference, empty),
+        "bare, kept": Bare(logits, targets, reference, None),
+        "bare, torch.empty": Bare(logits, targets, reference, lambda shape, dtype: torch.empty(shape, dtype=dtype)),
         "operator": lambda: by_operator(logits, targets, reference),
     }
     print(f"{dtype}, {rows} rows, V = {vocab}:")
@@ -162,7 +163,7 @@ def measure(dtype, rows, vocab, rounds):
         loose = name == "trl" and dtype != torch.float32
         differs(name, way(), exact, 2.0 if loose else 1e-4 if dtype == torch.float32 else 1e-2)
     del exact, wide, log_probs
-    times = best_of(ways, rounds)
+    times = median_of(ways, rounds)
     for name, seconds in times.items():
         print(
             f"  {name}: {1e3 * seconds:.2f} ms, {1e9 * seconds / (rows * vocab):.3f} ns per logit, "

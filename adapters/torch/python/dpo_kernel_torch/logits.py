@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from .errors import check
+from .memory import empty
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .rows import Targets, factors, transform
 from .tensors import TYPES, blocks, check_matrix, flat
@@ -102,7 +103,7 @@ def forward(logits, targets, map, threads, details):
 def backward(logits, targets, norms, coefficients, map, threads):
     """Gradients of the logits, from d loss / d log p of each row in f64. Rows that are not scored get 0."""
     vocab = logits.shape[-1]
-    grads = torch.empty(logits.shape, dtype=logits.dtype)
+    grads = empty(logits.shape, logits.dtype)
 
     def call(part):
         layout, _span = targets.layout(part, vocab)
