@@ -96,6 +96,56 @@ def test_transform():
     exact.check_grads([h.grad], c)
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("due", ["hwb", "wb", "hw", "hb", "w", "b"])
+def test_trained_head(dtype, weights, due):
+    """Gradients of hidden states, weights and bias, of all that are due and no others."""
+    h, w, b, targets, c = batch(dtype, weights)
+    inputs = {"h": h, "w": w, "b": b}
+    for name in due:
+        inputs[name].requires_grad_()
+    exact = ExactHead(h, w, b, targets)
+    found = head_token_log_probs(h, w, targets, bias=b).log_probs
+    exact.check(found)
+    found.backward(c)
+    exact.check_grads([h.grad, w.grad, b.grad], c)
+    assert [name for name in "hwb" if inputs[name].grad is not None] == sorted(due, key="hwb".index)
+    if "h" in due:
+        assert (h.grad[targets == -100] == 0).all()
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16], ids=str)
+def test_trained_head_of_rows_that_are_apart(weights):
+    """One part a sequence: sums go on from one to the next, and are rounded once."""
+    h, w, b, targets, c = batch(torch.float32, weights)
+    states, heads = layouts(h, w)
+    states.requires_grad_(), heads.requires_grad_(), b.requires_grad_()
+    exact = ExactHead(h, w, b, targets, softcap=5.0)
+    found = head_token_log_probs(states, heads, targets, bias=b, softcap=5.0).log_probs
+    exact.check(found)
+    found.backward(c)
+    exact.check_grads([states.grad, heads.grad, b.grad], c)
+
+
+def test_trained_head_without_rows():
+    h, w = torch.randn(0, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)
+    head_token_log_probs(h, w, torch.zeros(0, dtype=torch.long)).log_probs.sum().backward()
+    assert h.grad.shape == (0, 5) and (w.grad == 0).all()
+    h, targets = torch.full((3, 5), torch.nan, requires_grad=True), torch.full((3,), -100)
+    head_token_log_probs(h, w, targets).log_probs.sum().backward()
+    assert (h.grad == 0).all() and (w.grad == 0).all()
+
+
+def test_tied_weights():
+    """The embedding is the head, as in small models: both gradients meet in one parameter."""
+    w, ids, targets = torch.randn(40, 16, requires_grad=True), torch.randint(0, 40, (9,)), torch.randint(0, 40, (9,))
+    head_token_log_probs(w[ids] / 4, w, targets).log_probs.sum().backward()
+    exact = w.detach().double().requires_grad_()
+    log_probs = torch.log_softmax(exact[ids] / 4 @ exact.T, -1).gather(-1, targets.unsqueeze(-1))
+    log_probs.sum().backward()
+    assert (w.grad.double() - exact.grad).abs().max() <= 2.0**-19 * exact.grad.abs().max()
+
+
 def test_details_are_those_of_the_logits():
     """With weights that pick columns, the product is exact, and everything is the same bits."""
     logits = torch.randn(4, 6, 33)
@@ -130,7 +180,7 @@ def layouts(h, w):
     """NaN in what is padding."""
     wide = torch.full((h.shape[0], h.shape[1] + 1, h.shape[2] + 3), torch.nan)
     wide[:, :-1, :-3] = h
-    heads = torch.full((w.shape[0], w.shape[1] + 9), torch.nan)
+    heads = torch.full((w.shape[0], w.shape[1] + 9), torch.nan, dtype=w.dtype)
     heads[:, :-9] = w
     return wide[:, :-1, :-3], heads[:, :-9]
 
@@ -187,6 +237,41 @@ def test_gradcheck_in_single_precision():
 
     hidden = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(call, hidden, eps=2.0**-6, atol=2 * (2.0**-16 + 2.0**-13.6), rtol=0.0)
+
+
+def test_gradcheck_of_weights_in_single_precision():
+    states, targets = torch.randn(4, 5).clamp(-1, 1), torch.tensor([0, 3, -100, 6])
+
+    def call(weight, bias):
+        return head_token_log_probs(states, weight.float(), targets, bias=bias.float()).log_probs.double()
+
+    inputs = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((7, 5), (7,))]
+    assert torch.autograd.gradcheck(call, inputs, eps=2.0**-6, atol=2 * (2.0**-16 + 2.0**-13.6), rtol=0.0)
+
+
+@pytest.mark.parametrize("fault", ["row", "sign", "scale", "stall", "missing"])
+def test_the_oracle_sees_faults_of_a_trained_head(fault):
+    h, w, b, targets, c = batch(rows=(30, 7))
+    w.requires_grad_()
+    exact = ExactHead(h, w, b, targets)
+    (grads,) = torch.autograd.grad(head_token_log_probs(h, w, targets, bias=b).log_probs, w, c)
+    exact.check_grads([None, grads], c)
+    if fault == "stall":
+        # Sums in bf16, a row at a time.
+        p = torch.log_softmax(h @ w.detach().T + b, -1).exp()
+        onehot = torch.nn.functional.one_hot(targets.clamp(min=0), 1003)
+        rows = ((onehot - p) * (c * (targets != -100)).unsqueeze(-1)).view(-1, 1003)
+        grads = torch.zeros(1003, 65, dtype=torch.bfloat16)
+        for row, state in zip(rows, h.view(-1, 65)):
+            grads += torch.outer(row, state).bfloat16()
+    elif fault == "missing":
+        seen = targets.clone()
+        seen[3, 3] = -100
+        (grads,) = torch.autograd.grad(head_token_log_probs(h, w, seen, bias=b).log_probs, w, c)
+    else:
+        grads = {"row": grads.roll(1, 0), "sign": -grads, "scale": grads * (1 + 2.0**-14)}[fault]
+    with pytest.raises(AssertionError):
+        exact.check_grads([None, grads], c)
 
 
 @pytest.mark.parametrize("fault", ["bias", "column", "state", "sixteen", "sign", "scale"])

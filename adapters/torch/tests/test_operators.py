@@ -46,11 +46,12 @@ def test_token_log_probs_backward(dtype):
     torch.library.opcheck(OPERATORS.token_log_probs_backward, args)
 
 
-@pytest.mark.parametrize("plan", [0, 1])
+@pytest.mark.parametrize("plan", [0, 1, 2])
 def test_head_log_probs(dtype, plan):
     hidden, targets = rows(dtype, vocab=33)
-    hidden.requires_grad_(plan == 1)
+    hidden.requires_grad_(plan > 0)
     weight, bias = torch.randn(50, 33, dtype=dtype), torch.randn(50)
+    weight.requires_grad_(plan == 2), bias.requires_grad_(plan == 2)
     for given in (None, bias):
         args = (hidden, weight, given, targets, True, plan, -100, NONE, 1)
         torch.library.opcheck(OPERATORS.head_log_probs, args)

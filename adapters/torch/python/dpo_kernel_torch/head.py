@@ -7,7 +7,7 @@ from .logits import TRANSFORM, TokenLogProbs, figures
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .rows import Targets, factors, transform
 from .tensors import TYPES, blocks, check_float, check_matrix, flat
-from .threads import how_many, parts, run
+from .threads import Part, how_many, parts, run
 
 # Rows that go through the head together: its weights are read once for each such group.
 GROUP = 512
@@ -34,7 +34,8 @@ def head_token_log_probs(
     hidden: (..., H), weight: (V, H), as `lm_head.weight`; each f32, f16 or bf16, they may differ. bias: (V). The
     product is of the values as they are, summed in f32: autocast does not round them. Rows of `ignore_index` are
     not multiplied. Without gradients, or under `torch.no_grad()`, nothing is kept for them; with a frozen head the
-    forward keeps R x H numbers in f32 and the weights are read once; with a trained one the tiles are made again.
+    forward keeps R x H numbers in f32 and the weights are read once; with a trained one, or a trained bias, the
+    backward makes the tiles again, in one thread, as the gradients of the head are sums over all rows.
     """
     wanted = torch.is_grad_enabled()
     trained = wanted and (weight.requires_grad or (bias is not None and bias.requires_grad))
@@ -184,6 +185,47 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
     return grads
 
 
+def trained_grads(hidden, head, targets, norms, coefficients, of_weight, of_bias):
+    """Gradients of hidden states, R x H, of weights in their type, and of the bias, in f32."""
+    parts = [Part(block, 0, block.rows) for block in blocks("hidden", hidden)]
+    of_hidden = torch.zeros(targets.rows, head.hidden)
+    # Rounded once: where rows are apart, calls add up in f32.
+    dtype = head.block.data.dtype if len(parts) == 1 else torch.float32
+    weights = torch.zeros(head.vocab, head.hidden, dtype=dtype) if of_weight else None
+    bias = torch.zeros(head.vocab) if of_bias else None
+    d_head = struct("dpo_head_mut", mode=lib.DPO_GRADS_ADD)
+    if of_weight:
+        d_head.weights, d_head.len, d_head.type = pointer(weights), weights.numel(), TYPES[dtype]
+    if of_bias:
+        d_head.bias = pointer(bias)
+    for part in parts:
+        layout, _span = targets.layout(part, head.vocab)
+        view, error = head.view(), new_error()
+        rows, length = max(1, min(part.rows, GROUP)), ffi.new("size_t *")
+        check(lib.dpo_head_grads_scratch_len(view, d_head, rows, length, error), error)
+        numbers = torch.empty(length[0], dtype=torch.float64)
+        scratch = struct("dpo_head_scratch", numbers=pointer(numbers), len=length[0], rows=rows)
+        given = struct(
+            "dpo_grads",
+            norms=pointer(norms, 4 * part.first),
+            coefficients=pointer(coefficients, part.first),
+            unscored=lib.DPO_UNSCORED_ZERO,
+        )
+        status = lib.dpo_head_grads(
+            FASTEST,
+            states_view(part, head.hidden, hidden.dtype),
+            view,
+            layout,
+            given,
+            dense("dpo_hidden_mut", of_hidden, part, head.hidden),
+            d_head,
+            scratch,
+            error,
+        )
+        check(status, error, part.first)
+    return of_hidden, weights, bias
+
+
 @torch.library.custom_op(
     "dpo_kernel::head_log_probs",
     mutates_args=(),
@@ -231,6 +273,38 @@ def _(hidden, *_others):
     return hidden.new_empty(hidden.shape)
 
 
+@torch.library.custom_op(
+    "dpo_kernel::trained_head_backward",
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor coefficients, "
+    "bool of_weight, bool of_bias, int ignore_index, float[] factors) -> (Tensor, Tensor, Tensor)",
+)
+def _trained_head_backward(
+    hidden, weight, bias, targets, norms, coefficients, of_weight, of_bias, ignore_index, factors
+):
+    head = Head(hidden, weight, bias, transform(factors))
+    rows = Targets(targets, hidden.shape[:-1], ignore_index)
+    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
+    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "hidden")
+    if of_bias and bias is None:
+        raise ValueError("gradients of a bias are asked for, and no bias is given")
+    of_hidden, weights, biases = trained_grads(hidden, head, rows, kept, of_rows, of_weight, of_bias)
+    return (
+        of_hidden.to(hidden.dtype).view(hidden.shape),
+        weights.to(weight.dtype) if of_weight else weight.new_empty(0),
+        biases.to(bias.dtype) if of_bias else weight.new_empty(0),
+    )
+
+
+@_trained_head_backward.register_fake
+def _(hidden, weight, bias, targets, norms, coefficients, of_weight, of_bias, *_transform):
+    return (
+        hidden.new_empty(hidden.shape),
+        weight.new_empty(weight.shape if of_weight else 0),
+        bias.new_empty(bias.shape) if of_bias else weight.new_empty(0),
+    )
+
+
 def _setup(ctx, inputs, output):
     hidden, weight, bias, targets, _details, ctx.plan, *ctx.transform = inputs
     _log_probs, norms, details, sums = output
@@ -248,6 +322,13 @@ def _grads(ctx, of_log_probs, *_others):
     if of_log_probs is None:
         return None, None, None, *nothing
     given = hidden, weight, bias, targets, norms
+    if ctx.plan == TRAINED:
+        # The last of the arguments is how many threads, of which this has one.
+        found = torch.ops.dpo_kernel.trained_head_backward(
+            *given, of_log_probs, of_weight, of_bias, *ctx.transform[:-1]
+        )
+        due = zip(found, (of_hidden, of_weight, of_bias))
+        return *(grads if wanted else None for grads, wanted in due), *nothing
     grads = torch.ops.dpo_kernel.head_log_probs_backward(*given, sums, of_log_probs, *ctx.transform)
     return grads, None, None, *nothing
 
