@@ -1,4 +1,4 @@
-"""`dpo_preference_step` and `dpo_unpaired_step` as a C host calls them: what the operators must agree with, to the bit."""
+"""`dpo_preference_step` and `dpo_unpaired_step` as a C host calls them: the bits of the operators."""
 
 import torch
 from dpo_kernel_torch.losses import Losses, encode
@@ -18,9 +18,7 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
     found.grads = torch.empty_like(logits)
     ids = torch.where(targets == -100, lib.DPO_IGNORE_INDEX - 2**32, targets).to(torch.int32)
     spans = ffi.new("dpo_span[]", [(i * length, (i + 1) * length) for i in range(sequences)])
-    layout = struct(
-        "dpo_layout", targets=pointer(ids), rows=rows, spans=spans, count=sequences, vocab=vocab
-    )
+    layout = struct("dpo_layout", targets=pointer(ids), rows=rows, spans=spans, count=sequences, vocab=vocab)
     shape = {"len": rows * vocab, "rows": rows, "vocab": vocab, "type": TYPES[logits.dtype]}
     view = struct("dpo_logits", data=pointer(logits), **shape)
     out = struct("dpo_logits_mut", data=pointer(found.grads), **shape)
@@ -53,16 +51,12 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
         answers = ffi.new("dpo_answer[]", items)
         batch = struct("dpo_unpaired_batch", answers=answers, **given)
         found.summary = ffi.new("dpo_unpaired_summary *")
-        status = lib.dpo_unpaired_step(
-            FASTEST, losses.made, batch, made, pointer(found.figures), found.summary, error
-        )
+        status = lib.dpo_unpaired_step(FASTEST, losses.made, batch, made, pointer(found.figures), found.summary, error)
     else:
         pairs = ffi.new("dpo_pair[]", items)
         batch = struct("dpo_pairs", pairs=pairs, offsets=pointer(offsets), **given)
         found.summary = ffi.new("dpo_summary *")
         objective = losses.objective(count)
-        status = lib.dpo_preference_step(
-            FASTEST, objective, batch, made, pointer(found.figures), found.summary, error
-        )
+        status = lib.dpo_preference_step(FASTEST, objective, batch, made, pointer(found.figures), found.summary, error)
     assert status == 0, ffi.string(lib.dpo_status_message(status))
     return found

@@ -48,8 +48,10 @@ def preferences(count=40):
         length = int(torch.randint(2, 10, (), generator=draw))
         return " ".join(WORDS[i] for i in torch.randint(low, high, (length,), generator=draw).tolist())
 
-    rows = [{"prompt": words(0, 160), "chosen": " " + words(0, 100), "rejected": " " + words(60, 160)} for _ in range(count)]
-    return Dataset.from_list(rows)
+    def row():
+        return {"prompt": words(0, 160), "chosen": " " + words(0, 100), "rejected": " " + words(60, 160)}
+
+    return Dataset.from_list([row() for _ in range(count)])
 
 
 def trainer(model, folder, steps=20, reference=None, **options):

@@ -50,7 +50,12 @@ class Exact:
         c = (coefficients.double().abs() * slope * self.scored).unsqueeze(-1)
         info = torch.finfo(found.dtype)
         near = torch.zeros_like(self.all).scatter(-1, self.index, 1.0) + self.all.exp()
-        bound = PROBABILITY * c * self.all.exp() + bend * c * near + info.eps / 2 * exact.abs() + info.smallest_normal * info.eps
+        bound = (
+            PROBABILITY * c * self.all.exp()
+            + bend * c * near
+            + info.eps / 2 * exact.abs()
+            + info.smallest_normal * info.eps
+        )
         assert_within("gradient", found, exact, bound.detach())
         assert (found[~self.scored] == 0).all(), "rows that are not scored have gradients of 0"
 

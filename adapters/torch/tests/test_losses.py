@@ -9,9 +9,7 @@ from dpo_kernel_torch.losses import LOSSES
 
 # Of answers without a partner (and a2po, below); without a reference; options where a loss needs one.
 UNPAIRED = ("kto", "apo_zero", "bco_pair", "nca_pair", "sppo_hard")
-FREE = (
-    "simpo cpo cpo_hinge cpo_ipo slic alphapo orpo tpo tpo_hinge tpo_ipo tpo_l reward_model".split()
-)
+FREE = "simpo cpo cpo_hinge cpo_ipo slic alphapo orpo tpo tpo_hinge tpo_ipo tpo_l reward_model".split()
 OPTIONS = {
     "rpo_fwd_kl": {"reward_gap": 0.5},
     "rpo_bwd_kl": {"reward_gap": 0.5},
@@ -68,9 +66,7 @@ def test_every_loss_of_answers_is_the_steps(name, dtype):
     logits, targets, reference = batch(dtype)
     logits.requires_grad_()
     answers = [(0, 1), (3, 0), (5, 0), (4, 1)]
-    expected = bare.step(
-        logits.detach(), targets, answers, made(name), unpaired=True, reference=reference, divisor=4.0
-    )
+    expected = bare.step(logits.detach(), targets, answers, made(name), unpaired=True, reference=reference, divisor=4.0)
     found = preference_loss(logits, targets, loss=made(name), reference=reference, answers=torch.tensor(answers))
     check_bits(found, expected, logits)
     assert torch.equal(found.rewards, expected.figures[:, 1])
@@ -95,13 +91,11 @@ def formula(name, chosen, rejected, tokens):
         "hinge": lambda: (1 - z).relu(),
         "ipo": lambda: (means[0] - means[1] - 5).pow(2),
         "apo_zero": lambda: torch.sigmoid(-0.1 * chosen) + torch.sigmoid(0.1 * rejected),
-        "nca_pair": lambda: F.softplus(-0.1 * chosen)
-        + (F.softplus(0.1 * chosen) + F.softplus(0.1 * rejected)) / 2,
+        "nca_pair": lambda: F.softplus(-0.1 * chosen) + (F.softplus(0.1 * chosen) + F.softplus(0.1 * rejected)) / 2,
         "cpo": lambda: -F.logsigmoid(z),
         "simpo": lambda: -F.logsigmoid(2 * (means[0] - means[1]) - 0.5),
-        "orpo": lambda: -0.1
-        * F.logsigmoid(
-            (means[0] - torch.log1p(-means[0].exp())) - (means[1] - torch.log1p(-means[1].exp()))
+        "orpo": lambda: (
+            -0.1 * F.logsigmoid((means[0] - torch.log1p(-means[0].exp())) - (means[1] - torch.log1p(-means[1].exp())))
         ),
     }[name]()
 
@@ -153,7 +147,7 @@ def test_the_formulas_see_faults(fault):
 
 def test_options_mixtures_and_one_loss_a_pair():
     logits, targets, reference = batch()
-    call = lambda loss: preference_loss(logits, targets, loss=loss, reference=reference)  # noqa: E731
+    call = lambda loss: preference_loss(logits, targets, loss=loss, reference=reference)
     sharp, plain, ipo = call(Loss("sigmoid", beta=0.5)), call("sigmoid"), call("ipo")
     mixed = call(Mixture((0.75, Loss("sigmoid", beta=0.5)), (0.25, "ipo")))
     assert torch.allclose(mixed.losses, 0.75 * sharp.losses + 0.25 * ipo.losses, rtol=1e-12)
@@ -181,9 +175,7 @@ def test_weights_offsets_token_weights_and_divisor(dtype):
     found = preference_loss(logits, targets, reference=reference, weights=weights, offsets=offsets)
     check_bits(found, expected, logits)
     assert found.summary["left_out"] == 1
-    doubled = preference_loss(
-        logits, targets, reference=reference, weights=weights, offsets=offsets, divisor=4.0
-    )
+    doubled = preference_loss(logits, targets, reference=reference, weights=weights, offsets=offsets, divisor=4.0)
     assert doubled.loss == found.loss / 2
     halves = torch.full((6, 5), 0.5)
     found = preference_loss(logits, targets, reference=reference, token_weights=halves)
@@ -265,9 +257,7 @@ def test_what_autograd_multiplies_by_is_in_the_coefficients(dtype):
     logits.requires_grad_()
     found = preference_loss(logits, targets, reference=reference)
     (grads,) = torch.autograd.grad(found.loss / 4, logits)
-    (expected,) = torch.autograd.grad(
-        preference_loss(logits, targets, reference=reference, divisor=12.0).loss, logits
-    )
+    (expected,) = torch.autograd.grad(preference_loss(logits, targets, reference=reference, divisor=12.0).loss, logits)
     assert torch.equal(grads, expected)
 
 

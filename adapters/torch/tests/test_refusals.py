@@ -76,7 +76,9 @@ def test_targets_have_their_row():
     for value in (9, -1, 2**40, -(2**40)):
         targets[2, 3] = value
         for threads in (1, 2):
-            error = refused(KernelError, "TARGET_OUT_OF_RANGE", kernel.token_log_probs, logits, targets, threads=threads)
+            error = refused(
+                KernelError, "TARGET_OUT_OF_RANGE", kernel.token_log_probs, logits, targets, threads=threads
+            )
             assert error.numbers["row"] == 13 and error.numbers["target"] == value
 
 
@@ -104,7 +106,7 @@ def test_gradients_that_are_not_finite():
 def test_losses():
     logits, targets = rows()
     reference = torch.zeros(4)
-    call = lambda loss, **given: kernel.preference_loss(logits, targets, loss=loss, **given)  # noqa: E731
+    call = lambda loss, **given: kernel.preference_loss(logits, targets, loss=loss, **given)
     refused(ValueError, "'nonsense'", Loss, "nonsense")
     refused(ValueError, "'betta'", Loss, "sigmoid", betta=0.1)
     refused(ValueError, "'kl'", Loss, "sigmoid", divergence="kl")
@@ -132,7 +134,7 @@ def test_losses():
 
 def test_indices_have_their_sign():
     logits, targets = rows()
-    call = lambda **given: kernel.preference_loss(logits, targets, loss="cpo", **given)  # noqa: E731
+    call = lambda **given: kernel.preference_loss(logits, targets, loss="cpo", **given)
     error = refused(KernelError, "SEQUENCE_OUT_OF_RANGE", call, pairs=torch.tensor([[0, 1], [2, -3]]))
     assert error.numbers == {"pair": 1, "sequence": -3, "sequences": 4}
     error = refused(KernelError, "SPAN_OUT_OF_RANGE", call, spans=torch.tensor([[0, 3], [-2, 9]]))

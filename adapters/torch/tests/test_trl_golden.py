@@ -67,7 +67,7 @@ def inputs(case):
 
 def trainer(case, model, reference):
     """What `_compute_loss` asks of a trainer."""
-    same = lambda tensor: tensor  # noqa: E731
+    same = lambda tensor: tensor
     return SimpleNamespace(
         model=model,
         ref_model=reference,
@@ -117,12 +117,13 @@ def compute(case, batch, hidden, reference, squares=None):
 
 
 def ids(case):
-    return " ".join(str(case[key]) for key in ("loss_types", "beta", "label_smoothing", "f_divergence", "ld_alpha", "wpo") if key in case)
+    keys = ("loss_types", "beta", "label_smoothing", "f_divergence", "ld_alpha", "wpo")
+    return " ".join(str(case[key]) for key in keys if key in case)
 
 
-# Logits of f32 are off by 2^-24 of themselves (below 4) and log-probs by 2^-23 of theirs: 2^-21 a token, 2^-18 for the
-# eight of a log-ratio. Slopes of the losses stay below 24 (IPO's 2 * 5 + and the squares of SPPO, 2 * (10 + 5)); that
-# is 2^-13.4 in units of the largest loss, some hundred here, so 2^-19 relative and 2^-16 with what is near 0.
+# A log-prob is off by 2^-23 of itself and by 2^-24 of a logit (below 4): 2^-21. A log-ratio is of at most 6 of them
+# from each model, 2^-17.4; per unit of loss or gradient the losses are no steeper than 1 near 0, and where they are
+# (squares: IPO, SPPO) their value is larger by as much.
 RELATIVE, ABSOLUTE = 2.0**-16, 2.0**-16
 
 

@@ -38,11 +38,7 @@ NUMBERS = {
     "STRUCT_SIZE": ("its size here", "size found"),
 }
 
-STATUS = {
-    getattr(lib, name): name.removeprefix("DPO_ERROR_")
-    for name in dir(lib)
-    if name.startswith("DPO_ERROR_")
-}
+STATUS = {getattr(lib, name): name.removeprefix("DPO_ERROR_") for name in dir(lib) if name.startswith("DPO_ERROR_")}
 # Statuses whose number 0 is a row: what a call for some of the rows says of them is moved to all rows.
 OF_ROWS = ("TARGET_OUT_OF_RANGE", "NON_FINITE_ROWS")
 OF_PARAMETERS = ("PARAMETER", "PARAMETER_UNUSED", "PARAMETER_MISSING")

@@ -257,9 +257,7 @@ def _(hidden, weight, bias, targets, details, plan, *_transform):
     schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor sums, "
     f"Tensor coefficients, {TRANSFORM}) -> Tensor",
 )
-def _head_log_probs_backward(
-    hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads
-):
+def _head_log_probs_backward(hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads):
     head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
     of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
@@ -318,7 +316,7 @@ def _grads(ctx, of_log_probs, *_others):
     nothing = [None] * (3 + len(ctx.transform))
     of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
     if ctx.plan != TRAINED and (of_weight or of_bias) or ctx.plan == SCORED and of_hidden:
-        raise RuntimeError(f"head_log_probs was told plan {ctx.plan}, which keeps nothing for the gradients that are due")
+        raise RuntimeError(f"head_log_probs was told plan {ctx.plan}: it keeps nothing for the gradients that are due")
     if of_log_probs is None:
         return None, None, None, *nothing
     given = hidden, weight, bias, targets, norms

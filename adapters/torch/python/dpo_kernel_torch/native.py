@@ -7,8 +7,7 @@ if ffi.sizeof("size_t") != 8:
 
 VERSION = ffi.string(lib.dpo_version()).decode()
 DECLARED = ".".join(
-    str(part)
-    for part in (lib.DPO_KERNEL_VERSION_MAJOR, lib.DPO_KERNEL_VERSION_MINOR, lib.DPO_KERNEL_VERSION_PATCH)
+    str(part) for part in (lib.DPO_KERNEL_VERSION_MAJOR, lib.DPO_KERNEL_VERSION_MINOR, lib.DPO_KERNEL_VERSION_PATCH)
 )
 if VERSION != DECLARED:
     raise ImportError(f"the library is version {VERSION}, its declarations are of {DECLARED}: reinstall the package")

@@ -164,10 +164,10 @@ def preference_loss(
     spans: (N, 2), int64, first row and the one past the last of each sequence; without it each row of (N, T) targets
     is one. pairs: (P, 2), int64, indices of chosen and rejected sequences; without it the first half is chosen, as
     TRL has it. answers: (M, 2), int64, sequence and label (1 desirable, 0 not), in the place of pairs. loss: a name,
-    a `Loss` with options, a `Mixture`, a list of one a pair or answer, or None for the NLL term alone. reference: (N), log-probs of the sequences
-    under the frozen model, for losses that have one. weights, offsets: one a pair or answer; token_weights: one a
-    row; nll: an `Nll`. divisor: what the loss is divided by; without it as many as have a weight (groups, for
-    `s_dpo`), which makes it the mean.
+    a `Loss` with options, a `Mixture`, a list of one a pair or answer, or None for the NLL term alone. reference:
+    (N), log-probs of the sequences under the frozen model, for losses that have one. weights, offsets: one a pair or
+    answer; token_weights: one a row; nll: an `Nll`. divisor: what the loss is divided by; without it as many as have
+    a weight (groups, for `s_dpo`), which makes it the mean.
     """
     made = batch_of(targets, **batch)
     found = torch.ops.dpo_kernel.preference_step(

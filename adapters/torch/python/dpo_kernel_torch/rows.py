@@ -16,19 +16,17 @@ class Targets:
     def __init__(self, targets, shape, ignore_index):
         check_integers("targets", targets)
         check_shape("targets", targets, shape, "the tensor that they are of")
-        labels = targets.reshape(-1).contiguous()
+        labels = targets.contiguous()
         self.rows, self.labels, self.ignore_index = labels.numel(), labels, ignore_index
         # PyTorch has few operations of uint32; the bits are what counts.
         self.ids = torch.empty(self.rows, dtype=torch.int32)
         error = new_error()
-        status = lib.dpo_targets_of_i64(
-            pointer(labels), self.rows, ignore_index, pointer(self.ids), error
-        )
+        status = lib.dpo_targets_of_i64(pointer(labels), self.rows, ignore_index, pointer(self.ids), error)
         check(status, error)
 
     def scored(self):
         """Which rows are scored."""
-        return self.labels != self.ignore_index
+        return self.labels.view(-1) != self.ignore_index
 
     def layout(self, part, vocab):
         """Of the rows of a part, all in one span. The second value owns the memory of the span."""

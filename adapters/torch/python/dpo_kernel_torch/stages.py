@@ -11,8 +11,7 @@ from .tensors import check_integers, flat
 
 # Fields of `dpo_summary`, `dpo_unpaired_summary` and `dpo_nll_summary`, each of them eight bytes.
 SUMMARY, UNPAIRED_SUMMARY, NLL_SUMMARY = (
-    [name for name, _ in ffi.typeof(kind).fields]
-    for kind in ("dpo_summary", "dpo_unpaired_summary", "dpo_nll_summary")
+    [name for name, _ in ffi.typeof(kind).fields] for kind in ("dpo_summary", "dpo_unpaired_summary", "dpo_nll_summary")
 )
 # Numbers of `dpo_pair_loss` and `dpo_answer_loss`.
 PAIR_FIGURES, ANSWER_FIGURES = (
@@ -76,12 +75,13 @@ def counts(batch):
     return sequences, sequences // 2
 
 
-def indices(name, tensor):
+def owned(name, tensor):
     """N x 2 numbers, as the library reads them: negative ones are out of its range."""
     check_integers(name, tensor)
     if tensor.ndim != 2 or tensor.shape[1] != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give (count, 2)")
-    return tensor.contiguous()
+    tensor = tensor.contiguous()
+    return pointer(tensor), tensor
 
 
 class Stages:
@@ -91,15 +91,16 @@ class Stages:
         self.batch, self.rows = batch, rows
         self.count, self.found = counts(batch)
         self.error = new_error()
-        self.spans = self.rectangle() if batch.spans is None else indices("spans", batch.spans)
-        self.items = self.halves() if batch.items is None else indices("items", batch.items)
+        # Pointers, and what owns the memory behind them.
+        self.spans, self.own_spans = self.rectangle() if batch.spans is None else owned("spans", batch.spans)
+        self.items, self.own_items = self.halves() if batch.items is None else owned("items", batch.items)
         # Spans in any order: the library sorts them here.
         self.order = ffi.new("size_t[]", max(1, self.count))
         self.layout = struct(
             "dpo_layout",
             targets=pointer(rows.ids),
             rows=rows.rows,
-            spans=pointer(self.spans),
+            spans=self.spans,
             count=self.count,
             vocab=vocab,
             order=self.order,
@@ -113,20 +114,23 @@ class Stages:
         self.divisor = batch.numbers[0] or self._divisor()
 
     def rectangle(self):
-        spans = torch.empty(self.count, 2, dtype=torch.int64)
-        rows = self.batch.targets.shape[1]
-        check(lib.dpo_spans_of_batch(rows, pointer(spans), self.count, self.error), self.error)
-        return spans
+        spans, rows = ffi.new("dpo_span[]", max(1, self.count)), self.batch.targets.shape[1]
+        check(lib.dpo_spans_of_batch(rows, spans, self.count, self.error), self.error)
+        return spans, spans
 
     def halves(self):
-        return torch.arange(self.count).view(2, self.found).t().contiguous()
+        pairs = ffi.new("dpo_pair[]", [(i, i + self.found) for i in range(self.found)])
+        return pairs, pairs
 
     def _divisor(self):
         """How many pairs or answers have a weight; groups of them where the loss is of groups."""
-        items = self.items if self.weights is None else self.items[self.weights != 0]
-        if self.losses.names == [lib.DPO_LOSS_S_DPO] and not self.batch.unpaired:
-            items = items[:, 0].unique_consecutive()
-        return float(max(1, items.shape[0]))
+        if self.weights is None and self.losses.names != [lib.DPO_LOSS_S_DPO]:
+            return float(max(1, self.found))
+        weighted = torch.ones(self.found, dtype=torch.bool) if self.weights is None else self.weights != 0
+        # Without indices every pair has a chosen answer of its own.
+        grouped = self.losses.names == [lib.DPO_LOSS_S_DPO] and self.batch.items is not None
+        chosen = self.batch.items[weighted, 0].unique_consecutive() if grouped else weighted.nonzero()
+        return float(max(1, chosen.shape[0]))
 
     def run(self, log_probs):
         """All stages, from log p of each row."""
@@ -179,10 +183,9 @@ class Stages:
         )
 
     def pairs(self, sequences, d_log_probs):
-        batch = self.batch
         given = struct(
             "dpo_pairs",
-            pairs=pointer(self.items),
+            pairs=self.items,
             count=self.found,
             reference_sums=pointer(self.reference),
             weights=pointer(self.weights),
@@ -206,10 +209,9 @@ class Stages:
         return figures, summary, total(summary, SUMMARY, "loss_sum") / self.divisor
 
     def answers(self, sequences, d_log_probs):
-        batch = self.batch
         if self.offsets is not None:
             raise ValueError("offsets are given for answers without a partner: no loss of them has any; leave them out")
-        answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.items.tolist()])
+        answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.batch.items.tolist()])
         losses = self.losses
         one_each = losses.kind == PER_PAIR
         if losses.kind == MIXTURE:
@@ -250,7 +252,7 @@ class Stages:
             if batch.unpaired:
                 raise ValueError("an NLL term of answers without a partner needs nll.answers: which sequences")
             given.of, given.count = lib.DPO_NLL_OF_CHOSEN, self.found
-            given.pairs = pointer(self.items)
+            given.pairs = self.items
             count, weights = self.found, batch.weights if batch.nll_weights is None else batch.nll_weights
         else:
             check_integers("nll.answers", answers)
@@ -261,9 +263,7 @@ class Stages:
         given.weights = pointer(weights)
         d_nll = torch.zeros(self.count, dtype=torch.float64)
         summary = torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
-        status = lib.dpo_nll_loss(
-            given, pointer(sequences), self.count, pointer(d_nll), pointer(summary), self.error
-        )
+        status = lib.dpo_nll_loss(given, pointer(sequences), self.count, pointer(d_nll), pointer(summary), self.error)
         check(status, self.error)
         return d_nll, summary
 
