@@ -54,7 +54,7 @@ def preferences(count=40):
     return Dataset.from_list([row() for _ in range(count)])
 
 
-def trainer(model, folder, steps=20, reference=None, **options):
+def trainer(model, folder, steps=20, reference=None, peft_config=None, **options):
     """DPO with a frozen copy as the reference. The optimizer is the same for all, and its state in f32."""
     defaults = {
         "output_dir": str(folder),
@@ -74,7 +74,8 @@ def trainer(model, folder, steps=20, reference=None, **options):
     }
     return DPOTrainer(
         model=model,
-        ref_model=copy.deepcopy(model) if reference is None else reference,
+        ref_model=copy.deepcopy(model) if reference is None and peft_config is None else reference,
+        peft_config=peft_config,
         args=DPOConfig(**(defaults | options)),
         train_dataset=preferences(),
         processing_class=tokenizer(),

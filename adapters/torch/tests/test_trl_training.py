@@ -90,12 +90,32 @@ def test_three_steps_of_every_loss(tmp_path, loss_type):
         {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
         {"precompute_ref_log_probs": True},
         {"gradient_accumulation_steps": 2},
+        {"gradient_checkpointing": True},
         {"padding_free": False, "pad_to_multiple_of": 16},
     ],
     ids=str,
 )
 def test_three_steps_of_every_option(tmp_path, options):
     same(run(tmp_path, True, steps=3, **options)[0], run(tmp_path, False, steps=3, **options)[0], 3)
+
+
+def test_three_steps_of_an_adapter(tmp_path):
+    """LoRA over a frozen head; the reference is the model without it."""
+    peft = pytest.importorskip("peft")
+
+    def steps(folder, patched):
+        config = peft.LoraConfig(
+            r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights="gaussian"
+        )
+        trainer = models.trainer(models.llama(), folder, steps=5, peft_config=config)
+        if patched:
+            with kernel.patch():
+                trainer.train()
+        else:
+            trainer.train()
+        return {name: models.figures(trainer, name) for name in FIGURES}
+
+    same(steps(tmp_path, True), steps(tmp_path, False), 5)
 
 
 def test_bf16_is_nearer_to_float64(tmp_path):

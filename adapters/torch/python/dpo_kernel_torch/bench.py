@@ -4,6 +4,8 @@
 2. `bare`: `dpo_preference_step` called through cffi, its structs made once. The gradients go to memory that each call
    gets as the operator does; `kept`: to memory that is there already; `torch.empty`: to what PyTorch's allocator gives.
 3. `operator`: `dpo_kernel_torch.preference_loss` and autograd.
+4. `bare + nothing`: the bare call, and an operator that does nothing with its backward: what PyTorch's own part of any
+   operator costs where a call has emptied the caches.
 
 Losses and gradients are compared first. Times are the thread's CPU time, the median of all rounds, as the best would
 be those in which memory happened to be there. Fails if the operator takes more than 1.05 times what `bare` does.
@@ -39,6 +41,18 @@ def by_torch(selective_log_softmax, logits, targets, reference):
 def by_operator(logits, targets, reference):
     loss = preference_loss(logits, targets, reference=reference, loss=Loss("sigmoid", beta=BETA)).loss
     return loss.detach(), torch.autograd.grad(loss, logits)[0]
+
+
+@torch.library.custom_op("dpo_kernel_bench::nothing", mutates_args=(), schema="(Tensor logits) -> Tensor")
+def nothing(logits):
+    return torch.zeros((), dtype=logits.dtype)
+
+
+def nothing_setup(ctx, inputs, output):
+    ctx.shape = inputs[0].shape
+
+
+nothing.register_autograd(lambda ctx, grad: grad.expand(ctx.shape), setup_context=nothing_setup)
 
 
 class Bare:
@@ -157,6 +171,8 @@ def measure(dtype, rows, vocab, rounds):
         "bare, torch.empty": Bare(logits, targets, reference, lambda shape, dtype: torch.empty(shape, dtype=dtype)),
         "operator": lambda: by_operator(logits, targets, reference),
     }
+    bare = ways["bare"]
+    ways["bare + nothing"] = lambda: (bare(), torch.autograd.grad(nothing(logits), logits))[0]
     print(f"{dtype}, {rows} rows, V = {vocab}:")
     for name, way in ways.items():
         # PyTorch rounds log-probs to bf16, whose step at -20 is 0.125, and sums some hundred of them.
