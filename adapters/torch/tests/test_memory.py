@@ -70,3 +70,17 @@ def test_gradients_that_are_kept_stay():
     assert torch.equal(third, copy)
     # The memory of one of the two.
     assert third.data_ptr() == where or memory.KEPT.free == []
+
+
+def test_operators_work_in_it(monkeypatch):
+    """With every gradient in kept memory: `opcheck`, accumulation over two backwards, and a compiled step."""
+    monkeypatch.setattr(memory, "LEAST_BYTES", 1)
+    logits, targets = torch.randn(4, 5, 33, requires_grad=True), torch.randint(0, 33, (4, 5))
+    torch.library.opcheck(torch.ops.dpo_kernel.token_log_probs, (logits, targets, True, -100, [0.0, 0.0, 0.0], 1))
+    (expected,) = torch.autograd.grad(kernel.token_log_probs(logits, targets).log_probs.sum(), logits)
+    for _ in range(2):
+        kernel.token_log_probs(logits, targets).log_probs.sum().backward()
+    assert torch.equal(logits.grad, 2 * expected)
+    compiled = torch.compile(lambda x: kernel.token_log_probs(x * 1, targets).log_probs.sum(), fullgraph=True)
+    (found,) = torch.autograd.grad(compiled(logits), logits)
+    assert torch.equal(found, expected)

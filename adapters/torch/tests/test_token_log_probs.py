@@ -187,3 +187,16 @@ def test_the_oracle_sees_faults(fault):
     with pytest.raises(AssertionError):
         exact.check_log_probs(found)
         exact.check_grads(grads, coefficients)
+
+
+def test_modes_of_pytorch():
+    """Autocast rounds nothing here, and without gradients the figures are the same."""
+    logits, targets, _ = batch(torch.float32)
+    expected = token_log_probs(logits.requires_grad_(), targets).log_probs
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(token_log_probs(logits, targets).log_probs, expected)
+    with torch.no_grad():
+        found = token_log_probs(logits, targets).log_probs
+        assert torch.equal(found, expected) and not found.requires_grad
+    with torch.inference_mode():
+        assert torch.equal(token_log_probs(logits, targets).log_probs, expected)
