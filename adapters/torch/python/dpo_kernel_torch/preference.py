@@ -18,15 +18,11 @@ from .rows import Targets, factors, transform
 from .stages import (
     ANSWER_FIGURES,
     BATCH,
-    NLL_SUMMARY,
     PAIR_FIGURES,
-    SUMMARY,
-    UNPAIRED_SUMMARY,
     Batch,
     Found,
     Stages,
-    counts,
-    named,
+    sizes,
     sums_and_tokens,
 )
 from .tensors import check_matrix, flat
@@ -62,14 +58,14 @@ class PreferenceLoss:
     `dpo_nll_summary`, or None.
     """
 
-    def __init__(self, found, log_probs, batch):
-        self.loss, self.log_probs = found.loss, log_probs
-        self._found, self._batch = found, batch
+    def __init__(self, loss, log_probs, found):
+        self.loss, self.log_probs, self._found = loss, log_probs, found
 
     def _figure(self, name):
-        fields = ANSWER_FIGURES if self._batch.unpaired else PAIR_FIGURES
+        unpaired = self._found.batch.unpaired
+        fields = ANSWER_FIGURES if unpaired else PAIR_FIGURES
         if name not in fields:
-            raise AttributeError(f"{'answers' if self._batch.unpaired else 'pairs'} have no {name}")
+            raise AttributeError(f"{'answers' if unpaired else 'pairs'} have no {name}")
         return self._found.figures[:, fields.index(name)]
 
     @property
@@ -102,11 +98,11 @@ class PreferenceLoss:
 
     @property
     def summary(self):
-        return named(self._found.summary, UNPAIRED_SUMMARY if self._batch.unpaired else SUMMARY)
+        return self._found.summary
 
     @property
     def nll(self):
-        return named(self._found.summary[-len(NLL_SUMMARY) :], NLL_SUMMARY) if self._batch.has_nll else None
+        return self._found.nll
 
     def __repr__(self):
         return f"PreferenceLoss(loss={self.loss}, summary={self.summary})"
@@ -173,7 +169,7 @@ def preference_loss(
     found = torch.ops.dpo_kernel.preference_step(
         logits, *made, ignore_index, factors(scale, softcap, temperature), threads
     )
-    return PreferenceLoss(Found(*found[:5]), found[5], made)
+    return PreferenceLoss(found[0], found[2], Found(found[1], made))
 
 
 def head_preference_loss(
@@ -211,28 +207,19 @@ def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch)
 
 
 def _of_log_probs(log_probs, made, ignore_index):
-    found = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
-    return PreferenceLoss(Found(*found), log_probs.detach(), made)
+    loss, numbers = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
+    return PreferenceLoss(loss, log_probs.detach(), Found(numbers, made))
 
 
 def _fake_found(batch):
     new = batch.targets.new_empty
-    sequences, items = counts(batch)
-    fields = UNPAIRED_SUMMARY if batch.unpaired else SUMMARY
-    figures = ANSWER_FIGURES if batch.unpaired else PAIR_FIGURES
-    return (
-        new((), dtype=torch.float32),
-        new((items, len(figures)), dtype=torch.float64),
-        new((len(fields) + len(NLL_SUMMARY),), dtype=torch.int64),
-        new((sequences, 2), dtype=torch.int64),
-        new((batch.targets.numel(),), dtype=torch.float64),
-    )
+    return new((), dtype=torch.float32), new((sum(sizes(batch)),), dtype=torch.int64)
 
 
 @torch.library.custom_op(
     "dpo_kernel::preference_step",
     mutates_args=(),
-    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> ({', '.join(['Tensor'] * 7)})",
+    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _step(logits, *given):
     batch = Batch(*given[:-3])
@@ -253,22 +240,27 @@ def _(logits, *given):
     return *_fake_found(batch), new(shape, dtype=torch.float32), new((*shape, 4), dtype=torch.int32)
 
 
+def _coefficients(numbers, rows):
+    """They are the first of the numbers."""
+    return numbers[:rows].view(torch.float64)
+
+
 def _step_setup(ctx, inputs, output):
     logits, targets = inputs[:2]
     ctx.transform = inputs[-3:]
     ctx.inputs = len(inputs)
-    loss, *others = output
-    ctx.save_for_backward(logits, targets, others[-1], others[3])
-    ctx.mark_non_differentiable(*others)
+    _loss, numbers, log_probs, norms = output
+    ctx.save_for_backward(logits, targets, norms, numbers)
+    ctx.mark_non_differentiable(numbers, log_probs, norms)
     ctx.set_materialize_grads(False)
 
 
 def _step_grads(ctx, of_loss, *_others):
-    logits, targets, norms, coefficients = ctx.saved_tensors
+    logits, targets, norms, numbers = ctx.saved_tensors
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    of_rows = coefficients * of_loss
+    of_rows = _coefficients(numbers, targets.numel()) * of_loss
     grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
     return grads, *nothing
 
@@ -279,7 +271,7 @@ _step.register_autograd(_step_grads, setup_context=_step_setup)
 @torch.library.custom_op(
     "dpo_kernel::preference_loss",
     mutates_args=(),
-    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> ({', '.join(['Tensor'] * 5)})",
+    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> (Tensor, Tensor)",
 )
 def _loss(log_probs, *given):
     batch, ignore_index = Batch(*given[:-1]), given[-1]
@@ -297,9 +289,9 @@ def _(log_probs, *given):
 
 def _loss_setup(ctx, inputs, output):
     ctx.inputs, ctx.shape = len(inputs), inputs[0].shape
-    loss, *others = output
-    ctx.save_for_backward(others[3])
-    ctx.mark_non_differentiable(*others)
+    _loss, numbers = output
+    ctx.save_for_backward(numbers)
+    ctx.mark_non_differentiable(numbers)
     ctx.set_materialize_grads(False)
 
 
@@ -307,8 +299,8 @@ def _loss_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    (coefficients,) = ctx.saved_tensors
-    return (coefficients * of_loss).float().view(ctx.shape), *nothing
+    (numbers,) = ctx.saved_tensors
+    return (_coefficients(numbers, ctx.shape.numel()) * of_loss).float().view(ctx.shape), *nothing
 
 
 _loss.register_autograd(_loss_grads, setup_context=_loss_setup)

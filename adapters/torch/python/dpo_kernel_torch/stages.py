@@ -50,14 +50,61 @@ BATCH = (
 )
 
 
-class Found(NamedTuple):
-    """The loss, what it says of each pair or answer, sums, and d loss / d log p of each row."""
+class Found:
+    """Everything that a loss says, as the operators return it: one tensor of eight-byte numbers, here by their names.
 
-    loss: torch.Tensor  # f32, one number
-    figures: torch.Tensor  # P x 6 or M x 3
-    summary: torch.Tensor  # fields of the summary, then of the NLL term's, as bits: `named`
-    sequences: torch.Tensor  # N `dpo_sequence_log_prob`, as bits: `sums_and_tokens`
-    coefficients: torch.Tensor  # R
+    One, because PyTorch's time for a call grows with the number of its results.
+    """
+
+    def __init__(self, numbers, batch):
+        self.numbers, self.batch = numbers, batch
+
+    def _part(self, which):
+        start, end = part(self.batch, which)
+        return self.numbers[start:end]
+
+    @property
+    def coefficients(self):
+        """d loss / d log p of each row, in f64."""
+        return self._part(COEFFICIENTS).view(torch.float64)
+
+    @property
+    def figures(self):
+        """P x 6 or M x 3, in f64."""
+        width = len(ANSWER_FIGURES if self.batch.unpaired else PAIR_FIGURES)
+        return self._part(FIGURES).view(torch.float64).view(-1, width)
+
+    @property
+    def sequences(self):
+        """N `dpo_sequence_log_prob`, as bits."""
+        return self._part(SEQUENCES).view(-1, 2)
+
+    @property
+    def summary(self):
+        """Its fields by name: sums are doubles, all others counts."""
+        return named(self._part(SUMS), UNPAIRED_SUMMARY if self.batch.unpaired else SUMMARY)
+
+    @property
+    def nll(self):
+        return named(self._part(NLL_SUMS), NLL_SUMMARY) if self.batch.has_nll else None
+
+
+# Where the parts of the numbers are.
+COEFFICIENTS, FIGURES, SEQUENCES, SUMS, NLL_SUMS = range(5)
+
+
+def sizes(batch):
+    """How many numbers each part has."""
+    sequences, items = counts(batch)
+    figures, fields = (ANSWER_FIGURES, UNPAIRED_SUMMARY) if batch.unpaired else (PAIR_FIGURES, SUMMARY)
+    return [batch.targets.numel(), items * len(figures), 2 * sequences, len(fields), len(NLL_SUMMARY)]
+
+
+def part(batch, which):
+    """Where a part begins and ends."""
+    of = sizes(batch)
+    start = sum(of[:which])
+    return start, start + of[which]
 
 
 def counts(batch):
@@ -110,6 +157,7 @@ class Stages:
         self.weights = flat("weights", batch.weights, torch.float32, self.found, of)
         self.offsets = flat("offsets", batch.offsets, torch.float32, self.found, of)
         self.token_weights = flat("token_weights", batch.token_weights, torch.float32, rows.rows, "targets")
+        self.numbers = torch.zeros(sum(sizes(batch)), dtype=torch.int64)
         self.losses = Losses(batch.choices, batch.values)
         self.divisor = batch.numbers[0] or self._divisor()
 
@@ -132,57 +180,39 @@ class Stages:
         chosen = self.batch.items[weighted, 0].unique_consecutive() if grouped else weighted.nonzero()
         return float(max(1, chosen.shape[0]))
 
+    def at(self, which):
+        """Where a part of the numbers is written."""
+        return pointer(self.numbers, part(self.batch, which)[0])
+
     def run(self, log_probs):
-        """All stages, from log p of each row."""
+        """All stages, from log p of each row: the loss, f32, and all numbers."""
         batch = self.batch
-        policy = self.sequences(log_probs, self.token_weights)
-        d_log_probs = torch.zeros(self.count, dtype=torch.float64)
+        policy = self.sequences(log_probs, self.token_weights, self.at(SEQUENCES))
+        d_log_probs, d_nll = ffi.new("double[]", max(1, self.count)), ffi.NULL
         loss_of = self.nothing if not self.losses.count else self.answers if batch.unpaired else self.pairs
-        figures, summary, loss = loss_of(policy, d_log_probs)
-        d_nll, of_nll = None, torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
+        loss = loss_of(policy, d_log_probs)
         if batch.has_nll:
-            # The term is of the tokens as they are.
-            plain = policy if self.token_weights is None else self.sequences(log_probs, None)
-            d_nll, of_nll = self.nll(plain)
-            loss += float(of_nll.view(torch.float64)[-1]) / batch.numbers[2]
-        coefficients = torch.zeros(self.rows.rows, dtype=torch.float64)
+            d_nll = ffi.new("double[]", max(1, self.count))
+            loss += self.nll(log_probs, policy, d_nll)
         status = lib.dpo_token_coefficients(
-            self.layout,
-            pointer(d_log_probs),
-            pointer(self.token_weights),
-            pointer(d_nll),
-            pointer(coefficients),
-            self.error,
+            self.layout, d_log_probs, pointer(self.token_weights), d_nll, self.at(COEFFICIENTS), self.error
         )
         check(status, self.error)
-        summary = torch.cat([summary, of_nll])
-        return Found(torch.full((), loss, dtype=torch.float32), figures, summary, policy, coefficients)
+        return torch.full((), loss, dtype=torch.float32), self.numbers
 
-    def sequences(self, log_probs, token_weights):
+    def sequences(self, log_probs, token_weights, out):
         """log pi and tokens of each span."""
-        found = torch.zeros(self.count, 2, dtype=torch.int64)
-        status = lib.dpo_sequence_log_probs(
-            pointer(log_probs),
-            self.layout,
-            pointer(token_weights),
-            pointer(found),
-            self.error,
-        )
+        status = lib.dpo_sequence_log_probs(pointer(log_probs), self.layout, pointer(token_weights), out, self.error)
         check(status, self.error)
-        return found
+        return out
 
-    def nothing(self, _sequences, _d_log_probs):
+    def nothing(self, _policy, _d_log_probs):
         """No loss of pairs, beside an NLL term."""
         if not self.batch.has_nll:
             raise ValueError("neither a loss nor an NLL term is given: give one of them")
-        figures, fields = (ANSWER_FIGURES, UNPAIRED_SUMMARY) if self.batch.unpaired else (PAIR_FIGURES, SUMMARY)
-        return (
-            torch.zeros(self.found, len(figures), dtype=torch.float64),
-            torch.zeros(len(fields), dtype=torch.int64),
-            0.0,
-        )
+        return 0.0
 
-    def pairs(self, sequences, d_log_probs):
+    def pairs(self, policy, d_log_probs):
         given = struct(
             "dpo_pairs",
             pairs=self.items,
@@ -193,22 +223,21 @@ class Stages:
             divisor=self.divisor,
         )
         objective = self.losses.objective(self.found)
-        figures = torch.zeros(self.found, len(PAIR_FIGURES), dtype=torch.float64)
-        summary = torch.zeros(len(SUMMARY), dtype=torch.int64)
+        summary = ffi.cast("dpo_summary *", self.at(SUMS))
         status = lib.dpo_preference_loss(
             objective,
             given,
-            pointer(sequences),
+            policy,
             self.count,
-            pointer(figures),
-            pointer(d_log_probs),
-            pointer(summary),
+            self.at(FIGURES),
+            d_log_probs,
+            summary,
             self.error,
         )
         check(status, self.error)
-        return figures, summary, total(summary, SUMMARY, "loss_sum") / self.divisor
+        return summary.loss_sum / self.divisor
 
-    def answers(self, sequences, d_log_probs):
+    def answers(self, policy, d_log_probs):
         if self.offsets is not None:
             raise ValueError("offsets are given for answers without a partner: no loss of them has any; leave them out")
         answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.batch.items.tolist()])
@@ -227,23 +256,25 @@ class Stages:
             losses=losses.made if one_each else ffi.NULL,
             divisor=self.divisor,
         )
-        figures = torch.zeros(self.found, len(ANSWER_FIGURES), dtype=torch.float64)
-        summary = torch.zeros(len(UNPAIRED_SUMMARY), dtype=torch.int64)
+        summary = ffi.cast("dpo_unpaired_summary *", self.at(SUMS))
         status = lib.dpo_unpaired_loss(
             ffi.NULL if one_each else losses.made,
             given,
-            pointer(sequences),
+            policy,
             self.count,
-            pointer(figures),
-            pointer(d_log_probs),
-            pointer(summary),
+            self.at(FIGURES),
+            d_log_probs,
+            summary,
             self.error,
         )
         check(status, self.error)
-        sums = (total(summary, UNPAIRED_SUMMARY, f"{label}_loss_sum") for label in ("desirable", "undesirable"))
-        return figures, summary, sum(sums) / self.divisor
+        return (summary.desirable_loss_sum + summary.undesirable_loss_sum) / self.divisor
 
-    def nll(self, sequences):
+    def nll(self, log_probs, policy, d_nll):
+        """The term's part of the loss. It is of the tokens as they are, without weights."""
+        if self.token_weights is not None:
+            plain = ffi.new("dpo_sequence_log_prob[]", max(1, self.count))
+            policy = self.sequences(log_probs, None, plain)
         batch = self.batch
         _, weight, divisor, per, term = batch.numbers
         answers = batch.nll_answers
@@ -261,21 +292,14 @@ class Stages:
             given.answers = pointer(answers)
         weights = flat("nll.weights", weights, torch.float32, count, "the NLL term")
         given.weights = pointer(weights)
-        d_nll = torch.zeros(self.count, dtype=torch.float64)
-        summary = torch.zeros(len(NLL_SUMMARY), dtype=torch.int64)
-        status = lib.dpo_nll_loss(given, pointer(sequences), self.count, pointer(d_nll), pointer(summary), self.error)
-        check(status, self.error)
-        return d_nll, summary
+        summary = ffi.cast("dpo_nll_summary *", self.at(NLL_SUMS))
+        check(lib.dpo_nll_loss(given, policy, self.count, d_nll, summary, self.error), self.error)
+        return summary.loss_sum / divisor
 
 
 def sums_and_tokens(sequences):
     """Fields of `dpo_sequence_log_prob`: a double and a size_t."""
     return sequences.view(torch.float64)[:, 0], sequences[:, 1]
-
-
-def total(summary, fields, name):
-    """A sum of a summary."""
-    return float(summary.view(torch.float64)[fields.index(name)])
 
 
 def named(summary, fields):
