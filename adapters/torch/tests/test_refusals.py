@@ -1,0 +1,164 @@
+"""What is refused, by which exception, and what it says."""
+
+import pickle
+
+import dpo_kernel_torch as kernel
+import pytest
+import torch
+from dpo_kernel_torch import KernelError, Loss, Mixture, Nll, NonFiniteError
+
+
+def rows(shape=(4, 5), vocab=9):
+    return torch.randn(*shape, vocab), torch.randint(0, vocab, shape)
+
+
+def refused(kind, text, call, *args, **kwargs):
+    with pytest.raises(kind) as caught:
+        call(*args, **kwargs)
+    assert text in str(caught.value), str(caught.value)
+    return caught.value
+
+
+def test_types():
+    logits, targets = rows()
+    for bad, text in (
+        (logits.double(), "torch.float64"),
+        (logits.int(), "torch.int32"),
+        (logits.to_sparse(), "layout"),
+    ):
+        refused(TypeError, text, kernel.token_log_probs, bad, targets)
+    refused(TypeError, "torch.int32", kernel.token_log_probs, logits, targets.int())
+    refused(TypeError, "torch.float64", kernel.head_token_log_probs, logits, torch.eye(9).double(), targets)
+    refused(TypeError, "torch.float16", kernel.log_probs_preference_loss, torch.zeros(4, 5).half(), targets)
+    refused(TypeError, "bool", kernel.preference_loss, logits, targets, weights=torch.tensor([True, False]))
+    refused(TypeError, "int", kernel.preference_loss, logits, targets, loss=3)
+
+
+def test_devices_are_named():
+    """No other device is here, so the check itself is asked."""
+    from dpo_kernel_torch.tensors import check_tensor
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("cuda", 1)
+
+    refused(TypeError, "cuda:1", check_tensor, "logits", torch.zeros(2).as_subclass(Elsewhere))
+
+
+def test_shapes():
+    logits, targets = rows()
+    refused(ValueError, "(4, 4)", kernel.token_log_probs, logits, targets[:, :-1])
+    refused(ValueError, "stride", kernel.token_log_probs, logits.transpose(1, 2), torch.zeros(4, 9).long())
+    refused(ValueError, "share memory", kernel.token_log_probs, torch.randn(1, 9).expand(5, 9), targets[0])
+    refused(ValueError, "share memory", kernel.token_log_probs, torch.randn(30).unfold(0, 9, 1), torch.zeros(22).long())
+    refused(ValueError, "columns", kernel.token_log_probs, torch.randn(4, 0), torch.zeros(4).long())
+    refused(ValueError, "(V, H)", kernel.head_token_log_probs, logits, torch.randn(9, 8), targets)
+    refused(ValueError, "(V, H)", kernel.head_token_log_probs, logits, torch.randn(9), targets)
+    refused(ValueError, "bias", kernel.head_token_log_probs, logits, torch.eye(9), targets, bias=torch.zeros(8))
+    for name, value in (("weights", torch.ones(3)), ("offsets", torch.ones(1)), ("reference", torch.ones(3))):
+        given = {"reference": torch.zeros(4)} | {name: value}
+        refused(ValueError, name, kernel.preference_loss, logits, targets, **given)
+    refused(ValueError, "first half", kernel.preference_loss, logits[:3], targets[:3], loss="cpo")
+    refused(ValueError, "no spans", kernel.preference_loss, logits.view(20, 9), targets.view(20), loss="cpo")
+    both = {"pairs": torch.tensor([[0, 1]]), "answers": torch.tensor([[0, 1]])}
+    refused(ValueError, "one of them", kernel.preference_loss, logits, targets, **both)
+    refused(ValueError, "(count, 2)", kernel.preference_loss, logits, targets, spans=torch.zeros(4).long())
+
+
+@pytest.mark.parametrize("name", ["scale", "softcap", "temperature"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e-50])
+def test_factors(name, value):
+    logits, targets = rows()
+    refused(ValueError, name, kernel.token_log_probs, logits, targets, **{name: value})
+
+
+def test_targets_have_their_row():
+    logits, targets = rows()
+    for value in (9, -1, 2**40, -(2**40)):
+        targets[2, 3] = value
+        for threads in (1, 2):
+            error = refused(
+                KernelError, "TARGET_OUT_OF_RANGE", kernel.token_log_probs, logits, targets, threads=threads
+            )
+            assert error.numbers["row"] == 13 and error.numbers["target"] == value
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_rows_that_are_not_finite_are_counted_over_all_threads(threads):
+    # As many columns as are worth a thread.
+    logits, targets = torch.randn(40, 20_000), torch.randint(0, 20_000, (40,))
+    logits[3, 7], logits[31, 0], logits[38] = torch.nan, torch.inf, -torch.inf
+    error = refused(NonFiniteError, "NON_FINITE_ROWS", kernel.token_log_probs, logits, targets, threads=threads)
+    assert error.numbers == {"first": 3, "count": 3}
+    assert isinstance(error, ArithmeticError) and isinstance(error, ValueError)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.status, again.numbers, str(again)) == (error.status, error.numbers, str(error))
+
+
+def test_gradients_that_are_not_finite():
+    logits, targets = rows()
+    found = kernel.token_log_probs(logits.requires_grad_(), targets).log_probs
+    coefficients = torch.ones(4, 5)
+    coefficients[1, 2] = torch.nan
+    error = refused(KernelError, "INVALID_VALUE", found.backward, coefficients)
+    assert error.numbers["index"] == 7
+
+
+def test_losses():
+    logits, targets = rows()
+    reference = torch.zeros(4)
+    call = lambda loss, **given: kernel.preference_loss(logits, targets, loss=loss, **given)
+    refused(ValueError, "'nonsense'", Loss, "nonsense")
+    refused(ValueError, "'betta'", Loss, "sigmoid", betta=0.1)
+    refused(ValueError, "'kl'", Loss, "sigmoid", divergence="kl")
+    refused(ValueError, "9 options", Loss, **dict.fromkeys("abcdefghi", 1.0))
+    refused(ValueError, "terms", Mixture)
+    refused(KernelError, "beta", call, Loss("sigmoid", beta=-1.0), reference=reference)
+    refused(KernelError, "PARAMETER_UNUSED", call, Loss("sigmoid", target_margin=1.0), reference=reference)
+    refused(KernelError, "options of a loss", call, Loss("sigmoid", softcap=1.0), reference=reference)
+    refused(KernelError, "PARAMETER_MISSING", call, "rpo_sq", reference=reference)
+    refused(KernelError, "REFERENCE_MISSING", call, "sigmoid")
+    refused(KernelError, "INPUT_UNUSED", call, "simpo", reference=reference)
+    refused(KernelError, "expected 2, found 3", call, ["sigmoid"] * 3, reference=reference)
+    for divisor in (0.0, -1.0, float("nan")):
+        refused(ValueError, "divisor", call, "sigmoid", reference=reference, divisor=divisor)
+    answers = torch.tensor([[0, 1], [2, 0]])
+    given = {"answers": answers, "reference": reference}
+    refused(ValueError, "offsets", call, "apo_zero", offsets=torch.ones(2), **given)
+    refused(ValueError, "Mixture", call, Mixture((1.0, "apo_zero")), **given)
+    refused(ValueError, "1 losses for 2", call, ["apo_zero"], **given)
+    refused(KernelError, "UNKNOWN_LABEL", call, "apo_zero", reference=reference, answers=torch.tensor([[0, 2]]))
+    refused(ValueError, "nll.answers", call, "apo_zero", nll=Nll(1.0, 1.0), **given)
+    refused(ValueError, "nll.per", call, "cpo", nll=Nll(1.0, 1.0, per="word"))
+    refused(ValueError, "nll.term", call, "cpo", nll=Nll(1.0, 1.0, term="word"))
+
+
+def test_indices_have_their_sign():
+    logits, targets = rows()
+    call = lambda **given: kernel.preference_loss(logits, targets, loss="cpo", **given)
+    error = refused(KernelError, "SEQUENCE_OUT_OF_RANGE", call, pairs=torch.tensor([[0, 1], [2, -3]]))
+    assert error.numbers == {"pair": 1, "sequence": -3, "sequences": 4}
+    error = refused(KernelError, "SPAN_OUT_OF_RANGE", call, spans=torch.tensor([[0, 3], [-2, 9]]))
+    assert error.numbers == {"sequence": 1, "start": -2, "end": 9, "rows": 20}
+    refused(KernelError, "SPANS_OVERLAP", call, spans=torch.tensor([[0, 3], [2, 9]]))
+    refused(KernelError, "PAIR_OF_ONE_SEQUENCE", call, pairs=torch.tensor([[1, 1]]))
+
+
+def test_sequences_without_a_token_and_pairs_without_a_number():
+    logits, targets = rows()
+    targets[2] = -100
+    refused(KernelError, "NO_SCORED_TOKENS", kernel.preference_loss, logits, targets, loss="cpo")
+    logits, targets = rows()
+    reference = torch.tensor([0.0, torch.nan, 0.0, 0.0])
+    error = refused(NonFiniteError, "NON_FINITE_PAIRS", kernel.preference_loss, logits, targets, reference=reference)
+    assert error.numbers == {"first": 1, "count": 1}
+    # A pair of weight 0 is as if it were not there.
+    given = {"reference": reference, "weights": torch.tensor([1.0, 0.0])}
+    assert kernel.preference_loss(logits, targets, **given).loss.isfinite()
+
+
+def test_second_derivatives_are_refused():
+    logits, targets = rows()
+    found = kernel.token_log_probs(logits.requires_grad_(), targets).log_probs.sum()
+    (grads,) = torch.autograd.grad(found, logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="autograd"):
+        grads.sum().backward()
