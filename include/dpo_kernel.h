@@ -324,8 +324,9 @@ dpo_status dpo_head_grads_scratch_len(const dpo_head *head, const dpo_head_mut *
  * made again. states, head, layout and grads as in dpo_hidden_grads_in_place. d_hidden, R x H in
  * DPO_TYPE_F32, gets the gradients of the hidden states, whatever was there: rows that are not scored
  * and padding as there. d_head gets those of the head: sums over all rows in float, rounded to their
- * type once a call, 0 where no row reaches the head. Rows whose coefficient is 0 add nothing. Bits do
- * not depend on scratch->rows, which is all that are scored, or 128 at least (LENGTH otherwise).
+ * type once a call, 0 where no row reaches the head. Rows whose coefficient is 0 add nothing.
+ * scratch->rows: at least the number of scored rows, or 128 (LENGTH otherwise); bits do not depend on
+ * it.
  *
  * Rows whose hidden gradients are not finite are NON_FINITE_ROWS, or INVALID_VALUE of the head's
  * weights where one of these is why: all is written then. Codes: those of dpo_hidden_grads_in_place,

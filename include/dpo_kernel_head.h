@@ -64,8 +64,8 @@ enum {
     DPO_GRADS_ADD = 1 /* added to, as the second micro-batch of a step needs it */
 };
 
-/* A head to write: where its gradients go. Of its weights, laid out as they are, of its bias, or of both;
-   neither is refused (NULL). Without weights, len, stride and type are 0. */
+/* A head to write: where its gradients go. Of its weights, laid out as they are, of its bias, or of both:
+   with both NULL the call is refused (DPO_ERROR_NULL). Without weights, len, stride and type are 0. */
 typedef struct dpo_head_mut {
     size_t size;   /* sizeof(dpo_head_mut) */
     void *weights; /* V x H, or NULL */

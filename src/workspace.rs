@@ -145,6 +145,8 @@ impl Workspace {
         token_weights: Option<&[f32]>,
     ) -> Result<&[SequenceLogProb], Error> {
         check_token_weights(token_weights, layout.rows())?;
+        self.pair_losses.clear();
+        self.answer_losses.clear();
         grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
         grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
         logits.check(executor, layout)?;
@@ -170,13 +172,13 @@ impl Workspace {
         &self.sequences
     }
 
-    /// Losses of the last step's pairs, P; none if it was one of answers.
+    /// Losses of the last call's pairs, P; none if it was of answers, or a score.
     #[must_use]
     pub fn pair_losses(&self) -> &[PairLoss] {
         &self.pair_losses
     }
 
-    /// Losses of the last step's answers, M; none if it was one of pairs.
+    /// Losses of the last call's answers, M; none if it was of pairs, or a score.
     #[must_use]
     pub fn answer_losses(&self) -> &[AnswerLoss] {
         &self.answer_losses

@@ -159,6 +159,7 @@ pub use linear::Linear;
 pub use row::HeadRow;
 pub use scratch::HeadScratch;
 pub use sums::HeadGrads;
+pub(crate) use sums::check_trained;
 pub use terms::{hidden_row_grads_in_place, tile_terms_in_place};
 pub use tile::{ColumnSums, RowSums, States, TILE, Tile};
 pub use trained::head_grads;

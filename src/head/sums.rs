@@ -87,22 +87,10 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         self.is_added = true;
         self
     }
-
-    /// Shapes, memory, and whole chains of rows.
-    pub(crate) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
-        &self,
-        executor: X,
-        states: Hidden<'_, E>,
-        head: &H,
-        layout: &Layout<'_>,
-        scratch: &HeadScratch<'_>,
-    ) -> Result<(), Error> {
-        check(executor, states, head, self, layout, scratch)
-    }
 }
 
-/// [`HeadGrads::check`]
-pub(super) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
+/// Shapes, memory, and whole chains of rows.
+pub(crate) fn check_trained<X: Executor, E: Element, H: Head<E> + ?Sized>(
     executor: X,
     states: Hidden<'_, E>,
     head: &H,
@@ -120,12 +108,12 @@ pub(super) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
 }
 
 /// What a backward asks of gradients, whatever their type.
-pub(super) trait Gradients<'a> {
-    /// Sums of a column that need memory.
+pub(crate) trait Gradients<'a> {
+    /// Sums of a column that need memory: of gradients in 16 bits.
     fn numbers_each(&self) -> usize;
-    /// The sums of a tile's columns.
+    /// The sums of a tile's columns: the gradients themselves, where they are of f32.
     fn sums<'s>(&'s mut self, columns: &Range<usize>, room: &'s mut [f32]) -> Sums<'s>;
-    /// Rounds the sums of a tile's columns to the gradients' type.
+    /// Rounds the sums of a tile's columns to the gradients' type, if that is not theirs.
     fn round(&mut self, columns: &Range<usize>, room: &[f32]);
     /// What an adapter has made of the states.
     fn projected(&self) -> Option<Hidden<'a, f32>>;
@@ -134,13 +122,11 @@ pub(super) trait Gradients<'a> {
 }
 
 impl<'a, G: Element> Gradients<'a> for HeadGrads<'a, G> {
-    /// Sums of a column that need memory: of gradients in 16 bits.
     fn numbers_each(&self) -> usize {
         let size = self.weights.as_ref().map_or(0, HiddenMut::size);
         if G::as_f32s(&mut []).is_some() { 0 } else { size }
     }
 
-    /// The sums of a tile's columns: the gradients themselves, where they are of f32.
     fn sums<'s>(&'s mut self, columns: &Range<usize>, room: &'s mut [f32]) -> Sums<'s> {
         let (is_first, count) = (!self.is_added, columns.end.saturating_sub(columns.start));
         let of = |sums, stride| ColumnSums { columns: 0..count, sums, stride, is_first };
@@ -168,7 +154,6 @@ impl<'a, G: Element> Gradients<'a> for HeadGrads<'a, G> {
         Sums { columns: 0..count, weights, adapter, bias }
     }
 
-    /// Rounds the sums of a tile's columns to the gradients' type, if that is not theirs.
     fn round(&mut self, columns: &Range<usize>, room: &[f32]) {
         let Some(weights) = self.weights.as_mut().filter(|_| !room.is_empty()) else { return };
         let size = weights.size().max(1);
@@ -259,7 +244,7 @@ pub(super) fn numbers_of<X: Executor, E: Element, H: Head<E> + ?Sized>(
 }
 
 /// The sums of some of a tile's columns.
-pub(super) struct Sums<'a> {
+pub(crate) struct Sums<'a> {
     /// Counted from the tile's first.
     pub(super) columns: Range<usize>,
     pub(super) weights: Option<ColumnSums<'a>>,

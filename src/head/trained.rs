@@ -11,7 +11,7 @@ use super::hidden::{Hidden, HiddenMut};
 use super::outer::{NUMBERS, add_columns, add_outer};
 use super::row::HeadRow;
 use super::scratch::{HeadScratch, leave_out};
-use super::sums::{Gradients, HeadGrads, Sums, check};
+use super::sums::{Gradients, HeadGrads, Sums, check_trained};
 use super::tile::{RowSums, States, TILE, Tile};
 use super::traits::Head;
 use crate::error::NonFinite;
@@ -72,7 +72,7 @@ fn backward<X: Executor, E: Element, H: Head<E> + ?Sized>(
     batch.check(states.rows(), head.vocab(), head.transform())?;
     check_states(states, head)?;
     check_shape((states.rows(), head.sums()), (hidden.rows(), hidden.size()))?;
-    check(executor, states, head, &*grads, batch.layout, &scratch)?;
+    check_trained(executor, states, head, &*grads, batch.layout, &scratch)?;
     let HeadScratch { rows: room, numbers, negligible } = scratch;
     let at_once = whole_chains(room);
     zero_unscored(batch, &mut hidden);

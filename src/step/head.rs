@@ -7,7 +7,7 @@ use crate::executor::Executor;
 use crate::gradient::GradBatch;
 use crate::head::{
     Forward, Head, HeadGrads, HeadScratch, Hidden, HiddenMut, blame, check_forward, check_shape,
-    head_grads, hidden_grads_in_place,
+    check_trained, head_grads, hidden_grads_in_place,
 };
 use crate::layout::Layout;
 use crate::token::{TokenOut, TokenSummary};
@@ -160,7 +160,7 @@ impl<E: Element, H: Head<E> + ?Sized, G: Element> Sealed for TrainedHead<'_, E, 
         check_forward(executor, self.states, self.head, layout, &self.scratch)?;
         let hidden = (self.hidden.rows(), self.hidden.size());
         check_shape((self.states.rows(), self.head.sums()), hidden)?;
-        self.grads.check(executor, self.states, self.head, layout, &self.scratch)
+        check_trained(executor, self.states, self.head, &self.grads, layout, &self.scratch)
     }
 
     fn score<X: Executor>(

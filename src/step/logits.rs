@@ -16,9 +16,10 @@ use crate::{Element, Error};
 pub trait StepLogits: private::Sealed {}
 
 /// Logits that are read alone: [`Logits`], or a head in their place,
-/// [`ScoredHead`](super::ScoredHead). A step over them is an evaluation, as of held-out pairs: its
-/// loss, log-probs and errors are those of a step, and no gradients are written. `Workspace::score`
-/// takes them too. Sealed.
+/// [`ScoredHead`](super::ScoredHead). A step over them is an evaluation, as of held-out pairs: loss,
+/// log-probs, and errors up to the coefficients are those of a step. No gradients are written, so
+/// what a batch says of rows that are not scored has no say, and a head is not asked for chains of
+/// rows. `Workspace::score` takes them too. Sealed.
 pub trait ReadLogits: StepLogits {}
 
 impl<E: Element> StepLogits for Logits<'_, E> {}

@@ -252,6 +252,7 @@ fn of_a_used_workspace() {
         .score(Dispatch::detect(), dpo_kernel::Logits::new(&alone, 2, 2).unwrap(), &small, None)
         .unwrap();
     assert_eq!(sums.len(), 2);
+    assert!(workspace.pair_losses().is_empty(), "those of an earlier call");
 
     // A broken row counts once it is read; what no weight reads may be anything.
     let broken = [f32::NAN, 0.25, 0.0, 1.0];
