@@ -37,7 +37,7 @@ impl Named {
 ///
 /// # Errors
 /// The file cannot be written.
-pub(crate) fn write(path: &Path, all: &[Named], texts: &[(&str, &str)]) -> Outcome {
+pub fn write(path: &Path, all: &[Named], texts: &[(&str, &str)]) -> Outcome {
     let bytes: Vec<Vec<u8>> =
         all.iter().map(|one| one.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let views = all.iter().zip(&bytes).map(|(one, bytes)| {
@@ -54,7 +54,7 @@ pub(crate) fn write(path: &Path, all: &[Named], texts: &[(&str, &str)]) -> Outco
 ///
 /// # Errors
 /// The file cannot be read, or holds something else.
-pub(crate) fn read(path: &Path) -> Outcome<(Vec<Named>, HashMap<String, String>)> {
+pub fn read(path: &Path) -> Outcome<(Vec<Named>, HashMap<String, String>)> {
     let say = |what: String| fault(format!("{}: {what}", path.display()));
     let bytes = fs::read(path).map_err(|error| say(error.to_string()))?;
     let (_, head) = SafeTensors::read_metadata(&bytes).map_err(|error| say(error.to_string()))?;
@@ -76,7 +76,7 @@ pub(crate) fn read(path: &Path) -> Outcome<(Vec<Named>, HashMap<String, String>)
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     let say = |error: std::io::Error| fault(format!("{}: {error}", path.display()));
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");

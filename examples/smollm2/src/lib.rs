@@ -11,7 +11,6 @@
 //! ```
 
 mod attention;
-mod file;
 #[allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "the byte-level example's")]
 #[path = "../../finetune/jsonl/mod.rs"]
 mod jsonl;
@@ -37,6 +36,7 @@ pub mod args;
 pub mod batch;
 pub mod chat;
 pub mod curves;
+pub mod file;
 pub mod gguf;
 pub mod lora;
 pub mod loss;
@@ -51,7 +51,6 @@ pub mod tokenizer;
 pub mod train;
 
 pub use attention::Tree;
-pub use file::Named;
 pub use random::Random;
 
 /// What went wrong.

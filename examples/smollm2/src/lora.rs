@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::file::{self, Named};
 use crate::model::Model;
@@ -126,6 +126,31 @@ impl Adapter {
             }
         }
         Ok(Self { plan, loras })
+    }
+
+    /// What [`Adapter::save`] wrote.
+    ///
+    /// # Errors
+    /// A file is missing or of another model.
+    pub fn open(model: &Model, folder: &Path) -> Outcome<Self> {
+        let say = |what: &str| fault(format!("{}: {what}", folder.display()));
+        let config = fs::read(folder.join("adapter_config.json"));
+        let config = config.map_err(|error| say(&format!("adapter_config.json: {error}")))?;
+        let config: Value = serde_json::from_slice(&config)?;
+        let rank = config.get("r").and_then(Value::as_u64).ok_or_else(|| say("no `r`"))?;
+        let alpha = config.get("lora_alpha").and_then(Value::as_f64);
+        let names = config.get("target_modules").and_then(Value::as_array);
+        let names = names.ok_or_else(|| say("no `target_modules`"))?;
+        let is_target = |target: &Projection| names.iter().any(|name| name == target.name());
+        let targets: Vec<_> = Projection::ALL.into_iter().filter(is_target).collect();
+        if targets.len() != names.len() {
+            return Err(say("`target_modules` of another model"));
+        }
+        let alpha = alpha.ok_or_else(|| say("no `lora_alpha`"))?;
+        let plan = Plan { rank: usize::try_from(rank)?, alpha, targets };
+        let adapter = Self::new(model, plan, &mut Random(0))?;
+        adapter.load(&file::read(&folder.join("adapter_model.safetensors"))?.0)?;
+        Ok(adapter)
     }
 
     /// As a pass reads it that gradients follow.
