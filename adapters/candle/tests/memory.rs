@@ -1,0 +1,146 @@
+//! What is allocated: the gradients, and next to nothing beside them.
+#![allow(missing_docs, reason = "tests")]
+#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
+use std::cell::Cell;
+
+use candle_core::{DType, Device, Tensor, Var};
+use dpo_kernel_candle::dpo_kernel::{Dispatch, Dpo, Layout, Pair, Reference, Span, StepBatch};
+use dpo_kernel_candle::{Head, Input, Logits, Workspace};
+
+thread_local! {
+    /// Bytes asked for, and the largest block, of this thread.
+    static ASKED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+struct Counting;
+
+fn count(bytes: usize) {
+    // A thread that ends has no count any more.
+    let _ = ASKED.try_with(|asked| {
+        let (sum, largest) = asked.get();
+        asked.set((sum + bytes, largest.max(bytes)));
+    });
+}
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
+        count(memory.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(memory) }
+    }
+
+    unsafe fn alloc_zeroed(&self, memory: Memory) -> *mut u8 {
+        count(memory.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(memory) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, memory: Memory, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(at, memory, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, memory: Memory) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, memory) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn counted<T>(f: impl FnOnce() -> T) -> (T, usize, usize) {
+    ASKED.with(|asked| asked.set((0, 0)));
+    let found = f();
+    let (sum, largest) = ASKED.with(Cell::get);
+    (found, sum, largest)
+}
+
+const ROWS: usize = 64;
+const VOCAB: usize = 2000;
+const SIZE: usize = 48;
+/// Nodes, shapes and tensors' own memory.
+const LITTLE: usize = 2048;
+
+/// Bytes of the second of two steps, and its largest block; then those of a backward.
+fn step(input: impl Input + Copy) -> ((usize, usize), usize) {
+    let targets: Vec<u32> = (0..64).map(|i| i * 31 % 2000).collect();
+    let spans = [Span::new(4, 30), Span::new(34, 64)];
+    let layout = Layout::new(&targets, &spans, VOCAB).unwrap();
+    let (pairs, reference) = ([Pair::new(0, 1)], [-200.0, -230.0]);
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 1.0);
+    let (on, loss) = (Dispatch::detect(), Dpo::new(0.1).unwrap());
+    let mut workspace = Workspace::new();
+    workspace.preference_step(on, &loss, input, &batch).unwrap();
+    let (found, bytes, largest) =
+        counted(|| workspace.preference_step(on, &loss, input, &batch).unwrap());
+    let (_, of_backward, _) = counted(|| found.loss.backward().unwrap());
+    ((bytes, largest), of_backward)
+}
+
+fn tensor(rows: usize, columns: usize, dtype: DType) -> Tensor {
+    let tensor = Tensor::randn(0_f32, 1.0, (rows, columns), &Device::Cpu).unwrap();
+    tensor.to_dtype(dtype).unwrap()
+}
+
+fn var(tensor: &Tensor) -> Var {
+    Var::from_tensor(tensor).unwrap()
+}
+
+#[test]
+fn a_step_allocates_the_gradient_of_the_logits_alone() {
+    for (dtype, size) in [(DType::F32, 4), (DType::F16, 2), (DType::BF16, 2)] {
+        let logits = var(&tensor(ROWS, VOCAB + 8, dtype));
+        let gradient = ROWS * VOCAB * size;
+        // A row stride costs no copy either.
+        let view = logits.narrow(1, 0, VOCAB).unwrap();
+        let ((bytes, largest), of_backward) = step(Logits::new(&view));
+        println!("{dtype:?}: a step {bytes} = gradient {gradient} + {}", bytes - gradient);
+        println!("{dtype:?}: candle's backward through a view, of its own {of_backward}");
+        assert!(bytes - gradient <= LITTLE, "{bytes}");
+        assert_eq!(largest, gradient);
+        let logits = var(&tensor(ROWS, VOCAB, dtype));
+        let ((bytes, _), of_backward) = step(Logits::new(&logits));
+        println!("{dtype:?}: candle's backward, of its own {of_backward}");
+        assert!(bytes - gradient <= LITTLE, "{bytes}");
+        // An evaluation has no gradient.
+        let ((bytes, _), _) = step(Logits::new(&logits.detach()));
+        assert!(bytes <= LITTLE, "{bytes}");
+    }
+}
+
+#[test]
+fn a_head_allocates_the_gradients_that_are_asked_for() {
+    let (states, weights) = (tensor(ROWS, SIZE, DType::F32), tensor(VOCAB, SIZE, DType::F32));
+    let (of_states, of_weights) = (ROWS * SIZE * 4, VOCAB * SIZE * 4);
+    let ((bytes, largest), _) = step(Head::new(&var(&states), &weights));
+    println!("frozen head: {bytes} = hidden gradients {of_states} + {}", bytes - of_states);
+    assert!(bytes - of_states <= LITTLE && largest == of_states, "{bytes} {largest}");
+    let ((bytes, largest), _) = step(Head::new(&var(&states), &var(&weights)));
+    let gradients = of_states + of_weights;
+    println!("trained head: {bytes} = gradients {gradients} + {}", bytes - gradients);
+    assert!(bytes - gradients <= LITTLE && largest == of_weights, "{bytes} {largest}");
+    // In 16 bits, sums are of f32 in the workspace.
+    let (states, weights) = (tensor(ROWS, SIZE, DType::BF16), tensor(VOCAB, SIZE, DType::BF16));
+    let ((bytes, _), _) = step(Head::new(&var(&states), &var(&weights)));
+    assert!(bytes - gradients / 2 <= LITTLE, "{bytes}");
+    // An adapter: its own two gradients.
+    let (a, b) = (var(&tensor(8, SIZE, DType::F32)), var(&tensor(VOCAB, 8, DType::F32)));
+    let states = var(&states);
+    let ((bytes, _), _) = step(Head::new(&states, &weights).with_adapter(&a, &b, 2.0));
+    let gradients = of_states / 2 + 4 * (8 * SIZE + VOCAB * 8);
+    assert!(bytes - gradients <= LITTLE, "{bytes}");
+}
+
+/// A copy of the logits, or a gradient that nobody asked for, would be seen.
+#[test]
+fn a_copy_is_seen() {
+    let logits = var(&tensor(ROWS, VOCAB, DType::F32));
+    let (_, bytes, _) = counted(|| logits.copy().unwrap());
+    assert!(bytes > LITTLE);
+}
