@@ -8,7 +8,7 @@
 //!
 //! The last token of an answer predicts nothing and is not read.
 
-use dpo_kernel::{Pair, Span};
+use dpo_kernel_candle::dpo_kernel::{Pair, Span};
 
 use crate::attention::Tree;
 use crate::chat::{Chat, messages};

@@ -13,7 +13,8 @@ fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (1, error.to_string()),
         },
-        Ok(Request::Run(options)) => match run(&options, &mut io::stdout()) {
+        // On a thread of the pool: handing work to it from outside costs a wake each time.
+        Ok(Request::Run(options)) => match rayon::scope(|_| run(&options, &mut io::stdout())) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => (1, error.to_string()),
         },

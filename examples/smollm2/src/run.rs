@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use dpo_kernel::{Dpo, SequenceLogProb, Summary};
+use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb, Summary};
 use serde_json::{Value, json};
 
 use crate::args::{Options, Order, Schedule};
@@ -55,7 +55,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     fs::create_dir_all(&options.out)
         .map_err(|error| fault(format!("{}: {error}", options.out.display())))?;
     writeln!(out, "adapter: {} numbers of rank {}", adapter.count(), options.plan.rank)?;
-    let mut scorer = Scorer::default();
+    let mut scorer = Scorer::new(job.model.head());
     let (reference, mut progress) = if options.resume {
         let found = state::read(&state_path, &job.settings, &adapter, &mut optimizer)?;
         writeln!(out, "resumed after step {}", found.1.records.len())?;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use dpo_kernel::SequenceLogProb;
+use dpo_kernel_candle::dpo_kernel::SequenceLogProb;
 use serde_json::{Value, json};
 
 use crate::file::{self, Named};

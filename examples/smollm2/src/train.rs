@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use dpo_kernel::{
-    Dpo, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
+use dpo_kernel_candle::dpo_kernel::{
+    Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
 };
 
 use crate::Outcome;
@@ -69,7 +69,7 @@ pub fn log_probs(
     for example in examples {
         let packed = Packed::new([example])?;
         let states = model.states(&packed, loras)?;
-        found.extend(scorer.log_probs(model.head(), &states, &packed)?);
+        found.extend_from_slice(scorer.log_probs(&states, &packed)?);
     }
     Ok(found)
 }
@@ -84,7 +84,7 @@ pub fn summary(
     reference: &[SequenceLogProb],
 ) -> Outcome<Summary> {
     let pairs: Vec<_> =
-        (0..policy.len() / 2).map(|pair| dpo_kernel::Pair::new(2 * pair, 2 * pair + 1)).collect();
+        (0..policy.len() / 2).map(|pair| Pair::new(2 * pair, 2 * pair + 1)).collect();
     let batch = PairBatch::new(&pairs, policy, Reference::Sequences(reference), 1.0);
     let mut losses = vec![PairLoss::default(); pairs.len()];
     let mut d_log_probs = vec![0.0; policy.len()];
@@ -114,7 +114,7 @@ pub fn step(
         let states = model.states(&packed, Some(&adapter.trained()))?;
         let loss_start = Instant::now();
         let (scalar, found) =
-            scorer.step(model.head(), &states, &packed, &reference, (loss, divisor))?;
+            scorer.step(&states, &packed, &reference, (loss, divisor))?;
         record.loss_seconds += loss_start.elapsed().as_secs_f64();
         drop(states);
         let store = scalar.backward()?;
