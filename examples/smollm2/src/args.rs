@@ -12,7 +12,7 @@ usage: smollm2 --model FILE.gguf [OPTION VALUE]... [--resume]
 
   --model FILE.gguf   weights, vocabulary and chat template
   --data FILE.jsonl   preference pairs: `prompt`, `chosen`, `rejected`, strings or lists
-                      of messages; default: 24 pairs of this example's own
+                      of messages; default: 160 pairs of this project's own
   --out DIR           where the adapter, the curves and the state go; default smollm2-run
   --resume            goes on after the last step that the state in --out has
 

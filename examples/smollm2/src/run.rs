@@ -22,8 +22,8 @@ use crate::state::{self, Progress};
 use crate::train::{Turns, log_probs, rate_at, step, summary};
 use crate::{Outcome, curves, fault, file, sample};
 
-/// Pairs of this example's own writing.
-const BUILT_IN: &[u8] = include_bytes!("../pairs.jsonl");
+/// Pairs of this project's own writing: helpful or brief answers against rude or rambling ones.
+const BUILT_IN: &[u8] = include_bytes!("../../finetune/pairs.jsonl");
 /// How often the held-out pairs are looked at.
 const LOOKS: usize = 5;
 /// Prompts that are answered before and after.
