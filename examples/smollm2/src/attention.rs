@@ -69,9 +69,8 @@ impl Rotary {
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as said")]
     pub(crate) fn new(positions: usize, size: usize, base: f32) -> Self {
         let half = size / 2;
-        let powers: Vec<f32> = (0..half)
-            .map(|i| f64::from(base).powf(-2.0 * i as f64 / size as f64) as f32)
-            .collect();
+        let powers: Vec<f32> =
+            (0..half).map(|i| f64::from(base).powf(-2.0 * i as f64 / size as f64) as f32).collect();
         let turn = |t: usize, power: &f32| {
             let angle = t as f32 * power;
             (angle.cos(), angle.sin())
@@ -303,7 +302,8 @@ impl Attention {
         let Heads { queries, keys, size } = self.heads;
         let (wide, narrow) = (queries * size, keys * size);
         let mut dq = vec![0.0; self.queries() * wide];
-        let (mut dk, mut dv) = (vec![0.0; self.tokens() * narrow], vec![0.0; self.tokens() * narrow]);
+        let (mut dk, mut dv) =
+            (vec![0.0; self.tokens() * narrow], vec![0.0; self.tokens() * narrow]);
         let scale = self.scale();
         for (tree, asking, seen) in self.places() {
             let group = self.group(inputs, tree, &asking, &seen);
@@ -388,7 +388,8 @@ impl CustomOp3 for Attention {
             })
         })?;
         let [dq, dk, dv] = grads;
-        let of = |data: Vec<f32>, like: &Tensor| Tensor::from_vec(data, like.shape(), like.device());
+        let of =
+            |data: Vec<f32>, like: &Tensor| Tensor::from_vec(data, like.shape(), like.device());
         Ok((Some(of(dq, q)?), Some(of(dk, k)?), Some(of(dv, v)?)))
     }
 }

@@ -8,7 +8,8 @@ use crate::svg::{Curve, Panel, Stroke, draw};
 #[allow(clippy::cast_precision_loss, reason = "steps are few")]
 pub fn svg(progress: &Progress, subtitle: &str) -> String {
     let batch = |color, value: fn(&crate::report::Record) -> f64| {
-        let points = progress.records.iter().map(|record| ((record.step - 1) as f64, value(record)));
+        let points =
+            progress.records.iter().map(|record| ((record.step - 1) as f64, value(record)));
         Curve { label: "batch", color, stroke: Stroke::Faint, points: points.collect() }
     };
     let smooth = |color, value: fn(&crate::report::Record) -> f64| {
@@ -16,7 +17,12 @@ pub fn svg(progress: &Progress, subtitle: &str) -> String {
             let middle = window.iter().map(|record| (record.step - 1) as f64).sum::<f64>();
             (middle / SMOOTH as f64, window.iter().map(value).sum::<f64>() / SMOOTH as f64)
         });
-        Curve { label: "mean of eight batches", color, stroke: Stroke::Dashed, points: points.collect() }
+        Curve {
+            label: "mean of eight batches",
+            color,
+            stroke: Stroke::Dashed,
+            points: points.collect(),
+        }
     };
     let held_out = |color, which: usize| {
         let points = progress.held_out.iter();
@@ -24,12 +30,13 @@ pub fn svg(progress: &Progress, subtitle: &str) -> String {
         Curve { label: "held-out pairs", color, stroke: Stroke::Solid, points: points.collect() }
     };
     let (blue, orange, grey) = ("#2563eb", "#d97706", "#6b7280");
-    let panel = |title: &str, value: fn(&crate::report::Record) -> f64, which, level, values| Panel {
-        title: title.to_owned(),
-        curves: vec![held_out(orange, which), smooth(blue, value), batch(grey, value)],
-        level,
-        values,
-    };
+    let panel =
+        |title: &str, value: fn(&crate::report::Record) -> f64, which, level, values| Panel {
+            title: title.to_owned(),
+            curves: vec![held_out(orange, which), smooth(blue, value), batch(grey, value)],
+            level,
+            values,
+        };
     let mut accuracy = panel(
         "Accuracy: pairs with a positive margin",
         |record| record.accuracy,
@@ -43,7 +50,13 @@ pub fn svg(progress: &Progress, subtitle: &str) -> String {
         "SmolLM2-135M-Instruct by DPO with LoRA",
         subtitle,
         &[
-            panel("DPO loss", |record| record.loss, 0, Some((std::f64::consts::LN_2, "ln 2")), None),
+            panel(
+                "DPO loss",
+                |record| record.loss,
+                0,
+                Some((std::f64::consts::LN_2, "ln 2")),
+                None,
+            ),
             panel("Reward margin", |record| record.margin, 1, Some((0.0, "")), None),
             accuracy,
         ],

@@ -11,19 +11,33 @@
 //! ```
 
 mod attention;
-#[allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "the byte-level example's")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "the byte-level example's"
+)]
 #[path = "../../finetune/jsonl/mod.rs"]
 mod jsonl;
 mod ops;
-#[allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "the byte-level example's")]
 #[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    reason = "counts are small"
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "the byte-level example's"
 )]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts are small")]
 #[path = "../../finetune/random.rs"]
 mod random;
-#[allow(dead_code, unused_imports, unreachable_pub, missing_docs, reason = "the byte-level example's")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "the byte-level example's"
+)]
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

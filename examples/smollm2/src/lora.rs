@@ -121,7 +121,11 @@ impl Adapter {
                 let bound = (inputs as f32).sqrt().recip();
                 let a = (0..plan.rank * inputs).map(|_| (2.0 * random.uniform() - 1.0) * bound);
                 let a = Tensor::from_vec(a.collect::<Vec<_>>(), (plan.rank, inputs), &Device::Cpu)?;
-                let b = Var::from_vec(vec![0.0_f32; outputs * plan.rank], (outputs, plan.rank), &Device::Cpu)?;
+                let b = Var::from_vec(
+                    vec![0.0_f32; outputs * plan.rank],
+                    (outputs, plan.rank),
+                    &Device::Cpu,
+                )?;
                 loras.push(Lora { block, projection, weights: [Var::from_tensor(&a)?, b] });
             }
         }
@@ -206,7 +210,9 @@ impl Adapter {
     /// candle's.
     pub fn named(&self) -> Outcome<Vec<Named>> {
         let pairs = self.names().zip(self.vars());
-        pairs.map(|(name, var)| Named::new(name, var.dims(), var.flatten_all()?.to_vec1()?)).collect()
+        pairs
+            .map(|(name, var)| Named::new(name, var.dims(), var.flatten_all()?.to_vec1()?))
+            .collect()
     }
 
     /// Takes the matrices from a file that has them.

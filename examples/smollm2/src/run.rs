@@ -85,7 +85,8 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     });
     while progress.records.len() < job.steps {
         let done = progress.records.len();
-        let batch: Vec<_> = (0..options.batch).filter_map(|_| job.pair(turns.turn(), train)).collect();
+        let batch: Vec<_> =
+            (0..options.batch).filter_map(|_| job.pair(turns.turn(), train)).collect();
         let rate = rate_at(options, done, job.steps);
         let (to, with) = ((&adapter, &mut optimizer), (&mut scorer, &job.loss));
         let mut record = step(&job.model, to, with, &batch, (options.micro_batch, rate))?;
@@ -96,7 +97,8 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         let line = record.line(job.steps);
         progress.records.push(record);
         if is_look(done + 1, job.steps) && !held_out.is_empty() {
-            let policy = log_probs(&job.model, &mut scorer, Some(&adapter.fixed()), &job.examples.held_out)?;
+            let policy =
+                log_probs(&job.model, &mut scorer, Some(&adapter.fixed()), &job.examples.held_out)?;
             progress.held_out.push((done + 1, figures(&summary(&job.loss, &policy, held_out)?)));
         }
         state::write(&state_path, &job.settings, &adapter, &optimizer, &reference, &progress)?;
@@ -104,7 +106,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         if let Some((step, [loss, margin, accuracy])) = progress.held_out.last()
             && *step == done + 1
         {
-            writeln!(out, "held out   loss {loss:.4}  margin {margin:+.4}  accuracy {accuracy:.2}")?;
+            writeln!(
+                out,
+                "held out   loss {loss:.4}  margin {margin:+.4}  accuracy {accuracy:.2}"
+            )?;
         }
         out.flush()?;
     }
@@ -178,9 +183,13 @@ impl<'a> Job<'a> {
         out: &mut dyn Write,
     ) -> Outcome {
         for (name, found) in [("to train on", train), ("held out", held_out)] {
-            let better = found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
+            let better =
+                found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
             let (better, pairs) = (better.count(), found.len() / 2);
-            writeln!(out, "reference: the chosen answer is likelier in {better} of {pairs} pairs {name}")?;
+            writeln!(
+                out,
+                "reference: the chosen answer is likelier in {better} of {pairs} pairs {name}"
+            )?;
         }
         Ok(())
     }

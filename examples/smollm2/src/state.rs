@@ -41,7 +41,8 @@ pub fn write(
         all.push(Named::new(format!("mean.{name}"), var.dims(), mean.clone())?);
         all.push(Named::new(format!("square.{name}"), var.dims(), square.clone())?);
     }
-    let reference: Vec<Value> = reference.iter().map(|found| json!([found.sum, found.count])).collect();
+    let reference: Vec<Value> =
+        reference.iter().map(|found| json!([found.sum, found.count])).collect();
     let records: Vec<Value> = progress.records.iter().map(Record::json).collect();
     let state = json!({
         "settings": settings,

@@ -113,8 +113,7 @@ pub fn step(
         let reference: Vec<_> = pairs.iter().flat_map(|(_, reference)| *reference).collect();
         let states = model.states(&packed, Some(&adapter.trained()))?;
         let loss_start = Instant::now();
-        let (scalar, found) =
-            scorer.step(&states, &packed, &reference, (loss, divisor))?;
+        let (scalar, found) = scorer.step(&states, &packed, &reference, (loss, divisor))?;
         record.loss_seconds += loss_start.elapsed().as_secs_f64();
         drop(states);
         let store = scalar.backward()?;

@@ -58,7 +58,12 @@ fn references(weights: &Weights, examples: &[Example]) -> Vec<SequenceLogProb> {
     found.collect()
 }
 
-fn loss(weights: &Weights, lora: &Lora, examples: &[Example], reference: &[SequenceLogProb]) -> f64 {
+fn loss(
+    weights: &Weights,
+    lora: &Lora,
+    examples: &[Example],
+    reference: &[SequenceLogProb],
+) -> f64 {
     let losses = examples.iter().zip(reference.chunks_exact(2)).map(|(example, reference)| {
         let of = |answer| oracle::answer(weights, lora, &example.prompt, answer, Fault::None);
         let chosen = of(&example.chosen) - reference[0].sum;

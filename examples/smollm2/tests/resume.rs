@@ -83,7 +83,11 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     assert!(text.contains("resumed after step "), "{text}");
     assert!(!text.contains("step    1/40"), "{text}");
     for name in ["adapter_model.safetensors", "adapter_config.json", "curve.svg"] {
-        assert_eq!(fs::read(whole.join(name)).unwrap(), fs::read(parts.join(name)).unwrap(), "{name}");
+        assert_eq!(
+            fs::read(whole.join(name)).unwrap(),
+            fs::read(parts.join(name)).unwrap(),
+            "{name}"
+        );
     }
     let (whole, parts) = (records(&dump("whole.json")), records(&dump("parts.json")));
     assert_eq!(whole.len(), STEPS);
@@ -111,12 +115,12 @@ fn another_run_is_not_gone_on_with() {
     let why = refusal(command(&model, &out, &["--resume"]));
     assert!(why.ends_with("state.safetensors: No such file or directory (os error 2)"), "{why}");
     finish(command(&model, &out, &[]));
-    for (option, value, was) in
-        [("--beta", "0.2", "`beta` was 0.1 when it was written, and is 0.2"),
-         ("--rank", "4", "`rank` was 8 when it was written, and is 4"),
-         ("--hold-out", "9", "`data` was "),
-         ("--order", "file", "`order` was \"shuffled\" when it was written, and is \"file\"")]
-    {
+    for (option, value, was) in [
+        ("--beta", "0.2", "`beta` was 0.1 when it was written, and is 0.2"),
+        ("--rank", "4", "`rank` was 8 when it was written, and is 4"),
+        ("--hold-out", "9", "`data` was "),
+        ("--order", "file", "`order` was \"shuffled\" when it was written, and is \"file\""),
+    ] {
         let why = refusal(command(&model, &out, &["--resume", option, value]));
         assert!(why.contains(was), "{why}");
     }
@@ -139,20 +143,30 @@ fn files_that_are_broken_are_named() {
         assert!(why.contains("cut.gguf: "), "{len}: {why}");
     }
     let data = folder.join("pairs.jsonl");
-    fs::write(&data, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n{\"prompt\": 1}\n").unwrap();
+    fs::write(
+        &data,
+        "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n{\"prompt\": 1}\n",
+    )
+    .unwrap();
     let why = refusal(command(&model, &out, &["--data", data.to_str().unwrap()]));
     assert!(why.contains("pairs.jsonl:2: "), "{why}");
     fs::write(&data, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \" b\"}\n").unwrap();
     let why = refusal(command(&model, &out, &["--data", data.to_str().unwrap()]));
-    assert!(why.ends_with("no pair is left to train on: 1 equal or empty, 0 above 192 tokens"), "{why}");
+    assert!(
+        why.ends_with("no pair is left to train on: 1 equal or empty, 0 above 192 tokens"),
+        "{why}"
+    );
 }
 
 #[test]
 fn an_order_by_the_file_is_that_of_the_dumped_tokens() {
     let (folder, model) = files("order");
     let (tokens, dump, init) = (folder.join("t.json"), folder.join("s.json"), folder.join("init"));
-    let more = ["--order", "file", "--schedule", "constant", "--dump-tokens", tokens.to_str().unwrap()];
-    let more = [&more[..], &["--dump", dump.to_str().unwrap(), "--save-init", init.to_str().unwrap()]].concat();
+    let more =
+        ["--order", "file", "--schedule", "constant", "--dump-tokens", tokens.to_str().unwrap()];
+    let more =
+        [&more[..], &["--dump", dump.to_str().unwrap(), "--save-init", init.to_str().unwrap()]]
+            .concat();
     finish(command(&model, &folder.join("out"), &more));
     let tokens = fs::read_to_string(&tokens).unwrap();
     let lengths: Vec<usize> = (tokens.lines())
@@ -170,6 +184,16 @@ fn an_order_by_the_file_is_that_of_the_dumped_tokens() {
     }
     // The adapter before the first step adds nothing.
     let (_, found) = (0, smollm2::file::read(&init.join("adapter_model.safetensors")).unwrap().0);
-    assert!(found.iter().filter(|one| one.name.contains("lora_B")).all(|b| b.data.iter().all(|x| *x == 0.0)));
-    assert!(found.iter().filter(|one| one.name.contains("lora_A")).all(|a| a.data.iter().any(|x| *x != 0.0)));
+    assert!(
+        found
+            .iter()
+            .filter(|one| one.name.contains("lora_B"))
+            .all(|b| b.data.iter().all(|x| *x == 0.0))
+    );
+    assert!(
+        found
+            .iter()
+            .filter(|one| one.name.contains("lora_A"))
+            .all(|a| a.data.iter().any(|x| *x != 0.0))
+    );
 }

@@ -10,7 +10,10 @@ use smollm2::chat::{Chat, Message, messages};
 use smollm2::gguf::Gguf;
 use smollm2::tokenizer::Text;
 
-fn gguf(name: &str, change: impl FnOnce(&mut std::collections::BTreeMap<&'static str, Value>)) -> Gguf {
+fn gguf(
+    name: &str,
+    change: impl FnOnce(&mut std::collections::BTreeMap<&'static str, Value>),
+) -> Gguf {
     let path = folder(name).join("tiny.gguf");
     let mut metadata = metadata();
     change(&mut metadata);
@@ -66,12 +69,32 @@ fn a_byte_without_a_token_is_refused() {
 fn other_vocabularies_are_refused() {
     let text = |x: &str| Value::String(x.to_owned());
     let cases: [(&str, Option<Value>, &str); 6] = [
-        ("tokenizer.ggml.pre", Some(text("llama3")), "`tokenizer.ggml.pre` is `llama3`: only `smollm` is known"),
-        ("tokenizer.ggml.model", Some(text("llama")), "`tokenizer.ggml.model` is `llama`: only `gpt2` is known"),
+        (
+            "tokenizer.ggml.pre",
+            Some(text("llama3")),
+            "`tokenizer.ggml.pre` is `llama3`: only `smollm` is known",
+        ),
+        (
+            "tokenizer.ggml.model",
+            Some(text("llama")),
+            "`tokenizer.ggml.model` is `llama`: only `gpt2` is known",
+        ),
         ("tokenizer.ggml.merges", None, "no `tokenizer.ggml.merges`"),
-        ("tokenizer.ggml.merges", Some(Value::Array(vec![text("ab")])), "a merge of one part: `ab`"),
-        ("tokenizer.ggml.token_type", Some(Value::Array(vec![Value::I32(1)])), "1 types of 266 tokens"),
-        ("tokenizer.ggml.tokens", Some(Value::Array(vec![text("a"), text("a")])), "266 types of 2 tokens"),
+        (
+            "tokenizer.ggml.merges",
+            Some(Value::Array(vec![text("ab")])),
+            "a merge of one part: `ab`",
+        ),
+        (
+            "tokenizer.ggml.token_type",
+            Some(Value::Array(vec![Value::I32(1)])),
+            "1 types of 266 tokens",
+        ),
+        (
+            "tokenizer.ggml.tokens",
+            Some(Value::Array(vec![text("a"), text("a")])),
+            "266 types of 2 tokens",
+        ),
     ];
     for (i, (key, value, wanted)) in cases.into_iter().enumerate() {
         let gguf = gguf(&format!("vocabulary-{i}"), |metadata| match value {
@@ -121,7 +144,10 @@ fn prompts_are_taken_apart_at_their_tags() {
     );
     assert_eq!(of("before\n\nHuman: a"), [("user", "before"), ("user", "a")]);
     // An empty message that is followed by others stays.
-    assert_eq!(of("\n\nHuman:\n\nAssistant: c\n\nHuman: d"), [("user", ""), ("assistant", "c"), ("user", "d")]);
+    assert_eq!(
+        of("\n\nHuman:\n\nAssistant: c\n\nHuman: d"),
+        [("user", ""), ("assistant", "c"), ("user", "d")]
+    );
     assert_eq!(of(""), []);
 }
 
@@ -133,12 +159,13 @@ fn the_real_vocabulary() {
     let chat = Chat::read(&gguf).unwrap();
     let prompt = chat.prompt(&messages("Hi")).unwrap();
     let expected = [
-        1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712,
-        8182, 2, 198, 1, 4093, 198, 26843, 2, 198, 1, 520, 9531, 198,
+        1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411,
+        407, 19712, 8182, 2, 198, 1, 4093, 198, 26843, 2, 198, 1, 520, 9531, 198,
     ];
     assert_eq!(prompt, expected);
     let text = Text::read(&gguf).unwrap();
     let tokens = text.encode("Hello world 2024, it's 3.14\n\n  foo").unwrap();
-    let expected = [19556, 905, 216, 34, 32, 34, 36, 28, 357, 506, 216, 35, 30, 33, 36, 8866, 29856];
+    let expected =
+        [19556, 905, 216, 34, 32, 34, 36, 28, 357, 506, 216, 35, 30, 33, 36, 8866, 29856];
     assert_eq!(tokens, expected);
 }

@@ -25,7 +25,9 @@ pub enum Fault {
 
 fn rows(weights: &Weights, name: &str) -> Rows {
     let (shape, data) = &weights[name];
-    data.chunks(shape[shape.len() - 1]).map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect()
+    data.chunks(shape[shape.len() - 1])
+        .map(|row| row.iter().map(|x| f64::from(*x)).collect())
+        .collect()
 }
 
 fn times(matrix: &Rows, x: &[f64]) -> Vec<f64> {
@@ -44,8 +46,11 @@ fn rotate(head: &[f64], position: usize, fault: Fault) -> Vec<f64> {
     let mut out = head.to_vec();
     for pair in 0..half {
         let angle = position as f64 * f64::from(ROPE_BASE).powf(-2.0 * pair as f64 / HEAD as f64);
-        let (low, high) =
-            if fault == Fault::Interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
+        let (low, high) = if fault == Fault::Interleaved {
+            (2 * pair, 2 * pair + 1)
+        } else {
+            (pair, pair + half)
+        };
         out[low] = head[low] * angle.cos() - head[high] * angle.sin();
         out[high] = head[high] * angle.cos() + head[low] * angle.sin();
     }
@@ -83,7 +88,8 @@ pub fn log_probs(weights: &Weights, lora: &Lora, tokens: &[u32], fault: Fault) -
                 let scores: Vec<f64> = (0..end.min(tokens.len()))
                     .map(|seen| {
                         let key = rotate(&part(&k[seen], group), seen, fault);
-                        query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>() / (HEAD as f64).sqrt()
+                        query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>()
+                            / (HEAD as f64).sqrt()
                     })
                     .collect();
                 let sum: f64 = scores.iter().map(|score| score.exp()).sum();
