@@ -350,7 +350,9 @@ fn softmax(row: &mut [f32], early: Range<usize>, late: Range<usize>, scale: f32)
     }
     row.get_mut(end..).unwrap_or_default().fill(0.0);
     let share = f32::recip(sum);
-    row.iter_mut().for_each(|x| *x *= share);
+    for x in row {
+        *x *= share;
+    }
 }
 
 impl CustomOp3 for Attention {

@@ -58,9 +58,10 @@ impl Model {
         let vocab = gguf.list("tokenizer.ggml.tokens")?.len();
         let Shape { width, blocks, .. } = shape;
         let embedding = gguf.tensor("token_embd.weight", &[vocab, width])?;
-        let head = match gguf.has("output.weight") {
-            true => gguf.tensor("output.weight", &[vocab, width])?,
-            false => embedding.clone(),
+        let head = if gguf.has("output.weight") {
+            gguf.tensor("output.weight", &[vocab, width])?
+        } else {
+            embedding.clone()
         };
         let blocks = (0..blocks).map(|block| Block::read(gguf, &shape, block));
         let blocks = blocks.collect::<Outcome<_>>()?;

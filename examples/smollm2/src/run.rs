@@ -74,7 +74,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         let before = figures(&summary(&job.loss, held_out, held_out)?);
         progress.held_out.push((0, before));
     }
-    job.tell_reference(train, held_out, out)?;
+    tell_reference(train, held_out, out)?;
     if progress.records.is_empty() {
         job.samples("before", None, out)?;
     }
@@ -176,24 +176,6 @@ impl<'a> Job<'a> {
         Some((self.examples.train.get(index)?, *found))
     }
 
-    fn tell_reference(
-        &self,
-        train: &[SequenceLogProb],
-        held_out: &[SequenceLogProb],
-        out: &mut dyn Write,
-    ) -> Outcome {
-        for (name, found) in [("to train on", train), ("held out", held_out)] {
-            let better =
-                found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
-            let (better, pairs) = (better.count(), found.len() / 2);
-            writeln!(
-                out,
-                "reference: the chosen answer is likelier in {better} of {pairs} pairs {name}"
-            )?;
-        }
-        Ok(())
-    }
-
     /// Answers to the first prompts.
     fn samples(&self, when: &str, loras: Option<&Loras>, out: &mut dyn Write) -> Outcome {
         if self.options.sample_tokens == 0 {
@@ -260,6 +242,22 @@ impl<'a> Job<'a> {
     }
 }
 
+fn tell_reference(
+    train: &[SequenceLogProb],
+    held_out: &[SequenceLogProb],
+    out: &mut dyn Write,
+) -> Outcome {
+    for (name, found) in [("to train on", train), ("held out", held_out)] {
+        let better = found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
+        let (better, pairs) = (better.count(), found.len() / 2);
+        writeln!(
+            out,
+            "reference: the chosen answer is likelier in {better} of {pairs} pairs {name}"
+        )?;
+    }
+    Ok(())
+}
+
 fn figures(found: &Summary) -> [f64; 3] {
     [found.mean_loss(), found.mean_margin(), found.accuracy()]
 }
@@ -281,7 +279,9 @@ fn settings(options: &Options, steps: usize, model: u64, examples: &Examples) ->
     let mut data = Digest::default();
     for Example { prompt, chosen, rejected } in examples.train.iter().chain(&examples.held_out) {
         for part in [prompt, chosen, rejected] {
-            part.iter().for_each(|token| data.add(&token.to_le_bytes()));
+            for token in part {
+                data.add(&token.to_le_bytes());
+            }
             data.add(&u32::MAX.to_le_bytes());
         }
     }

@@ -1,6 +1,12 @@
 //! The optimizer, the adapter's files, the order of pairs, the options.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "counts of tests are small"
+)]
 
 mod common;
 

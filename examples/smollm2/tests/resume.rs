@@ -1,6 +1,12 @@
 //! The program: a whole run, one that is killed and goes on, and what it refuses.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "counts of tests are small"
+)]
 
 mod common;
 
