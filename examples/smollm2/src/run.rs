@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb, Summary};
 use serde_json::{Value, json};
@@ -64,7 +65,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         if let Some(folder) = &options.save_init {
             adapter.save(folder, &base)?;
         }
+        let start = Instant::now();
         let reference = job.reference(&mut scorer)?;
+        let (pairs, seconds) = (reference.len() / 2, start.elapsed().as_secs_f64());
+        writeln!(out, "reference: log-probs of {pairs} pairs, once, in {seconds:.1} s")?;
         (reference, Progress::default())
     };
     let (train, held_out) = reference
