@@ -19,7 +19,7 @@ usage: smollm2 --model FILE.gguf [OPTION VALUE]... [--resume]
   --steps N           default: one pass over the pairs
   --batch N           pairs a step; default 4
   --micro-batch N     pairs that go through the model together; default 1
-  --lr X              learning rate; default 2e-4
+  --lr X              learning rate; default 5e-4
   --schedule NAME     linear (to 0) or constant; default linear
   --beta X            how closely the policy is held to the reference; default 0.1
   --clip X            largest norm of a gradient, 0 for none; default 1
@@ -103,7 +103,7 @@ impl Options {
             steps: None,
             batch: 4,
             micro_batch: 1,
-            rate: 2e-4,
+            rate: 5e-4,
             schedule: Schedule::Linear,
             beta: 0.1,
             clip: Some(1.0),

@@ -6,10 +6,6 @@
 //!
 //! Written with candle's operations it keeps five matrices of tokens × tokens × heads for the
 //! backward; here they are made again, for one group of heads at a time.
-//!
-//! Both answers of a pair follow one copy of their prompt ([`Tree`]): a token of the rejected answer
-//! does not see the chosen one, and its position counts on from the prompt. What every token sees is
-//! what it would see in a sequence of its own, so nothing changes but the time that it takes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,77 +15,8 @@ use candle_core::{CpuStorage, CustomOp3, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::numbers::{dot, numbers, with_numbers};
-
-/// A prompt and the answers that follow it, packed one behind the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tree {
-    /// Tokens of the prompt.
-    pub prompt: usize,
-    /// Tokens of the answer that directly follows it.
-    pub first: usize,
-    /// Tokens of the other answer; 0 of a plain sequence.
-    pub second: usize,
-}
-
-impl Tree {
-    /// All tokens.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.prompt + self.first + self.second
-    }
-
-    /// Whether it has none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The place of a token in its own sequence.
-    pub(crate) const fn position(&self, token: usize) -> usize {
-        if token < self.prompt + self.first { token } else { token - self.first }
-    }
-
-    /// What a token sees.
-    fn seen(&self, token: usize) -> [Range<usize>; 2] {
-        let second = self.prompt + self.first;
-        if token < second { [0..token + 1, 0..0] } else { [0..self.prompt, second..token + 1] }
-    }
-}
-
-/// Cosines and sines of the rotation at each position.
-#[derive(Debug)]
-pub(crate) struct Rotary {
-    half: usize,
-    /// Positions × half, (cos, sin).
-    turns: Vec<(f32, f32)>,
-}
-
-impl Rotary {
-    /// In f32 as the model was trained: the angle of position t and pair i is f32(t · f32(base^(−2i/d))).
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "as said")]
-    pub(crate) fn new(positions: usize, size: usize, base: f32) -> Self {
-        let half = size / 2;
-        let powers: Vec<f32> =
-            (0..half).map(|i| f64::from(base).powf(-2.0 * i as f64 / size as f64) as f32).collect();
-        let turn = |t: usize, power: &f32| {
-            let angle = t as f32 * power;
-            (angle.cos(), angle.sin())
-        };
-        let turns = (0..positions).flat_map(|t| powers.iter().map(move |power| turn(t, power)));
-        Self { half, turns: turns.collect() }
-    }
-
-    /// Turns a head's numbers at a position, or back.
-    fn turn(&self, position: usize, head: &mut [f32], way: f32) {
-        let turns = self.turns.get(position * self.half..).unwrap_or_default();
-        let (low, high) = head.split_at_mut(self.half.min(head.len()));
-        for ((low, high), (cos, sin)) in low.iter_mut().zip(high).zip(turns) {
-            let (a, b, sin) = (*low, *high, sin * way);
-            *low = a * cos - b * sin;
-            *high = b * cos + a * sin;
-        }
-    }
-}
+use crate::rotary::Rotary;
+use crate::tree::Tree;
 
 /// Heads of queries, heads of keys and values, and numbers of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

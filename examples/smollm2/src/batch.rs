@@ -10,9 +10,9 @@
 
 use dpo_kernel_candle::dpo_kernel::{Pair, Span};
 
-use crate::attention::Tree;
 use crate::chat::{Chat, messages};
 use crate::jsonl;
+use crate::tree::Tree;
 use crate::{Outcome, fault};
 
 /// A preference pair in tokens.

@@ -20,6 +20,7 @@ mod attention;
 )]
 #[path = "../../finetune/jsonl/mod.rs"]
 mod jsonl;
+mod numbers;
 mod ops;
 #[allow(
     dead_code,
@@ -31,6 +32,7 @@ mod ops;
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts are small")]
 #[path = "../../finetune/random.rs"]
 mod random;
+mod rotary;
 #[allow(
     dead_code,
     unused_imports,
@@ -55,7 +57,6 @@ pub mod gguf;
 pub mod lora;
 pub mod loss;
 pub mod model;
-pub mod numbers;
 pub mod optimizer;
 pub mod report;
 pub mod run;
@@ -63,8 +64,8 @@ pub mod sample;
 pub mod state;
 pub mod tokenizer;
 pub mod train;
+pub mod tree;
 
-pub use attention::Tree;
 pub use random::Random;
 
 /// What went wrong.

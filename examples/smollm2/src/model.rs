@@ -13,11 +13,13 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use crate::attention::{Attention, Heads, Rotary, Tree};
+use crate::attention::{Attention, Heads};
 use crate::batch::Packed;
 use crate::gguf::{Gguf, Shape};
 use crate::lora::{Loras, Projection};
 use crate::ops::{Frozen, RmsNorm, SwiGlu};
+use crate::rotary::Rotary;
+use crate::tree::Tree;
 use crate::{Outcome, fault};
 
 /// Positions that a sequence may have at most, whatever the file says.

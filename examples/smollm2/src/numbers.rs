@@ -15,7 +15,7 @@ pub(crate) fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'
 ///
 /// # Errors
 /// candle's, of a tensor that is not f32, contiguous and on the CPU; the function's.
-pub fn with_numbers<T>(tensor: &Tensor, run: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
+pub(crate) fn with_numbers<T>(tensor: &Tensor, run: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => run(numbers(storage, layout)?),

@@ -138,10 +138,10 @@ fn options_are_read_or_refused_by_name() {
             .unwrap();
     assert_eq!(options.plan.targets, [Projection::Query, Projection::Value]);
     assert_eq!((options.clip, options.rate), (None, 1e-3));
-    assert_eq!(Options { clip: Some(1.0), rate: 2e-4, ..options }, Options::new("m".into()));
+    assert_eq!(Options { clip: Some(1.0), rate: 5e-4, ..options }, Options::new("m".into()));
     let options = parsed(&["--model", "m", "--schedule", "constant"]).unwrap();
-    assert_eq!((options.schedule, rate_at(&options, 9, 10)), (Schedule::Constant, 2e-4));
-    assert!((rate_at(&Options::new("m".into()), 9, 10) - 2e-5).abs() < 1e-18);
+    assert_eq!((options.schedule, rate_at(&options, 9, 10)), (Schedule::Constant, 5e-4));
+    assert!((rate_at(&Options::new("m".into()), 9, 10) - 5e-5).abs() < 1e-18);
     for (args, wanted) in [
         (&["--data", "x"][..], "--model FILE.gguf is needed: --help says more"),
         (&["--model"], "--model needs a value"),
