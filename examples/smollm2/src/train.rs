@@ -6,7 +6,6 @@ use dpo_kernel_candle::dpo_kernel::{
     Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
 };
 
-use crate::Outcome;
 use crate::args::{Options, Order, Schedule};
 use crate::batch::{Example, Packed};
 use crate::lora::{Adapter, Loras};
@@ -15,6 +14,7 @@ use crate::model::Model;
 use crate::optimizer::{AdamW, Grads};
 use crate::random::Random;
 use crate::report::Record;
+use crate::{Outcome, fault};
 
 /// Pairs in the order in which steps take them, pass after pass.
 #[derive(Debug)]
@@ -118,11 +118,10 @@ pub fn step(
         drop(states);
         let store = scalar.backward()?;
         for (var, sum) in adapter.vars().zip(&mut grads) {
-            // A matrix that no path leads to has no gradient: K of a model with one block, of B = 0.
-            if let Some(grad) = store.get(var.as_tensor()) {
-                let grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
-                sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad);
-            }
+            let grad = store.get(var.as_tensor());
+            let grad = grad.ok_or_else(|| fault("a trained matrix without a gradient".into()))?;
+            let grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
+            sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad);
         }
         for sequences in scorer.sequences().chunks_exact(2) {
             if let [chosen, rejected] = sequences {
