@@ -201,3 +201,20 @@ fn an_order_by_the_file_is_that_of_the_dumped_tokens() {
             .all(|a| a.data.iter().any(|x| *x != 0.0))
     );
 }
+
+#[test]
+fn micro_batches_change_only_the_rounding() {
+    let (folder, model) = files("micro-batches");
+    let run = |micro_batch: &str| {
+        let dump = folder.join(format!("{micro_batch}.json"));
+        let more = ["--steps", "6", "--micro-batch", micro_batch, "--dump", dump.to_str().unwrap()];
+        finish(command(&model, &folder.join(micro_batch), &more));
+        records(&dump)
+    };
+    for (whole, parts) in run("3").iter().zip(run("1")) {
+        for key in ["loss", "grad_norm"] {
+            let (whole, parts) = (whole[key].as_f64().unwrap(), parts[key].as_f64().unwrap());
+            assert!((whole / parts - 1.0).abs() < 1e-4, "{key}: {whole} {parts}");
+        }
+    }
+}

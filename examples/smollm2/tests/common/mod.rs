@@ -45,7 +45,7 @@ pub fn alphabet() -> Vec<char> {
 }
 
 /// Marks, bytes, and what the merges make.
-pub const MERGES: [&str; 7] = ["h e", "l l", "he ll", "hell o", "Ġ w", "Ċ Ċ", "ĊĊ Ġ"];
+pub const MERGES: [&str; 8] = ["h e", "l l", "he ll", "hell o", "Ġ w", "Ċ Ċ", "ĊĊ Ġ", "1 2"];
 
 pub fn tokens() -> Vec<String> {
     let mut tokens: Vec<String> =
