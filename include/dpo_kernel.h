@@ -315,6 +315,25 @@ dpo_status dpo_hidden_grads(dpo_dispatch dispatch, const dpo_hidden *states, con
                             *sums, const dpo_hidden_mut *out, const dpo_head_scratch *scratch,
                             dpo_error *error);
 
+/* How many doubles a dpo_head_scratch of so many rows holds for dpo_head_grads, with d_head as it is
+ * given there. The forward needs no more. Codes: those of dpo_head_scratch_len. */
+dpo_status dpo_head_grads_scratch_len(const dpo_head *head, const dpo_head_mut *d_head, size_t rows,
+                                      size_t *out, dpo_error *error);
+
+/* The backward of a head that is trained, after dpo_head_token_log_probs with norms: every tile is
+ * made again. states, head, layout and grads as in dpo_hidden_grads_in_place. d_hidden, R x H in
+ * DPO_TYPE_F32, gets the gradients of the hidden states, whatever was there: rows that are not scored
+ * and padding as there. d_head gets those of the head: sums over all rows in float, rounded to their
+ * type once a call, 0 where no row reaches the head. Rows whose coefficient is 0 add nothing. Bits do
+ * not depend on scratch->rows, which is all that are scored, or 128 at least (LENGTH otherwise).
+ *
+ * Rows whose hidden gradients are not finite are NON_FINITE_ROWS, or INVALID_VALUE of the head's
+ * weights where one of these is why: all is written then. Codes: those of dpo_hidden_grads_in_place,
+ * NON_FINITE_ROWS. */
+dpo_status dpo_head_grads(dpo_dispatch dispatch, const dpo_hidden *states, const dpo_head *head, const
+                          dpo_layout *layout, const dpo_grads *grads, const dpo_hidden_mut *d_hidden,
+                          const dpo_head_mut *d_head, const dpo_head_scratch *scratch, dpo_error *error);
+
 /* For hosts that make their tiles of logits by a product of their own; docs/c.md has both loops.
  *
  * Columns of a row, [first_column, first_column + len), which dpo_row_stats_fold has folded into

@@ -58,12 +58,33 @@ typedef struct dpo_hidden_mut {
 
 #define DPO_HIDDEN_MUT_INIT {sizeof(dpo_hidden_mut), NULL, 0, 0, 0, 0, 0, 0}
 
+/* What becomes of gradients of a head that are there already. */
+enum {
+    DPO_GRADS_REPLACE = 0,
+    DPO_GRADS_ADD = 1 /* added to, as the second micro-batch of a step needs it */
+};
+
+/* A head to write: where its gradients go. Of its weights, laid out as they are, of its bias, or of both;
+   neither is refused (NULL). Without weights, len, stride and type are 0. */
+typedef struct dpo_head_mut {
+    size_t size;   /* sizeof(dpo_head_mut) */
+    void *weights; /* V x H, or NULL */
+    size_t len;    /* vocab * stride; the padding of the last row may be missing */
+    size_t stride; /* >= hidden; 0: hidden, rows without padding. Padding is not written */
+    int32_t type;  /* DPO_TYPE_: that of the head's weights, or another */
+    int32_t mode;  /* DPO_GRADS_ */
+    float *bias;   /* V, or NULL */
+} dpo_head_mut;
+
+#define DPO_HEAD_MUT_INIT {sizeof(dpo_head_mut), NULL, 0, 0, 0, 0, NULL}
+
 /* The memory that a head works in. Contents do not matter before or after a call, and calls at the
    same time need one each. Results do not depend on rows: so many go through the head together, and
    its weights are read once for each such group. Some hundred rows keep a processor busy. */
 typedef struct dpo_head_scratch {
     size_t size;     /* sizeof(dpo_head_scratch) */
-    double *numbers; /* len, at least what dpo_head_scratch_len says of rows */
+    double *numbers; /* len, at least what dpo_head_scratch_len says of rows, or, for dpo_head_grads,
+                        dpo_head_grads_scratch_len */
     size_t len;
     size_t rows; /* >= 1; more than are scored are no use */
 } dpo_head_scratch;

@@ -11,12 +11,11 @@ use crate::preference::Summary;
 use crate::row::RowNorm;
 use crate::sequence::{SequenceLogProb, check_token_weights, sequence_log_probs, weighted_rows};
 use crate::step::{
-    StepBatch, StepLogits, StepScratch, StepSummary, UnpairedStepBatch, preference_step,
-    unpaired_step,
+    ReadLogits, StepBatch, StepLogits, StepScratch, StepSummary, UnpairedStepBatch,
+    preference_step, unpaired_step,
 };
-use crate::token::{TokenOut, score_tokens};
+use crate::token::TokenOut;
 use crate::unpaired::{AnswerLoss, UnpairedBatchLoss, UnpairedSummary};
-use crate::{Element, Logits};
 
 /// The scratch of a step: it grows to the largest batch that it has seen, and is used again.
 ///
@@ -128,32 +127,32 @@ impl Workspace {
         unpaired_step(executor, loss, logits, batch, scratch)
     }
 
-    /// Scores sequences without a gradient: [`token_log_probs`](crate::token_log_probs), then
-    /// [`sequence_log_probs`], as a [`Reference`](crate::Reference) and K of KTO need it. Copy what
-    /// is found before the next call.
+    /// Scores sequences without a loss: [`token_log_probs`](crate::token_log_probs), or
+    /// [`head_token_log_probs`](crate::head::head_token_log_probs), then [`sequence_log_probs`], as a
+    /// [`Reference`](crate::Reference) and K of KTO need it. Copy what is found before the next call.
     ///
     /// # Errors
-    /// As there; [`Error::NonFiniteRows`] only of rows whose token weight is not 0.
+    /// As there; rows that are not finite are an error only where their token weight is not 0.
     /// [`Error::OutOfMemory`] where the buffers cannot grow.
     ///
     /// # Panics
     /// Never.
-    pub fn score<X: Executor, E: Element>(
+    pub fn score<X: Executor, G: ReadLogits>(
         &mut self,
         executor: X,
-        logits: Logits<'_, E>,
+        mut logits: G,
         layout: &Layout<'_>,
         token_weights: Option<&[f32]>,
     ) -> Result<&[SequenceLogProb], Error> {
         check_token_weights(token_weights, layout.rows())?;
         grow(&mut self.log_probs, layout.rows(), f32::NAN)?;
         grow(&mut self.sequences, layout.sequences(), SequenceLogProb::default())?;
-        let out = TokenOut::new(&mut self.log_probs);
-        out.check(logits, layout)?;
-        let (bad, _) = score_tokens(executor, logits, layout, out);
+        logits.check(executor, layout)?;
+        let (bad, _) = logits.score(executor, layout, TokenOut::new(&mut self.log_probs));
         sequence_log_probs(&self.log_probs, layout, token_weights, &mut self.sequences)?;
         if bad.rows().is_err() {
-            weighted_nan(&self.log_probs, layout, token_weights).rows()?;
+            let bad = weighted_nan(&self.log_probs, layout, token_weights);
+            bad.rows().map_err(|error| logits.blame(error))?;
         }
         Ok(&self.sequences)
     }

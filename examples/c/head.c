@@ -1,6 +1,6 @@
-/* A step of DPO over a frozen head, whose logits never exist: by the built-in product, and by a loop over tiles
- * of a host that has a product of its own. Both give one gradient of the hidden states, to rounding; so does the
- * loop of a head that is trained, which makes every tile twice.
+/* A step of DPO over a head whose logits never exist, frozen or trained: by the built-in product, and by a loop
+ * over tiles of a host that has a product of its own. All give one gradient of the hidden states, to rounding, and
+ * both ways of a head that is trained one gradient of its weights.
  *
  *   cc head.c $(pkg-config --cflags --libs dpo_kernel) -lm -o head && ./head
  *
@@ -51,28 +51,41 @@ static double measure(const dpo_layout *layout, const float *log_probs, double *
     return summary.loss_sum / PAIRS;
 }
 
-/* By the built-in product: two calls around the loss. */
-static double built_in(dpo_dispatch dispatch, const dpo_layout *layout, float grads[ROWS][HIDDEN]) {
+/* By the built-in product: two calls around the loss. A head that is frozen has no d_weights. */
+static double built_in(dpo_dispatch dispatch, const dpo_layout *layout, float grads[ROWS][HIDDEN],
+                       float d_weights[VOCAB][HIDDEN]) {
+    const int is_trained = d_weights != NULL;
     const dpo_hidden hidden = {.size = sizeof hidden, .data = states, .len = ROWS * HIDDEN, .rows = ROWS,
                                .hidden = HIDDEN, .type = DPO_TYPE_F32};
     const dpo_head head = {.size = sizeof head, .weights = weights, .len = VOCAB * HIDDEN, .vocab = VOCAB,
                            .hidden = HIDDEN, .type = DPO_TYPE_F32};
     const dpo_hidden_mut sums = {.size = sizeof sums, .data = grads, .len = ROWS * HIDDEN, .rows = ROWS,
                                  .hidden = HIDDEN, .type = DPO_TYPE_F32};
+    const dpo_head_mut d_head = {.size = sizeof d_head, .weights = d_weights, .len = VOCAB * HIDDEN,
+                                 .type = DPO_TYPE_F32};
     float log_probs[ROWS] = {0};
     dpo_row_norm norms[ROWS] = {{0}};
     double coefficients[ROWS] = {0};
     const dpo_grads backward = {.size = sizeof backward, .norms = norms, .coefficients = coefficients,
                                 .unscored = DPO_UNSCORED_ZERO};
-    dpo_head_scratch scratch = {.size = sizeof scratch, .rows = AT_ONCE};
+    /* Of a head that is trained all rows go through it together, or 128 of more. */
+    dpo_head_scratch scratch = {.size = sizeof scratch, .rows = is_trained ? ROWS : AT_ONCE};
     dpo_error error;
-    must(dpo_head_scratch_len(&head, AT_ONCE, &scratch.len, &error), &error);
+    must(is_trained ? dpo_head_grads_scratch_len(&head, &d_head, scratch.rows, &scratch.len, &error)
+                    : dpo_head_scratch_len(&head, scratch.rows, &scratch.len, &error),
+         &error);
     scratch.numbers = calloc(scratch.len, sizeof *scratch.numbers); /* once; a training loop keeps it */
     if (scratch.numbers == NULL) exit(1);
-    must(dpo_head_forward(dispatch, &hidden, &head, layout, log_probs, norms, NULL, NULL, &sums, &scratch, &error),
+    must(is_trained ? dpo_head_token_log_probs(dispatch, &hidden, &head, layout, log_probs, norms, NULL, NULL,
+                                               &scratch, &error)
+                    : dpo_head_forward(dispatch, &hidden, &head, layout, log_probs, norms, NULL, NULL, &sums,
+                                       &scratch, &error),
          &error);
     const double loss = measure(layout, log_probs, coefficients);
-    must(dpo_hidden_grads_in_place(dispatch, &hidden, &head, layout, &backward, &sums, &scratch, &error), &error);
+    must(is_trained ? dpo_head_grads(dispatch, &hidden, &head, layout, &backward, &sums, &d_head, &scratch, &error)
+                    : dpo_hidden_grads_in_place(dispatch, &hidden, &head, layout, &backward, &sums, &scratch,
+                                                &error),
+         &error);
     free(scratch.numbers);
     return loss;
 }
@@ -135,8 +148,9 @@ static double frozen(dpo_dispatch dispatch, const dpo_layout *layout, float grad
 }
 
 /* By the loop of a head that is trained: every tile is made again, once the loss is known, and is the gradient of
- * its logits then, which the host multiplies by weights, here, and by states for the head's own gradient. */
-static double trained(dpo_dispatch dispatch, const dpo_layout *layout, float grads[ROWS][HIDDEN]) {
+ * its logits then, which the host multiplies by weights, and by states for the head's own gradient. */
+static double trained(dpo_dispatch dispatch, const dpo_layout *layout, float grads[ROWS][HIDDEN],
+                      float d_weights[VOCAB][HIDDEN]) {
     const dpo_transform none = DPO_TRANSFORM_NONE;
     static dpo_row_stats stats[ROWS];
     dpo_row_result results[ROWS];
@@ -144,6 +158,7 @@ static double trained(dpo_dispatch dispatch, const dpo_layout *layout, float gra
     double coefficients[ROWS] = {0};
     dpo_error error;
     memset(grads, 0, ROWS * sizeof *grads);
+    memset(d_weights, 0, VOCAB * sizeof *d_weights);
     memset(results, 0, sizeof results);
     for (size_t row = 0; row < ROWS; row++) {
         must(dpo_row_stats_new(&none, DPO_ROW_TARGET, targets[row], &stats[row], &error), &error);
@@ -164,25 +179,32 @@ static double trained(dpo_dispatch dispatch, const dpo_layout *layout, float gra
                                  .first_column = (uint32_t)first, .target = targets[row]};
             must(dpo_tile_grads_in_place(dispatch, &of, &error), &error);
             weigh(tile, first, len, grads[row]);
+            for (size_t j = 0; j < len; j++)
+                for (size_t h = 0; h < HIDDEN; h++) d_weights[first + j][h] += tile[j] * states[row][h];
         }
     return loss;
 }
 
 /* Sums in f32 in other orders: within 2e-6 of the largest gradient. */
-static int agree(const char *what, double loss, double other, float a[ROWS][HIDDEN], float b[ROWS][HIDDEN]) {
+static int agree(const char *what, const float *a, const float *b, size_t len) {
     float largest = 0.0f, apart = 0.0f;
-    for (size_t row = 0; row < ROWS; row++)
-        for (size_t h = 0; h < HIDDEN; h++) {
-            largest = fmaxf(largest, fabsf(a[row][h]));
-            apart = fmaxf(apart, fabsf(a[row][h] - b[row][h]));
-        }
-    const int is_same = largest > 1e-3f && apart <= 2e-6f * largest && fabs(loss - other) <= 1e-6;
-    printf("%s: loss %.4f, the gradients %s\n", what, other, is_same ? "agree" : "differ");
+    for (size_t i = 0; i < len; i++) {
+        largest = fmaxf(largest, fabsf(a[i]));
+        apart = fmaxf(apart, fabsf(a[i] - b[i]));
+    }
+    const int is_same = largest > 1e-3f && apart <= 2e-6f * largest;
+    printf(", gradients of %s %s", what, is_same ? "agree" : "differ");
     return is_same;
 }
 
+/* Another way: its loss and gradients against those of the first. */
+static int is_other_way(const char *what, double loss, double other, float a[ROWS][HIDDEN], float b[ROWS][HIDDEN]) {
+    printf("\n%s: loss %.4f", what, other);
+    return agree("hidden states", *a, *b, ROWS * HIDDEN) && fabs(loss - other) <= 1e-6;
+}
+
 int main(void) {
-    static float by_us[ROWS][HIDDEN], by_host[ROWS][HIDDEN];
+    static float by_us[ROWS][HIDDEN], again[ROWS][HIDDEN], d_weights[VOCAB][HIDDEN], by_host[VOCAB][HIDDEN];
     const dpo_dispatch dispatch = dpo_detect();
     for (size_t row = 0; row < ROWS; row++) {
         targets[row] = (uint32_t)((row * 389 + 7) % VOCAB);
@@ -192,9 +214,12 @@ int main(void) {
         for (size_t h = 0; h < HIDDEN; h++) weights[column][h] = any();
     const dpo_layout layout = {.size = sizeof layout, .targets = targets, .rows = ROWS, .spans = spans,
                                .count = SEQUENCES, .vocab = VOCAB};
-    const double loss = built_in(dispatch, &layout, by_us);
-    printf("built-in product: loss %.4f\n", loss);
-    int is_same = agree("a frozen head's loop", loss, frozen(dispatch, &layout, by_host), by_us, by_host);
-    is_same &= agree("a trained head's loop", loss, trained(dispatch, &layout, by_host), by_us, by_host);
+    const double loss = built_in(dispatch, &layout, by_us, NULL);
+    printf("a frozen head: loss %.4f", loss);
+    int is_same = is_other_way("by the host's loop", loss, frozen(dispatch, &layout, again), by_us, again);
+    is_same &= is_other_way("a trained head", loss, built_in(dispatch, &layout, again, d_weights), by_us, again);
+    is_same &= is_other_way("by the host's loop", loss, trained(dispatch, &layout, again, by_host), by_us, again);
+    is_same &= agree("weights", *d_weights, *by_host, VOCAB * HIDDEN);
+    printf("\n");
     return is_same ? 0 : 1;
 }

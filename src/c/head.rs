@@ -104,7 +104,7 @@ growing! {
 }
 
 /// The stride that is meant.
-const fn stride(hidden: usize, stride: usize) -> usize {
+pub(super) const fn stride(hidden: usize, stride: usize) -> usize {
     if stride == 0 { hidden } else { stride }
 }
 
@@ -187,9 +187,68 @@ impl AnyLinear<'_> {
             Self::Bf16(head) => head,
         }
     }
+
+    /// [`HeadScratch::numbers`], whatever the type of the states.
+    pub(super) fn numbers(&self, rows: usize) -> usize {
+        HeadScratch::numbers(self.head::<f32>(), rows)
+    }
 }
 
+/// The buffer of hidden states of any type.
+#[derive(Clone, Copy)]
+pub(super) enum StatesInput {
+    F32(Input<f32>),
+    F16(Input<f16>),
+    Bf16(Input<bf16>),
+}
+
+/// Hidden states of any type.
+pub(super) enum AnyStates<'a> {
+    F32(Hidden<'a, f32>),
+    F16(Hidden<'a, f16>),
+    Bf16(Hidden<'a, bf16>),
+}
+
+/// Runs a body for hidden states of the type that they are of.
+macro_rules! for_states {
+    ($any:expr, $states:ident => $body:expr) => {
+        match $any {
+            $crate::c::head::AnyStates::F32($states) => $body,
+            $crate::c::head::AnyStates::F16($states) => $body,
+            $crate::c::head::AnyStates::Bf16($states) => $body,
+        }
+    };
+}
+pub(super) use for_states;
+
 impl dpo_hidden {
+    #[inline(never)]
+    pub(super) fn add_any_to(&self, buffers: &mut Buffers) -> Result<StatesInput, Fault> {
+        Ok(match Type::of(self.r#type)? {
+            Type::F32 => StatesInput::F32(self.add_to(buffers)?),
+            Type::F16 => StatesInput::F16(self.add_to(buffers)?),
+            Type::Bf16 => StatesInput::Bf16(self.add_to(buffers)?),
+        })
+    }
+
+    /// # Safety
+    /// As [`Memory::slice`].
+    #[inline(never)]
+    pub(super) unsafe fn any<'a>(
+        &self,
+        memory: &Memory,
+        data: StatesInput,
+    ) -> Result<AnyStates<'a>, Error> {
+        // SAFETY: passed on.
+        unsafe {
+            Ok(match data {
+                StatesInput::F32(data) => AnyStates::F32(self.view(memory.slice(data))?),
+                StatesInput::F16(data) => AnyStates::F16(self.view(memory.slice(data))?),
+                StatesInput::Bf16(data) => AnyStates::Bf16(self.view(memory.slice(data))?),
+            })
+        }
+    }
+
     pub(super) fn add_to<E: Stored>(&self, buffers: &mut Buffers) -> Result<Input<E>, Fault> {
         if self.reserved != 0 {
             return Err(Fault::unused(DPO_BUFFER_HIDDEN));
@@ -250,14 +309,12 @@ const fn doubles_of_rows(rows: usize) -> usize {
     rows.saturating_mul(size_of::<HeadRow>().div_ceil(size_of::<f64>()))
 }
 
-/// Doubles that a head works in, with so many rows at once.
-fn doubles(head: &AnyLinear<'_>, rows: usize) -> Result<usize, Error> {
+/// Doubles of so many rows at once, and of what a function works in beside them.
+pub(super) fn doubles(rows: usize, numbers: usize) -> Result<usize, Error> {
     if rows == 0 {
         return Err(Error::Length { buffer: Buffer::HeadRows, expected: 1, found: 0 });
     }
-    // Whatever the type of the states.
-    let numbers = HeadScratch::numbers(head.head::<f32>(), rows).div_ceil(2);
-    Ok(doubles_of_rows(rows).saturating_add(numbers))
+    Ok(doubles_of_rows(rows).saturating_add(numbers.div_ceil(2)))
 }
 
 impl dpo_head_scratch {
@@ -268,7 +325,7 @@ impl dpo_head_scratch {
 }
 
 impl ScratchInput {
-    /// Rows at its beginning, numbers in the rest.
+    /// Rows at its beginning, numbers in the rest, as many as the function asks for.
     ///
     /// # Safety
     /// As [`Memory::slice_mut`].
@@ -276,9 +333,9 @@ impl ScratchInput {
     pub(super) unsafe fn get<'a>(
         self,
         memory: &Memory,
-        head: &AnyLinear<'_>,
+        numbers: usize,
     ) -> Result<HeadScratch<'a>, Error> {
-        let expected = doubles(head, self.rows)?;
+        let expected = doubles(self.rows, numbers)?;
         let (buffer, found) = (Buffer::HeadNumbers, self.len);
         let too_short = Error::Length { buffer, expected, found };
         if found < expected {
@@ -324,7 +381,7 @@ pub unsafe extern "C" fn dpo_head_scratch_len(
         let memory = buffers.check()?;
         // SAFETY: the caller's word for every buffer of the call.
         let (head, out) = unsafe { (head.get(&memory)?, memory.slice_mut(out)) };
-        out.fill(doubles(&head, rows)?);
+        out.fill(doubles(rows, head.numbers(rows))?);
         Ok(())
     };
     // SAFETY: the caller's word for `error`.

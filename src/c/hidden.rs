@@ -3,9 +3,9 @@
 use super::argument::growing_argument;
 use super::dispatch::dpo_dispatch;
 use super::gradient::dpo_grads;
-use super::head::{dpo_head, dpo_head_scratch, dpo_hidden, dpo_hidden_mut};
+use super::head::{dpo_head, dpo_head_scratch, dpo_hidden, dpo_hidden_mut, for_states};
 use super::layout::dpo_layout;
-use super::logits::{Stored, Type, for_type};
+use super::logits::{Stored, Type};
 use super::memory::Buffers;
 use super::names::*;
 use super::report::report;
@@ -16,17 +16,17 @@ use crate::head::{head_forward, head_token_log_probs, hidden_grads, hidden_grads
 use crate::{bf16, f16};
 
 /// The structs of a call, copied.
-struct Call {
-    states: dpo_hidden,
-    head: dpo_head,
-    layout: dpo_layout,
-    scratch: dpo_head_scratch,
+pub(super) struct Call {
+    pub(super) states: dpo_hidden,
+    pub(super) head: dpo_head,
+    pub(super) layout: dpo_layout,
+    pub(super) scratch: dpo_head_scratch,
 }
 
 impl Call {
     /// # Safety
     /// The caller of the ABI vouches for the structs.
-    unsafe fn copy(
+    pub(super) unsafe fn copy(
         states: *const dpo_hidden,
         head: *const dpo_head,
         layout: *const dpo_layout,
@@ -65,10 +65,8 @@ pub unsafe extern "C" fn dpo_head_token_log_probs(
         // SAFETY: the caller's word for the structs.
         let call = unsafe { Call::copy(states, head, layout, scratch)? };
         let to = Out { log_probs, norms, details, summary };
-        for_type!(Type::of(call.states.r#type)?, E => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { forward::<E>(dispatch, &call, &to, None) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { forward(dispatch, &call, &to, None) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -97,10 +95,8 @@ pub unsafe extern "C" fn dpo_head_forward(
         let (call, sums) =
             unsafe { (Call::copy(states, head, layout, scratch)?, growing_argument(sums)?) };
         let to = Out { log_probs, norms, details, summary };
-        for_type!(Type::of(call.states.r#type)?, E => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { forward::<E>(dispatch, &call, &to, Some(&sums)) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { forward(dispatch, &call, &to, Some(&sums)) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -108,14 +104,14 @@ pub unsafe extern "C" fn dpo_head_forward(
 
 /// # Safety
 /// That of [`dpo_head_forward`].
-unsafe fn forward<E: Stored>(
+unsafe fn forward(
     dispatch: dpo_dispatch,
     call: &Call,
     to: &Out,
     sums: Option<&dpo_hidden_mut>,
 ) -> Result<(), Fault> {
     let mut buffers = Buffers::new();
-    let states = call.states.add_to::<E>(&mut buffers)?;
+    let states = call.states.add_any_to(&mut buffers)?;
     let head = call.head.add_to(&mut buffers)?;
     let layout = call.layout.add_to(&mut buffers)?;
     let out = to.add_to(&mut buffers, call.layout.rows)?;
@@ -130,9 +126,8 @@ unsafe fn forward<E: Stored>(
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
     unsafe {
-        let states = call.states.view(memory.slice(states))?;
-        let any = head.get(&memory)?;
-        let head = any.head::<E>();
+        let states = call.states.any(&memory, states)?;
+        let head = head.get(&memory)?;
         let layout = layout.get(&memory)?;
         let (out, summary) = out.get(&memory);
         let dispatch = dispatch.check()?;
@@ -140,11 +135,13 @@ unsafe fn forward<E: Stored>(
             Some((of, data)) => Some(of.view(memory.slice_mut(data))?),
             None => None,
         };
-        let scratch = scratch.get(&memory, &any)?;
-        let found = match sums {
-            Some(sums) => head_forward(dispatch, states, head, &layout, out, sums, scratch)?,
-            None => head_token_log_probs(dispatch, states, head, &layout, out, scratch)?,
-        };
+        let scratch = scratch.get(&memory, head.numbers(call.scratch.rows))?;
+        let found = for_states!(states, states => match sums {
+            Some(sums) => {
+                head_forward(dispatch, states, head.head(), &layout, out, sums, scratch)
+            }
+            None => head_token_log_probs(dispatch, states, head.head(), &layout, out, scratch),
+        })?;
         summary.fill(found);
     }
     Ok(())
@@ -171,10 +168,8 @@ pub unsafe extern "C" fn dpo_hidden_grads_in_place(
             let call = Call::copy(states, head, layout, scratch)?;
             (call, growing_argument(grads)?, growing_argument(sums)?)
         };
-        for_type!(Type::of(call.states.r#type)?, E => {
-            // SAFETY: the caller's word, passed on.
-            unsafe { grads_in_place::<E>(dispatch, &call, &grads, &sums) }
-        })
+        // SAFETY: the caller's word, passed on.
+        unsafe { grads_in_place(dispatch, &call, &grads, &sums) }
     };
     // SAFETY: the caller's word for `error`.
     unsafe { report(run(), error) }
@@ -182,30 +177,33 @@ pub unsafe extern "C" fn dpo_hidden_grads_in_place(
 
 /// # Safety
 /// That of [`dpo_hidden_grads_in_place`].
-unsafe fn grads_in_place<E: Stored>(
+unsafe fn grads_in_place(
     dispatch: dpo_dispatch,
     call: &Call,
     grads: &dpo_grads,
     sums: &dpo_hidden_mut,
 ) -> Result<(), Fault> {
-    sums.check_sums()?;
     let mut buffers = Buffers::new();
-    let states = call.states.add_to::<E>(&mut buffers)?;
+    let states = call.states.add_any_to(&mut buffers)?;
     let head = call.head.add_to(&mut buffers)?;
     let grads = grads.add_to(&mut buffers, &call.layout)?;
+    sums.check_sums()?;
     let data = sums.add_to::<f32>(&mut buffers)?;
     let scratch = call.scratch.add_to(&mut buffers)?;
     let memory = buffers.check()?;
     // SAFETY: the caller's word for every buffer of the call.
     unsafe {
-        let states = call.states.view(memory.slice(states))?;
-        let any = head.get(&memory)?;
-        let head = any.head::<E>();
+        let states = call.states.any(&memory, states)?;
+        let head = head.get(&memory)?;
         let grads = grads.get(&memory)?;
         let dispatch = dispatch.check()?;
         let sums = sums.view(memory.slice_mut(data))?;
-        let scratch = scratch.get(&memory, &any)?;
-        Ok(hidden_grads_in_place(dispatch, states, head, &grads.batch(), sums, scratch)?)
+        let scratch = scratch.get(&memory, head.numbers(call.scratch.rows))?;
+        let batch = grads.batch();
+        for_states!(states, states => {
+            hidden_grads_in_place(dispatch, states, head.head(), &batch, sums, scratch)
+        })
+        .map_err(Fault::Kernel)
     }
 }
 
@@ -280,7 +278,7 @@ unsafe fn grads_apart<E: Stored, O: Stored>(
         let dispatch = dispatch.check()?;
         let sums = apart.sums.view(memory.slice(sums))?;
         let out = apart.out.view(memory.slice_mut(out))?;
-        let scratch = scratch.get(&memory, &any)?;
+        let scratch = scratch.get(&memory, any.numbers(call.scratch.rows))?;
         Ok(hidden_grads(dispatch, states, head, &grads.batch(), sums, out, scratch)?)
     }
 }

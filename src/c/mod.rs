@@ -7,6 +7,7 @@
 //! ```text
 //! step                                     all stages in one call
 //! place                                    where its logits are, and where their gradients go
+//! trained                                  a head that is trained, by its product
 //! hidden, terms                            the head, by its product and by the host's own loop
 //! gradient, weights, nll, unpaired         the stages, each with its structs
 //! pairs
@@ -64,6 +65,7 @@ mod status;
 mod step;
 mod terms;
 mod token;
+mod trained;
 mod unpaired;
 mod weights;
 
@@ -108,6 +110,9 @@ pub use step::{dpo_preference_step, dpo_step, dpo_unpaired_step};
 pub use terms::{dpo_hidden_row_grads_in_place, dpo_tile_terms_in_place};
 pub use token::{
     dpo_sequence_log_prob, dpo_sequence_log_probs, dpo_token_log_probs, dpo_token_summary,
+};
+pub use trained::{
+    DPO_GRADS_ADD, DPO_GRADS_REPLACE, dpo_head_grads, dpo_head_grads_scratch_len, dpo_head_mut,
 };
 pub use unpaired::{
     DPO_DESIRABLE, DPO_UNDESIRABLE, dpo_answer, dpo_answer_loss, dpo_unpaired_batch,

@@ -88,14 +88,60 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         self
     }
 
+    /// Shapes, memory, and whole chains of rows.
+    pub(crate) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
+        &self,
+        executor: X,
+        states: Hidden<'_, E>,
+        head: &H,
+        layout: &Layout<'_>,
+        scratch: &HeadScratch<'_>,
+    ) -> Result<(), Error> {
+        check(executor, states, head, self, layout, scratch)
+    }
+}
+
+/// [`HeadGrads::check`]
+pub(super) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
+    executor: X,
+    states: Hidden<'_, E>,
+    head: &H,
+    grads: &dyn Gradients<'_>,
+    layout: &Layout<'_>,
+    scratch: &HeadScratch<'_>,
+) -> Result<(), Error> {
+    grads.check_shapes(states.rows(), (head.vocab(), head.size(), head.sums()))?;
+    let (room, found) = (scratch.rows.len(), scratch.numbers.len());
+    let expected = numbers_of(executor, head, room, grads.numbers_each());
+    if found < expected {
+        return Err(Error::Length { buffer: Buffer::HeadNumbers, expected, found });
+    }
+    check_chains(room, layout)
+}
+
+/// What a backward asks of gradients, whatever their type.
+pub(super) trait Gradients<'a> {
+    /// Sums of a column that need memory.
+    fn numbers_each(&self) -> usize;
+    /// The sums of a tile's columns.
+    fn sums<'s>(&'s mut self, columns: &Range<usize>, room: &'s mut [f32]) -> Sums<'s>;
+    /// Rounds the sums of a tile's columns to the gradients' type.
+    fn round(&mut self, columns: &Range<usize>, room: &[f32]);
+    /// What an adapter has made of the states.
+    fn projected(&self) -> Option<Hidden<'a, f32>>;
+    /// Shapes, for so many rows and a head's V, H and numbers a row.
+    fn check_shapes(&self, rows: usize, head: (usize, usize, usize)) -> Result<(), Error>;
+}
+
+impl<'a, G: Element> Gradients<'a> for HeadGrads<'a, G> {
     /// Sums of a column that need memory: of gradients in 16 bits.
-    pub(super) fn numbers_each(&self) -> usize {
+    fn numbers_each(&self) -> usize {
         let size = self.weights.as_ref().map_or(0, HiddenMut::size);
         if G::as_f32s(&mut []).is_some() { 0 } else { size }
     }
 
     /// The sums of a tile's columns: the gradients themselves, where they are of f32.
-    pub(super) fn sums<'s>(&'s mut self, columns: &Range<usize>, room: &'s mut [f32]) -> Sums<'s> {
+    fn sums<'s>(&'s mut self, columns: &Range<usize>, room: &'s mut [f32]) -> Sums<'s> {
         let (is_first, count) = (!self.is_added, columns.end.saturating_sub(columns.start));
         let of = |sums, stride| ColumnSums { columns: 0..count, sums, stride, is_first };
         let weights = self.weights.as_mut().map(|weights| {
@@ -123,7 +169,7 @@ impl<'a, G: Element> HeadGrads<'a, G> {
     }
 
     /// Rounds the sums of a tile's columns to the gradients' type, if that is not theirs.
-    pub(super) fn round(&mut self, columns: &Range<usize>, room: &[f32]) {
+    fn round(&mut self, columns: &Range<usize>, room: &[f32]) {
         let Some(weights) = self.weights.as_mut().filter(|_| !room.is_empty()) else { return };
         let size = weights.size().max(1);
         for (column, sums) in columns.clone().zip(room.chunks(size)) {
@@ -133,15 +179,15 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         }
     }
 
-    pub(crate) fn check<X: Executor, E: Element, H: Head<E> + ?Sized>(
+    fn projected(&self) -> Option<Hidden<'a, f32>> {
+        self.adapter.as_ref().map(|(projected, _)| *projected)
+    }
+
+    fn check_shapes(
         &self,
-        executor: X,
-        states: Hidden<'_, E>,
-        head: &H,
-        layout: &Layout<'_>,
-        scratch: &HeadScratch<'_>,
+        rows: usize,
+        (vocab, size, sums): (usize, usize, usize),
     ) -> Result<(), Error> {
-        let (rows, vocab, size) = (states.rows(), head.vocab(), head.size());
         if let Some(weights) = &self.weights {
             check_shape((vocab, size), (weights.rows(), weights.size()))?;
         }
@@ -151,16 +197,11 @@ impl<'a, G: Element> HeadGrads<'a, G> {
         if let Some((projected, grads)) = &self.adapter {
             let rank = grads.size();
             // Of this head's adapter: what a row of it has beyond H.
-            let expected = (rows, head.sums().saturating_sub(size));
+            let expected = (rows, sums.saturating_sub(size));
             check_shape(expected, (projected.rows(), projected.size()))?;
             check_shape((vocab, rank), (grads.rows(), rank))?;
         }
-        let (room, found) = (scratch.rows.len(), scratch.numbers.len());
-        let expected = HeadScratch::numbers_trained(executor, head, room, self);
-        if found < expected {
-            return Err(Error::Length { buffer: Buffer::HeadNumbers, expected, found });
-        }
-        check_chains(room, layout)
+        Ok(())
     }
 }
 
@@ -201,10 +242,20 @@ impl HeadScratch<'_> {
         rows: usize,
         grads: &HeadGrads<'_, G>,
     ) -> usize {
-        let sums = TILE.min(head.vocab()).saturating_mul(grads.numbers_each());
-        let heads = head.numbers().max(NUMBERS).saturating_mul(executor.threads());
-        Tile::numbers(rows).saturating_add(heads).saturating_add(sums)
+        numbers_of(executor, head, rows, grads.numbers_each())
     }
+}
+
+/// The same, with so many sums of each column.
+pub(super) fn numbers_of<X: Executor, E: Element, H: Head<E> + ?Sized>(
+    executor: X,
+    head: &H,
+    rows: usize,
+    each: usize,
+) -> usize {
+    let sums = TILE.min(head.vocab()).saturating_mul(each);
+    let heads = head.numbers().max(NUMBERS).saturating_mul(executor.threads());
+    Tile::numbers(rows).saturating_add(heads).saturating_add(sums)
 }
 
 /// The sums of some of a tile's columns.

@@ -11,7 +11,7 @@ use super::hidden::{Hidden, HiddenMut};
 use super::outer::{NUMBERS, add_columns, add_outer};
 use super::row::HeadRow;
 use super::scratch::{HeadScratch, leave_out};
-use super::sums::{HeadGrads, Sums};
+use super::sums::{Gradients, HeadGrads, Sums, check};
 use super::tile::{RowSums, States, TILE, Tile};
 use super::traits::Head;
 use crate::error::NonFinite;
@@ -52,14 +52,27 @@ pub fn head_grads<X: Executor, E: Element, H: Head<E> + ?Sized, G: Element>(
     states: Hidden<'_, E>,
     head: &H,
     batch: &GradBatch<'_>,
-    mut hidden: HiddenMut<'_, f32>,
+    hidden: HiddenMut<'_, f32>,
     mut grads: HeadGrads<'_, G>,
+    scratch: HeadScratch<'_>,
+) -> Result<(), Error> {
+    backward(executor, states, head, batch, hidden, &mut grads, scratch)
+}
+
+/// The same, compiled once for all types of gradients.
+fn backward<X: Executor, E: Element, H: Head<E> + ?Sized>(
+    executor: X,
+    states: Hidden<'_, E>,
+    head: &H,
+    batch: &GradBatch<'_>,
+    mut hidden: HiddenMut<'_, f32>,
+    grads: &mut dyn Gradients<'_>,
     scratch: HeadScratch<'_>,
 ) -> Result<(), Error> {
     batch.check(states.rows(), head.vocab(), head.transform())?;
     check_states(states, head)?;
     check_shape((states.rows(), head.sums()), (hidden.rows(), hidden.size()))?;
-    grads.check(executor, states, head, batch.layout, &scratch)?;
+    check(executor, states, head, &*grads, batch.layout, &scratch)?;
     let HeadScratch { rows: room, numbers, negligible } = scratch;
     let at_once = whole_chains(room);
     zero_unscored(batch, &mut hidden);
@@ -72,7 +85,7 @@ pub fn head_grads<X: Executor, E: Element, H: Head<E> + ?Sized, G: Element>(
     for from in (0..vocab).step_by(TILE) {
         let columns = from..vocab.min(from.saturating_add(TILE));
         let (room, _) = split(&mut *sums, each.saturating_mul(columns.end - from));
-        let projected = grads.adapter.as_ref().map(|(projected, _)| *projected);
+        let projected = grads.projected();
         let mut of_tile = grads.sums(&columns, &mut *room);
         let mut rows = active_rows(head, batch);
         while let Some(rows) = next(at_once, &mut rows) {

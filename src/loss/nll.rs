@@ -121,6 +121,11 @@ impl Nll {
         Ok(Self { weight: -weight, per: NllPer::Token, divisor })
     }
 
+    /// What its gradients are divided by.
+    pub(crate) const fn divisor(&self) -> f64 {
+        self.divisor
+    }
+
     fn is_left_out(&self, weights: Option<&[f32]>, answer: usize) -> bool {
         self.weight == 0.0 || is_left_out(weights, answer)
     }

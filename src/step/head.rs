@@ -1,7 +1,7 @@
 //! A head in the place of a step's logits.
 
-use super::logits::StepLogits;
 use super::logits::private::Sealed;
+use super::logits::{ReadLogits, StepLogits};
 use crate::error::NonFinite;
 use crate::executor::Executor;
 use crate::gradient::GradBatch;
@@ -12,6 +12,50 @@ use crate::head::{
 use crate::layout::Layout;
 use crate::token::{TokenOut, TokenSummary};
 use crate::{Element, Error};
+
+/// Hidden states and a head, in the place of logits that are read alone ([`ReadLogits`]): an
+/// evaluation, or the log-probs of a reference. As
+/// [`head_token_log_probs`](crate::head::head_token_log_probs).
+#[derive(Debug)]
+pub struct ScoredHead<'a, E, H: ?Sized> {
+    states: Hidden<'a, E>,
+    head: &'a H,
+    scratch: HeadScratch<'a>,
+}
+
+impl<'a, E: Element, H: Head<E> + ?Sized> ScoredHead<'a, E, H> {
+    /// Of R × H states, a head, and scratch.
+    pub const fn new(states: Hidden<'a, E>, head: &'a H, scratch: HeadScratch<'a>) -> Self {
+        Self { states, head, scratch }
+    }
+}
+
+impl<E: Element, H: Head<E> + ?Sized> StepLogits for ScoredHead<'_, E, H> {}
+impl<E: Element, H: Head<E> + ?Sized> ReadLogits for ScoredHead<'_, E, H> {}
+
+impl<E: Element, H: Head<E> + ?Sized> Sealed for ScoredHead<'_, E, H> {
+    fn check<X: Executor>(&self, executor: X, layout: &Layout<'_>) -> Result<(), Error> {
+        check_forward(executor, self.states, self.head, layout, &self.scratch)
+    }
+
+    fn score<X: Executor>(
+        &mut self,
+        executor: X,
+        layout: &Layout<'_>,
+        out: TokenOut<'_>,
+    ) -> (NonFinite, TokenSummary) {
+        let (states, head) = (self.states, self.head);
+        Forward { executor, states, head, layout, out, sums: None }.run(self.scratch.reborrow())
+    }
+
+    fn blame(&mut self, error: Error) -> Error {
+        blame(error, self.states, self.head, &mut self.scratch)
+    }
+
+    fn write_grads<X: Executor>(self, _: X, _: &GradBatch<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
 
 /// Hidden states and a frozen head, in the place of the logits of
 /// [`preference_step`](super::preference_step) and [`unpaired_step`](super::unpaired_step): one

@@ -11,8 +11,18 @@ use crate::{Element, Error};
 /// The logits of a step, and where their gradients go: [`LogitsMut`] for gradients in the place of
 /// the logits, or a pair of [`Logits`] and [`LogitsMut`] for gradients in another buffer, of the
 /// logits' type or f32. Or a head in the place of logits that were written out:
-/// [`FrozenHead`](super::FrozenHead), [`TrainedHead`](super::TrainedHead). Sealed.
+/// [`FrozenHead`](super::FrozenHead), [`TrainedHead`](super::TrainedHead). Or [`ReadLogits`], for a
+/// step without gradients. Sealed.
 pub trait StepLogits: private::Sealed {}
+
+/// Logits that are read alone: [`Logits`], or a head in their place,
+/// [`ScoredHead`](super::ScoredHead). A step over them is an evaluation, as of held-out pairs: its
+/// loss, log-probs and errors are those of a step, and no gradients are written. `Workspace::score`
+/// takes them too. Sealed.
+pub trait ReadLogits: StepLogits {}
+
+impl<E: Element> StepLogits for Logits<'_, E> {}
+impl<E: Element> ReadLogits for Logits<'_, E> {}
 
 impl<E: Element> StepLogits for LogitsMut<'_, E> {}
 impl<E: Element, O: Element + GradElement<E>> StepLogits for (Logits<'_, E>, LogitsMut<'_, O>) {}
@@ -37,6 +47,25 @@ pub(crate) mod private {
         }
         /// The last stage.
         fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error>;
+    }
+}
+
+impl<E: Element> private::Sealed for Logits<'_, E> {
+    fn check<X: Executor>(&self, _: X, layout: &Layout<'_>) -> Result<(), Error> {
+        layout.check_shape(self.rows(), self.vocab())
+    }
+
+    fn score<X: Executor>(
+        &mut self,
+        executor: X,
+        layout: &Layout<'_>,
+        out: TokenOut<'_>,
+    ) -> (NonFinite, TokenSummary) {
+        score_tokens(executor, *self, layout, out)
+    }
+
+    fn write_grads<X: Executor>(self, _: X, _: &GradBatch<'_>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

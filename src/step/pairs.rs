@@ -119,6 +119,15 @@ impl<'a> StepBatch<'a> {
         self
     }
 
+    /// The number whose gradient a step writes, from the summary of this step: Σ L / divisor, and
+    /// with an NLL term Σ NLL / its divisor. Over micro-batches with the divisors of the whole batch
+    /// these numbers add up.
+    #[must_use]
+    pub fn total_loss(&self, summary: &StepSummary<Summary>) -> f64 {
+        let of_term = self.nll.map_or(0.0, |nll| summary.nll.loss_sum / nll.divisor());
+        summary.loss.loss_sum / self.divisor + of_term
+    }
+
     /// No answers and no weights of a term that is not there.
     fn check_term(&self) -> Result<(), Error> {
         match (&self.nll, self.nll_answers, self.nll_weights) {

@@ -65,9 +65,9 @@ impl<'a, L> StepScratch<'a, L> {
 /// What a step reports: the sums of its loss, to which it dereferences, of its tokens and of its
 /// NLL term.
 ///
-/// `mean_loss()` is that of [`loss`](Self::loss) alone. What a host logs as the loss of a step with
-/// an NLL term is `mean_loss() + nll.loss_sum / divisor of the term`. Over micro-batches and
-/// machines the three sums add up, each with `+=`.
+/// `mean_loss()` is that of [`loss`](Self::loss) alone. What a host logs as the loss of a step, NLL
+/// term and divisors included, is [`StepBatch::total_loss`](super::StepBatch::total_loss). Over
+/// micro-batches and machines the three sums add up, each with `+=`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct StepSummary<S> {

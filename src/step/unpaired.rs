@@ -72,6 +72,14 @@ impl<'a> UnpairedStepBatch<'a> {
         self.unscored = unscored;
         self
     }
+
+    /// The number whose gradient a step writes, from the summary of this step: Σ L / divisor. Over
+    /// micro-batches with the divisor of the whole batch these numbers add up.
+    #[must_use]
+    pub fn total_loss(&self, summary: &StepSummary<UnpairedSummary>) -> f64 {
+        let UnpairedSummary { desirable_loss_sum, undesirable_loss_sum, .. } = summary.loss;
+        (desirable_loss_sum + undesirable_loss_sum) / self.divisor
+    }
 }
 
 /// Policy logits → loss summary and logit gradients of answers that are good or bad on their own:

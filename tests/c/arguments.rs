@@ -33,6 +33,7 @@ const STEP: (i32, usize) = (117, 80);
 const HEAD: (i32, usize) = (33, 52);
 const HIDDEN: (i32, usize) = (31, 52);
 const HIDDEN_MUT: (i32, usize) = (32, 52);
+const HEAD_MUT: (i32, usize) = (37, 36);
 const SCRATCH: (i32, usize) = (36, 32);
 
 /// Those that every function of the head takes.
@@ -99,6 +100,16 @@ fn arguments(call: &mut Call) -> Vec<Argument<'_>> {
             found.push(argument(grads, GRADS.0, GRADS.1));
             found.push(argument(sums, HIDDEN.0, HIDDEN.1));
             found.push(argument(out, HIDDEN_MUT.0, HIDDEN_MUT.1));
+            found
+        }
+        Call::HeadGradsScratchLen(head, d_head, ..) => {
+            vec![argument(head, HEAD.0, HEAD.1), argument(d_head, HEAD_MUT.0, HEAD_MUT.1)]
+        }
+        Call::HeadGrads(_, call, grads, d_hidden, d_head) => {
+            let mut found = of_head(call);
+            found.push(argument(grads, GRADS.0, GRADS.1));
+            found.push(argument(d_hidden, HIDDEN_MUT.0, HIDDEN_MUT.1));
+            found.push(argument(d_head, HEAD_MUT.0, HEAD_MUT.1));
             found
         }
         Call::PreferenceStep(_, objective, pairs, step, _) => vec![
@@ -293,7 +304,7 @@ fn structs_of_a_newer_header_are_taken_if_what_is_new_is_zero() {
 #[test]
 fn structs_of_an_older_header_lack_what_came_later() {
     type Old = (&'static str, fn(&mut Structs));
-    let old: [Old; 10] = [
+    let old: [Old; 11] = [
         ("dpo_token_log_probs", |s| s.logits.size = 56),
         ("dpo_token_log_probs", |s| {
             s.layout.size = 48;
@@ -324,6 +335,10 @@ fn structs_of_an_older_header_lack_what_came_later() {
         ("dpo_head_forward", |s| {
             s.head.size = 56;
             s.head.bias = ptr::without_provenance(4);
+        }),
+        ("dpo_head_grads of weights and bias", |s| {
+            s.d_head.size = 40;
+            s.d_head.bias = ptr::without_provenance_mut(4);
         }),
         ("dpo_preference_step of the sorted batch", |s| {
             s.step.size = 80;

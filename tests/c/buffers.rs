@@ -126,7 +126,7 @@ fn what_is_written_overlaps_nothing() {
                     |at, _, bytes, align| at + align - bytes,
                 ];
                 // The scratch would begin before all memory.
-                let is_scratch = a.slot() == Slot::Scratch;
+                let is_scratch = a.slot().is_scratch();
                 for place in &places[..if is_scratch { 2 } else { 3 }] {
                     let host = moved(a, b, place);
                     let (status, report) = run(function, &host);
@@ -156,7 +156,7 @@ fn what_is_written_overlaps_nothing() {
 fn buffers_may_touch() {
     for function in FUNCTIONS {
         // The scratch has room behind all others alone.
-        for &a in function.uses.iter().filter(|a| a.slot() != Slot::Scratch) {
+        for &a in function.uses.iter().filter(|a| !a.slot().is_scratch()) {
             for &b in function.uses.iter().filter(|b| b.slot() != a.slot()) {
                 let mut host = Host::new();
                 let ((a_bytes, ..), at) = (a.slot().form(), host.at[b.slot() as usize]);
@@ -173,7 +173,7 @@ fn buffers_may_touch() {
 #[test]
 fn lengths_beyond_the_address_space_are_refused() {
     let huge = [usize::MAX, usize::MAX / 2, (isize::MAX as usize) / 2, 1 << 62];
-    let spoils: [(&str, fn(&mut Structs, usize), i32); 13] = [
+    let spoils: [(&str, fn(&mut Structs, usize), i32); 15] = [
         ("rows of dpo_sequence_log_probs", |s, n| s.layout.rows = n, 3),
         ("count of dpo_sequence_log_probs", |s, n| s.layout.count = n, 7),
         ("len of dpo_token_log_probs", |s, n| s.logits.len = n, 1),
@@ -187,10 +187,13 @@ fn lengths_beyond_the_address_space_are_refused() {
         ("weights of dpo_head_forward", |s, n| s.head.len = n, 33),
         ("sums of dpo_hidden_grads_in_place", |s, n| s.sums.len = n, 32),
         ("scratch of dpo_hidden_grads", |s, n| s.scratch.len = n, 36),
+        ("weights of dpo_head_grads", |s, n| s.d_head.len = n, 37),
+        ("scratch of dpo_head_grads", |s, n| s.trained_scratch.len = n, 36),
     ];
     for (name, spoil, subject) in spoils {
-        let function = name.rsplit(' ').next().unwrap();
-        let function = FUNCTIONS.iter().find(|f| f.name == function).unwrap();
+        let of = |name: &'static str| name.split(' ');
+        let function = of(name).next_back();
+        let function = FUNCTIONS.iter().find(|f| of(f.name).next() == function).unwrap();
         for len in huge {
             let host = Host::new();
             let mut structs = prepared(function, &host);

@@ -17,8 +17,10 @@ fn every_field_is_looked_at() {
     type Spoil = (&'static str, fn(&mut Structs, i32), &'static [i32], (i32, i32));
     const UNKNOWN: i32 = DPO_ERROR_UNKNOWN_VALUE;
     const UNUSED: i32 = DPO_ERROR_FIELD_UNUSED;
+    const TRAINED: &str = "dpo_head_grads of weights and bias";
+    const BIAS: &str = "dpo_head_grads of the bias alone";
     const BEYOND: &[i32] = &[i32::MIN, -1, 4, 5, 1000, i32::MAX];
-    let spoils: [Spoil; 46] = [
+    let spoils: [Spoil; 54] = [
         ("dpo_token_log_probs", |s, n| s.dispatch.level = n, BEYOND, (UNKNOWN, 109)),
         ("dpo_token_log_probs", |s, n| s.dispatch.arithmetic = n, &[-1, 3, 9], (UNKNOWN, 109)),
         ("dpo_token_log_probs", |s, n| s.logits.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
@@ -110,6 +112,14 @@ fn every_field_is_looked_at() {
         ("dpo_hidden_grads", |s, n| s.hidden_grads.r#type = n, &[0, 2, 3, 4], (UNKNOWN, 110)),
         ("dpo_hidden_grads", |s, n| s.sums_in.reserved = n as u32, &[1], (UNUSED, 31)),
         ("dpo_hidden_grads", |s, n| s.hidden_grads.reserved = n as u32, &[1], (UNUSED, 32)),
+        (TRAINED, |s, n| s.d_head.r#type = n, &[-1, 0, 4], (UNKNOWN, 110)),
+        (TRAINED, |s, n| s.d_head.mode = n, &[-1, 2, 3], (UNKNOWN, 37)),
+        (TRAINED, |s, n| s.sums.r#type = n, &[-1, 0, 2, 3], (UNKNOWN, 110)),
+        (TRAINED, |s, n| s.sums.reserved = n as u32, &[1], (UNUSED, 32)),
+        ("dpo_head_grads_scratch_len", |s, n| s.d_head.mode = n, &[-1, 2], (UNKNOWN, 37)),
+        (BIAS, |s, n| s.d_head.r#type = n, &[-1, 1, 2, 4], (UNUSED, 37)),
+        (BIAS, |s, n| s.d_head.stride = n as usize, &[1, 3, 4], (UNUSED, 37)),
+        (BIAS, |s, n| s.d_head.len = n as usize, &[1], (UNKNOWN, 110)),
         ("dpo_unpaired_step in place", |s, n| s.step.unscored = n, &[-1, 2], (UNKNOWN, 117)),
         ("dpo_unpaired_step in place", |s, n| s.step.reserved = n as u32, &[1, -1], (UNUSED, 117)),
         ("dpo_unpaired_step in place", |s, _| s.step.d_nll = s.at(Slot::DNll), &[0], (UNUSED, 113)),

@@ -9,7 +9,7 @@ use dpo_kernel::{Element, bf16, f16};
 
 use crate::abi::Call;
 use crate::host::functions::{FUNCTIONS, Function, Use};
-use crate::host::slots::{HIDDEN, HIDDEN_STRIDE, ROWS, STRIDE, Slot, VOCAB};
+use crate::host::slots::{HIDDEN, HIDDEN_STRIDE, ROWS, STRIDE, SUMS, Slot, VOCAB};
 use crate::host::{Host, Structs, loss};
 
 /// What a call leaves in its buffers.
@@ -25,8 +25,8 @@ fn outcome(
     let status = host.judge(&call).unwrap_or_else(|why| panic!("{}: {why}", function.name));
     let written = function.uses.iter().filter(|used| used.is_written()).map(|used| used.slot());
     // Memory to sort and to work in holds anything.
-    let anything = [Slot::SpanOrder, Slot::PairOrder, Slot::Scratch];
-    let written = written.filter(|slot| !anything.contains(slot));
+    let anything = [Slot::SpanOrder, Slot::PairOrder];
+    let written = written.filter(|slot| !anything.contains(slot) && !slot.is_scratch());
     (status, written.flat_map(|slot| host.get::<u8>(slot, slot.form().0)).collect())
 }
 
@@ -132,6 +132,24 @@ static FORMS: &[Form] = &[
         states_of::<bf16>(h, s, 3);
         s.hidden_grads.r#type = 3;
     }),
+    ("dpo_head_grads_scratch_len", |_, s| (s.d_head.r#type, s.head.hidden) = (3, 2)),
+    ("dpo_head_grads_scratch_len", |_, s| s.d_head.r#type = 2),
+    ("dpo_head_grads of", |_, s| s.d_head.mode = DPO_GRADS_ADD),
+    ("dpo_head_grads of", |_, s| s.grads.unscored = DPO_UNSCORED_KEEP),
+    ("dpo_head_grads of", |h, _| h.put(Slot::Coefficients, &[-0.25])),
+    ("dpo_head_grads of", |h, s| states_of::<f16>(h, s, 2)),
+    ("dpo_head_grads of", |h, s| weights_of::<bf16>(h, s, 3)),
+    ("dpo_head_grads of", |_, s| s.head.bias = ptr::null()),
+    ("dpo_head_grads of", |_, s| s.head.transform.softcap = 0.0),
+    ("dpo_head_grads of", ignoring_zero),
+    ("dpo_head_grads of w", |_, s| (s.d_head.stride, s.d_head.len) = (0, VOCAB * HIDDEN)),
+    ("dpo_head_grads of w", |h, s| grads_of::<f16>(h, s, 2)),
+    ("dpo_head_grads of w", |h, s| grads_of::<bf16>(h, s, 3)),
+    ("dpo_head_grads of w", |h, s| {
+        grads_of::<bf16>(h, s, 3);
+        s.d_head.mode = DPO_GRADS_ADD;
+    }),
+    ("dpo_head_grads of w", |_, s| s.d_head.bias = ptr::null_mut()),
     ("dpo_tile_terms_in_place", |h, s| {
         let stats: Vec<dpo_row_stats> = h.get(Slot::StatsRow, 1);
         h.put(Slot::StatsBefore, &stats);
@@ -215,6 +233,15 @@ fn weights_of<E: Element>(host: &mut Host, s: &mut Structs, number: i32) {
     let other: Vec<E> = weights.into_iter().map(|x| E::from_f32(1.01 * x)).collect();
     host.put(Slot::Weights, &other);
     s.head.r#type = number;
+}
+
+/// Gradients of the head as numbers of 16 bits, whose sums need memory.
+fn grads_of<G: Element>(host: &mut Host, s: &mut Structs, number: i32) {
+    let grads: Vec<f32> = host.get(Slot::HeadGrads, VOCAB * HIDDEN_STRIDE);
+    let other: Vec<G> = grads.into_iter().map(|x| G::from_f32(1.01 * x)).collect();
+    host.put(Slot::HeadGrads, &other);
+    s.d_head.r#type = number;
+    s.trained_scratch.len += SUMS;
 }
 
 /// States and weights without padding, which begin elsewhere than those with it.
@@ -327,7 +354,7 @@ fn what_is_left_out_changes_nothing_else() {
                 let written = function.uses.iter().filter(|other| other.is_written());
                 let rest = written.filter(|other| other.slot() != used.slot());
                 // Whose contents do not matter.
-                let rest = rest.filter(|other| other.slot() != Slot::Scratch);
+                let rest = rest.filter(|other| !other.slot().is_scratch());
                 let rest: Vec<Vec<u8>> =
                     rest.map(|other| host.get(other.slot(), other.slot().form().0)).collect();
                 rest

@@ -77,6 +77,7 @@ fn rust() -> Vec<Layout> {
         }
         dpo_hidden { size, data, len, rows, hidden, stride, r#type, reserved }
         dpo_hidden_mut { size, data, len, rows, hidden, stride, r#type, reserved }
+        dpo_head_mut { size, weights, len, stride, r#type, mode, bias }
         dpo_head_scratch { size, numbers, len, rows }
         dpo_step {
             size, layout, in_place, logits, grads, log_probs, norms, sequences, d_log_probs,

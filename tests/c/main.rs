@@ -44,3 +44,4 @@ mod rows;
 mod scalars;
 mod steps;
 mod texts;
+mod trained;

@@ -10,7 +10,7 @@
 #define VOCAB 4
 #define HIDDEN 3
 /* Of the head's scratch, at least. */
-#define SCRATCH 5000
+#define SCRATCH 6000
 
 static int failures = 0;
 
@@ -45,6 +45,7 @@ static dpo_nll_summary nll_summary;
 static dpo_loss loss;
 
 static float states[ROWS * HIDDEN], weights[VOCAB * HIDDEN], rows_of_head[ROWS * HIDDEN];
+static float d_weights[VOCAB * HIDDEN];
 static double numbers[SCRATCH];
 
 static NEWER(dpo_layout) layout;
@@ -60,6 +61,7 @@ static NEWER(dpo_step) step;
 static NEWER(dpo_head) head;
 static NEWER(dpo_hidden) hidden;
 static NEWER(dpo_hidden_mut) hidden_mut;
+static NEWER(dpo_head_mut) head_mut;
 static NEWER(dpo_head_scratch) scratch;
 
 /* As hosts in C++ do, which have no designated initialisers before C++20. */
@@ -77,6 +79,7 @@ static void set_up(void) {
     const dpo_head no_head = DPO_HEAD_INIT;
     const dpo_hidden no_hidden = DPO_HIDDEN_INIT;
     const dpo_hidden_mut no_hidden_mut = DPO_HIDDEN_MUT_INIT;
+    const dpo_head_mut no_head_mut = DPO_HEAD_MUT_INIT;
     const dpo_head_scratch no_scratch = DPO_HEAD_SCRATCH_INIT;
     memset(&layout, 0, sizeof layout);
     memset(&view, 0, sizeof view);
@@ -91,6 +94,7 @@ static void set_up(void) {
     memset(&head, 0, sizeof head);
     memset(&hidden, 0, sizeof hidden);
     memset(&hidden_mut, 0, sizeof hidden_mut);
+    memset(&head_mut, 0, sizeof head_mut);
     memset(&scratch, 0, sizeof scratch);
     for (int i = 0; i < ROWS * VOCAB; i++) logits[i] = (float)(i % 3);
     memset(grads, 0, sizeof grads);
@@ -163,6 +167,10 @@ static void set_up(void) {
     hidden_mut.now.rows = ROWS;
     hidden_mut.now.hidden = HIDDEN;
     hidden_mut.now.type = DPO_TYPE_F32;
+    head_mut.now = no_head_mut;
+    head_mut.now.weights = d_weights;
+    head_mut.now.len = VOCAB * HIDDEN;
+    head_mut.now.type = DPO_TYPE_F32;
     scratch.now = no_scratch;
     scratch.now.numbers = numbers;
     scratch.now.len = SCRATCH;
@@ -215,13 +223,17 @@ static dpo_status without_logits(dpo_error *error) {
     const dpo_dispatch fastest = {0, 0};
     size_t len = 0;
     dpo_status status = dpo_head_scratch_len(&head.now, ROWS, &len, error);
+    if (status == DPO_OK) status = dpo_head_grads_scratch_len(&head.now, &head_mut.now, ROWS, &len, error);
     if (status != DPO_OK) return status;
     CHECK(len <= SCRATCH);
     status = dpo_head_forward(fastest, &hidden.now, &head.now, &layout.now, log_probs, norms, NULL, NULL,
                               &hidden_mut.now, &scratch.now, error);
     if (status != DPO_OK) return status;
-    return dpo_hidden_grads_in_place(fastest, &hidden.now, &head.now, &layout.now, &batch.now, &hidden_mut.now,
-                                     &scratch.now, error);
+    status = dpo_hidden_grads_in_place(fastest, &hidden.now, &head.now, &layout.now, &batch.now,
+                                       &hidden_mut.now, &scratch.now, error);
+    if (status != DPO_OK) return status;
+    return dpo_head_grads(fastest, &hidden.now, &head.now, &layout.now, &batch.now, &hidden_mut.now,
+                          &head_mut.now, &scratch.now, error);
 }
 
 static dpo_status all(dpo_error *error) {
@@ -283,6 +295,7 @@ static void every_struct(void) {
     SIZES_OF(dpo_head, head, DPO_BUFFER_HEAD_WEIGHTS);
     SIZES_OF(dpo_hidden, hidden, DPO_BUFFER_HIDDEN);
     SIZES_OF(dpo_hidden_mut, hidden_mut, DPO_BUFFER_HIDDEN_GRADS);
+    SIZES_OF(dpo_head_mut, head_mut, DPO_BUFFER_HEAD_GRADS);
     SIZES_OF(dpo_head_scratch, scratch, DPO_BUFFER_HEAD_NUMBERS);
 }
 
@@ -347,6 +360,15 @@ static void older_hosts(void) {
                                    NULL, &scratch.now, NULL) == DPO_OK);
     CHECK(memcmp(found, expected, sizeof found) == 0);
     free(old_head);
+    /* Gradients of the bias, which lie past the end. */
+    set_up();
+    head_mut.now.bias = grads;
+    grads[0] = 7.0f;
+    void *old_head_mut = older(&head_mut.now, offsetof(dpo_head_mut, type) + 2 * sizeof(int32_t));
+    CHECK(dpo_head_grads(fastest, &hidden.now, &head.now, &layout.now, &batch.now, &hidden_mut.now,
+                         (dpo_head_mut *)old_head_mut, &scratch.now, NULL) == DPO_OK);
+    CHECK(grads[0] == 7.0f && d_weights[0] != 0.0f);
+    free(old_head_mut);
     /* Before its last field without a default, a struct is too small. */
     void *cut = older(&layout.now, offsetof(dpo_layout, vocab));
     CHECK(dpo_sequence_log_probs(found, (dpo_layout *)cut, NULL, sums, &error) == DPO_ERROR_STRUCT_SIZE);

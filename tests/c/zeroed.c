@@ -293,6 +293,7 @@ static void without_logits(void) {
     static const float states[ROWS] = {1.0f, -2.0f}, weights[VOCAB] = {0.0f, 0.0f, 0.0f, 0.0f};
     static double numbers[8000];
     float log_probs[ROWS] = {0}, sums[ROWS] = {0};
+    dpo_row_norm norms[ROWS];
     size_t len = 0;
     dpo_error error;
     const dpo_layout which = layout(&ONE_SPAN, 1);
@@ -351,8 +352,41 @@ static void without_logits(void) {
     place.data = sums;
     place.len = place.rows = ROWS;
     place.hidden = 1;
-    CHECK(dpo_head_forward(fastest, &hidden, &head, &which, log_probs, NULL, NULL, NULL, &place, &scratch,
+    CHECK(dpo_head_forward(fastest, &hidden, &head, &which, log_probs, norms, NULL, NULL, &place, &scratch,
                            NULL) == DPO_OK);
+
+    CASE(dpo_head_mut);
+    SIZED(dpo_head_mut, of_nothing);
+    SIZED(dpo_grads, batch);
+    const double coefficients[ROWS] = {-1.0, -0.5};
+    float d_weights[VOCAB] = {7.0f, 7.0f, 7.0f, 7.0f}, d_bias[VOCAB];
+    batch.norms = norms;
+    batch.coefficients = coefficients;
+    CHECK(dpo_head_grads_scratch_len(&head, &of_nothing, ROWS, &len, &error) == DPO_ERROR_NULL);
+    CHECK(error.subject == DPO_BUFFER_HEAD_GRADS);
+    SIZED(dpo_head_mut, of_weights);
+    of_weights.weights = d_weights;
+    of_weights.len = VOCAB;
+    CHECK(dpo_head_grads_scratch_len(&head, &of_weights, ROWS, &len, &error) == DPO_ERROR_UNKNOWN_VALUE);
+    CHECK(error.subject == DPO_BUFFER_TYPE);
+    of_weights.type = DPO_TYPE_F32;
+    CHECK(dpo_head_grads_scratch_len(&head, &of_weights, ROWS, &len, NULL) == DPO_OK && len <= 8000);
+    scratch.len = len;
+    scratch.rows = 1;
+    CHECK(dpo_head_grads(fastest, &hidden, &head, &which, &batch, &place, &of_weights, &scratch, &error) ==
+          DPO_ERROR_LENGTH);
+    CHECK(error.subject == DPO_BUFFER_HEAD_ROWS && error.numbers[0] == ROWS);
+    scratch.rows = ROWS;
+    CHECK(dpo_head_grads(fastest, &hidden, &head, &which, &batch, &place, &of_weights, &scratch, NULL) == DPO_OK);
+    /* No stride is rows without padding, no mode replaces: -1 * (1 - 1/4, -1/4, ...) * 1, and of the second
+     * row -0.5 * (-1/4, 1 - 1/4, ...) * -2. */
+    CHECK(near(d_weights[0], -1.0) && near(d_weights[1], 1.0) && near(d_weights[2], 0.0));
+    /* The bias alone: no type is that of no weights. */
+    SIZED(dpo_head_mut, of_bias);
+    of_bias.bias = d_bias;
+    memset(d_bias, 0xa5, sizeof d_bias);
+    CHECK(dpo_head_grads(fastest, &hidden, &head, &which, &batch, &place, &of_bias, &scratch, NULL) == DPO_OK);
+    CHECK(near(d_bias[0], -0.625) && near(d_bias[1], -0.125) && near(d_bias[3], 0.375));
 }
 
 static void losses_of_pairs(void) {

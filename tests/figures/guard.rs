@@ -115,6 +115,7 @@ const OTHERS: &[&str] = &[
     "Parallel",
     "RowStats",
     "RowSums",
+    "ScoredHead",
     "Span",
     "States",
     "Targets",

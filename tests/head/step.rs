@@ -4,11 +4,11 @@ use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::{Unscored, token_coefficients};
 use dpo_kernel::head::{HeadGrads, HeadRow, HeadScratch, HiddenMut};
 use dpo_kernel::loss::Kto;
-use dpo_kernel::step::{FrozenHead, StepBatch, TrainedHead, UnpairedStepBatch};
+use dpo_kernel::step::{FrozenHead, ScoredHead, StepBatch, TrainedHead, UnpairedStepBatch};
 use dpo_kernel::unpaired::{Label, UnpairedAnswer};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, Executor, LogitsMut, Pair, PairBatch, PairLoss, PairOut, Parallel,
-    Reference, Workspace, preference_loss,
+    Dispatch, Dpo, Error, Executor, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Parallel, Reference, Workspace, preference_loss,
 };
 
 use crate::case::{Case, DIRT, run};
@@ -107,6 +107,54 @@ fn a_step_is_its_stages() {
         assert_eq!(found.hidden, bits(&hidden), "{dispatch:?}");
         assert_eq!(found.weights, bits(&weights), "{dispatch:?}");
     }
+}
+
+/// Without gradients: the loss of the step that writes some, and log-probs as of logits.
+#[test]
+fn a_head_is_scored_alone() {
+    let case = case();
+    let (head, layout, pairs) = (case.head(), case.layout(), [Pair::new(0, 1)]);
+    let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&REFERENCE), 1.0);
+    let loss = Dpo::new(0.1).unwrap();
+    let (mut rows, mut workspace) = ([HeadRow::NEW; 5], Workspace::new());
+    let mut numbers = vec![f32::NAN; HeadScratch::numbers::<f32, _>(&head, 5)];
+    for dispatch in Dispatch::available() {
+        let due = frozen(dispatch, &case, 5);
+        let scratch = HeadScratch::new(&mut rows, &mut numbers);
+        let step = ScoredHead::new(case.hidden(), &head, scratch);
+        let found = workspace.preference_step(dispatch, &loss, step, &batch).unwrap();
+        assert_eq!(Ok(found.mean_loss().to_bits()), due.loss, "{dispatch:?}");
+        let of_step = workspace.sequences().to_vec();
+        let logits = case.written_out(dispatch.arithmetic());
+        let view = Logits::new(&logits, case.rows, case.vocab).unwrap();
+        let due = workspace.score(dispatch, view, &layout, None).unwrap().to_vec();
+        let scratch = HeadScratch::new(&mut rows, &mut numbers);
+        let step = ScoredHead::new(case.hidden(), &head, scratch);
+        let found = workspace.score(dispatch, step, &layout, None).unwrap();
+        assert_eq!(found, due, "{dispatch:?}");
+        assert_eq!(found, of_step, "{dispatch:?}");
+    }
+}
+
+/// What breaks a row is named, and a row of weight 0 breaks nothing; scratch is checked first.
+#[test]
+fn scores_of_a_broken_head() {
+    let (mut case, dispatch) = (case(), Dispatch::detect());
+    case.weights[650 * case.stride + 7] = f32::NEG_INFINITY;
+    let (head, layout) = (case.head(), case.layout());
+    let (mut rows, mut workspace) = ([HeadRow::NEW; 5], Workspace::new());
+    let due = HeadScratch::numbers::<f32, _>(&head, 5);
+    let mut numbers = vec![f32::NAN; due];
+    let mut score = |len: usize, weights: Option<&[f32]>| {
+        let scratch = HeadScratch::new(&mut rows, &mut numbers[..len]);
+        let step = ScoredHead::new(case.hidden(), &head, scratch);
+        workspace.score(dispatch, step, &layout, weights).map(<[_]>::len)
+    };
+    let found = score(due, None).unwrap_err().to_string();
+    assert_eq!(found, "weights of the head[650] is -inf, outside its domain");
+    assert_eq!(score(due, Some(&[0.0; ROWS])), Ok(2));
+    let (buffer, expected, found) = (Buffer::HeadNumbers, due, due - 1);
+    assert_eq!(score(due - 1, None), Err(Error::Length { buffer, expected, found }));
 }
 
 /// As many steps as there are threads: the same bits, with and without memory for all rows.

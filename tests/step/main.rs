@@ -16,6 +16,7 @@
 
 mod absence;
 mod case;
+mod evaluation;
 mod lengths;
 mod masked;
 mod recovery;

@@ -34,11 +34,8 @@ fn main() -> Result<(), Error> {
         let batch = StepBatch::new(&layout, &pairs, Reference::Sequences(&reference), 1.0);
         let head = Head::new(&states, &embedding);
         let found = workspace.preference_step(on, &Dpo::new(0.1)?, head, &batch)?;
-        println!(
-            "step {step}: loss {:.4}, {:?}",
-            found.summary.mean_loss(),
-            workspace.pair_losses()
-        );
+        let (loss, margin) = (found.summary.mean_loss(), found.summary.mean_margin());
+        println!("step {step}: loss {loss:.4}, margin {margin:.4}");
         let grads = found.loss.backward()?;
         if let Some(grad) = grads.get(&embedding) {
             embedding.set(&(embedding.as_tensor() - (grad * 2.0)?)?)?;

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use dpo_kernel::head::{Adapted, Adapter, Hidden, Linear};
-use dpo_kernel::{Executor, Layout, TokenOut, TokenSummary, Transform};
+use dpo_kernel::{Executor, Layout, Transform};
 
 use crate::error::{Error, Operand};
 use crate::head_step::HeadStep;
@@ -10,7 +10,7 @@ use crate::input::private::Source;
 use crate::input::{Found, Input, Memory, Room, grow};
 use crate::matrix::Matrix;
 use crate::number::{Number, with_type};
-use crate::stages::Stages;
+use crate::stages::{Reading, Stages};
 
 /// Hidden states and the language-model head that would make logits of them: logits exist a tile at
 /// a time, and so do their gradients.
@@ -27,8 +27,33 @@ use crate::stages::Stages;
 /// or after `detach()` none, and then nothing is computed for one. A head that is tied to the
 /// embedding is nothing special: give it the embedding's tensor, and candle adds both gradients.
 ///
-/// Gradients have the type of their tensor: sums are of f32, rounded once. f16 ends at 65504. Rows
-/// of states that are not scored are exact zeros.
+/// # Numerics
+/// Sums are of f32, as those of [`dpo_kernel::head`], whatever the tensors are; a gradient is rounded
+/// once to its tensor's type. f16 ends at 65504. Rows of states that are not scored are exact zeros.
+///
+/// # Example
+/// A frozen head with an adapter that is trained:
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use dpo_kernel_candle::dpo_kernel::{Dispatch, Dpo, Layout, Pair, Reference, Span, StepBatch};
+/// use dpo_kernel_candle::{Head, Workspace};
+/// let states = Var::randn(0_f32, 1.0, (2, 8), &Device::Cpu)?; // what the last norm gives
+/// let weights = Tensor::randn(0_f32, 0.1, (10, 8), &Device::Cpu)?.to_dtype(DType::BF16)?;
+/// let a = Var::randn(0_f32, 0.1, (4, 8), &Device::Cpu)?;
+/// let b = Var::zeros((10, 4), DType::F32, &Device::Cpu)?;
+///
+/// let (targets, spans) = ([3, 7], [Span::new(0, 1), Span::new(1, 2)]);
+/// let layout = Layout::new(&targets, &spans, 10)?;
+/// let pairs = [Pair::new(0, 1)];
+/// let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&[-2.3, -2.3]), 1.0);
+/// let head = Head::new(&states, &weights).with_adapter(&a, &b, 2.0);
+/// let loss = Dpo::new(0.1)?;
+/// let step = Workspace::new().preference_step(Dispatch::detect(), &loss, head, &batch)?;
+/// let grads = step.loss.backward()?;
+/// assert!(grads.get(&states).is_some() && grads.get(&a).is_some() && grads.get(&b).is_some());
+/// assert!(grads.get(&weights).is_none());
+/// # Ok::<(), dpo_kernel_candle::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub(crate) states: &'a Tensor,
@@ -214,17 +239,17 @@ impl Source for Head<'_> {
         self.states.track_op() || self.weights.track_op() || bias || adapter
     }
 
-    fn score<X: Executor>(
+    fn read<X: Executor, R: Reading>(
         &self,
         executor: X,
         layout: &Layout<'_>,
-        out: TokenOut<'_>,
+        reading: R,
         room: &mut Room,
-    ) -> Result<TokenSummary, Error> {
+    ) -> Result<R::Found, Error> {
         let operands = self.open()?;
         with_type!(operands.states.float, E => {
             self.with_step::<E, _, _>(&operands, executor, layout, room, |step, memory, _| {
-                step.score(executor, layout, out, memory)
+                step.read(executor, reading, memory)
             })
         })
     }

@@ -7,18 +7,16 @@
 
 use candle_core::{DType, Device, Tensor};
 use dpo_kernel::gradient::Unscored;
-use dpo_kernel::head::{
-    Adapter, Head as AnyHead, HeadGrads, HeadScratch, Hidden, HiddenMut, head_token_log_probs,
-};
-use dpo_kernel::step::{FrozenHead, StepSummary, TrainedHead};
-use dpo_kernel::{Element, Executor, Layout, TokenOut, TokenSummary};
+use dpo_kernel::head::{Adapter, Head as AnyHead, HeadGrads, HeadScratch, Hidden, HiddenMut};
+use dpo_kernel::step::{FrozenHead, ScoredHead, StepSummary, TrainedHead};
+use dpo_kernel::{Element, Executor, Layout};
 
 use crate::error::Error;
 use crate::head::Head;
 use crate::input::{Found, Memory, grow};
 use crate::node::Grad;
 use crate::number::{Float, Number, with_type};
-use crate::stages::Stages;
+use crate::stages::{Reading, Stages};
 
 /// A step over hidden states and a head.
 pub(crate) struct HeadStep<'a, E> {
@@ -33,16 +31,15 @@ pub(crate) struct HeadStep<'a, E> {
 }
 
 impl<E: Number> HeadStep<'_, E> {
-    /// Log-probs alone.
-    pub(crate) fn score<X: Executor>(
+    /// What needs no gradient.
+    pub(crate) fn read<X: Executor, R: Reading>(
         &self,
         executor: X,
-        layout: &Layout<'_>,
-        out: TokenOut<'_>,
+        reading: R,
         memory: &mut Memory,
-    ) -> Result<TokenSummary, Error> {
+    ) -> Result<R::Found, Error> {
         let scratch = self.scratch(executor, memory)?;
-        Ok(head_token_log_probs(executor, self.states, self.head, layout, out, scratch)?)
+        Ok(reading.read(executor, ScoredHead::new(self.states, self.head, scratch))?)
     }
 
     pub(crate) fn run<X: Executor, S: Stages>(

@@ -2,17 +2,17 @@
 
 use dpo_kernel::head::{HeadRow, HeadScratch};
 use dpo_kernel::step::StepSummary;
-use dpo_kernel::{Executor, Layout, TokenOut, TokenSummary};
+use dpo_kernel::{Executor, Layout};
 
 use crate::error::Error;
 use crate::node::Grad;
-use crate::stages::Stages;
+use crate::stages::{Reading, Stages};
 
 /// What a step starts from: [`Logits`](crate::Logits), or a [`Head`](crate::Head). Sealed.
-pub trait Input: private::Source {}
+pub trait Input: Copy + private::Source {}
 
 pub(crate) mod private {
-    use super::{Error, Executor, Found, Layout, Room, Stages, TokenOut, TokenSummary};
+    use super::{Error, Executor, Found, Layout, Reading, Room, Stages};
 
     /// The working side of `Input`, out of reach of other crates.
     #[allow(private_interfaces, private_bounds, reason = "sealed")]
@@ -20,14 +20,14 @@ pub(crate) mod private {
         /// Whether candle asks for a gradient by any of its tensors.
         fn is_tracked(&self) -> bool;
 
-        /// Log-probs alone.
-        fn score<X: Executor>(
+        /// What needs no gradient.
+        fn read<X: Executor, R: Reading>(
             &self,
             executor: X,
             layout: &Layout<'_>,
-            out: TokenOut<'_>,
+            reading: R,
             room: &mut Room,
-        ) -> Result<TokenSummary, Error>;
+        ) -> Result<R::Found, Error>;
 
         /// The step, and a gradient for each tensor that candle asks for.
         fn step<X: Executor, S: Stages>(

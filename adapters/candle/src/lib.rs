@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
-mod evaluate;
 mod head;
 mod head_step;
 mod input;

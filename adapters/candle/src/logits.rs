@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use dpo_kernel::gradient::Unscored;
-use dpo_kernel::{Executor, Layout, LogitsMut, TokenOut, TokenSummary, Transform, token_log_probs};
+use dpo_kernel::{Executor, Layout, LogitsMut, Transform};
 
 use crate::error::{Error, Operand};
 use crate::input::private::Source;
@@ -10,7 +10,7 @@ use crate::input::{Found, Input, Room};
 use crate::matrix::Matrix;
 use crate::node::Grad;
 use crate::number::{Number, with_type};
-use crate::stages::Stages;
+use crate::stages::{Reading, Stages};
 
 /// Logits of a tensor, read where candle keeps them.
 ///
@@ -23,6 +23,10 @@ use crate::stages::Stages;
 /// batch's layout.
 ///
 /// The gradient has the tensor's shape and type. Rows that are not scored are exact zeros in it.
+///
+/// # Numerics
+/// Those of [`dpo_kernel::token_log_probs`] and [`dpo_kernel::gradient`], bit by bit: rows are summed
+/// in f32 and f64 whatever the type, and a gradient is rounded once.
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a> {
     tensor: &'a Tensor,
@@ -82,17 +86,15 @@ impl Source for Logits<'_> {
         self.tensor.track_op()
     }
 
-    fn score<X: Executor>(
+    fn read<X: Executor, R: Reading>(
         &self,
         executor: X,
-        layout: &Layout<'_>,
-        out: TokenOut<'_>,
+        _: &Layout<'_>,
+        reading: R,
         _: &mut Room,
-    ) -> Result<TokenSummary, Error> {
+    ) -> Result<R::Found, Error> {
         let matrix = self.matrix()?;
-        with_type!(matrix.float, E => {
-            Ok(token_log_probs(executor, self.view::<E>(&matrix)?, layout, out)?)
-        })
+        with_type!(matrix.float, E => Ok(reading.read(executor, self.view::<E>(&matrix)?)?))
     }
 
     fn step<X: Executor, S: Stages>(

@@ -2,16 +2,14 @@
 
 use candle_core::Tensor;
 use dpo_kernel::loss::BatchLoss;
-use dpo_kernel::row::RowNorm;
-use dpo_kernel::step::{StepScratch, StepSummary, UnpairedStepBatch};
+use dpo_kernel::step::{StepSummary, UnpairedStepBatch};
 use dpo_kernel::unpaired::{AnswerLoss, UnpairedBatchLoss, UnpairedSummary};
 use dpo_kernel::{Executor, Layout, PairLoss, SequenceLogProb, StepBatch, Summary};
 
 use crate::error::Error;
-use crate::evaluate;
-use crate::input::{Input, Room, grow};
+use crate::input::{Found, Input, Room};
 use crate::node;
-use crate::stages::{Answers, Pairs};
+use crate::stages::{Answers, Evaluation, Pairs, Score, Stages};
 
 /// A step's loss, and what is worth telling of it.
 #[derive(Clone, Debug)]
@@ -36,15 +34,8 @@ pub struct Step<S> {
 /// tokens.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    pub(crate) log_probs: Vec<f32>,
-    norms: Vec<RowNorm>,
-    pub(crate) sequences: Vec<SequenceLogProb>,
-    pub(crate) pair_losses: Vec<PairLoss>,
-    pub(crate) answer_losses: Vec<AnswerLoss>,
-    pub(crate) d_log_probs: Vec<f64>,
-    pub(crate) d_nll: Vec<f64>,
-    coefficients: Vec<f64>,
-    pub(crate) room: Room,
+    stages: dpo_kernel::Workspace,
+    room: Room,
 }
 
 impl Workspace {
@@ -65,12 +56,13 @@ impl Workspace {
     ///
     /// # Errors
     /// [`Error::Device`], [`Error::DType`], [`Error::Strides`], [`Error::Shape`] of the input's
-    /// tensors, and [`Error::Kernel`] with those of the step. No gradient exists then. An
-    /// evaluation refuses every scored row that is not finite, a step those that the loss depends
-    /// on.
+    /// tensors, and [`Error::Kernel`] with those of the step. No gradient exists then.
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// On the [front page](crate).
     pub fn preference_step<X: Executor, L: BatchLoss, I: Input>(
         &mut self,
         executor: X,
@@ -78,26 +70,10 @@ impl Workspace {
         input: I,
         batch: &StepBatch<'_>,
     ) -> Result<Step<Summary>, Error> {
-        self.answer_losses.clear();
-        let (summary, grads) = if input.is_tracked() {
-            self.grow(batch.layout, batch.pairs.len(), 0)?;
-            let scratch = StepScratch::new(
-                &mut self.log_probs,
-                &mut self.norms,
-                &mut self.sequences,
-                &mut self.pair_losses,
-                &mut self.d_log_probs,
-                &mut self.coefficients,
-            );
-            let scratch = scratch.with_nll(&mut self.d_nll);
-            let stages = Pairs { loss, batch: *batch, scratch };
-            input.step(executor, batch.layout, stages, &mut self.room)?
-        } else {
-            (evaluate::pairs(self, executor, loss, &input, batch)?, Vec::new())
-        };
-        let of_pairs = summary.loss.loss_sum / batch.divisor;
-        let of_term = batch.nll.map_or(0.0, |term| evaluate::mean_nll(&term, &summary.nll));
-        Ok(Step { loss: node::loss(single(of_pairs + of_term), grads)?, summary })
+        let Self { stages: workspace, room } = self;
+        let stages = Pairs { loss, batch: *batch, workspace };
+        let (summary, grads) = run(executor, &input, batch.layout, stages, room)?;
+        Ok(Step { loss: node::loss(single(batch.total_loss(&summary)), grads)?, summary })
     }
 
     /// Loss and gradients of answers without a partner, by
@@ -109,6 +85,26 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// ```
+    /// use candle_core::{Device, Var};
+    /// use dpo_kernel_candle::dpo_kernel::loss::Kto;
+    /// use dpo_kernel_candle::dpo_kernel::step::UnpairedStepBatch;
+    /// use dpo_kernel_candle::dpo_kernel::unpaired::{Label, UnpairedAnswer};
+    /// use dpo_kernel_candle::dpo_kernel::{Dispatch, Layout, Reference, Span};
+    /// use dpo_kernel_candle::{Logits, Workspace};
+    /// let logits = Var::randn(0_f32, 1.0, (2, 10), &Device::Cpu)?;
+    /// let (targets, spans) = ([3, 7], [Span::new(0, 2)]);
+    /// let layout = Layout::new(&targets, &spans, 10)?;
+    /// let answers = [UnpairedAnswer::new(0, Label::Desirable)];
+    /// let batch = UnpairedStepBatch::new(&layout, &answers, Reference::Sums(&[-4.5]), 1.0);
+    /// let (mut workspace, loss) = (Workspace::new(), Kto::new(0.1, 0.0)?);
+    /// let step =
+    ///     workspace.unpaired_step(Dispatch::detect(), &loss, Logits::new(&logits), &batch)?;
+    /// assert!(step.loss.backward()?.get(&logits).is_some());
+    /// # Ok::<(), dpo_kernel_candle::Error>(())
+    /// ```
     pub fn unpaired_step<X: Executor, L: UnpairedBatchLoss, I: Input>(
         &mut self,
         executor: X,
@@ -116,25 +112,10 @@ impl Workspace {
         input: I,
         batch: &UnpairedStepBatch<'_>,
     ) -> Result<Step<UnpairedSummary>, Error> {
-        self.pair_losses.clear();
-        let (summary, grads) = if input.is_tracked() {
-            self.grow(batch.layout, 0, batch.answers.len())?;
-            let scratch = StepScratch::new(
-                &mut self.log_probs,
-                &mut self.norms,
-                &mut self.sequences,
-                &mut self.answer_losses,
-                &mut self.d_log_probs,
-                &mut self.coefficients,
-            );
-            let stages = Answers { loss, batch: *batch, scratch };
-            input.step(executor, batch.layout, stages, &mut self.room)?
-        } else {
-            (evaluate::answers(self, executor, loss, &input, batch)?, Vec::new())
-        };
-        let UnpairedSummary { desirable_loss_sum, undesirable_loss_sum, .. } = summary.loss;
-        let of_answers = (desirable_loss_sum + undesirable_loss_sum) / batch.divisor;
-        Ok(Step { loss: node::loss(single(of_answers), grads)?, summary })
+        let Self { stages: workspace, room } = self;
+        let stages = Answers { loss, batch: *batch, workspace };
+        let (summary, grads) = run(executor, &input, batch.layout, stages, room)?;
+        Ok(Step { loss: node::loss(single(batch.total_loss(&summary)), grads)?, summary })
     }
 
     /// Log-probs of the sequences, without a gradient: a [`Reference`](dpo_kernel::Reference), or
@@ -146,6 +127,21 @@ impl Workspace {
     ///
     /// # Panics
     /// Never.
+    ///
+    /// # Example
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use dpo_kernel_candle::dpo_kernel::{Dispatch, Layout, Reference, Span};
+    /// use dpo_kernel_candle::{Logits, Workspace};
+    /// let logits = Tensor::zeros((3, 10), candle_core::DType::F32, &Device::Cpu)?;
+    /// let (targets, spans) = ([3, 7, 1], [Span::new(0, 2), Span::new(2, 3)]);
+    /// let (mut workspace, layout) = (Workspace::new(), Layout::new(&targets, &spans, 10)?);
+    /// let on = Dispatch::detect();
+    /// let found = workspace.score(on, Logits::new(&logits), &layout, None)?.to_vec();
+    /// assert!((found[0].sum + 2.0 * 10_f64.ln()).abs() < 1e-6);
+    /// let reference = Reference::Sequences(&found); // of every step that is to come
+    /// # Ok::<(), dpo_kernel_candle::Error>(())
+    /// ```
     pub fn score<X: Executor, I: Input>(
         &mut self,
         executor: X,
@@ -153,59 +149,49 @@ impl Workspace {
         layout: &Layout<'_>,
         token_weights: Option<&[f32]>,
     ) -> Result<&[SequenceLogProb], Error> {
-        evaluate::score(self, executor, &input, layout, token_weights)?;
-        Ok(&self.sequences)
+        let Self { stages: workspace, room } = self;
+        input.read(executor, layout, Score { layout, token_weights, workspace }, room)?;
+        Ok(self.sequences())
     }
 
     /// Token log-probs of the last call, R; those of rows that are not scored are NaN or of an
     /// earlier call.
     #[must_use]
     pub fn log_probs(&self) -> &[f32] {
-        &self.log_probs
+        self.stages.log_probs()
     }
 
     /// Log-probs of the last call's sequences, N.
     #[must_use]
     pub fn sequences(&self) -> &[SequenceLogProb] {
-        &self.sequences
+        self.stages.sequences()
     }
 
     /// Losses of the last step's pairs, P; none if it was one of answers.
     #[must_use]
     pub fn pair_losses(&self) -> &[PairLoss] {
-        &self.pair_losses
+        self.stages.pair_losses()
     }
 
     /// Losses of the last step's answers, M; none if it was one of pairs.
     #[must_use]
     pub fn answer_losses(&self) -> &[AnswerLoss] {
-        &self.answer_losses
-    }
-
-    /// Every buffer, to the lengths of a step.
-    pub(crate) fn grow(
-        &mut self,
-        layout: &Layout<'_>,
-        pairs: usize,
-        answers: usize,
-    ) -> Result<(), dpo_kernel::Error> {
-        let (rows, sequences) = (layout.rows(), layout.sequences());
-        resize(&mut self.log_probs, rows, f32::NAN)?;
-        resize(&mut self.norms, rows, RowNorm::default())?;
-        resize(&mut self.coefficients, rows, 0.0)?;
-        resize(&mut self.sequences, sequences, SequenceLogProb::default())?;
-        resize(&mut self.d_log_probs, sequences, 0.0)?;
-        resize(&mut self.d_nll, sequences, 0.0)?;
-        resize(&mut self.pair_losses, pairs, PairLoss::default())?;
-        resize(&mut self.answer_losses, answers, AnswerLoss::default())
+        self.stages.answer_losses()
     }
 }
 
-/// This length; the memory only grows.
-fn resize<T: Clone>(buffer: &mut Vec<T>, len: usize, fill: T) -> Result<(), dpo_kernel::Error> {
-    grow(buffer, len, fill)?;
-    buffer.truncate(len);
-    Ok(())
+/// A step, or an evaluation where candle asks for no gradient.
+fn run<X: Executor, I: Input, S: Stages>(
+    executor: X,
+    input: &I,
+    layout: &Layout<'_>,
+    stages: S,
+    room: &mut Room,
+) -> Result<Found<S::Sums>, Error> {
+    if input.is_tracked() {
+        return input.step(executor, layout, stages, room);
+    }
+    Ok((input.read(executor, layout, Evaluation(stages), room)?, Vec::new()))
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "candle's losses are f32")]

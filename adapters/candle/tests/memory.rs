@@ -68,7 +68,7 @@ const SIZE: usize = 48;
 const LITTLE: usize = 2048;
 
 /// Bytes of the second of two steps, and its largest block; then those of a backward.
-fn step(input: impl Input + Copy) -> ((usize, usize), usize) {
+fn step(input: impl Input) -> ((usize, usize), usize) {
     let targets: Vec<u32> = (0..64).map(|i| i * 31 % 2000).collect();
     let spans = [Span::new(4, 30), Span::new(34, 64)];
     let layout = Layout::new(&targets, &spans, VOCAB).unwrap();
@@ -135,6 +135,24 @@ fn a_head_allocates_the_gradients_that_are_asked_for() {
     let ((bytes, _), _) = step(Head::new(&states, &weights).with_adapter(&a, &b, 2.0));
     let gradients = of_states / 2 + 4 * (8 * SIZE + VOCAB * 8);
     assert!(bytes - gradients <= LITTLE, "{bytes}");
+}
+
+/// However many rows there are, 512 go through a head at once: 528 numbers for each, and those of
+/// the built-in product.
+#[test]
+fn a_heads_memory_does_not_grow_with_the_batch() {
+    let (rows, at_once) = (4096, 512_usize);
+    let targets = vec![1; rows];
+    let spans = [Span::new(0, rows)];
+    let layout = Layout::new(&targets, &spans, VOCAB).unwrap();
+    let (states, weights) = (tensor(rows, SIZE, DType::F32), tensor(VOCAB, SIZE, DType::F32));
+    let mut workspace = Workspace::new();
+    let head = Head::new(&states, &weights);
+    let ((), _, largest) = counted(|| {
+        workspace.score(Dispatch::detect(), head, &layout, None).unwrap();
+    });
+    let numbers = at_once.next_multiple_of(12) * 528 + SIZE * 524 + 15;
+    assert_eq!(largest, 4 * numbers);
 }
 
 /// A copy of the logits, or a gradient that nobody asked for, would be seen.

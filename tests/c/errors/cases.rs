@@ -6,7 +6,7 @@ use std::ptr;
 use dpo_kernel::IGNORE_INDEX;
 use dpo_kernel::c::*;
 
-use crate::host::slots::{SCRATCH, Slot};
+use crate::host::slots::{SCRATCH, SUMS, Slot, TRAINED};
 use crate::host::{Host, Structs, loss};
 
 /// An error of the library, or a status that only C has; the function that is called, what is
@@ -19,6 +19,8 @@ pub struct Case {
 }
 
 const HEAD: &str = "dpo_head_forward";
+const HEAD_GRADS: &str = "dpo_head_grads of weights and bias";
+const BIAS_GRADS: &str = "dpo_head_grads of the bias alone";
 const STEP: &str = "dpo_preference_step in place, with a term of chosen answers";
 const LOSS: &str = "dpo_preference_loss";
 const TOKENS: &str = "dpo_token_log_probs";
@@ -301,6 +303,55 @@ pub static CASES: &[Case] = &[
         HEAD,
         |h, _| put(h, Slot::Weights, 6, f32::NAN),
         (23, 33, [1, 0, 0, 0], f64::NAN),
+    ),
+    case("Length", HEAD_GRADS, |_, s| s.d_head.len = 14, (1, 37, [15, 14, 0, 0], 0.0)),
+    case(
+        "Length",
+        "dpo_head_grads_scratch_len",
+        |_, s| s.d_head.len = 17,
+        (1, 37, [16, 17, 0, 0], 0.0),
+    ),
+    case("StrideBelowHidden", HEAD_GRADS, |_, s| s.d_head.stride = 2, (35, 0, [2, 3, 0, 0], 0.0)),
+    case(
+        "HiddenMismatch",
+        HEAD_GRADS,
+        |_, s| (s.sums.hidden, s.sums.stride) = (2, 4),
+        (36, 0, [8, 3, 8, 2], 0.0),
+    ),
+    // Six rows are scored, and go through the head together.
+    case("Length", HEAD_GRADS, |_, s| s.trained_scratch.rows = 5, (1, 35, [6, 5, 0, 0], 0.0)),
+    case("Length", BIAS_GRADS, |_, s| s.trained_scratch.rows = 0, (1, 35, [1, 0, 0, 0], 0.0)),
+    case(
+        "Length",
+        HEAD_GRADS,
+        |_, s| s.trained_scratch.len = TRAINED - 1,
+        (1, 36, [TRAINED, TRAINED - 1, 0, 0], 0.0),
+    ),
+    case(
+        "Length",
+        HEAD_GRADS,
+        |_, s| s.d_head.r#type = 2,
+        (1, 36, [TRAINED + SUMS, TRAINED, 0, 0], 0.0),
+    ),
+    case("NULL", BIAS_GRADS, |_, s| s.d_head.bias = ptr::null_mut(), (101, 37, [0; 4], 0.0)),
+    case(
+        "NonFiniteRows",
+        HEAD_GRADS,
+        |h, _| {
+            for row in [2, 3, 7] {
+                put(h, Slot::States, row * 4 + 1, f32::INFINITY);
+            }
+        },
+        (24, 0, [2, 3, 0, 0], 0.0),
+    ),
+    case(
+        "InvalidValue",
+        BIAS_GRADS,
+        |h, s| {
+            s.layout.order = ptr::null_mut();
+            put(h, Slot::Weights, 10, f32::NAN);
+        },
+        (23, 33, [2, 0, 0, 0], f64::NAN),
     ),
     case(
         "InvalidValue",

@@ -4,9 +4,9 @@ use std::ptr;
 
 use dpo_kernel::c::*;
 
-use super::Structs;
 use super::slots::{PAIRS, SEQUENCES, Slot, Slot as S};
 pub use super::table::FUNCTIONS;
+use super::{Structs, zeroed};
 use crate::abi::{Call, HeadCall, Out, Policy};
 
 /// What a function does with a buffer; `If`: it may be NULL.
@@ -84,6 +84,22 @@ pub(super) fn unpaired_step(s: &Structs) -> Call {
 pub(super) fn head_call(s: &Structs) -> HeadCall {
     let (states, head) = (&raw const s.states, &raw const s.head);
     HeadCall { states, head, layout: &raw const s.layout, scratch: &raw const s.scratch }
+}
+
+/// With the scratch of a head that is trained.
+pub(super) fn trained_call(s: &Structs) -> HeadCall {
+    HeadCall { scratch: &raw const s.trained_scratch, ..head_call(s) }
+}
+
+pub(super) fn head_grads(s: &Structs) -> Call {
+    let (grads, d_hidden, d_head) = (&raw const s.grads, &raw const s.sums, &raw const s.d_head);
+    Call::HeadGrads(s.dispatch, trained_call(s), grads, d_hidden, d_head)
+}
+
+/// Gradients of the bias alone.
+pub(super) fn of_bias(s: &mut Structs) {
+    let dpo_head_mut { size, bias, .. } = s.d_head;
+    s.d_head = dpo_head_mut { size, bias, ..zeroed() };
 }
 
 pub(super) fn apart(s: &mut Structs) {

@@ -11,7 +11,10 @@ use dpo_kernel::IGNORE_INDEX;
 use dpo_kernel::c::*;
 
 use crate::abi::{Call, judge};
-use slots::{AT_ONCE, HIDDEN, HIDDEN_STRIDE, PAIRS, ROWS, SCRATCH, SEQUENCES, STRIDE, Slot, VOCAB};
+use slots::{
+    ALL_AT_ONCE, AT_ONCE, HIDDEN, HIDDEN_STRIDE, PAIRS, ROWS, SCRATCH, SEQUENCES, STRIDE, SUMS,
+    Slot, TRAINED, VOCAB,
+};
 
 /// Bytes between the places of two buffers.
 const APART: usize = 768;
@@ -47,6 +50,8 @@ pub struct Structs {
     pub sums_in: dpo_hidden,
     pub hidden_grads: dpo_hidden_mut,
     pub scratch: dpo_head_scratch,
+    pub d_head: dpo_head_mut,
+    pub trained_scratch: dpo_head_scratch,
     /// `∂L/∂log p` and target's logit of a row.
     pub row: (f64, f32),
     pub loss: dpo_loss,
@@ -89,10 +94,11 @@ impl Default for Host {
 
 impl Host {
     pub fn new() -> Self {
-        let mut arena =
-            vec![0x7777_7777_7777_7777_u64; (Slot::ALL.len() + 2) * APART / 8 + SCRATCH];
+        let small = (Slot::ALL.len() + 2) * APART / 8;
+        let mut arena = vec![0x7777_7777_7777_7777_u64; small + SCRATCH + TRAINED + SUMS];
         let base = arena.as_mut_ptr().expose_provenance();
-        let at = Slot::ALL.map(|slot| base + (slot as usize + 1) * APART);
+        let mut at = Slot::ALL.map(|slot| base + (slot as usize + 1) * APART);
+        at[Slot::TrainedScratch as usize] += SCRATCH * 8;
         let mut host = Self { arena, at, norm: zeroed() };
         host.fill();
         host
@@ -185,6 +191,8 @@ impl Host {
         self.put(Slot::RowsOut, &rows(29, ROWS));
         self.put(Slot::RowsIn, &rows(29, ROWS));
         self.put(Slot::HiddenGrads, &[0.125_f32; ROWS * HIDDEN_STRIDE]);
+        self.put(Slot::HeadGrads, &rows(41, VOCAB));
+        self.put(Slot::BiasGrads, &[-0.25_f32, 1.5, 0.75, -3.0]);
         self.put(Slot::TargetRow, &[0.5_f32, -1.0, 2.0]);
         self.put(Slot::RowSums, &[0.75_f32, 0.125, -3.0]);
         self.make_stats();
@@ -357,6 +365,21 @@ impl Host {
             len: SCRATCH,
             rows: AT_ONCE,
         };
+        s.d_head = dpo_head_mut {
+            size: size_of::<dpo_head_mut>(),
+            weights: s.at(Slot::HeadGrads),
+            len: VOCAB * HIDDEN_STRIDE,
+            stride,
+            r#type: 1,
+            mode: DPO_GRADS_REPLACE,
+            bias: s.at(Slot::BiasGrads),
+        };
+        s.trained_scratch = dpo_head_scratch {
+            numbers: s.at(Slot::TrainedScratch),
+            len: TRAINED,
+            rows: ALL_AT_ONCE,
+            ..s.scratch
+        };
         s.row = (-0.75, -1.5);
         s.loss = loss(0, &[(1, 0.5), (2, 0.125)]);
         s.answer_loss = loss(23, &[(1, 0.5), (14, 0.25), (15, 1.5), (16, 0.75)]);
@@ -402,6 +425,8 @@ fn zeroed_structs() -> Structs {
         sums_in: zeroed(),
         hidden_grads: zeroed(),
         scratch: zeroed(),
+        d_head: zeroed(),
+        trained_scratch: zeroed(),
         row: (0.0, 0.0),
         loss: zeroed(),
         answer_loss: zeroed(),

@@ -66,8 +66,11 @@ pub enum Slot {
     TargetRow,
     RowSums,
     Scale,
-    /// The last, because it is the largest.
+    HeadGrads,
+    BiasGrads,
+    /// The last two, because they are the largest.
     Scratch,
+    TrainedScratch,
 }
 
 use Slot as S;
@@ -85,9 +88,14 @@ pub const PAIRS: usize = 2;
 /// that may begin anywhere, and what is known of each row.
 pub const AT_ONCE: usize = 3;
 pub const SCRATCH: usize = 6 * 528 + HIDDEN * (8 * 32 + 6) + 8 + AT_ONCE * size_of::<HeadRow>() / 8;
+/// The same of a head that is trained: more rows than are scored, a tile of 12, a chain of 128 tokens.
+pub const ALL_AT_ONCE: usize = 7;
+pub const TRAINED: usize = 6 * 528 + 128 * 16 + 8 + ALL_AT_ONCE * size_of::<HeadRow>() / 8;
+/// What it has more, for the sums of gradients in 16 bits.
+pub const SUMS: usize = VOCAB * HIDDEN / 2;
 
 impl Slot {
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 63] = [
         S::Logits,
         S::Grads,
         S::Targets,
@@ -147,8 +155,16 @@ impl Slot {
         S::TargetRow,
         S::RowSums,
         S::Scale,
+        S::HeadGrads,
+        S::BiasGrads,
         S::Scratch,
+        S::TrainedScratch,
     ];
+
+    /// Larger than all others together.
+    pub const fn is_scratch(self) -> bool {
+        matches!(self, S::Scratch | S::TrainedScratch)
+    }
 
     /// Bytes of it, its alignment, and its number.
     pub const fn form(self) -> (usize, usize, i32) {
@@ -208,6 +224,9 @@ impl Slot {
             S::TargetRow => of::<f32>(HIDDEN, DPO_BUFFER_HEAD_WEIGHTS),
             S::RowSums => of::<f32>(HIDDEN, DPO_BUFFER_HIDDEN_GRADS),
             S::Scale => of::<f32>(1, DPO_BUFFER_OUT),
+            S::HeadGrads => of::<f32>(VOCAB * HIDDEN_STRIDE, DPO_BUFFER_HEAD_GRADS),
+            S::BiasGrads => of::<f32>(VOCAB, DPO_BUFFER_HEAD_GRADS),
+            S::TrainedScratch => of::<f64>(TRAINED, DPO_BUFFER_HEAD_NUMBERS),
             S::Scratch => of::<f64>(SCRATCH, DPO_BUFFER_HEAD_NUMBERS),
         }
     }

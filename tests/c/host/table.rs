@@ -6,11 +6,11 @@ use std::ptr;
 use dpo_kernel::c::*;
 
 use super::functions::{
-    Function, Use, apart, by_sequences, function, head_call, mixture, nll_loss, nll_of_pairs,
-    nothing, one_each, preference_loss, preference_step, sorted, unpaired_loss, unpaired_step,
-    with_nll,
+    Function, Use, apart, by_sequences, function, head_call, head_grads, mixture, nll_loss,
+    nll_of_pairs, nothing, of_bias, one_each, preference_loss, preference_step, sorted,
+    unpaired_loss, unpaired_step, with_nll,
 };
-use super::slots::{AT_ONCE, HIDDEN, PAIRS, ROWS, SEQUENCES, Slot as S, VOCAB};
+use super::slots::{ALL_AT_ONCE, AT_ONCE, HIDDEN, PAIRS, ROWS, SEQUENCES, Slot as S, VOCAB};
 use crate::abi::{Call, HiddenRow, Tokens, Wpo};
 use Use::{Read as R, ReadIf as RI, Write as W, WriteIf as WI};
 
@@ -36,6 +36,16 @@ macro_rules! layout_uses {
 macro_rules! head_uses {
     ($($more:expr),* $(,)?) => {
         layout_uses![R(S::States), R(S::Weights), RI(S::Bias), W(S::Scratch), $($more),*]
+    };
+}
+
+/// The buffers of the backward of a head that is trained, beside gradients of the head.
+macro_rules! trained_uses {
+    ($($more:expr),* $(,)?) => {
+        layout_uses![
+            R(S::States), R(S::Weights), RI(S::Bias), W(S::TrainedScratch), R(S::Norms),
+            R(S::Coefficients), W(S::RowsOut), $($more),*
+        ]
     };
 }
 
@@ -289,6 +299,27 @@ pub static FUNCTIONS: &[Function] = &[
             let (grads, sums) = (&raw const s.grads, &raw const s.sums_in);
             Call::HiddenGrads(s.dispatch, head_call(s), grads, sums, &raw const s.hidden_grads)
         },
+    ),
+    function(
+        "dpo_head_grads_scratch_len",
+        &[R(S::Weights), RI(S::Bias), W(S::HeadGrads), WI(S::BiasGrads), W(S::Offset)],
+        nothing,
+        |s| {
+            let (head, d_head) = (&raw const s.head, &raw const s.d_head);
+            Call::HeadGradsScratchLen(head, d_head, ALL_AT_ONCE, s.at(S::Offset))
+        },
+    ),
+    function(
+        "dpo_head_grads of weights and bias",
+        trained_uses![W(S::HeadGrads), WI(S::BiasGrads)],
+        nothing,
+        head_grads,
+    ),
+    function(
+        "dpo_head_grads of the bias alone",
+        trained_uses![W(S::BiasGrads)],
+        of_bias,
+        head_grads,
     ),
     function(
         "dpo_tile_terms_in_place",

@@ -15,39 +15,39 @@ use super::stages::TokenMemory;
 use super::structs::{LayoutMemory, dispatch_of, for_element, transform_of, unscored_of};
 use super::{Call, HeadCall, Tokens};
 
-fn stride_of(hidden: usize, stride: usize) -> usize {
+pub(super) fn stride_of(hidden: usize, stride: usize) -> usize {
     if stride == 0 { hidden } else { stride }
 }
 
 /// The buffers of a head.
-struct HeadMemory<W> {
+pub(super) struct HeadMemory<W> {
     of: dpo_head,
     weights: Memory<W>,
     bias: Option<Memory<f32>>,
 }
 
 /// A head, with what it borrows.
-struct OwnHead<W> {
+pub(super) struct OwnHead<W> {
     of: dpo_head,
     weights: Vec<W>,
     bias: Option<Vec<f32>>,
 }
 
 impl<W: Element> HeadMemory<W> {
-    fn of(of: &dpo_head, ranges: &mut Ranges) -> Due<Self> {
+    pub(super) fn of(of: &dpo_head, ranges: &mut Ranges) -> Due<Self> {
         let weights = ranges.read(of.weights.cast::<W>(), of.len, DPO_BUFFER_HEAD_WEIGHTS)?;
         let bias = ranges.read_if(of.bias, of.vocab, DPO_BUFFER_HEAD_BIAS)?;
         Ok(Self { of: *of, weights, bias })
     }
 
-    fn get(&self) -> OwnHead<W> {
+    pub(super) fn get(&self) -> OwnHead<W> {
         let bias = self.bias.map(|bias| bias.get());
         OwnHead { of: self.of, weights: self.weights.get(), bias }
     }
 }
 
 impl<W: Element> OwnHead<W> {
-    fn head(&self) -> Due<Linear<'_, W>> {
+    pub(super) fn head(&self) -> Due<Linear<'_, W>> {
         let dpo_head { vocab, hidden, stride, transform, panels, .. } = self.of;
         let stride = stride_of(hidden, stride);
         let head = Linear::with_stride(&self.weights, vocab, hidden, stride).map_err(report_of)?;
@@ -60,41 +60,43 @@ impl<W: Element> OwnHead<W> {
     }
 }
 
-fn states_of<E: Element>(of: &dpo_hidden, ranges: &mut Ranges) -> Due<Memory<E>> {
+pub(super) fn states_of<E: Element>(of: &dpo_hidden, ranges: &mut Ranges) -> Due<Memory<E>> {
     if of.reserved != 0 {
         return Err(unused(DPO_BUFFER_HIDDEN));
     }
     ranges.read(of.data.cast(), of.len, DPO_BUFFER_HIDDEN)
 }
 
-fn place_of<E: Element>(of: &dpo_hidden_mut, ranges: &mut Ranges) -> Due<Memory<E>> {
+pub(super) fn place_of<E: Element>(of: &dpo_hidden_mut, ranges: &mut Ranges) -> Due<Memory<E>> {
     if of.reserved != 0 {
         return Err(unused(DPO_BUFFER_HIDDEN_GRADS));
     }
     ranges.write(of.data.cast(), of.len, DPO_BUFFER_HIDDEN_GRADS)
 }
 
-fn view<'a, E: Element>(of: &dpo_hidden, data: &'a [E]) -> Due<Hidden<'a, E>> {
+pub(super) fn view<'a, E: Element>(of: &dpo_hidden, data: &'a [E]) -> Due<Hidden<'a, E>> {
     let stride = stride_of(of.hidden, of.stride);
     Hidden::with_stride(data, of.rows, of.hidden, stride).map_err(report_of)
 }
 
-fn view_mut<'a, E: Element>(of: &dpo_hidden_mut, data: &'a mut [E]) -> Due<HiddenMut<'a, E>> {
+pub(super) fn view_mut<'a, E: Element>(
+    of: &dpo_hidden_mut,
+    data: &'a mut [E],
+) -> Due<HiddenMut<'a, E>> {
     let stride = stride_of(of.hidden, of.stride);
     HiddenMut::with_stride(data, of.rows, of.hidden, stride).map_err(report_of)
 }
 
-fn is_f32(number: i32) -> Due<()> {
+pub(super) fn is_f32(number: i32) -> Due<()> {
     if number == 1 { Ok(()) } else { Err(unknown(DPO_BUFFER_TYPE, number)) }
 }
 
 /// Doubles of a scratch: rows where they lie, and two numbers in each.
-fn doubles<W: Element>(head: &Linear<'_, W>, rows: usize) -> Due<usize> {
+pub(super) fn doubles(rows: usize, numbers: usize) -> Due<usize> {
     if rows == 0 {
         let (buffer, expected, found) = (Buffer::HeadRows, 1, 0);
         return Err(report_of(Error::Length { buffer, expected, found }));
     }
-    let numbers = HeadScratch::numbers::<f32, _>(head, rows);
     Ok((rows.saturating_mul(size_of::<HeadRow>() / 8)).saturating_add(numbers.div_ceil(2)))
 }
 
@@ -110,21 +112,23 @@ pub fn scratch_len(
         let head = HeadMemory::<V>::of(&head, &mut ranges)?;
         let out = ranges.write(out, 1, DPO_BUFFER_OUT)?;
         ranges.are_apart()?;
-        w.push(out.becomes("doubles", vec![doubles(&head.get().head()?, rows)?]));
+        let head = head.get();
+        let numbers = HeadScratch::numbers::<f32, _>(&head.head()?, rows);
+        w.push(out.becomes("doubles", vec![doubles(rows, numbers)?]));
         Ok(())
     })
 }
 
 /// The structs of a call, copied.
-struct Structs {
-    states: dpo_hidden,
-    head: dpo_head,
-    layout: dpo_layout,
-    scratch: dpo_head_scratch,
+pub(super) struct Structs {
+    pub(super) states: dpo_hidden,
+    pub(super) head: dpo_head,
+    pub(super) layout: dpo_layout,
+    pub(super) scratch: dpo_head_scratch,
 }
 
 impl Structs {
-    fn of(call: HeadCall) -> Due<Self> {
+    pub(super) fn of(call: HeadCall) -> Due<Self> {
         Ok(Self {
             states: says_size(call.states)?,
             head: says_size(call.head)?,
@@ -133,7 +137,7 @@ impl Structs {
         })
     }
 
-    fn scratch(&self, ranges: &mut Ranges, w: &mut Vec<Written>) -> Due<()> {
+    pub(super) fn scratch(&self, ranges: &mut Ranges, w: &mut Vec<Written>) -> Due<()> {
         let dpo_head_scratch { numbers, len, .. } = self.scratch;
         let numbers = ranges.write(numbers, len, DPO_BUFFER_HEAD_NUMBERS)?;
         w.push(numbers.becomes_anything());
@@ -142,15 +146,19 @@ impl Structs {
 
     /// A scratch of Rust, if that of C is long enough.
     fn own_scratch<E: Element, W: Element>(&self, head: &Linear<'_, W>) -> Due<OwnScratch> {
+        let head: &dyn Head<E> = head;
+        self.own_scratch_of(HeadScratch::numbers(head, self.scratch.rows))
+    }
+
+    /// The same of so many numbers.
+    pub(super) fn own_scratch_of(&self, numbers: usize) -> Due<OwnScratch> {
         let dpo_head_scratch { len, rows, .. } = self.scratch;
-        let expected = doubles(head, rows)?;
+        let expected = doubles(rows, numbers)?;
         if len < expected {
             let (buffer, found) = (Buffer::HeadNumbers, len);
             return Err(report_of(Error::Length { buffer, expected, found }));
         }
-        let head: &dyn Head<E> = head;
-        let numbers = vec![f32::NAN; HeadScratch::numbers(head, rows)];
-        Ok(OwnScratch { rows: vec![HeadRow::NEW; rows], numbers })
+        Ok(OwnScratch { rows: vec![HeadRow::NEW; rows], numbers: vec![f32::NAN; numbers] })
     }
 }
 
@@ -160,7 +168,8 @@ impl Call {
         let (Self::HeadTokenLogProbs(_, HeadCall { scratch, .. }, _)
         | Self::HeadForward(_, HeadCall { scratch, .. }, ..)
         | Self::HiddenGradsInPlace(_, HeadCall { scratch, .. }, ..)
-        | Self::HiddenGrads(_, HeadCall { scratch, .. }, ..)) = *self
+        | Self::HiddenGrads(_, HeadCall { scratch, .. }, ..)
+        | Self::HeadGrads(_, HeadCall { scratch, .. }, ..)) = *self
         else {
             return None;
         };
@@ -170,13 +179,13 @@ impl Call {
     }
 }
 
-struct OwnScratch {
+pub(super) struct OwnScratch {
     rows: Vec<HeadRow>,
     numbers: Vec<f32>,
 }
 
 impl OwnScratch {
-    fn get(&mut self) -> HeadScratch<'_> {
+    pub(super) fn get(&mut self) -> HeadScratch<'_> {
         HeadScratch::new(&mut self.rows, &mut self.numbers)
     }
 }
@@ -234,15 +243,15 @@ pub fn forward(
 }
 
 /// The buffers of a backward beside sums and gradients.
-struct GradsMemory {
-    layout: LayoutMemory,
-    norms: Memory<dpo_row_norm>,
-    coefficients: Memory<f64>,
-    unscored: dpo_kernel::gradient::Unscored,
+pub(super) struct GradsMemory {
+    pub(super) layout: LayoutMemory,
+    pub(super) norms: Memory<dpo_row_norm>,
+    pub(super) coefficients: Memory<f64>,
+    pub(super) unscored: dpo_kernel::gradient::Unscored,
 }
 
 impl GradsMemory {
-    fn of(grads: &dpo_grads, layout: &dpo_layout, ranges: &mut Ranges) -> Due<Self> {
+    pub(super) fn of(grads: &dpo_grads, layout: &dpo_layout, ranges: &mut Ranges) -> Due<Self> {
         if grads.reserved != 0 {
             return Err(unused(DPO_BUFFER_BACKWARD));
         }
@@ -263,14 +272,13 @@ pub fn grads_in_place(
 ) -> Due<()> {
     let call = Structs::of(call)?;
     let (grads, sums) = (says_size(grads)?, says_size(sums)?);
-    // The states' type is looked at first.
     for_element!(call.states.r#type, E => {
-        is_f32(sums.r#type)?;
         let mut ranges = Ranges::default();
         let states = states_of::<E>(&call.states, &mut ranges)?;
         for_element!(call.head.r#type, V => {
             let head = HeadMemory::<V>::of(&call.head, &mut ranges)?;
             let of = GradsMemory::of(&grads, &call.layout, &mut ranges)?;
+            is_f32(sums.r#type)?;
             let place = place_of::<f32>(&sums, &mut ranges)?;
             call.scratch(&mut ranges, w)?;
             ranges.are_apart()?;

@@ -152,6 +152,7 @@ struct_sizes! {
     dpo_head DPO_BUFFER_HEAD_WEIGHTS offset_of!(dpo_head, transform);
     dpo_hidden DPO_BUFFER_HIDDEN offset_of!(dpo_hidden, reserved);
     dpo_hidden_mut DPO_BUFFER_HIDDEN_GRADS offset_of!(dpo_hidden_mut, reserved);
+    dpo_head_mut DPO_BUFFER_HEAD_GRADS offset_of!(dpo_head_mut, mode);
     dpo_head_scratch DPO_BUFFER_HEAD_NUMBERS size_of::<dpo_head_scratch>();
 }
 

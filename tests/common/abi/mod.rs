@@ -27,6 +27,7 @@ mod same;
 mod stages;
 mod step;
 mod structs;
+mod trained;
 mod views;
 
 use std::ffi::{c_char, c_void};
@@ -79,6 +80,8 @@ pub enum Call {
     HeadForward(dpo_dispatch, HeadCall, Tokens, *const dpo_hidden_mut),
     HiddenGradsInPlace(dpo_dispatch, HeadCall, *const dpo_grads, *const dpo_hidden_mut),
     HiddenGrads(dpo_dispatch, HeadCall, *const dpo_grads, *const dpo_hidden, *const dpo_hidden_mut),
+    HeadGradsScratchLen(*const dpo_head, *const dpo_head_mut, usize, *mut usize),
+    HeadGrads(dpo_dispatch, HeadCall, *const dpo_grads, *const dpo_hidden_mut, *const dpo_head_mut),
     TileTermsInPlace(dpo_dispatch, [*const dpo_row_stats; 2], (*mut f32, usize), u32, *mut f32),
     HiddenRowGradsInPlace(dpo_dispatch, *const dpo_row_stats, HiddenRow),
     PreferenceStep(
@@ -262,6 +265,15 @@ impl Call {
                     let HeadCall { states, head, layout, scratch } = of;
                     dpo_hidden_grads(dispatch, states, head, layout, grads, sums, out, scratch, e)
                 }
+                Self::HeadGradsScratchLen(head, d_head, rows, out) => {
+                    dpo_head_grads_scratch_len(head, d_head, rows, out, e)
+                }
+                Self::HeadGrads(dispatch, of, grads, d_hidden, d_head) => {
+                    let HeadCall { states, head, layout, scratch } = of;
+                    dpo_head_grads(
+                        dispatch, states, head, layout, grads, d_hidden, d_head, scratch, e,
+                    )
+                }
                 Self::TileTermsInPlace(dispatch, [before, stats], (tile, len), first, scale) => {
                     dpo_tile_terms_in_place(dispatch, before, stats, tile, len, first, scale, e)
                 }
@@ -352,7 +364,7 @@ pub unsafe fn judge_by(
         let bytes = after.iter().zip(&before).zip(may_change);
         bytes.into_iter().position(|((a, b), may)| a != b && !may)
     };
-    if is_refusal(status) && !may_write_on_error(call) {
+    if is_refusal(&found) && !may_write_on_error(call) {
         let mut scratch = vec![false; before.len()];
         if let Some(of) = call.scratch() {
             let at = |address: usize| address.saturating_sub(start.addr()).min(before.len());
@@ -369,10 +381,13 @@ pub unsafe fn judge_by(
 }
 
 /// Errors on which no output has changed.
-fn is_refusal(status: dpo_status) -> bool {
+fn is_refusal(report: &dpo_error) -> bool {
     let not_finite =
         [DPO_ERROR_NON_FINITE_ROWS, DPO_ERROR_NON_FINITE_PAIRS, DPO_ERROR_NON_FINITE_ANSWERS];
-    status != DPO_OK && !not_finite.contains(&status)
+    let dpo_error { status, subject, .. } = *report;
+    // Found when all else is written, as rows are.
+    let of_weights = (DPO_ERROR_INVALID_VALUE, DPO_BUFFER_HEAD_WEIGHTS);
+    status != DPO_OK && !not_finite.contains(&status) && (status, subject) != of_weights
 }
 
 /// Calls that say so: a step, whose coefficients may be found beyond f32, and whatever sorts spans.

@@ -14,7 +14,7 @@ use super::memory::{Due, Memory, Ranges, Written, plain, says_size};
 use super::report::{report_of, unknown, unused};
 use super::structs::{LayoutMemory, dispatch_of, for_element, unscored_of, view};
 use super::views::{ViewMemory, Views, for_views};
-use super::{Call, HeadCall, Tokens, Wpo, batches, head, losses, rows, step};
+use super::{Call, HeadCall, Tokens, Wpo, batches, head, losses, rows, step, trained};
 
 impl Call {
     pub(super) fn has_order(&self) -> bool {
@@ -23,6 +23,7 @@ impl Call {
         | Self::HeadForward(_, HeadCall { layout, .. }, ..)
         | Self::HiddenGradsInPlace(_, HeadCall { layout, .. }, ..)
         | Self::HiddenGrads(_, HeadCall { layout, .. }, ..)
+        | Self::HeadGrads(_, HeadCall { layout, .. }, ..)
         | Self::SequenceLogProbs(_, layout, ..)
         | Self::LdTokenWeights(_, layout, ..)
         | Self::WpoPairWeights(_, layout, ..)
@@ -125,6 +126,12 @@ impl Call {
             }
             Self::HiddenGrads(dispatch, of, grads, sums, out) => {
                 head::grads(dispatch, of, grads, (sums, out), w)
+            }
+            Self::HeadGradsScratchLen(of, d_head, rows, out) => {
+                trained::scratch_len(of, d_head, rows, out, w)
+            }
+            Self::HeadGrads(dispatch, of, grads, d_hidden, d_head) => {
+                trained::grads(dispatch, of, grads, (d_hidden, d_head), w)
             }
             Self::TileTermsInPlace(dispatch, of, tile, _, scale) => {
                 rows::terms(dispatch, of, tile, scale, w)

@@ -93,7 +93,7 @@ fn make(function: u8, host: &mut Host<'_>) -> Abi {
             let (d_nll, out) = (host.optional::<f64>(), host.pointer());
             Abi::TokenCoefficients(layout, d, weights, d_nll, out)
         }
-        2 | 3 => {
+        2 => {
             let logits = host.logits();
             let layout = host.layout_of(logits.rows, logits.vocab);
             let (log_probs, norms, details) = (host.pointer(), host.optional(), host.optional());
@@ -148,7 +148,7 @@ fn make(function: u8, host: &mut Host<'_>) -> Abi {
             Abi::LogitGradsInPlace(dispatch, logits, layout, host.keep_newer(grads))
         }
         10 => tile(host, dispatch),
-        18..=20 => of_head(function, host, dispatch),
+        3 | 18..=20 => of_head(function, host, dispatch),
         21 => own_loop(host, dispatch),
         11 => {
             let (stats, r#type) = (host.pointer(), 1 + host.code(2));
@@ -206,9 +206,13 @@ fn tile(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
 /// Functions of a head of weights in memory.
 fn of_head(function: u8, host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
     let head = host.head();
+    let d_head = if function == 3 { Some(host.head_mut(&head)) } else { None };
     if host.one_in(8) {
-        let rows = host.number();
-        return Abi::HeadScratchLen(host.keep_newer(head), rows, host.pointer());
+        let (rows, of, out) = (host.number(), host.keep_newer(head), host.pointer());
+        return match d_head {
+            Some(d_head) => Abi::HeadGradsScratchLen(of, host.keep_newer(d_head), rows, out),
+            None => Abi::HeadScratchLen(of, rows, out),
+        };
     }
     let (hidden, rows) = (head.hidden, host.choice() % 6);
     let kind = 1 + host.code(2);
@@ -224,6 +228,10 @@ fn of_head(function: u8, host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
         layout: host.keep_newer(layout),
         scratch: host.keep_newer(scratch),
     };
+    if let Some(d_head) = d_head {
+        let (grads, d_hidden) = (host.keep_newer(grads), host.keep_newer(sums));
+        return Abi::HeadGrads(dispatch, call, grads, d_hidden, host.keep_newer(d_head));
+    }
     if function == 18 {
         let grads = host.keep_newer(grads);
         if host.one_in(2) {

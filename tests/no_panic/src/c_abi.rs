@@ -16,6 +16,8 @@ pub static DPO_KERNEL_C: &[Entry] = entries![
     c::dpo_head_forward,
     c::dpo_hidden_grads_in_place,
     c::dpo_hidden_grads,
+    c::dpo_head_grads_scratch_len,
+    c::dpo_head_grads,
     c::dpo_tile_terms_in_place,
     c::dpo_hidden_row_grads_in_place,
     c::dpo_evaluate_pair,

@@ -13,7 +13,9 @@ use dpo_kernel::head::{
 use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
 use dpo_kernel::row::{Details, RowStats};
 use dpo_kernel::step::UnpairedStepBatch;
-use dpo_kernel::step::{FrozenHead, StepScratch, StepSummary, TrainedHead, unpaired_step};
+use dpo_kernel::step::{
+    FrozenHead, ScoredHead, StepScratch, StepSummary, TrainedHead, unpaired_step,
+};
 use dpo_kernel::unpaired::{AnswerLoss, UnpairedOut};
 use dpo_kernel::{
     Dispatch, Dpo, Element, Error, Layout, Level, Logits, LogitsMut, Pair, PairBatch, PairLoss,
@@ -101,7 +103,10 @@ const fn stages<E: Element>() -> &'static [Entry] {
         head_forward::<Dispatch, E, Adapted<'_, Linear<'_, E>>>,
         head_grads::<Dispatch, E, Adapted<'_, Linear<'_, E>>, f32>,
         FrozenHead::<E, Whole>::new,
+        ScoredHead::<E, Whole>::new,
         TrainedHead::<E, Whole, E>::new,
+        preference_step::<Dispatch, &Dpo, Logits<'_, E>>,
+        preference_step::<Dispatch, &Dpo, ScoredHead<'_, E, Linear<'_, E>>>,
         preference_step::<Dispatch, &Dpo, FrozenHead<'_, E, Linear<'_, E>>>,
         preference_step::<Dispatch, &Dpo, TrainedHead<'_, E, Linear<'_, E>, E>>,
         hidden_row_grads_in_place::<(), E>,
@@ -226,10 +231,12 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     StepBatch::with_nll_on,
     StepBatch::with_nll_weights,
     StepBatch::with_unscored,
+    StepBatch::total_loss,
     UnpairedStepBatch::new,
     UnpairedStepBatch::with_weights,
     UnpairedStepBatch::with_token_weights,
     UnpairedStepBatch::with_unscored,
+    UnpairedStepBatch::total_loss,
     StepScratch::<'_, PairLoss>::new,
     StepScratch::<'_, AnswerLoss>::new,
     StepScratch::<'_, PairLoss>::with_nll,

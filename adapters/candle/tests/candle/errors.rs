@@ -12,7 +12,7 @@ const SIZE: usize = 19;
 const RANK: usize = 3;
 
 /// The error of a step, which is that of scoring too.
-fn refused(case: &Case, input: impl Input + Copy) -> Error {
+fn refused(case: &Case, input: impl Input) -> Error {
     let (layout, loss) = (case.layout(), Dpo::new(0.3).unwrap());
     let batch = case.batch(&layout, false);
     let mut workspace = Workspace::new();
@@ -259,6 +259,12 @@ fn errors_pass_through_candles_result() {
     };
     let error = inside().unwrap_err();
     assert!(error.to_string().contains("logits of F64"), "{error}");
+    // candle's own comes back as it was.
+    let candle = logits.matmul(&logits).unwrap_err();
+    let text = candle.to_string();
+    let through = candle_core::Error::from(Error::from(candle));
+    assert!(!matches!(through, candle_core::Error::Wrapped(_)), "{through}");
+    assert_eq!(through.to_string(), text);
     let kernel = Error::from(dpo_kernel::Error::EmptyVocabulary);
     let source = std::error::Error::source(&kernel).unwrap();
     assert_eq!(source.to_string(), kernel.to_string());

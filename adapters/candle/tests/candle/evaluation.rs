@@ -16,7 +16,7 @@ fn bits(of: &Tensor) -> u32 {
 }
 
 /// What the loss of a step and of an evaluation report, and that they are of the same bits.
-fn agree(case: &Case, tracked: impl Input + Copy, plain: impl Input + Copy) {
+fn agree(case: &Case, tracked: impl Input, plain: impl Input) {
     let (weights, offsets) = ([1.0_f32, 0.0, 2.0], [0.25_f32, -0.5, 0.0]);
     let mut token_weights = vec![1.0_f32; ROWS];
     (token_weights[2], token_weights[15]) = (0.5, 0.0);
@@ -151,4 +151,35 @@ fn broken_rows_of_weight_0_are_scored_around() {
     let found = workspace.score(on(), input, &layout, None).unwrap_err();
     let expected = dpo_kernel::Error::NonFiniteRows { first: 12, count: 3 };
     assert!(matches!(found, Error::Kernel(found) if found == expected), "{found}");
+}
+
+/// A weight of −∞ masks its column where the state is above 0, and breaks the row where it is 0: no
+/// error where that row's token has weight 0, and else one that names the head's row.
+#[test]
+fn a_broken_head_is_scored_around_too() {
+    let mut random = Random(43);
+    let case = Case::new(&mut random);
+    let layout = case.layout();
+    let all = |tensor: Tensor| -> Vec<f32> { tensor.flatten_all().unwrap().to_vec1().unwrap() };
+    let mut states = all(random.tensor((ROWS, SIZE), 1.0, DType::F32));
+    for (row, state) in states.chunks_mut(SIZE).enumerate() {
+        state[2] = if row == 12 { 0.0 } else { 1.5 };
+    }
+    let mut weights = all(random.tensor((VOCAB, SIZE), 0.3, DType::F32));
+    let masked = (0..VOCAB).find(|&id| !case.targets.contains(&(id as u32))).unwrap();
+    weights[masked * SIZE + 2] = f32::NEG_INFINITY;
+    let device = candle_core::Device::Cpu;
+    let states = Tensor::from_vec(states, (ROWS, SIZE), &device).unwrap();
+    let weights = Tensor::from_vec(weights, (VOCAB, SIZE), &device).unwrap();
+    let head = Head::new(&states, &weights);
+    let mut token_weights = vec![1.0_f32; ROWS];
+    token_weights[12] = 0.0;
+    let mut workspace = Workspace::new();
+    let found = workspace.score(on(), head, &layout, Some(&token_weights)).unwrap();
+    assert!(found.iter().all(|x| x.sum.is_finite()));
+    let error = workspace.score(on(), head, &layout, None).unwrap_err();
+    let Error::Kernel(dpo_kernel::Error::InvalidValue { index, .. }) = error else {
+        panic!("{error}")
+    };
+    assert_eq!(index, masked);
 }

@@ -40,7 +40,7 @@ impl Model {
     }
 }
 
-/// candle is handed the same numbers by (logits · gradients).sum(), whose gradient by the logits
+/// candle is handed the same numbers by `(logits · gradients).sum()`, whose gradient by the logits
 /// they are; so both parameters, each used twice, get the same bits.
 #[test]
 fn a_parameter_used_twice_gets_what_candle_makes_of_the_same_gradient() {
@@ -140,6 +140,30 @@ fn what_stands_above_the_loss_multiplies() {
     }
 }
 
+/// Every tensor of a head gets its part of what stands above: a quarter, which is exact.
+#[test]
+fn what_stands_above_reaches_every_tensor() {
+    let mut random = Random(27);
+    let case = Case::new(&mut random);
+    let of = |tensor: Tensor| Var::from_tensor(&tensor).unwrap();
+    let states = of(random.tensor((ROWS, SIZE), 1.0, DType::F32));
+    let weights = of(random.tensor((VOCAB, SIZE), 0.3, DType::F32));
+    let bias = of(random.tensor((1, VOCAB), 0.5, DType::F32).flatten_all().unwrap());
+    let a = of(random.tensor((2, SIZE), 0.3, DType::F32));
+    let b = of(random.tensor((VOCAB, 2), 0.3, DType::F32));
+    let (layout, loss) = (case.layout(), Dpo::new(0.3).unwrap());
+    let batch = case.batch(&layout, false);
+    let head = Head::new(&states, &weights).with_bias(&bias).with_adapter(&a, &b, 0.5);
+    let found = Workspace::new().preference_step(on(), &loss, head, &batch).unwrap();
+    let plain = found.loss.backward().unwrap();
+    let quarter = (&found.loss * 0.25).unwrap().backward().unwrap();
+    for of in [&states, &weights, &bias, &a, &b] {
+        let expected = (plain.get(of).unwrap() * 0.25).unwrap();
+        assert_eq!(numbers(quarter.get(of).unwrap()), numbers(&expected), "{of:?}");
+        assert!(numbers(&expected).iter().any(|x| *x != 0.0));
+    }
+}
+
 /// Two micro-batches: each row of the gradient and each pair's loss have the bits of the whole
 /// batch. Their sums differ by the roundings of sums: the losses are three numbers that are rounded
 /// once each; a weight's gradient is a sum of R products in one order or another, each of which is
@@ -223,7 +247,15 @@ fn threads_change_no_bit() {
     let head = Head::new(&states, &model.embedding);
     let logits = model.logits();
     let threads = Parallel::new(on());
+    let frozen = model.embedding.detach();
+    let a = Var::from_tensor(&random.tensor((3, SIZE), 0.3, DType::F32)).unwrap();
+    let b = Var::from_tensor(&random.tensor((VOCAB, 3), 0.3, DType::F32)).unwrap();
+    let adapted = Head::new(&states, &frozen).with_adapter(&a, &b, 0.5);
     let pairs = [
+        (
+            workspace.preference_step(on(), &loss, adapted, &batch).unwrap(),
+            workspace.preference_step(threads, &loss, adapted, &batch).unwrap(),
+        ),
         (
             workspace.preference_step(on(), &loss, head, &batch).unwrap(),
             workspace.preference_step(threads, &loss, head, &batch).unwrap(),
@@ -236,8 +268,9 @@ fn threads_change_no_bit() {
     for (one, more) in pairs {
         assert_eq!(one.summary, more.summary);
         let (one, more) = (one.loss.backward().unwrap(), more.loss.backward().unwrap());
-        for of in [&model.embedding, &model.linear] {
-            assert_eq!(bits(one.get(of).unwrap()), bits(more.get(of).unwrap()));
+        for of in [&model.embedding, &model.linear, &a, &b] {
+            assert_eq!(one.get(of).map(bits), more.get(of).map(bits));
         }
+        assert!(one.get(&model.linear).is_some());
     }
 }

@@ -31,6 +31,9 @@ fn log_odds(p: &Tensor) -> Result<Tensor> {
     p - (1.0 - p.exp()?)?.log()?
 }
 
+/// A loss of one answer.
+type Half = fn(&Tensor) -> Result<Tensor>;
+
 /// A loss of each pair.
 type Formula = fn(&Answers) -> Result<Tensor>;
 
@@ -205,7 +208,6 @@ fn unpaired_losses_are_those_of_candles_operations() {
     ];
     let (kto, bco) = (Kto::new(0.3, 0.4).unwrap(), Bco::new(0.3).unwrap().with_shift(0.2).unwrap());
     let (zero, nca) = (ApoZero::new(0.3).unwrap(), Nca::new(0.3).unwrap());
-    type Half = fn(&Tensor) -> Result<Tensor>;
     let table: [(&dyn UnpairedLoss, Half, Half); 4] = [
         (&kto, |a| sigmoid(&((a - 0.4)? * -0.3)?), |b| sigmoid(&((b - 0.4)? * 0.3)?)),
         (&bco, |a| softplus(&(0.2 - (a * 0.3)?)?), |b| softplus(&((b * 0.3)? - 0.2)?)),

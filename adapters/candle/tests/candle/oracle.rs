@@ -83,7 +83,8 @@ impl Oracle {
     pub(crate) fn differs(&self, loss: f32, grads: &Tensor) -> Option<String> {
         let (expected, bound) = self.loss;
         let loss = f64::from(loss);
-        if !((loss - expected).abs() <= bound) {
+        let is_near = (loss - expected).abs() <= bound;
+        if !is_near {
             return Some(format!("loss {loss}, not {expected} ± {bound:e}"));
         }
         differs(&self.grads, grads)

@@ -234,6 +234,25 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// Where gradients of a head go, mostly of its shape.
+    pub fn head_mut(&mut self, head: &dpo_head) -> dpo_head_mut {
+        let of = self.logits_mut();
+        let (is_other, kind) = (self.one_in(8), self.choice() % 4);
+        let fits = head.vocab.checked_mul(head.hidden).filter(|&len| len <= MOST && !is_other);
+        let bias = if kind < 2 && head.vocab <= MOST { self.pointer() } else { ptr::null_mut() };
+        let size = self.size::<dpo_head_mut>();
+        let mode = if self.one_in(16) { 2 } else { self.code(1) };
+        if kind == 0 {
+            // Of a bias alone: mostly all else is 0.
+            let stride = if is_other { of.stride } else { 0 };
+            let (weights, len, r#type) = (ptr::null_mut(), 0, 0);
+            return dpo_head_mut { size, weights, len, stride, r#type, mode, bias };
+        }
+        let len = fits.unwrap_or(of.len);
+        let stride = if is_other { of.stride } else { 0 };
+        dpo_head_mut { size, weights: of.data, len, stride, r#type: of.r#type, mode, bias }
+    }
+
     /// A place for rows of a head, mostly of its size and of this type.
     pub fn hidden_mut(&mut self, rows: usize, hidden: usize, number: i32) -> dpo_hidden_mut {
         let of = self.logits_mut();
