@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::{Content, Value};
@@ -55,7 +56,9 @@ impl Gguf {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| fault(format!("{name}: {error}")))?;
         let mut file = BufReader::new(file);
-        let content = Content::read(&mut file);
+        // candle divides by `general.alignment` without a look at it.
+        let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut file)));
+        let content = content.map_err(|_| fault(format!("{name}: not GGUF: an alignment of 0")))?;
         let content = content.map_err(|error| fault(format!("{name}: not GGUF: {error}")))?;
         Ok(Self { name, file, content })
     }

@@ -14,6 +14,7 @@ use candle_core::quantized::gguf_file::Value;
 use common::{folder, metadata, tokens, weights, write};
 use smollm2::chat::{Chat, Message, messages};
 use smollm2::gguf::Gguf;
+use smollm2::model::Model;
 use smollm2::tokenizer::Text;
 
 fn gguf(
@@ -110,6 +111,60 @@ fn other_vocabularies_are_refused() {
         let why = Text::read(&gguf).unwrap_err().to_string();
         assert!(why.ends_with(wanted), "{why}");
     }
+}
+
+#[test]
+fn models_that_do_not_fit_are_refused() {
+    let number = Value::U32;
+    let cases = [
+        (
+            "general.architecture",
+            Some(Value::String("gpt2".into())),
+            "a model of `gpt2`, not of `llama`",
+        ),
+        ("llama.block_count", None, "no `llama.block_count`"),
+        ("llama.block_count", Some(number(0)), "`llama.block_count` is U32, not a number above 0"),
+        (
+            "llama.attention.head_count",
+            Some(number(5)),
+            "24 numbers in 5 heads, 2 of keys, 4 turned",
+        ),
+        (
+            "llama.attention.head_count_kv",
+            Some(number(3)),
+            "24 numbers in 4 heads, 3 of keys, 6 turned",
+        ),
+        (
+            "llama.rope.dimension_count",
+            Some(number(4)),
+            "24 numbers in 4 heads, 2 of keys, 4 turned",
+        ),
+        (
+            "llama.rope.scaling.type",
+            Some(Value::String("yarn".into())),
+            "scaled rotary positions are not known",
+        ),
+        (
+            "llama.feed_forward_length",
+            Some(number(41)),
+            "`blk.0.ffn_gate.weight` is [40, 24], not [41, 24]",
+        ),
+        ("llama.block_count", Some(number(3)), "`blk.2.attn_q.weight` is not there"),
+    ];
+    for (i, (key, value, wanted)) in cases.into_iter().enumerate() {
+        let mut gguf = gguf(&format!("shape-{i}"), |metadata| match value {
+            Some(value) => drop(metadata.insert(key, value)),
+            None => drop(metadata.remove(key)),
+        });
+        let why = Model::read(&mut gguf).unwrap_err().to_string();
+        assert!(why.ends_with(wanted), "{why}");
+    }
+    let path = folder("alignment").join("tiny.gguf");
+    let mut all = metadata();
+    all.insert("general.alignment", number(0));
+    write(&path, &weights(1), &all);
+    let why = Gguf::open(&path).unwrap_err().to_string();
+    assert!(why.ends_with("not GGUF: an alignment of 0"), "{why}");
 }
 
 #[test]
