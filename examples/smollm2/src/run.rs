@@ -251,7 +251,8 @@ fn tell_reference(
     held_out: &[SequenceLogProb],
     out: &mut dyn Write,
 ) -> Outcome {
-    for (name, found) in [("to train on", train), ("held out", held_out)] {
+    let sides = [("to train on", train), ("held out", held_out)];
+    for (name, found) in sides.into_iter().filter(|(_, found)| !found.is_empty()) {
         let better = found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
         let (better, pairs) = (better.count(), found.len() / 2);
         writeln!(
