@@ -25,7 +25,8 @@ pub struct Record {
     pub norm: f64,
     /// Wall-clock time of the step.
     pub seconds: f64,
-    /// Time from hidden states to hidden gradients.
+    /// Time from hidden states to hidden gradients: of all micro-batches, over those that run beside
+    /// one another.
     pub loss_seconds: f64,
     /// Tokens of its sequences, each with its prompt.
     pub tokens: usize,

@@ -14,13 +14,12 @@ use crate::batch::{Example, Examples};
 use crate::chat::Chat;
 use crate::gguf::Gguf;
 use crate::lora::{Adapter, Loras, Projection};
-use crate::loss::Scorer;
 use crate::model::Model;
 use crate::optimizer::{AdamW, Hyper};
 use crate::random::Random;
 use crate::report::peak_memory;
 use crate::state::{self, Progress};
-use crate::train::{Turns, log_probs, rate_at, step, summary};
+use crate::train::{Referenced, Turns, log_probs, rate_at, step, summary};
 use crate::{Outcome, curves, fault, file, sample};
 
 /// Pairs of this project's own writing: helpful or brief answers against rude or rambling ones.
@@ -56,7 +55,6 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
     fs::create_dir_all(&options.out)
         .map_err(|error| fault(format!("{}: {error}", options.out.display())))?;
     writeln!(out, "adapter: {} numbers of rank {}", adapter.count(), options.plan.rank)?;
-    let mut scorer = Scorer::new(job.model.head());
     let (reference, mut progress) = if options.resume {
         let found = state::read(&state_path, &job.settings, &adapter, &mut optimizer)?;
         writeln!(out, "resumed after step {}", found.1.records.len())?;
@@ -66,7 +64,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
             adapter.save(folder, &base)?;
         }
         let start = Instant::now();
-        let reference = job.reference(&mut scorer)?;
+        let reference = job.reference()?;
         let (pairs, seconds) = (reference.len() / 2, start.elapsed().as_secs_f64());
         writeln!(out, "reference: log-probs of {pairs} pairs, once, in {seconds:.1} s")?;
         (reference, Progress::default())
@@ -92,8 +90,9 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         let batch: Vec<_> =
             (0..options.batch).filter_map(|_| job.pair(turns.turn(), train)).collect();
         let rate = rate_at(options, done, job.steps);
-        let (to, with) = ((&adapter, &mut optimizer), (&mut scorer, &job.loss));
-        let mut record = step(&job.model, to, with, &batch, (options.micro_batch, rate))?;
+        let to = (&adapter, &mut optimizer);
+        let how = (options.micro_batch, rate);
+        let mut record = step(&job.model, to, &job.loss, &batch, how)?;
         record.step = done + 1;
         if !record.norm.is_finite() {
             return Err(fault(format!("step {}: the gradient is not finite", record.step)));
@@ -101,8 +100,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         let line = record.line(job.steps);
         progress.records.push(record);
         if is_look(done + 1, job.steps) && !held_out.is_empty() {
-            let policy =
-                log_probs(&job.model, &mut scorer, Some(&adapter.fixed()), &job.examples.held_out)?;
+            let policy = log_probs(&job.model, Some(&adapter.fixed()), &job.examples.held_out)?;
             progress.held_out.push((done + 1, figures(&summary(&job.loss, &policy, held_out)?)));
         }
         state::write(&state_path, &job.settings, &adapter, &optimizer, &reference, &progress)?;
@@ -164,18 +162,14 @@ impl<'a> Job<'a> {
     }
 
     /// Log-probs of all pairs with the adapter off: those to train on, then the held-out ones.
-    fn reference(&self, scorer: &mut Scorer) -> Outcome<Vec<SequenceLogProb>> {
-        let mut found = log_probs(&self.model, scorer, None, &self.examples.train)?;
-        found.extend(log_probs(&self.model, scorer, None, &self.examples.held_out)?);
+    fn reference(&self) -> Outcome<Vec<SequenceLogProb>> {
+        let mut found = log_probs(&self.model, None, &self.examples.train)?;
+        found.extend(log_probs(&self.model, None, &self.examples.held_out)?);
         Ok(found)
     }
 
     /// A pair with its reference.
-    fn pair<'b>(
-        &'b self,
-        index: usize,
-        reference: &[SequenceLogProb],
-    ) -> Option<(&'b Example, [SequenceLogProb; 2])> {
+    fn pair<'b>(&'b self, index: usize, reference: &[SequenceLogProb]) -> Option<Referenced<'b>> {
         let found = reference.get(2 * index..)?.first_chunk()?;
         Some((self.examples.train.get(index)?, *found))
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use dpo_kernel_candle::dpo_kernel::{
     Dpo, Pair, PairBatch, PairLoss, PairOut, Reference, SequenceLogProb, Summary, preference_loss,
 };
+use rayon::prelude::*;
 
 use crate::args::{Options, Order, Schedule};
 use crate::batch::{Example, Packed};
@@ -61,17 +62,16 @@ pub fn rate_at(options: &Options, step: usize, steps: usize) -> f64 {
 /// candle's and the crate's.
 pub fn log_probs(
     model: &Model,
-    scorer: &mut Scorer,
     loras: Option<&Loras>,
     examples: &[Example],
 ) -> Outcome<Vec<SequenceLogProb>> {
-    let mut found = Vec::with_capacity(2 * examples.len());
-    for example in examples {
+    let scorer = || Scorer::new(model.head());
+    let found = examples.par_iter().map_init(scorer, |scorer, example| {
         let packed = Packed::new([example])?;
         let states = model.states(&packed, loras)?;
-        found.extend_from_slice(scorer.log_probs(&states, &packed)?);
-    }
-    Ok(found)
+        Ok(scorer.log_probs(&states, &packed)?.to_vec())
+    });
+    Ok(found.collect::<Outcome<Vec<_>>>()?.concat())
 }
 
 /// The loss of pairs from log-probs: chosen, rejected, chosen, …
@@ -91,53 +91,89 @@ pub fn summary(
     Ok(preference_loss(loss, &batch, PairOut::new(&mut losses, &mut d_log_probs))?)
 }
 
-/// One step: its batch in micro-batches, then an update. A pair comes with its reference.
+/// A pair and its reference.
+pub type Referenced<'a> = (&'a Example, [SequenceLogProb; 2]);
+
+/// What a micro-batch found.
+struct Part {
+    grads: Grads,
+    summary: Summary,
+    policy: Vec<SequenceLogProb>,
+    loss_seconds: f64,
+}
+
+impl Part {
+    fn new(
+        model: &Model,
+        adapter: &Adapter,
+        scorer: &mut Scorer,
+        pairs: &[Referenced<'_>],
+        loss: (&Dpo, f64),
+    ) -> Outcome<Self> {
+        let packed = Packed::new(pairs.iter().map(|(example, _)| *example))?;
+        let reference: Vec<_> = pairs.iter().flat_map(|(_, reference)| *reference).collect();
+        let states = model.states(&packed, Some(&adapter.trained()))?;
+        let start = Instant::now();
+        let (scalar, summary) = scorer.step(&states, &packed, &reference, loss)?;
+        let loss_seconds = start.elapsed().as_secs_f64();
+        drop(states);
+        let store = scalar.backward()?;
+        let grads = adapter.vars().map(|var| {
+            let grad = store.get(var.as_tensor());
+            let grad = grad.ok_or_else(|| fault("a trained matrix without a gradient".into()))?;
+            Ok(grad.flatten_all()?.to_vec1()?)
+        });
+        let grads = grads.collect::<Outcome<_>>()?;
+        Ok(Self { grads, summary, policy: scorer.sequences().to_vec(), loss_seconds })
+    }
+}
+
+/// One step: its batch in micro-batches, beside one another on rayon's threads, then an update. They
+/// are added in their order, so that every run gives the same.
 ///
 /// # Errors
 /// candle's and the crate's.
 pub fn step(
     model: &Model,
     (adapter, optimizer): (&Adapter, &mut AdamW),
-    (scorer, loss): (&mut Scorer, &Dpo),
-    pairs: &[(&Example, [SequenceLogProb; 2])],
+    loss: &Dpo,
+    pairs: &[Referenced<'_>],
     (micro_batch, rate): (usize, f64),
 ) -> Outcome<Record> {
     let start = Instant::now();
+    #[allow(clippy::cast_precision_loss, reason = "pairs and threads are few")]
+    let (divisor, threads) = (pairs.len() as f64, rayon::current_num_threads() as f64);
+    let scorer = || Scorer::new(model.head());
+    let micro_batches = pairs.par_chunks(micro_batch.max(1)).map_init(scorer, |scorer, pairs| {
+        Part::new(model, adapter, scorer, pairs, (loss, divisor))
+    });
     let mut grads: Grads = adapter.vars().map(|var| vec![0.0; var.elem_count()]).collect();
     let mut all = Summary::default();
     let mut record = Record { rate, ..Record::default() };
-    #[allow(clippy::cast_precision_loss, reason = "pairs of a batch are few")]
-    let divisor = pairs.len() as f64;
-    for pairs in pairs.chunks(micro_batch.max(1)) {
-        let packed = Packed::new(pairs.iter().map(|(example, _)| *example))?;
-        let reference: Vec<_> = pairs.iter().flat_map(|(_, reference)| *reference).collect();
-        let states = model.states(&packed, Some(&adapter.trained()))?;
-        let loss_start = Instant::now();
-        let (scalar, found) = scorer.step(&states, &packed, &reference, (loss, divisor))?;
-        record.loss_seconds += loss_start.elapsed().as_secs_f64();
-        drop(states);
-        let store = scalar.backward()?;
-        for (var, sum) in adapter.vars().zip(&mut grads) {
-            let grad = store.get(var.as_tensor());
-            let grad = grad.ok_or_else(|| fault("a trained matrix without a gradient".into()))?;
-            let grad: Vec<f32> = grad.flatten_all()?.to_vec1()?;
-            sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad);
+    let mut loss_seconds = 0.0;
+    let mut parts = 0.0;
+    for part in micro_batches.collect::<Outcome<Vec<_>>>()? {
+        for (sums, grads) in grads.iter_mut().zip(part.grads) {
+            sums.iter_mut().zip(grads).for_each(|(sum, grad)| *sum += grad);
         }
-        for sequences in scorer.sequences().chunks_exact(2) {
+        for sequences in part.policy.chunks_exact(2) {
             if let [chosen, rejected] = sequences {
                 record.chosen.push(chosen.sum);
                 record.rejected.push(rejected.sum);
             }
         }
-        all.pairs += found.pairs;
-        all.correct += found.correct;
-        all.loss_sum += found.loss_sum;
-        all.margin_sum += found.margin_sum;
-        record.tokens += pairs.iter().map(|(example, _)| example.tokens()).sum::<usize>();
+        all.pairs += part.summary.pairs;
+        all.correct += part.summary.correct;
+        all.loss_sum += part.summary.loss_sum;
+        all.margin_sum += part.summary.margin_sum;
+        loss_seconds += part.loss_seconds;
+        parts += 1.0;
     }
     record.norm = optimizer.step(adapter.vars(), &grads, rate)?;
     (record.loss, record.margin) = (all.mean_loss(), all.mean_margin());
     record.accuracy = all.accuracy();
+    record.tokens = pairs.iter().map(|(example, _)| example.tokens()).sum();
+    record.loss_seconds = loss_seconds / f64::min(threads, parts);
     record.seconds = start.elapsed().as_secs_f64();
     Ok(record)
 }
