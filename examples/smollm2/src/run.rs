@@ -1,0 +1,340 @@
+//! The whole job.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb, Summary};
+use serde_json::{Value, json};
+
+use crate::args::{Options, Order, Schedule};
+use crate::batch::{Example, Examples};
+use crate::chat::Chat;
+use crate::gguf::Gguf;
+use crate::lora::{Adapter, Loras, Projection};
+use crate::model::Model;
+use crate::optimizer::{AdamW, Hyper};
+use crate::random::Random;
+use crate::report::peak_memory;
+use crate::state::{self, Progress};
+use crate::train::{Referenced, Turns, log_probs, rate_at, step, summary};
+use crate::{Outcome, curves, fault, file, sample};
+
+/// Pairs of this project's own writing: helpful or brief answers against rude or rambling ones.
+const BUILT_IN: &[u8] = include_bytes!("../../finetune/pairs.jsonl");
+/// How often the held-out pairs are looked at.
+const LOOKS: usize = 5;
+/// Prompts that are answered before and after.
+const SAMPLES: usize = 2;
+
+/// What does not change while a run trains.
+struct Job<'a> {
+    options: &'a Options,
+    model: Model,
+    chat: Chat,
+    examples: Examples,
+    loss: Dpo,
+    steps: usize,
+    settings: Value,
+}
+
+/// Trains, and leaves adapter, curves and state in the folder; what it has to tell goes to `out`.
+///
+/// # Errors
+/// Of the files, of candle and of the crate.
+pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let job = Job::new(options, out)?;
+    let mut random = Random(options.seed);
+    let adapter = Adapter::new(&job.model, options.plan.clone(), &mut random)?;
+    let hyper = Hyper { clip: options.clip, ..Hyper::default() };
+    let mut optimizer = AdamW::new(hyper, adapter.vars());
+    let base = options.model.display().to_string();
+    let state_path = options.out.join("state.safetensors");
+    fs::create_dir_all(&options.out)
+        .map_err(|error| fault(format!("{}: {error}", options.out.display())))?;
+    writeln!(out, "adapter: {} numbers of rank {}", adapter.count(), options.plan.rank)?;
+    let (reference, mut progress) = if options.resume {
+        let found = state::read(&state_path, &job.settings, &adapter, &mut optimizer)?;
+        writeln!(out, "resumed after step {}", found.1.records.len())?;
+        found
+    } else {
+        if let Some(folder) = &options.save_init {
+            adapter.save(folder, &base)?;
+        }
+        let start = Instant::now();
+        let reference = job.reference()?;
+        let (pairs, seconds) = (reference.len() / 2, start.elapsed().as_secs_f64());
+        writeln!(out, "reference: log-probs of {pairs} pairs, once, in {seconds:.1} s")?;
+        (reference, Progress::default())
+    };
+    let (train, held_out) = reference
+        .split_at_checked(2 * job.examples.train.len())
+        .ok_or_else(|| fault("log-probs of too few pairs".into()))?;
+    if progress.held_out.is_empty() && !held_out.is_empty() {
+        let before = figures(&summary(&job.loss, held_out, held_out)?);
+        progress.held_out.push((0, before));
+    }
+    tell_reference(train, held_out, out)?;
+    if progress.records.is_empty() {
+        job.samples("before", None, out)?;
+    }
+
+    let mut turns = Turns::new(job.examples.train.len(), options.order, random);
+    (0..progress.records.len() * options.batch).for_each(|_| {
+        turns.turn();
+    });
+    while progress.records.len() < job.steps {
+        let done = progress.records.len();
+        let batch: Vec<_> =
+            (0..options.batch).filter_map(|_| job.pair(turns.turn(), train)).collect();
+        let rate = rate_at(options, done, job.steps);
+        let to = (&adapter, &mut optimizer);
+        let how = (options.micro_batch, rate);
+        let mut record = step(&job.model, to, &job.loss, &batch, how)?;
+        record.step = done + 1;
+        if !record.norm.is_finite() {
+            return Err(fault(format!("step {}: the gradient is not finite", record.step)));
+        }
+        let line = record.line(job.steps);
+        progress.records.push(record);
+        if is_look(done + 1, job.steps) && !held_out.is_empty() {
+            let policy = log_probs(&job.model, Some(&adapter.fixed()), &job.examples.held_out)?;
+            progress.held_out.push((done + 1, figures(&summary(&job.loss, &policy, held_out)?)));
+        }
+        state::write(&state_path, &job.settings, &adapter, &optimizer, &reference, &progress)?;
+        writeln!(out, "{line}")?;
+        if let Some((step, [loss, margin, accuracy])) = progress.held_out.last()
+            && *step == done + 1
+        {
+            writeln!(
+                out,
+                "held out   loss {loss:.4}  margin {margin:+.4}  accuracy {accuracy:.2}"
+            )?;
+        }
+        out.flush()?;
+    }
+    job.samples("after", Some(&adapter.fixed()), out)?;
+    adapter.save(&options.out, &base)?;
+    job.end(&progress, out)
+}
+
+impl<'a> Job<'a> {
+    fn new(options: &'a Options, out: &mut dyn Write) -> Outcome<Self> {
+        let mut gguf = Gguf::open(&options.model)?;
+        let (model, chat) = (Model::read(&mut gguf)?, Chat::read(&gguf)?);
+        let shape = model.shape();
+        writeln!(
+            out,
+            "model: {}: {} blocks of width {}, {} tokens",
+            gguf.name(),
+            shape.blocks,
+            shape.width,
+            model.head().dim(0)?
+        )?;
+        let (name, bytes) = match &options.data {
+            None => ("built-in pairs".to_owned(), BUILT_IN.to_vec()),
+            Some(path) => {
+                let name = path.display().to_string();
+                let bytes = fs::read(path).map_err(|error| fault(format!("{name}: {error}")))?;
+                (name, bytes)
+            }
+        };
+        let limit = options.max_tokens.min(model.limit());
+        let examples = Examples::read(&chat, &name, &bytes, limit, options.hold_out)?;
+        writeln!(
+            out,
+            "data: {name}: {} pairs to train on, {} held out; left out: {} with equal or empty \
+             answers, {} above {limit} tokens",
+            examples.train.len(),
+            examples.held_out.len(),
+            examples.equal,
+            examples.long
+        )?;
+        if let Some(path) = &options.dump_tokens {
+            file::write_whole(path, token_lines(&examples.train).as_bytes())?;
+        }
+        let steps = options.steps.unwrap_or_else(|| examples.train.len().div_ceil(options.batch));
+        let settings = settings(options, steps, digest(&options.model)?, &examples);
+        let loss = Dpo::new(options.beta)?;
+        Ok(Self { options, model, chat, examples, loss, steps, settings })
+    }
+
+    /// Log-probs of all pairs with the adapter off: those to train on, then the held-out ones.
+    fn reference(&self) -> Outcome<Vec<SequenceLogProb>> {
+        let mut found = log_probs(&self.model, None, &self.examples.train)?;
+        found.extend(log_probs(&self.model, None, &self.examples.held_out)?);
+        Ok(found)
+    }
+
+    /// A pair with its reference.
+    fn pair<'b>(&'b self, index: usize, reference: &[SequenceLogProb]) -> Option<Referenced<'b>> {
+        let found = reference.get(2 * index..)?.first_chunk()?;
+        Some((self.examples.train.get(index)?, *found))
+    }
+
+    /// Answers to the first prompts.
+    fn samples(&self, when: &str, loras: Option<&Loras>, out: &mut dyn Write) -> Outcome {
+        if self.options.sample_tokens == 0 {
+            return Ok(());
+        }
+        for prompt in self.examples.prompts.iter().take(SAMPLES) {
+            let limit = self.options.sample_tokens;
+            let answer = sample::answer(&self.model, &self.chat, loras, prompt, limit)?;
+            writeln!(out, "sample, {when}")?;
+            writeln!(out, "  prompt:  {}", sample::one_line(prompt, 160))?;
+            writeln!(out, "  answer:  {}", sample::one_line(&answer, 1000))?;
+        }
+        Ok(())
+    }
+
+    /// Curves, the dump, and the result.
+    fn end(&self, progress: &Progress, out: &mut dyn Write) -> Outcome {
+        let Options { rate, beta, batch, plan, seed, .. } = self.options;
+        let subtitle = format!(
+            "β {beta}, learning rate {rate}, {batch} pairs a step, rank {}, {} pairs, {} held out, seed {seed}",
+            plan.rank,
+            self.examples.train.len(),
+            self.examples.held_out.len()
+        );
+        let path = self.options.out.join("curve.svg");
+        file::write_whole(&path, curves::svg(progress, &subtitle).as_bytes())?;
+        if let Some(path) = &self.options.dump {
+            let mut lines = String::new();
+            for record in &progress.records {
+                // Writing to a string cannot fail.
+                let _ = writeln!(lines, "{}", record.json());
+            }
+            file::write_whole(path, lines.as_bytes())?;
+        }
+        let (mut seconds, mut loss_seconds, mut tokens) = (0.0, 0.0, 0);
+        for record in &progress.records {
+            seconds += record.seconds;
+            loss_seconds += record.loss_seconds;
+            tokens += record.tokens;
+        }
+        #[allow(clippy::cast_precision_loss, reason = "counts are small")]
+        let (steps, tokens) = (progress.records.len() as f64, tokens as f64);
+        let folder = self.options.out.display();
+        writeln!(out, "adapter_model.safetensors, adapter_config.json, curve.svg in {folder}")?;
+        let memory = peak_memory().map_or("n/a".to_owned(), |memory| format!("{memory} MiB"));
+        writeln!(
+            out,
+            "a step: {:.2} s, {:.2} of it the loss part; {:.0} tokens/s; most memory {memory}",
+            seconds / steps,
+            loss_seconds / steps,
+            tokens / seconds
+        )?;
+        let last = progress.records.last();
+        let (loss, margin) = last.map_or((f64::NAN, f64::NAN), |last| (last.loss, last.margin));
+        write!(out, "result: steps={steps} loss={loss:.4} margin={margin:.4}")?;
+        if let Some((_, [loss, margin, accuracy])) = progress.held_out.last() {
+            write!(
+                out,
+                " heldout_loss={loss:.4} heldout_margin={margin:.4} heldout_accuracy={accuracy:.4}"
+            )?;
+        }
+        writeln!(out)?;
+        Ok(())
+    }
+}
+
+fn tell_reference(
+    train: &[SequenceLogProb],
+    held_out: &[SequenceLogProb],
+    out: &mut dyn Write,
+) -> Outcome {
+    let sides = [("to train on", train), ("held out", held_out)];
+    for (name, found) in sides.into_iter().filter(|(_, found)| !found.is_empty()) {
+        let better = found.chunks_exact(2).filter(|pair| matches!(pair, [a, b] if a.sum > b.sum));
+        let (better, pairs) = (better.count(), found.len() / 2);
+        writeln!(
+            out,
+            "reference: the chosen answer is likelier in {better} of {pairs} pairs {name}"
+        )?;
+    }
+    Ok(())
+}
+
+fn figures(found: &Summary) -> [f64; 3] {
+    [found.mean_loss(), found.mean_margin(), found.accuracy()]
+}
+
+/// Whether the held-out pairs are looked at after this step: the last one included.
+const fn is_look(step: usize, steps: usize) -> bool {
+    step * LOOKS / steps > (step - 1) * LOOKS / steps
+}
+
+fn token_lines(examples: &[Example]) -> String {
+    let line = |Example { prompt, chosen, rejected }: &Example| {
+        format!("{}\n", json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }))
+    };
+    examples.iter().map(line).collect()
+}
+
+/// Everything that a result depends on, by the names of the options.
+fn settings(options: &Options, steps: usize, model: u64, examples: &Examples) -> Value {
+    let mut data = Digest::default();
+    for Example { prompt, chosen, rejected } in examples.train.iter().chain(&examples.held_out) {
+        for part in [prompt, chosen, rejected] {
+            for token in part {
+                data.add(&token.to_le_bytes());
+            }
+            data.add(&u32::MAX.to_le_bytes());
+        }
+    }
+    let targets: Vec<_> = options.plan.targets.iter().copied().map(Projection::name).collect();
+    json!({
+        "model": format!("{model:016x}"),
+        "data": format!("{:016x}", data.0),
+        "hold-out": options.hold_out,
+        "steps": steps,
+        "batch": options.batch,
+        "micro-batch": options.micro_batch,
+        "lr": options.rate,
+        "schedule": match options.schedule {
+            Schedule::Linear => "linear",
+            Schedule::Constant => "constant",
+        },
+        "beta": options.beta,
+        "clip": options.clip,
+        "rank": options.plan.rank,
+        "alpha": options.plan.alpha,
+        "targets": targets.join(","),
+        "order": match options.order {
+            Order::Shuffled => "shuffled",
+            Order::File => "file",
+        },
+        "seed": options.seed,
+    })
+}
+
+/// FNV-1a: which file it was, not a proof of it.
+struct Digest(u64);
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Digest {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+fn digest(path: &Path) -> Outcome<u64> {
+    let say = |error: std::io::Error| fault(format!("{}: {error}", path.display()));
+    let (mut file, mut digest) = (File::open(path).map_err(say)?, Digest::default());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(say)? {
+            0 => return Ok(digest.0),
+            count => digest.add(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Gradients of the adapter beside finite differences of the loss in f64.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "counts of tests are small"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use common::oracle::{self, Fault, Lora};
+use common::{Weights, examples};
+use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb};
+use smollm2::Random;
+use smollm2::batch::{Example, Packed};
+use smollm2::lora::{Adapter, Plan, Projection};
+use smollm2::loss::Scorer;
+use smollm2::model::Model;
+
+const BETA: f64 = 0.3;
+const RANK: usize = 3;
+const ALPHA: f64 = 4.0;
+
+/// An adapter on every projection, with B of some size: the numbers of each matrix in f64.
+fn adapter(model: &Model) -> (Adapter, Vec<Vec<f64>>) {
+    let plan = Plan { rank: RANK, alpha: ALPHA, targets: Projection::ALL.to_vec() };
+    let mut random = Random(3);
+    let adapter = Adapter::new(model, plan, &mut random).unwrap();
+    let mut all = Vec::new();
+    for var in adapter.vars() {
+        let data: Vec<f32> =
+            (0..var.elem_count()).map(|_| 0.3 * (2.0 * random.uniform() - 1.0)).collect();
+        all.push(data.iter().map(|x| f64::from(*x)).collect());
+        var.set(&Tensor::from_vec(data, var.shape(), &Device::Cpu).unwrap()).unwrap();
+    }
+    (adapter, all)
+}
+
+/// The oracle's adapter from matrices in the order of `Adapter::vars`.
+fn lora(adapter: &Adapter, all: &[Vec<f64>]) -> Lora {
+    let mut matrices: BTreeMap<String, Vec<Vec<Vec<f64>>>> = BTreeMap::new();
+    for ((name, var), data) in adapter.names().zip(adapter.vars()).zip(all) {
+        let stem = name.strip_prefix("base_model.model.model.layers.").unwrap();
+        let parts: Vec<&str> = stem.split('.').collect();
+        let rows = data.chunks(var.dims()[1]).map(<[f64]>::to_vec).collect();
+        matrices.entry(format!("{}.{}", parts[0], parts[2])).or_default().push(rows);
+    }
+    let pairs = matrices.into_iter().map(|(name, both)| (name, (both[0].clone(), both[1].clone())));
+    Lora { pairs: pairs.collect(), scale: ALPHA / RANK as f64 }
+}
+
+fn references(weights: &Weights, examples: &[Example]) -> Vec<SequenceLogProb> {
+    let answers = examples.iter().flat_map(|one| [(one, &one.chosen), (one, &one.rejected)]);
+    let none = Lora::default();
+    let found = answers.map(|(example, answer)| SequenceLogProb {
+        sum: oracle::answer(weights, &none, &example.prompt, answer, Fault::None),
+        count: answer.len(),
+    });
+    found.collect()
+}
+
+fn loss(
+    weights: &Weights,
+    lora: &Lora,
+    examples: &[Example],
+    reference: &[SequenceLogProb],
+) -> f64 {
+    let losses = examples.iter().zip(reference.chunks_exact(2)).map(|(example, reference)| {
+        let of = |answer| oracle::answer(weights, lora, &example.prompt, answer, Fault::None);
+        let chosen = of(&example.chosen) - reference[0].sum;
+        let rejected = of(&example.rejected) - reference[1].sum;
+        (1.0 + (-BETA * (chosen - rejected)).exp()).ln()
+    });
+    losses.sum::<f64>() / examples.len() as f64
+}
+
+/// Gradients in the order of `Adapter::vars`, in micro-batches.
+fn grads(
+    model: &Model,
+    adapter: &Adapter,
+    examples: &[Example],
+    reference: &[SequenceLogProb],
+    micro_batch: usize,
+) -> (f64, Vec<Vec<f32>>) {
+    let mut scorer = Scorer::new(model.head());
+    let mut sums: Vec<Vec<f32>> = adapter.vars().map(|var| vec![0.0; var.elem_count()]).collect();
+    let mut value = 0.0;
+    let parts = examples.chunks(micro_batch).zip(reference.chunks(2 * micro_batch));
+    for (examples_here, reference) in parts {
+        let packed = Packed::new(examples_here).unwrap();
+        let states = model.states(&packed, Some(&adapter.trained())).unwrap();
+        let loss = (&Dpo::new(BETA).unwrap(), examples.len() as f64);
+        let (scalar, _) = scorer.step(&states, &packed, reference, loss).unwrap();
+        value += f64::from(scalar.to_scalar::<f32>().unwrap());
+        let store = scalar.backward().unwrap();
+        for (var, sum) in adapter.vars().zip(&mut sums) {
+            let grad: Vec<f32> =
+                store.get(var.as_tensor()).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            sum.iter_mut().zip(grad).for_each(|(sum, grad)| *sum += grad);
+        }
+    }
+    (value, sums)
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    let (weights, model, _) = common::model("gradients", 9);
+    let examples = examples();
+    let reference = references(&weights, &examples);
+    let (adapter, all) = adapter(&model);
+    let (found, grads) = grads(&model, &adapter, &examples, &reference, 4);
+    let at = |all: &[Vec<f64>]| loss(&weights, &lora(&adapter, all), &examples, &reference);
+    assert!((found - at(&all)).abs() < 1e-5, "{found} {}", at(&all));
+    let largest = grads.iter().flatten().fold(0.0_f32, |top, grad| top.max(grad.abs()));
+    let mut worst = 0.0_f64;
+    for (matrix, grads) in grads.iter().enumerate() {
+        for entry in [0, grads.len() / 2, grads.len() - 1] {
+            let slope = |step: f64| {
+                let mut moved = all.clone();
+                moved[matrix][entry] += step;
+                at(&moved)
+            };
+            // An error of h⁴ in f64.
+            let near = (slope(1e-3) - slope(-1e-3)) / 2e-3;
+            let far = (slope(2e-3) - slope(-2e-3)) / 4e-3;
+            let expected = (4.0 * near - far) / 3.0;
+            worst = worst.max((expected - f64::from(grads[entry])).abs());
+        }
+    }
+    // f32 through forward and backward: some hundred roundings of 2⁻²⁴ of the largest gradient.
+    let bound = f64::from(largest) * 100.0 * 2_f64.powi(-24);
+    assert!(worst < bound, "{worst} of {largest}");
+    // An oracle with the answers exchanged is far outside.
+    assert!(2.0 * f64::from(largest) > 1000.0 * bound);
+}
+
+#[test]
+fn micro_batches_add_up_to_the_batch() {
+    let (weights, model, _) = common::model("micro", 9);
+    let examples = examples();
+    let reference = references(&weights, &examples);
+    let (adapter, _) = adapter(&model);
+    let (value, whole) = grads(&model, &adapter, &examples, &reference, 4);
+    let largest = whole.iter().flatten().fold(0.0_f32, |top, grad| top.max(grad.abs()));
+    for micro_batch in [1, 3] {
+        let (parts_value, parts) = grads(&model, &adapter, &examples, &reference, micro_batch);
+        assert!((value - parts_value).abs() < 1e-6, "{value} {parts_value}");
+        for (a, b) in whole.iter().flatten().zip(parts.iter().flatten()) {
+            assert!((a - b).abs() < largest * 1e-5, "{a} {b} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn without_an_adapter_nothing_is_tracked() {
+    let (_, model, _) = common::model("untracked", 9);
+    let packed = Packed::new(&examples()).unwrap();
+    let (adapter, _) = adapter(&model);
+    assert!(!model.states(&packed, None).unwrap().track_op());
+    assert!(!model.states(&packed, Some(&adapter.fixed())).unwrap().track_op());
+    assert!(model.states(&packed, Some(&adapter.trained())).unwrap().track_op());
+}
