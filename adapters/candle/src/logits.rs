@@ -70,7 +70,7 @@ impl<'a> Logits<'a> {
         let Matrix { rows, columns, .. } = *matrix;
         let logits = self.view::<E>(matrix)?;
         // Zeros where nothing is written, so the step leaves what is not scored.
-        let mut grads = E::zeros(rows * columns);
+        let mut grads = E::zeros(rows * columns)?;
         let to = LogitsMut::new(&mut grads, rows, columns)?;
         let summary = stages.run(executor, (logits, to), Unscored::Keep)?;
         let grad = Tensor::from_vec(grads, self.tensor.shape(), &Device::Cpu)?;

@@ -59,7 +59,7 @@ impl Workspace {
     /// tensors, and [`Error::Kernel`] with those of the step. No gradient exists then.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// On the [front page](crate).
@@ -84,7 +84,7 @@ impl Workspace {
     /// As there.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// ```
@@ -126,7 +126,7 @@ impl Workspace {
     /// not 0.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// ```
