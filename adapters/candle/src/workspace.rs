@@ -22,7 +22,8 @@ pub struct Step<S> {
     /// ```
     ///
     /// which is what the gradients are of. Losses of micro-batches with the divisor of the whole
-    /// batch add up to that of the whole batch.
+    /// batch add up to that of the whole batch. In 16 bits the gradients are rounded before a factor
+    /// above the loss comes, so put the factor into the divisor.
     pub loss: Tensor,
     /// Sums over the pairs or answers, the tokens, and the NLL term.
     pub summary: StepSummary<S>,
