@@ -29,7 +29,10 @@ use crate::stages::{Reading, Stages};
 ///
 /// # Numerics
 /// Sums are of f32, as those of [`dpo_kernel::head`], whatever the tensors are; a gradient is rounded
-/// once to its tensor's type. f16 ends at 65504. Rows of states that are not scored are exact zeros.
+/// once to its tensor's type, where `backward()` starts at the loss. f16 ends at 65504, and below
+/// 2⁻²⁵ it is 0. A factor above the loss multiplies what is rounded, in f32, and rounds again, so in
+/// f16 put the factor into the divisor: [the page](crate#what-is-trained). Rows of states that are
+/// not scored are exact zeros.
 ///
 /// # Example
 /// A frozen head with an adapter that is trained:

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::head::Head;
 use crate::input::{Found, Memory, grow};
 use crate::node::Grad;
-use crate::number::{Float, Number, with_type};
+use crate::number::{Float, Number, reserved, with_type};
 use crate::stages::{Reading, Stages};
 
 /// A step over hidden states and a head.
@@ -55,7 +55,7 @@ impl<E: Number> HeadStep<'_, E> {
         let is_of_states = self.of.states.track_op();
         // Sums that are the states' gradient as they are become its tensor; others are kept here.
         let is_own = is_of_states && self.adapter.is_none() && E::DTYPE == DType::F32;
-        let mut own = if is_own { f32::zeros(len) } else { Vec::new() };
+        let mut own = if is_own { f32::zeros(len)? } else { Vec::new() };
         let hidden = if is_own { &mut own[..] } else { grow(room, len, 0.0)? };
 
         let mut grads = Vec::new();
@@ -67,7 +67,7 @@ impl<E: Number> HeadStep<'_, E> {
             let grad = if is_own {
                 Tensor::from_vec(own, shape, &Device::Cpu)?
             } else {
-                Tensor::from_vec(self.rounded(hidden), shape, &Device::Cpu)?
+                Tensor::from_vec(self.rounded(hidden)?, shape, &Device::Cpu)?
             };
             grads.push(Grad { of: self.of.states.clone(), grad });
         }
@@ -87,14 +87,17 @@ impl<E: Number> HeadStep<'_, E> {
         let weights = Some(self.of.weights).filter(|of| of.track_op());
         let bias = self.of.bias.filter(|of| of.track_op());
         let b = self.of.adapter.map(|of| of.b).filter(|of| of.track_op());
-        let mut of_bias = bias.map(|_| f32::zeros(vocab));
-        let mut of_b = b.zip(self.adapter).map(|(_, (_, u))| (u, f32::zeros(vocab * u.size())));
+        let mut of_bias = bias.map(|_| f32::zeros(vocab)).transpose()?;
+        let mut of_b = None;
+        if let Some((_, u)) = self.adapter.filter(|_| b.is_some()) {
+            of_b = Some((u, f32::zeros(vocab * u.size())?));
+        }
 
         let to_bias = of_bias.as_deref_mut();
         let to_b = of_b.as_mut().map(|(u, grads)| (*u, &mut grads[..]));
         let summary = match (weights, to_bias, to_b) {
             (Some(of), to_bias, to_b) => with_type!(self.weights, G => {
-                let mut of_weights = G::zeros(vocab * size);
+                let mut of_weights = G::zeros(vocab * size)?;
                 let mut to = HeadGrads::of_weights(&mut of_weights, vocab, size)?;
                 if let Some(bias) = to_bias {
                     to = to.with_bias(bias);
@@ -179,7 +182,7 @@ impl<E: Number> HeadStep<'_, E> {
             return Ok(());
         }
         let (rows, size, rank) = (self.states.rows(), self.head.size(), adapter.rank());
-        let mut of_a = a.map(|_| f32::zeros(rank * size));
+        let mut of_a = a.map(|_| f32::zeros(rank * size)).transpose()?;
         let scratch = memory.scratch(self.at_once, adapter.numbers(self.at_once))?;
         let to = HiddenMut::new(hidden, rows, self.head.sums())?;
         adapter.grads_in_place(executor, self.states, layout, to, of_a.as_deref_mut(), scratch)?;
@@ -191,13 +194,13 @@ impl<E: Number> HeadStep<'_, E> {
     }
 
     /// The first H of each row, in the states' type.
-    fn rounded(&self, hidden: &[f32]) -> Vec<E> {
+    fn rounded(&self, hidden: &[f32]) -> Result<Vec<E>, Error> {
         let (size, sums) = (self.states.size(), self.head.sums().max(1));
-        let mut all = Vec::with_capacity(self.states.rows().saturating_mul(size));
+        let mut all = reserved(self.states.rows().saturating_mul(size))?;
         for row in hidden.chunks(sums) {
             let row = row.get(..size).unwrap_or_default();
             all.extend(row.iter().map(|&x| <E as Element>::from_f32(x)));
         }
-        all
+        Ok(all)
     }
 }

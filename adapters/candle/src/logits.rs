@@ -25,8 +25,11 @@ use crate::stages::{Reading, Stages};
 /// The gradient has the tensor's shape and type. Rows that are not scored are exact zeros in it.
 ///
 /// # Numerics
-/// Those of [`dpo_kernel::token_log_probs`] and [`dpo_kernel::gradient`], bit by bit: rows are summed
-/// in f32 and f64 whatever the type, and a gradient is rounded once.
+/// Those of [`dpo_kernel::token_log_probs`] and [`dpo_kernel::gradient`], bit by bit, where
+/// `backward()` starts at the loss: rows are summed in f32 and f64 whatever the type, and a gradient
+/// is rounded once to it. A factor above the loss multiplies what is rounded, in f32, and rounds
+/// again; it cannot bring back what f16 has lost, everything below 2⁻²⁵. Put the factor into the
+/// divisor: [the page](crate#what-is-trained).
 #[derive(Clone, Copy, Debug)]
 pub struct Logits<'a> {
     tensor: &'a Tensor,
@@ -70,7 +73,7 @@ impl<'a> Logits<'a> {
         let Matrix { rows, columns, .. } = *matrix;
         let logits = self.view::<E>(matrix)?;
         // Zeros where nothing is written, so the step leaves what is not scored.
-        let mut grads = E::zeros(rows * columns);
+        let mut grads = E::zeros(rows * columns)?;
         let to = LogitsMut::new(&mut grads, rows, columns)?;
         let summary = stages.run(executor, (logits, to), Unscored::Keep)?;
         let grad = Tensor::from_vec(grads, self.tensor.shape(), &Device::Cpu)?;

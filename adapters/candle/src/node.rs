@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Result, Shape, Tensor, bail};
 use dpo_kernel::Element;
 
-use crate::number::{Float, Number, with_type};
+use crate::error::Error;
+use crate::number::{Float, Number, reserved, with_type};
 
 /// A tensor, and the gradient of the loss by it.
 pub(crate) struct Grad {
@@ -60,7 +61,8 @@ fn scaled<E: Number>(grad: &Tensor, by: f32) -> Result<Tensor> {
     let (storage, _) = grad.storage_and_layout();
     let candle_core::Storage::Cpu(storage) = &*storage else { bail!("a gradient off the CPU") };
     let numbers = storage.as_slice::<E>()?;
-    let scaled: Vec<E> = numbers.iter().map(|x| Element::from_f32(x.to_f32() * by)).collect();
+    let mut scaled: Vec<E> = reserved(numbers.len()).map_err(Error::Kernel)?;
+    scaled.extend(numbers.iter().map(|x| <E as Element>::from_f32(x.to_f32() * by)));
     Tensor::from_vec(scaled, grad.shape(), &Device::Cpu)
 }
 

@@ -1,32 +1,49 @@
 //! The element types that candle and dpo-kernel share.
 
+use bytemuck::Zeroable;
 use candle_core::{DType, WithDType};
-use dpo_kernel::{Element, bf16, f16};
+use dpo_kernel::{Element, Error, bf16, f16};
 use half::vec::HalfBitsVecExt;
 
 /// An element type of both.
 pub(crate) trait Number: Element + WithDType {
     /// So many zeros, of pages that the system hands out zeroed: none is touched before it is
     /// written, which for the rows of a prompt is never.
-    fn zeros(len: usize) -> Vec<Self>;
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]
+    fn zeros(len: usize) -> Result<Vec<Self>, Error>;
 }
 
 impl Number for f32 {
-    fn zeros(len: usize) -> Vec<Self> {
-        vec![0.0; len]
+    fn zeros(len: usize) -> Result<Vec<Self>, Error> {
+        zeroed(len)
     }
 }
 
-// `vec!` knows integers whose bits are zeros, but not the types of 16 bits.
+// By their bits.
 impl Number for f16 {
-    fn zeros(len: usize) -> Vec<Self> {
-        vec![0_u16; len].reinterpret_into()
+    fn zeros(len: usize) -> Result<Vec<Self>, Error> {
+        zeroed::<u16>(len).map(HalfBitsVecExt::reinterpret_into)
     }
 }
 
 impl Number for bf16 {
-    fn zeros(len: usize) -> Vec<Self> {
-        vec![0_u16; len].reinterpret_into()
+    fn zeros(len: usize) -> Result<Vec<Self>, Error> {
+        zeroed::<u16>(len).map(HalfBitsVecExt::reinterpret_into)
+    }
+}
+
+fn zeroed<T: Zeroable>(len: usize) -> Result<Vec<T>, Error> {
+    bytemuck::try_zeroed_vec(len).map_err(|()| Error::OutOfMemory { elements: len })
+}
+
+/// An empty buffer that so many elements fit into.
+pub(crate) fn reserved<T>(len: usize) -> Result<Vec<T>, Error> {
+    let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(len) {
+        Ok(()) => Ok(buffer),
+        Err(_) => Err(Error::OutOfMemory { elements: len }),
     }
 }
 

@@ -22,7 +22,8 @@ pub struct Step<S> {
     /// ```
     ///
     /// which is what the gradients are of. Losses of micro-batches with the divisor of the whole
-    /// batch add up to that of the whole batch.
+    /// batch add up to that of the whole batch. In 16 bits the gradients are rounded before a factor
+    /// above the loss comes, so put the factor into the divisor.
     pub loss: Tensor,
     /// Sums over the pairs or answers, the tokens, and the NLL term.
     pub summary: StepSummary<S>,
@@ -59,7 +60,7 @@ impl Workspace {
     /// tensors, and [`Error::Kernel`] with those of the step. No gradient exists then.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// On the [front page](crate).
@@ -84,7 +85,7 @@ impl Workspace {
     /// As there.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// ```
@@ -126,7 +127,7 @@ impl Workspace {
     /// not 0.
     ///
     /// # Panics
-    /// Never.
+    /// Never. Where memory is lacking, [the page](crate#errors) says which is an error.
     ///
     /// # Example
     /// ```

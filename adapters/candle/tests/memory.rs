@@ -1,46 +1,58 @@
-//! What is allocated: the gradients, and next to nothing beside them.
+//! What is allocated: the gradients, and next to nothing beside them; and what is refused.
 #![allow(missing_docs, reason = "tests")]
-#![allow(unsafe_code, reason = "an allocator that counts")]
+#![allow(unsafe_code, reason = "an allocator that counts and refuses")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::cell::Cell;
 
 use candle_core::{DType, Device, Tensor, Var};
-use dpo_kernel_candle::dpo_kernel::{Dispatch, Dpo, Layout, Pair, Reference, Span, StepBatch};
-use dpo_kernel_candle::{Head, Input, Logits, Workspace};
+use dpo_kernel_candle::dpo_kernel::{
+    Dispatch, Dpo, Error as KernelError, Layout, Pair, Reference, Span, StepBatch,
+};
+use dpo_kernel_candle::{Error, Head, Input, Logits, Workspace};
 
 thread_local! {
     /// Bytes asked for, and the largest block, of this thread.
     static ASKED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    /// The largest block that this thread is given.
+    static LIMIT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
 struct Counting;
 
-fn count(bytes: usize) {
+/// Whether so many bytes are given.
+fn count(bytes: usize) -> bool {
     // A thread that ends has no count any more.
     let _ = ASKED.try_with(|asked| {
         let (sum, largest) = asked.get();
         asked.set((sum + bytes, largest.max(bytes)));
     });
+    LIMIT.try_with(|limit| bytes <= limit.get()).unwrap_or(true)
 }
 
-// SAFETY: every call is handed on to the system's allocator as it is.
+// SAFETY: every call is handed on to the system's allocator as it is, or refused by a null pointer.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, memory: Memory) -> *mut u8 {
-        count(memory.size());
+        if !count(memory.size()) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc(memory) }
     }
 
     unsafe fn alloc_zeroed(&self, memory: Memory) -> *mut u8 {
-        count(memory.size());
+        if !count(memory.size()) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(memory) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, memory: Memory, size: usize) -> *mut u8 {
-        count(size);
+        if !count(size) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's promise.
         unsafe { System.realloc(at, memory, size) }
     }
@@ -61,26 +73,40 @@ fn counted<T>(f: impl FnOnce() -> T) -> (T, usize, usize) {
     (found, sum, largest)
 }
 
+/// Without a block above so many bytes.
+fn limited<T>(bytes: usize, f: impl FnOnce() -> T) -> T {
+    LIMIT.with(|limit| limit.set(bytes));
+    let found = f();
+    LIMIT.with(|limit| limit.set(usize::MAX));
+    found
+}
+
 const ROWS: usize = 64;
 const VOCAB: usize = 2000;
 const SIZE: usize = 48;
 /// Nodes, shapes and tensors' own memory.
 const LITTLE: usize = 2048;
 
-/// Bytes of the second of two steps, and its largest block; then those of a backward.
-fn step(input: impl Input) -> ((usize, usize), usize) {
+/// A job with a batch of two answers.
+fn with_batch<T>(job: impl FnOnce(&Dpo, &StepBatch<'_>) -> T) -> T {
     let targets: Vec<u32> = (0..64).map(|i| i * 31 % 2000).collect();
     let spans = [Span::new(4, 30), Span::new(34, 64)];
     let layout = Layout::new(&targets, &spans, VOCAB).unwrap();
     let (pairs, reference) = ([Pair::new(0, 1)], [-200.0, -230.0]);
     let batch = StepBatch::new(&layout, &pairs, Reference::Sums(&reference), 1.0);
-    let (on, loss) = (Dispatch::detect(), Dpo::new(0.1).unwrap());
-    let mut workspace = Workspace::new();
-    workspace.preference_step(on, &loss, input, &batch).unwrap();
-    let (found, bytes, largest) =
-        counted(|| workspace.preference_step(on, &loss, input, &batch).unwrap());
-    let (_, of_backward, _) = counted(|| found.loss.backward().unwrap());
-    ((bytes, largest), of_backward)
+    job(&Dpo::new(0.1).unwrap(), &batch)
+}
+
+/// Bytes of the second of two steps, and its largest block; then those of a backward.
+fn step(input: impl Input) -> ((usize, usize), usize) {
+    with_batch(|loss, batch| {
+        let (on, mut workspace) = (Dispatch::detect(), Workspace::new());
+        workspace.preference_step(on, loss, input, batch).unwrap();
+        let (found, bytes, largest) =
+            counted(|| workspace.preference_step(on, loss, input, batch).unwrap());
+        let (_, of_backward, _) = counted(|| found.loss.backward().unwrap());
+        ((bytes, largest), of_backward)
+    })
 }
 
 fn tensor(rows: usize, columns: usize, dtype: DType) -> Tensor {
@@ -161,4 +187,68 @@ fn a_copy_is_seen() {
     let logits = var(&tensor(ROWS, VOCAB, DType::F32));
     let (_, bytes, _) = counted(|| logits.copy().unwrap());
     assert!(bytes > LITTLE);
+}
+
+/// The largest block of a step, of so many elements, is refused: a typed error, and the workspace
+/// goes on.
+fn assert_refused(what: &str, input: impl Input, elements: usize, bytes: usize) {
+    let due = KernelError::OutOfMemory { elements };
+    with_batch(|loss, batch| {
+        let (on, mut workspace) = (Dispatch::detect(), Workspace::new());
+        let first = workspace.preference_step(on, loss, input, batch).unwrap();
+        let refused = limited(bytes - 1, || workspace.preference_step(on, loss, input, batch));
+        let error = refused.unwrap_err();
+        assert!(matches!(&error, Error::Kernel(found) if *found == due), "{what}: {error}");
+        // Enough is enough.
+        let again = limited(bytes, || workspace.preference_step(on, loss, input, batch));
+        assert_eq!(again.unwrap().summary, first.summary, "{what}");
+    });
+}
+
+#[test]
+fn a_gradient_that_is_refused_is_an_error() {
+    for (dtype, size) in [(DType::F32, 4), (DType::F16, 2), (DType::BF16, 2)] {
+        let logits = var(&tensor(ROWS, VOCAB, dtype));
+        let elements = ROWS * VOCAB;
+        assert_refused("logits", Logits::new(&logits), elements, size * elements);
+        // What stands above the loss needs memory of its own.
+        with_batch(|loss, batch| {
+            let input = Logits::new(&logits);
+            let found =
+                Workspace::new().preference_step(Dispatch::detect(), loss, input, batch).unwrap();
+            let half = (found.loss * 0.5).unwrap();
+            let error = limited(size * elements - 1, || half.backward()).unwrap_err();
+            let due = KernelError::OutOfMemory { elements }.to_string();
+            assert!(error.to_string().contains(&due), "{error}");
+        });
+    }
+    let (states, weights) = (tensor(ROWS, SIZE, DType::F32), tensor(VOCAB, SIZE, DType::F32));
+    let (of_states, of_weights) = (ROWS * SIZE, VOCAB * SIZE);
+    let trained = var(&states);
+    assert_refused("states", Head::new(&trained, &weights), of_states, 4 * of_states);
+    let half = var(&tensor(ROWS, SIZE, DType::BF16));
+    assert_refused("rounded states", Head::new(&half, &weights), of_states, 2 * of_states);
+    assert_refused("weights", Head::new(&states, &var(&weights)), of_weights, 4 * of_weights);
+    let bias = Tensor::zeros(VOCAB, DType::F32, &Device::Cpu).unwrap();
+    let bias = var(&bias);
+    let head = Head::new(&states, &weights);
+    assert_refused("bias", head.with_bias(&bias), VOCAB, 4 * VOCAB);
+    let (a, b) = (tensor(32, SIZE, DType::F32), tensor(VOCAB, 32, DType::F32));
+    let (of_a, of_b) = (32 * SIZE, VOCAB * 32);
+    assert_refused("A", head.with_adapter(&var(&a), &b, 2.0), of_a, 4 * of_a);
+    assert_refused("B", head.with_adapter(&a, &var(&b), 2.0), of_b, 4 * of_b);
+}
+
+/// A workspace that cannot grow.
+#[test]
+fn a_workspace_that_is_refused_is_an_error() {
+    let (states, weights) = (tensor(ROWS, SIZE, DType::F32), tensor(VOCAB, SIZE, DType::F32));
+    let head = Head::new(&states, &weights);
+    with_batch(|loss, batch| {
+        let (on, mut workspace) = (Dispatch::detect(), Workspace::new());
+        let error = limited(16_384, || workspace.preference_step(on, loss, head, batch));
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Kernel(KernelError::OutOfMemory { .. })), "{error}");
+        workspace.preference_step(on, loss, head, batch).unwrap();
+    });
 }

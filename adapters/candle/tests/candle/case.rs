@@ -17,7 +17,7 @@ const IGNORED: usize = 7;
 pub(crate) struct Case {
     pub(crate) targets: Vec<u32>,
     pub(crate) spans: Vec<Span>,
-    /// The first answer stands in two of them.
+    /// The first answer stands in two of them, one after the other: a group, where there are groups.
     pub(crate) pairs: Vec<Pair>,
     pub(crate) reference: Vec<f64>,
 }
@@ -27,7 +27,7 @@ impl Case {
         let spans = SPANS.map(|(start, end)| Span::new(start, end)).to_vec();
         let mut targets: Vec<u32> = (0..ROWS).map(|_| random.below(VOCAB) as u32).collect();
         targets[IGNORED] = IGNORE_INDEX;
-        let pairs = vec![Pair::new(0, 1), Pair::new(2, 3), Pair::new(0, 4)];
+        let pairs = vec![Pair::new(0, 1), Pair::new(0, 4), Pair::new(2, 3)];
         let mut case = Self { targets, spans, pairs, reference: Vec::new() };
         case.reference = (0..case.spans.len())
             .map(|i| -3.5 * case.count(i) as f64 + 0.8 * random.normal())
@@ -95,6 +95,7 @@ impl Case {
 }
 
 /// log π, log-ratios, means and counts of the chosen and the rejected answer of each pair.
+#[derive(Clone)]
 pub(crate) struct Answers {
     pub(crate) w: Tensor,
     pub(crate) l: Tensor,

@@ -224,7 +224,7 @@ fn what_is_not_finite_is_named() {
         let error = run(&broken).unwrap_err();
         assert!(matches!(error, Error::Kernel(found) if found == rows), "{error}");
         // A target that is masked has probability 0: its pair has no finite loss.
-        let pairs = dpo_kernel::Error::NonFinitePairs { first: 1, count: 1 };
+        let pairs = dpo_kernel::Error::NonFinitePairs { first: 2, count: 1 };
         let error = run(&masked).unwrap_err();
         assert!(matches!(error, Error::Kernel(found) if found == pairs), "{error}");
         assert_eq!(run(&good).unwrap().to_scalar::<f32>().unwrap(), expected);

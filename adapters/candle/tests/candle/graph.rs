@@ -7,6 +7,8 @@ use dpo_kernel_candle::dpo_kernel::{Dpo, Layout, Pair, PairLoss, Reference, Span
 use dpo_kernel_candle::{Head, Logits, Workspace};
 
 use crate::case::{Case, ROWS, Random, VOCAB, numbers, on};
+use crate::formulas::logistic;
+use crate::oracle::Oracle;
 
 const SIZE: usize = 19;
 
@@ -138,6 +140,67 @@ fn what_stands_above_the_loss_multiplies() {
         let sum = sum.get(&logits).unwrap().to_dtype(DType::F32).unwrap();
         assert_eq!(numbers(&sum), numbers(&plain));
     }
+}
+
+/// Gradients so small that f16 has no number for them: a factor above the loss comes after they are
+/// 0, one in the divisor before. The other types have the range, and powers of two round nothing.
+#[test]
+fn a_factor_in_the_divisor_keeps_what_one_above_the_loss_loses() {
+    // |gradient| ≤ 2β/2²⁷ < 2⁻²⁷
+    let (factor, large) = (65536.0, 2_f64.powi(27));
+    let mut random = Random(28);
+    let loss = Dpo::new(0.3).unwrap();
+    for (dtype, is_lost) in [(DType::F16, true), (DType::BF16, false), (DType::F32, false)] {
+        let case = Case::new(&mut random);
+        let logits = Var::from_tensor(&random.tensor((ROWS, VOCAB), 1.5, dtype)).unwrap();
+        let layout = case.layout();
+        let run = |divisor: f64| {
+            let reference = Reference::Sums(&case.reference);
+            let batch = StepBatch::new(&layout, &case.pairs, reference, divisor);
+            let input = Logits::new(&logits);
+            Workspace::new().preference_step(on(), &loss, input, &batch).unwrap().loss
+        };
+        let found = |loss: Tensor| {
+            let grads = loss.backward().unwrap().get(&logits).unwrap().clone();
+            (loss.to_scalar::<f32>().unwrap(), grads)
+        };
+        let (above, of_above) = found((run(large) * factor).unwrap());
+        let (inside, of_inside) = found(run(large / factor));
+        let of_tokens = |tokens: &Tensor| {
+            let x = case.answers(&case.sums(tokens, None)?)?;
+            logistic(&((&x.a - &x.b)? * 0.3)?, 0.0)?.sum_all()? / (large / factor)
+        };
+        let oracle = Oracle::new(&case, &logits, 0.0, &of_tokens);
+        assert_eq!(oracle.differs(inside, &of_inside), None, "{dtype:?}");
+        if is_lost {
+            assert!(numbers(&of_above).iter().all(|x| *x == 0.0), "{dtype:?}");
+            assert!(oracle.differs(above, &of_above).is_some(), "{dtype:?}");
+        } else {
+            assert_eq!(oracle.differs(above, &of_above), None, "{dtype:?}");
+        }
+    }
+}
+
+/// The same of hidden states: whole rows are lost above, and none in the divisor.
+#[test]
+fn a_factor_in_the_divisor_keeps_hidden_gradients() {
+    let mut random = Random(29);
+    let case = Case::new(&mut random);
+    let states = Var::from_tensor(&random.tensor((ROWS, SIZE), 1.0, DType::F16)).unwrap();
+    let weights = random.tensor((VOCAB, SIZE), 0.3, DType::F32);
+    let (layout, loss) = (case.layout(), Dpo::new(0.3).unwrap());
+    let rows_lost = |divisor: f64, factor: f64| {
+        let batch = StepBatch::new(&layout, &case.pairs, Reference::Sums(&case.reference), divisor);
+        let head = Head::new(&states, &weights);
+        let found = Workspace::new().preference_step(on(), &loss, head, &batch).unwrap();
+        let grads = (found.loss * factor).unwrap().backward().unwrap();
+        let grads = numbers(grads.get(&states).unwrap());
+        let is_lost = |row: &usize| grads[row * SIZE..][..SIZE].iter().all(|x| *x == 0.0);
+        (0..ROWS).filter(|&row| case.sequence(row).is_some()).filter(is_lost).count()
+    };
+    let scored = (0..case.spans.len()).map(|i| case.count(i)).sum::<usize>();
+    assert_eq!(rows_lost(2_f64.powi(30), 65536.0), scored);
+    assert_eq!(rows_lost(2_f64.powi(14), 1.0), 0);
 }
 
 /// Every tensor of a head gets its part of what stands above: a quarter, which is exact.

@@ -1,114 +1,69 @@
-//! Every loss that candle's operations can write, by its name, and what stands around one.
+//! Losses of pairs against candle's operations: by every name, under every divergence, mixed, one
+//! a pair, and with what stands around one.
 
 use candle_core::{DType, Result, Tensor, Var};
+use dpo_kernel_candle::dpo_kernel::Dpo;
 use dpo_kernel_candle::dpo_kernel::loss::{
-    ApoZero, Bco, Kto, Loss, LossName, LossOptions, Nca, Nll, NllPer, Objective, UnpairedLoss,
+    AlphaDivergence, AnyDivergence, BatchLoss, Bco, Loss, LossName, LossOptions, Mixture,
+    MixtureTerm, Nll, NllPer, Objective, PerPair,
 };
-use dpo_kernel_candle::dpo_kernel::step::UnpairedStepBatch;
-use dpo_kernel_candle::dpo_kernel::unpaired::{Label, UnpairedAnswer};
-use dpo_kernel_candle::dpo_kernel::{Dpo, Reference};
 use dpo_kernel_candle::{Logits, Workspace};
 
 use crate::case::{Answers, Case, DIVISOR, ROWS, Random, VOCAB, on};
+use crate::formulas::{all, logistic, of_log_ratios, softplus};
 use crate::oracle::Oracle;
 
-/// log(1 + eˣ)
-pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
-    (x.exp()? + 1.0)?.log()
-}
+/// Names that are no losses of pairs, and where they are compared.
+const ELSEWHERE: [(LossName, &str); 2] = [
+    (LossName::AStarPo, "takes answers without a partner alone: the tests of `unpaired`"),
+    (LossName::Sft, "is a term beside a loss: `weights_offsets_and_the_term_are_in_it`"),
+];
 
-fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
-}
-
-/// sp(−z) + ε z
-fn logistic(z: &Tensor, epsilon: f64) -> Result<Tensor> {
-    softplus(&z.neg()?)? + (z * epsilon)?
-}
-
-/// p − log(1 − eᵖ)
-fn log_odds(p: &Tensor) -> Result<Tensor> {
-    p - (1.0 - p.exp()?)?.log()?
-}
-
-/// A loss of one answer.
-type Half = fn(&Tensor) -> Result<Tensor>;
-
-/// A loss of each pair.
-type Formula = fn(&Answers) -> Result<Tensor>;
-
-/// Name, options, whether it has a reference, formula.
-fn table() -> Vec<(&'static str, LossOptions, bool, Formula)> {
-    let none = LossOptions::default();
-    let beta = |beta| LossOptions { beta: Some(beta), ..none };
-    let smooth = |of, epsilon| LossOptions { label_smoothing: Some(epsilon), ..beta(of) };
-    let margin = |of, margin| LossOptions { target_margin: Some(margin), ..beta(of) };
-    vec![
-        ("sigmoid", smooth(0.3, 0.1), true, |x| logistic(&((&x.a - &x.b)? * 0.3)?, 0.1)),
-        ("robust", smooth(0.3, 0.2), true, |x| {
-            let z = ((&x.a - &x.b)? * 0.3)?;
-            softplus(&z.neg()?)? - (z * (0.2 / 0.6))?
-        }),
-        ("hinge", beta(0.3), true, |x| (1.0 - ((&x.a - &x.b)? * 0.3)?)?.relu()),
-        ("ipo", beta(0.5), true, |x| (((&x.a / &x.nw)? - (&x.b / &x.nl)?)? - 1.0)?.sqr()),
-        ("ipo_sum", beta(0.5), true, |x| ((&x.a - &x.b)? - 1.0)?.sqr()),
-        ("exo_pair", smooth(0.3, 0.05), true, |x| {
-            let z = ((&x.a - &x.b)? * 0.3)?;
-            let (up, down) = (softplus(&z.neg()?)?.neg()?, softplus(&z)?.neg()?);
-            (up.exp()? * (&up - 0.95_f64.ln())?)? + (down.exp()? * (&down - 0.05_f64.ln())?)?
-        }),
-        ("discopop", beta(0.1), true, |x| {
-            let z = ((&x.a - &x.b)? * 0.1)?;
-            let m = sigmoid(&(&z / 0.05)?)?;
-            let logistic = softplus(&z.neg()?)?;
-            ((1.0 - &m)? * logistic)? + (m * z.neg()?.exp()?)?
-        }),
-        ("sigmoid_norm", beta(5.0), true, |x| {
-            logistic(&(((&x.a / &x.nw)? - (&x.b / &x.nl)?)? * 5.0)?, 0.0)
-        }),
-        ("simpo", margin(2.0, 0.5), false, |x| logistic(&(((&x.p - &x.q)? * 2.0)? - 0.5)?, 0.0)),
-        ("cpo", smooth(0.2, 0.1), false, |x| logistic(&((&x.w - &x.l)? * 0.2)?, 0.1)),
-        ("cpo_hinge", beta(0.2), false, |x| (1.0 - ((&x.w - &x.l)? * 0.2)?)?.relu()),
-        ("cpo_ipo", beta(0.5), false, |x| ((&x.p - &x.q)? - 1.0)?.sqr()),
-        ("slic", none, false, |x| (1.0 - (&x.w - &x.l)?)?.relu()),
-        ("orpo", LossOptions { odds_weight: Some(0.2), ..none }, false, |x| {
-            logistic(&(log_odds(&x.p)? - log_odds(&x.q)?)?, 0.0)? * 0.2
-        }),
-        ("nca_pair", beta(0.3), true, |x| {
-            let (a, b) = ((&x.a * 0.3)?, (&x.b * 0.3)?);
-            softplus(&a.neg()?)? + ((softplus(&a)? + softplus(&b)?)? * 0.5)?
-        }),
-        ("bco_pair", beta(0.3), true, |x| softplus(&(&x.a * -0.3)?)? + softplus(&(&x.b * 0.3)?)?),
-        ("sppo_hard", beta(0.5), true, |x| (&x.a - 1.0)?.sqr()? + (&x.b + 1.0)?.sqr()?),
-        ("apo_zero", beta(0.3), true, |x| sigmoid(&(&x.a * -0.3)?)? + sigmoid(&(&x.b * 0.3)?)?),
-        ("apo_down", beta(0.3), true, |x| {
-            sigmoid(&(&x.a * 0.3)?)? + sigmoid(&((&x.a - &x.b)? * -0.3)?)?
-        }),
-        ("cal_dpo", beta(0.5), true, |x| {
-            let squares = ((&x.a - 1.0)?.sqr()? + (&x.b + 1.0)?.sqr()?)?;
-            softplus(&(&x.b - &x.a)?)? + (squares * 0.5)?
-        }),
-        ("dpop_outside", LossOptions { drop_penalty: Some(2.0), ..beta(0.3) }, true, |x| {
-            softplus(&((&x.b - &x.a)? * 0.3)?)? + (x.a.neg()?.relu()? * 2.0)?
-        }),
-    ]
-}
-
-fn of_name(name: &str, options: &LossOptions) -> Loss {
-    match name.parse::<LossName>().and_then(|name| name.build(options)) {
+fn of_name(name: LossName, options: &LossOptions) -> Loss {
+    match name.build(options) {
         Ok(Objective::Pairs(loss)) => loss,
-        other => panic!("{name}: {other:?}"),
+        other => panic!("{name:?}: {other:?}"),
     }
 }
 
 /// Logits, and the loss and gradients that the adapter finds.
-fn step(case: &Case, logits: &Var, loss: &Loss, is_free: bool) -> (f32, Tensor) {
+fn step(case: &Case, logits: &Var, loss: impl BatchLoss, is_free: bool) -> (f32, Tensor) {
     let layout = case.layout();
     let batch = case.batch(&layout, is_free);
     let mut workspace = Workspace::new();
     let found = workspace.preference_step(on(), loss, Logits::new(logits), &batch).unwrap();
     let grads = found.loss.backward().unwrap();
     (found.loss.to_scalar().unwrap(), grads.get(logits).unwrap().clone())
+}
+
+/// The step of whatever a name stands for.
+fn step_of(case: &Case, logits: &Var, objective: Objective, is_free: bool) -> (f32, Tensor) {
+    match objective {
+        Objective::Pairs(loss) => step(case, logits, &loss, is_free),
+        Objective::Groups(loss) => step(case, logits, loss, is_free),
+        Objective::Batch(loss) => {
+            let mut order = vec![0; 2 * case.pairs.len()];
+            step(case, logits, loss.over(&mut order), is_free)
+        }
+        other => panic!("no loss of pairs: {other:?}"),
+    }
+}
+
+/// What is found is that of candle's operations, and two thousandths more, of the loss or of the
+/// gradients, would be seen: so neither is 0, nor are the bounds wide.
+fn assert_same(
+    what: &str,
+    (case, logits): (&Case, &Var),
+    (loss, grads): (f32, Tensor),
+    formula: &dyn Fn(&Answers) -> Result<Tensor>,
+) {
+    let of_tokens =
+        |tokens: &Tensor| formula(&case.answers(&case.sums(tokens, None)?)?)?.sum_all()? / DIVISOR;
+    let oracle = Oracle::new(case, logits, 0.0, &of_tokens);
+    assert_eq!(oracle.differs(loss, &grads), None, "{what}");
+    assert!(oracle.differs(loss * 1.002, &grads).is_some(), "{what}: another loss");
+    let more = (&grads * 1.002).unwrap();
+    assert!(oracle.differs(loss, &more).is_some(), "{what}: other gradients");
 }
 
 fn logits(random: &mut Random) -> Var {
@@ -118,15 +73,99 @@ fn logits(random: &mut Random) -> Var {
 #[test]
 fn losses_are_those_of_candles_operations() {
     let mut random = Random(1);
-    for (name, options, has_reference, formula) in table() {
+    for entry in all() {
         let (case, logits) = (Case::new(&mut random), logits(&mut random));
-        let of_tokens = |tokens: &Tensor| {
-            formula(&case.answers(&case.sums(tokens, None)?)?)?.sum_all()? / DIVISOR
-        };
-        let oracle = Oracle::new(&case, &logits, 0.0, &of_tokens);
-        let (loss, grads) = step(&case, &logits, &of_name(name, &options), !has_reference);
-        assert_eq!(oracle.differs(loss, &grads), None, "{name}");
+        let objective = entry.name.build(&entry.options).unwrap();
+        let found = step_of(&case, &logits, objective, !entry.has_reference);
+        assert_same(entry.name.name(), (&case, &logits), found, &entry.formula);
     }
+}
+
+/// A loss that comes to the crate must come to the table, or say why it cannot.
+#[test]
+fn every_name_is_compared() {
+    let compared: Vec<LossName> = all().iter().map(|entry| entry.name).collect();
+    for name in LossName::ALL {
+        let here = compared.iter().filter(|&&other| other == name).count();
+        let elsewhere = ELSEWHERE.iter().filter(|(other, _)| *other == name).count();
+        assert_eq!(here + elsewhere, 1, "{}", name.name());
+    }
+}
+
+/// Scores of log-ratios under each divergence, as its page has them.
+#[test]
+fn divergences_are_those_of_candles_operations() {
+    type Score = fn(&Tensor) -> Result<Tensor>;
+    let alpha = AnyDivergence::Alpha(AlphaDivergence::with_paper_alpha(0.5).unwrap());
+    let divergences: [(AnyDivergence, Score); 4] = [
+        (AnyDivergence::ReverseKl, |u| Ok(u.clone())),
+        (AnyDivergence::ForwardKl, |u| 1.0 - u.neg()?.exp()?),
+        (AnyDivergence::JensenShannon, |u| softplus(&u.neg()?)?.neg()? + 2_f64.ln()),
+        (alpha, |u| (1.0 - (u * -0.5)?.exp()?)? * 2.0),
+    ];
+    // Whatever else takes one would have to be here.
+    for entry in all() {
+        let options = LossOptions { divergence: Some(alpha), ..entry.options };
+        let is_here = of_log_ratios().iter().any(|other| other.name == entry.name);
+        assert_eq!(entry.name.build(&options).is_ok(), is_here, "{}", entry.name.name());
+    }
+    let mut random = Random(5);
+    for entry in of_log_ratios() {
+        for (divergence, score) in divergences {
+            let mut case = Case::new(&mut random);
+            // Log-ratios of some tenths: the scores are exponentials of them.
+            let logits = random.tensor((ROWS, VOCAB), 0.3, DType::F32);
+            let logits = Var::from_tensor(&logits).unwrap();
+            for i in 0..case.spans.len() {
+                case.reference[i] = -3.65 * case.count(i) as f64 + 0.3 * random.normal();
+            }
+            let options = LossOptions { divergence: Some(divergence), ..entry.options };
+            let found = step(&case, &logits, &of_name(entry.name, &options), false);
+            let what = format!("{} under {divergence:?}", entry.name.name());
+            assert_same(&what, (&case, &logits), found, &|x| {
+                let (a, b) = (score(&x.a)?, score(&x.b)?);
+                (entry.formula)(&Answers { a, b, ..x.clone() })
+            });
+        }
+    }
+}
+
+/// A weighted sum of losses of unlike kinds.
+#[test]
+fn a_mixture_is_that_of_candles_operations() {
+    let mut random = Random(6);
+    let (case, logits) = (Case::new(&mut random), logits(&mut random));
+    let (dpo, bco) = (Dpo::new(0.3).unwrap(), Bco::new(0.2).unwrap());
+    let terms = [MixtureTerm::new(0.8, &dpo), MixtureTerm::new(0.25, &bco)];
+    let mixture = Mixture::new(&terms).unwrap();
+    let found = step(&case, &logits, &mixture, false);
+    assert_same("mixture", (&case, &logits), found, &|x| {
+        let of_bco = (softplus(&(&x.a * -0.2)?)? + softplus(&(&x.b * 0.2)?)?)?;
+        (logistic(&((&x.a - &x.b)? * 0.3)?, 0.0)? * 0.8)? + (of_bco * 0.25)?
+    });
+}
+
+/// One loss a pair: each of another kind, or of another β.
+#[test]
+fn losses_of_single_pairs_are_those_of_candles_operations() {
+    let mut random = Random(7);
+    let (case, logits) = (Case::new(&mut random), logits(&mut random));
+    let entries = all();
+    let of = |name: LossName| entries.iter().find(|entry| entry.name == name).unwrap();
+    let kinds = [LossName::IpoSum, LossName::SppoHard, LossName::Sigmoid].map(of);
+    let losses = kinds.map(|entry| of_name(entry.name, &entry.options));
+    let found = step(&case, &logits, PerPair::new(&losses), false);
+    assert_same("kinds", (&case, &logits), found, &|x| {
+        let of_pair = |i: usize| (kinds[i].formula)(x)?.get(i);
+        (of_pair(0)? + of_pair(1)?)? + of_pair(2)?
+    });
+
+    let betas = [0.1, 0.3, 0.7];
+    let losses = betas.map(|beta| Dpo::new(beta).unwrap());
+    let found = step(&case, &logits, PerPair::new(&losses), false);
+    assert_same("betas", (&case, &logits), found, &|x| {
+        logistic(&((&x.a - &x.b)? * Tensor::new(&betas, x.a.device())?)?, 0.0)
+    });
 }
 
 /// What the comparison must see: another β, another loss, a pair the wrong way round, an element
@@ -140,7 +179,8 @@ fn faults_are_seen() {
         logistic(&((&x.a - &x.b)? * 0.3)?, 0.0)?.sum_all()? / DIVISOR
     };
     let oracle = Oracle::new(&case, &logits, 0.0, &of_tokens);
-    let with = |beta| of_name("sigmoid", &LossOptions { beta: Some(beta), ..Default::default() });
+    let with =
+        |beta| of_name(LossName::Sigmoid, &LossOptions { beta: Some(beta), ..Default::default() });
     let (loss, grads) = step(&case, &logits, &with(0.3), false);
     assert_eq!(oracle.differs(loss, &grads), None);
     let (other, other_grads) = step(&case, &logits, &with(0.3 * 1.00001), false);
@@ -194,55 +234,4 @@ fn weights_offsets_and_the_term_are_in_it() {
     assert_eq!(oracle.differs(scalar, grads.get(&logits).unwrap()), None);
     assert!(oracle.differs(scalar * 1.00001, grads.get(&logits).unwrap()).is_some(), "a fault");
     assert_eq!(found.summary.nll.sequences, 3);
-}
-
-/// Answers without a partner: ℓ₁ of the good ones, ℓ₂ of the bad ones.
-#[test]
-fn unpaired_losses_are_those_of_candles_operations() {
-    let mut random = Random(4);
-    let answers = [
-        UnpairedAnswer::new(0, Label::Desirable),
-        UnpairedAnswer::new(1, Label::Undesirable),
-        UnpairedAnswer::new(3, Label::Undesirable),
-        UnpairedAnswer::new(4, Label::Desirable),
-    ];
-    let (kto, bco) = (Kto::new(0.3, 0.4).unwrap(), Bco::new(0.3).unwrap().with_shift(0.2).unwrap());
-    let (zero, nca) = (ApoZero::new(0.3).unwrap(), Nca::new(0.3).unwrap());
-    let table: [(&dyn UnpairedLoss, Half, Half); 4] = [
-        (&kto, |a| sigmoid(&((a - 0.4)? * -0.3)?), |b| sigmoid(&((b - 0.4)? * 0.3)?)),
-        (&bco, |a| softplus(&(0.2 - (a * 0.3)?)?), |b| softplus(&((b * 0.3)? - 0.2)?)),
-        (&zero, |a| sigmoid(&(a * -0.3)?), |b| sigmoid(&(b * 0.3)?)),
-        (
-            &nca,
-            |a| softplus(&(a * -0.3)?)? + (softplus(&(a * 0.3)?)? * 0.5)?,
-            |b| softplus(&(b * 0.3)?)? * 0.5,
-        ),
-    ];
-    for (loss, good, bad) in table {
-        let (case, logits) = (Case::new(&mut random), logits(&mut random));
-        let of_tokens = |tokens: &Tensor| {
-            let reference = Tensor::new(case.reference.as_slice(), tokens.device())?;
-            let a = (case.sums(tokens, None)? - reference)?;
-            let mut sum = Tensor::zeros((), DType::F64, tokens.device())?;
-            for answer in answers {
-                let a = a.get(answer.sequence)?;
-                let half = if answer.label == Label::Desirable { good } else { bad };
-                sum = (sum + half(&a)?)?;
-            }
-            sum / DIVISOR
-        };
-        let oracle = Oracle::new(&case, &logits, 0.0, &of_tokens);
-        let layout = case.layout();
-        let reference = Reference::Sums(&case.reference);
-        let batch = UnpairedStepBatch::new(&layout, &answers, reference, DIVISOR);
-        let mut workspace = Workspace::new();
-        let found = workspace.unpaired_step(on(), loss, Logits::new(&logits), &batch).unwrap();
-        let grads = found.loss.backward().unwrap();
-        let grads = grads.get(&logits).unwrap();
-        let scalar: f32 = found.loss.to_scalar().unwrap();
-        assert_eq!(oracle.differs(scalar, grads), None);
-        assert!(oracle.differs(scalar, &(grads * 1.00002).unwrap()).is_some(), "a fault");
-        assert_eq!(workspace.answer_losses().len(), answers.len());
-        assert!(workspace.pair_losses().is_empty());
-    }
 }

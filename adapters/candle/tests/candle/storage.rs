@@ -8,7 +8,7 @@ use dpo_kernel_candle::dpo_kernel::{
 use dpo_kernel_candle::{Logits, Workspace};
 
 use crate::case::{Case, DIVISOR, ROWS, Random, VOCAB, numbers, on};
-use crate::losses::softplus;
+use crate::formulas::softplus;
 use crate::oracle::{Oracle, differs};
 
 /// Σ softplus(−0.3 (a − b)) / divisor.
