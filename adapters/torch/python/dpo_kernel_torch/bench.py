@@ -73,13 +73,13 @@ class Bare:
         self.out = struct("dpo_logits_mut", **shape)
         layout = struct(
             "dpo_layout",
-            targets=pointer(self.targets),
+            targets=pointer(self.targets, torch.int32),
             rows=rows,
             spans=spans,
             count=sequences,
             vocab=vocab,
         )
-        view = struct("dpo_logits", data=pointer(self.like), **shape)
+        view = struct("dpo_logits", data=pointer(self.like, logits.dtype), **shape)
         self.memory = (
             spans,
             losses,
@@ -110,7 +110,7 @@ class Bare:
             "dpo_pairs",
             pairs=of,
             count=pairs,
-            reference_sums=pointer(self.reference),
+            reference_sums=pointer(self.reference, torch.float64),
             divisor=float(pairs),
         )
         self.losses, self.summary, self.error = ffi.new("dpo_pair_loss[]", pairs), ffi.new("dpo_summary *"), new_error()
@@ -118,7 +118,7 @@ class Bare:
     def __call__(self):
         # The memory of the step before is free by now, as it is in a training loop.
         grads = self.kept if self.new is None else self.new(self.like.shape, self.like.dtype)
-        self.out.data = pointer(grads)
+        self.out.data = pointer(grads, self.like.dtype)
         status = lib.dpo_preference_step(
             FASTEST, self.objective, self.pairs, self.step, self.losses, self.summary, self.error
         )

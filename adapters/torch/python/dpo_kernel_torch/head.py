@@ -75,14 +75,14 @@ class Head:
     def view(self):
         return struct(
             "dpo_head",
-            weights=pointer(self.block.data),
+            weights=pointer(self.block.data, self.block.data.dtype),
             len=(self.vocab - 1) * self.block.stride + self.hidden,
             vocab=self.vocab,
             hidden=self.hidden,
             stride=self.block.stride,
             type=TYPES[self.block.data.dtype],
             transform=self.map,
-            bias=pointer(self.bias),
+            bias=pointer(self.bias, torch.float32),
         )
 
     def scratch(self, view, rows):
@@ -91,7 +91,7 @@ class Head:
         length, error = ffi.new("size_t *"), new_error()
         check(lib.dpo_head_scratch_len(view, rows, length, error), error)
         numbers = torch.empty(length[0], dtype=torch.float64)
-        return struct("dpo_head_scratch", numbers=pointer(numbers), len=length[0], rows=rows), numbers
+        return struct("dpo_head_scratch", numbers=pointer(numbers, torch.float64), len=length[0], rows=rows), numbers
 
 
 def states_view(part, hidden, dtype):
@@ -99,7 +99,7 @@ def states_view(part, hidden, dtype):
     block = part.block
     return struct(
         "dpo_hidden",
-        data=pointer(block.data, part.start * block.stride),
+        data=pointer(block.data, dtype, part.start * block.stride),
         len=(part.rows - 1) * block.stride + hidden,
         rows=part.rows,
         hidden=hidden,
@@ -108,15 +108,15 @@ def states_view(part, hidden, dtype):
     )
 
 
-def dense(kind, tensor, part, hidden):
+def dense(kind, tensor, dtype, part, hidden):
     """`dpo_hidden` or `dpo_hidden_mut` of rows without padding."""
     return struct(
         kind,
-        data=pointer(tensor, part.first * hidden),
+        data=pointer(tensor, dtype, part.first * hidden),
         len=part.rows * hidden,
         rows=part.rows,
         hidden=hidden,
-        type=TYPES[tensor.dtype],
+        type=TYPES[dtype],
     )
 
 
@@ -127,10 +127,10 @@ def cut(hidden, targets, vocab, threads):
 
 def forward(hidden, head, targets, details, plan, threads):
     """log p, R; norms, R x 4; details, R x 4 or none; sums of the head's rows, R x H for a frozen head."""
-    log_probs = torch.zeros(targets.rows)
+    log_probs = torch.zeros(targets.rows, dtype=torch.float32)
     norms = torch.zeros(targets.rows, 4, dtype=torch.int32)
     found = torch.zeros(targets.rows if details else 0, 4, dtype=torch.int32)
-    sums = torch.zeros(targets.rows if plan == FROZEN else 0, head.hidden)
+    sums = torch.zeros(targets.rows if plan == FROZEN else 0, head.hidden, dtype=torch.float32)
 
     def call(part):
         layout, _span = targets.layout(part, head.vocab)
@@ -138,13 +138,13 @@ def forward(hidden, head, targets, details, plan, threads):
         scratch, _numbers = head.scratch(view, part.rows)
         given = FASTEST, states_view(part, head.hidden, hidden.dtype), view, layout
         out = (
-            pointer(log_probs, part.first),
-            pointer(norms, 4 * part.first),
-            pointer(found, 4 * part.first) if details else ffi.NULL,
+            pointer(log_probs, torch.float32, part.first),
+            pointer(norms, torch.int32, 4 * part.first),
+            pointer(found, torch.int32, 4 * part.first) if details else ffi.NULL,
             ffi.NULL,
         )
         if plan == FROZEN:
-            kept = dense("dpo_hidden_mut", sums, part, head.hidden)
+            kept = dense("dpo_hidden_mut", sums, torch.float32, part, head.hidden)
             status = lib.dpo_head_forward(*given, *out, kept, scratch, error)
         else:
             status = lib.dpo_head_token_log_probs(*given, *out, scratch, error)
@@ -164,8 +164,8 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
         scratch, _numbers = head.scratch(view, part.rows)
         given = struct(
             "dpo_grads",
-            norms=pointer(norms, 4 * part.first),
-            coefficients=pointer(coefficients, part.first),
+            norms=pointer(norms, torch.int32, 4 * part.first),
+            coefficients=pointer(coefficients, torch.float64, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         status = lib.dpo_hidden_grads(
@@ -174,8 +174,8 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
             view,
             layout,
             given,
-            dense("dpo_hidden", sums, part, head.hidden),
-            dense("dpo_hidden_mut", grads, part, head.hidden),
+            dense("dpo_hidden", sums, torch.float32, part, head.hidden),
+            dense("dpo_hidden_mut", grads, hidden.dtype, part, head.hidden),
             scratch,
             error,
         )
@@ -188,27 +188,27 @@ def hidden_grads(hidden, head, targets, norms, sums, coefficients, threads):
 def trained_grads(hidden, head, targets, norms, coefficients, of_weight, of_bias):
     """Gradients of hidden states, R x H, of weights in their type, and of the bias, in f32."""
     parts = [Part(block, 0, block.rows) for block in blocks("hidden", hidden)]
-    of_hidden = torch.zeros(targets.rows, head.hidden)
+    of_hidden = torch.zeros(targets.rows, head.hidden, dtype=torch.float32)
     # Rounded once: where rows are apart, calls add up in f32.
     dtype = head.block.data.dtype if len(parts) == 1 else torch.float32
     weights = torch.zeros(head.vocab, head.hidden, dtype=dtype) if of_weight else None
-    bias = torch.zeros(head.vocab) if of_bias else None
+    bias = torch.zeros(head.vocab, dtype=torch.float32) if of_bias else None
     d_head = struct("dpo_head_mut", mode=lib.DPO_GRADS_ADD)
     if of_weight:
-        d_head.weights, d_head.len, d_head.type = pointer(weights), weights.numel(), TYPES[dtype]
+        d_head.weights, d_head.len, d_head.type = pointer(weights, dtype), weights.numel(), TYPES[dtype]
     if of_bias:
-        d_head.bias = pointer(bias)
+        d_head.bias = pointer(bias, torch.float32)
     for part in parts:
         layout, _span = targets.layout(part, head.vocab)
         view, error = head.view(), new_error()
         rows, length = max(1, min(part.rows, GROUP)), ffi.new("size_t *")
         check(lib.dpo_head_grads_scratch_len(view, d_head, rows, length, error), error)
         numbers = torch.empty(length[0], dtype=torch.float64)
-        scratch = struct("dpo_head_scratch", numbers=pointer(numbers), len=length[0], rows=rows)
+        scratch = struct("dpo_head_scratch", numbers=pointer(numbers, torch.float64), len=length[0], rows=rows)
         given = struct(
             "dpo_grads",
-            norms=pointer(norms, 4 * part.first),
-            coefficients=pointer(coefficients, part.first),
+            norms=pointer(norms, torch.int32, 4 * part.first),
+            coefficients=pointer(coefficients, torch.float64, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         status = lib.dpo_head_grads(
@@ -217,7 +217,7 @@ def trained_grads(hidden, head, targets, norms, coefficients, of_weight, of_bias
             view,
             layout,
             given,
-            dense("dpo_hidden_mut", of_hidden, part, head.hidden),
+            dense("dpo_hidden_mut", of_hidden, torch.float32, part, head.hidden),
             d_head,
             scratch,
             error,

@@ -62,7 +62,7 @@ def logits_view(part, vocab, dtype, map):
     block = part.block
     return struct(
         "dpo_logits",
-        data=pointer(block.data, part.start * block.stride),
+        data=pointer(block.data, dtype, part.start * block.stride),
         len=(part.rows - 1) * block.stride + vocab,
         rows=part.rows,
         vocab=vocab,
@@ -75,7 +75,7 @@ def logits_view(part, vocab, dtype, map):
 def forward(logits, targets, map, threads, details):
     """log p, R; norms, R x 4; details, R x 4 or none. `targets`: a `Targets` of all rows."""
     vocab = logits.shape[-1]
-    log_probs = torch.zeros(targets.rows)
+    log_probs = torch.zeros(targets.rows, dtype=torch.float32)
     norms = torch.zeros(targets.rows, 4, dtype=torch.int32)
     found = torch.zeros(targets.rows if details else 0, 4, dtype=torch.int32)
 
@@ -87,9 +87,9 @@ def forward(logits, targets, map, threads, details):
             FASTEST,
             view,
             layout,
-            pointer(log_probs, part.first),
-            pointer(norms, 4 * part.first),
-            pointer(found, 4 * part.first) if details else ffi.NULL,
+            pointer(log_probs, torch.float32, part.first),
+            pointer(norms, torch.int32, 4 * part.first),
+            pointer(found, torch.int32, 4 * part.first) if details else ffi.NULL,
             ffi.NULL,
             error,
         )
@@ -110,13 +110,13 @@ def backward(logits, targets, norms, coefficients, map, threads):
         view = logits_view(part, vocab, logits.dtype, map)
         given = struct(
             "dpo_grads",
-            norms=pointer(norms, 4 * part.first),
-            coefficients=pointer(coefficients, part.first),
+            norms=pointer(norms, torch.int32, 4 * part.first),
+            coefficients=pointer(coefficients, torch.float64, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         out = struct(
             "dpo_logits_mut",
-            data=pointer(grads, part.first * vocab),
+            data=pointer(grads, logits.dtype, part.first * vocab),
             len=part.rows * vocab,
             rows=part.rows,
             vocab=vocab,

@@ -128,7 +128,7 @@ def owned(name, tensor):
     if tensor.ndim != 2 or tensor.shape[1] != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give (count, 2)")
     tensor = tensor.contiguous()
-    return pointer(tensor), tensor
+    return pointer(tensor, torch.int64), tensor
 
 
 class Stages:
@@ -145,7 +145,7 @@ class Stages:
         self.order = ffi.new("size_t[]", max(1, self.count))
         self.layout = struct(
             "dpo_layout",
-            targets=pointer(rows.ids),
+            targets=pointer(rows.ids, torch.int32),
             rows=rows.rows,
             spans=self.spans,
             count=self.count,
@@ -182,7 +182,7 @@ class Stages:
 
     def at(self, which):
         """Where a part of the numbers is written."""
-        return pointer(self.numbers, part(self.batch, which)[0])
+        return pointer(self.numbers, torch.int64, part(self.batch, which)[0])
 
     def run(self, log_probs):
         """All stages, from log p of each row: the loss, f32, and all numbers."""
@@ -195,14 +195,21 @@ class Stages:
             d_nll = ffi.new("double[]", max(1, self.count))
             loss += self.nll(log_probs, policy, d_nll)
         status = lib.dpo_token_coefficients(
-            self.layout, d_log_probs, pointer(self.token_weights), d_nll, self.at(COEFFICIENTS), self.error
+            self.layout,
+            d_log_probs,
+            pointer(self.token_weights, torch.float32),
+            d_nll,
+            self.at(COEFFICIENTS),
+            self.error,
         )
         check(status, self.error)
         return torch.full((), loss, dtype=torch.float32), self.numbers
 
     def sequences(self, log_probs, token_weights, out):
         """log pi and tokens of each span."""
-        status = lib.dpo_sequence_log_probs(pointer(log_probs), self.layout, pointer(token_weights), out, self.error)
+        status = lib.dpo_sequence_log_probs(
+            pointer(log_probs, torch.float32), self.layout, pointer(token_weights, torch.float32), out, self.error
+        )
         check(status, self.error)
         return out
 
@@ -217,9 +224,9 @@ class Stages:
             "dpo_pairs",
             pairs=self.items,
             count=self.found,
-            reference_sums=pointer(self.reference),
-            weights=pointer(self.weights),
-            offsets=pointer(self.offsets),
+            reference_sums=pointer(self.reference, torch.float64),
+            weights=pointer(self.weights, torch.float32),
+            offsets=pointer(self.offsets, torch.float32),
             divisor=self.divisor,
         )
         objective = self.losses.objective(self.found)
@@ -251,8 +258,8 @@ class Stages:
             "dpo_unpaired_batch",
             answers=answers,
             count=self.found,
-            reference_sums=pointer(self.reference),
-            weights=pointer(self.weights),
+            reference_sums=pointer(self.reference, torch.float64),
+            weights=pointer(self.weights, torch.float32),
             losses=losses.made if one_each else ffi.NULL,
             divisor=self.divisor,
         )
@@ -289,9 +296,9 @@ class Stages:
             check_integers("nll.answers", answers)
             answers, count, weights = answers.reshape(-1).contiguous(), answers.numel(), batch.nll_weights
             given.of, given.count = lib.DPO_NLL_OF_ANSWERS, count
-            given.answers = pointer(answers)
+            given.answers = pointer(answers, torch.int64)
         weights = flat("nll.weights", weights, torch.float32, count, "the NLL term")
-        given.weights = pointer(weights)
+        given.weights = pointer(weights, torch.float32)
         summary = ffi.cast("dpo_nll_summary *", self.at(NLL_SUMS))
         check(lib.dpo_nll_loss(given, policy, self.count, d_nll, summary, self.error), self.error)
         return summary.loss_sum / divisor
