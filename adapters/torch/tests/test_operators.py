@@ -70,6 +70,14 @@ def test_preference_loss():
         torch.library.opcheck(OPERATORS.preference_loss, (log_probs, *batch, -100))
 
 
+def test_preference_loss_backward():
+    _, targets = rows()
+    log_probs = -torch.rand(4, 5) - 1
+    for batch in batches(targets):
+        _, numbers = OPERATORS.preference_loss(log_probs, *batch, -100)
+        torch.library.opcheck(OPERATORS.preference_loss_backward, (log_probs, numbers, torch.tensor(0.5)))
+
+
 def by_logits(weight, states, targets, reference):
     logits = states @ weight.T
     details = kernel.token_log_probs(logits, targets, details=True)

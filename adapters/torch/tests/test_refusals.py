@@ -156,9 +156,33 @@ def test_sequences_without_a_token_and_pairs_without_a_number():
     assert kernel.preference_loss(logits, targets, **given).loss.isfinite()
 
 
-def test_second_derivatives_are_refused():
+CALLS = {
+    "token_log_probs": lambda x, targets: kernel.token_log_probs(x, targets).log_probs.sum(),
+    "head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(x, torch.eye(9), targets).log_probs.sum(),
+    "trained head_token_log_probs": lambda x, targets: (
+        kernel.head_token_log_probs(x, torch.eye(9).requires_grad_(), targets).log_probs.sum()
+    ),
+    "preference_loss": lambda x, targets: kernel.preference_loss(x, targets, loss="cpo").loss,
+    "head_preference_loss": lambda x, targets: kernel.head_preference_loss(x, torch.eye(9), targets, loss="cpo").loss,
+    # What is before the function has second derivatives of its own, which alone would be wrong.
+    "log_probs_preference_loss": lambda x, targets: (
+        kernel.log_probs_preference_loss(
+            torch.log_softmax(x, -1).gather(-1, targets.unsqueeze(-1)).squeeze(-1), targets, loss="cpo"
+        ).loss
+    ),
+    "preference_loss of log-probs": lambda x, targets: (
+        kernel.log_probs_preference_loss(x[..., 0], targets, loss="cpo").loss
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("factor", [lambda x: 1.0, lambda x: x.pow(2).mean()], ids=["constant", "of the logits"])
+def test_second_derivatives_are_refused(name, factor):
+    """Whether the gradient that arrives at the function depends on the logits or not."""
     logits, targets = rows()
-    found = kernel.token_log_probs(logits.requires_grad_(), targets).log_probs.sum()
+    logits.requires_grad_()
+    found = CALLS[name](logits, targets) * factor(logits)
     (grads,) = torch.autograd.grad(found, logits, create_graph=True)
     with pytest.raises(RuntimeError, match="autograd"):
-        grads.sum().backward()
+        grads.pow(2).sum().backward()

@@ -287,10 +287,25 @@ def _(log_probs, *given):
     return _fake_found(Batch(*given[:-1]))
 
 
+@torch.library.custom_op(
+    "dpo_kernel::preference_loss_backward",
+    mutates_args=(),
+    schema="(Tensor log_probs, Tensor numbers, Tensor of_loss) -> Tensor",
+)
+def _loss_backward(log_probs, numbers, of_loss):
+    # The log-probs are an argument for autograd alone: the coefficients depend on them, so a second derivative is refused.
+    return (_coefficients(numbers, log_probs.numel()) * of_loss).float().view(log_probs.shape)
+
+
+@_loss_backward.register_fake
+def _(log_probs, numbers, of_loss):
+    return log_probs.new_empty(log_probs.shape)
+
+
 def _loss_setup(ctx, inputs, output):
-    ctx.inputs, ctx.shape = len(inputs), inputs[0].shape
+    ctx.inputs = len(inputs)
     _loss, numbers = output
-    ctx.save_for_backward(numbers)
+    ctx.save_for_backward(inputs[0], numbers)
     ctx.mark_non_differentiable(numbers)
     ctx.set_materialize_grads(False)
 
@@ -299,8 +314,7 @@ def _loss_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    (numbers,) = ctx.saved_tensors
-    return (_coefficients(numbers, ctx.shape.numel()) * of_loss).float().view(ctx.shape), *nothing
+    return torch.ops.dpo_kernel.preference_loss_backward(*ctx.saved_tensors, of_loss), *nothing
 
 
 _loss.register_autograd(_loss_grads, setup_context=_loss_setup)
