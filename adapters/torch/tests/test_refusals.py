@@ -6,6 +6,7 @@ import dpo_kernel_torch as kernel
 import pytest
 import torch
 from dpo_kernel_torch import KernelError, Loss, Mixture, Nll, NonFiniteError
+from dpo_kernel_torch.preference import batch_of
 
 
 def rows(shape=(4, 5), vocab=9):
@@ -156,12 +157,57 @@ def test_sequences_without_a_token_and_pairs_without_a_number():
     assert kernel.preference_loss(logits, targets, **given).loss.isfinite()
 
 
+LEARNT = {
+    "reference": lambda one: {"reference": one.expand(4)},
+    "weights": lambda one: {"weights": one.expand(2)},
+    "offsets": lambda one: {"offsets": one.expand(2)},
+    "token_weights": lambda one: {"token_weights": one.expand(4, 5)},
+    "nll.weights": lambda one: {"nll": Nll(1.0, 1.0, weights=one.expand(2))},
+    "nll.weight": lambda one: {"nll": Nll(one, 1.0)},
+    "nll.divisor": lambda one: {"nll": Nll(1.0, one)},
+    "divisor": lambda one: {"divisor": one},
+    "beta": lambda one: {"loss": Loss("sigmoid", beta=one)},
+    "a weight of a Mixture": lambda one: {"loss": Mixture((one, "sigmoid"))},
+    "scale": lambda one: {"scale": 2 * one},
+    "softcap": lambda one: {"softcap": one},
+    "temperature": lambda one: {"temperature": 2 * one},
+}
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_what_has_no_gradient_is_not_learnt(name):
+    """By logits and by log-probs; detached, or without gradients, it is a number as others are."""
+    logits, targets = rows()
+    one = torch.ones((), requires_grad=True)
+
+    def calls(one):
+        given = {"reference": torch.zeros(4)} | LEARNT[name](one)
+        kernel.preference_loss(logits, targets, **given)
+        if name not in ("scale", "softcap", "temperature"):
+            kernel.log_probs_preference_loss(logits[..., 0], targets, **given)
+
+    refused(ValueError, f"{name} requires grad", calls, one)
+    calls(one.detach())
+    with torch.no_grad():
+        calls(one)
+
+
+def test_the_operators_have_no_gradient_for_it_either():
+    logits, targets = rows()
+    batch = batch_of(targets, reference=torch.zeros(4))._replace(reference=torch.zeros(4, requires_grad=True))
+    for call in (
+        lambda: torch.ops.dpo_kernel.preference_step(logits, *batch, -100, [0.0, 0.0, 0.0], 1),
+        lambda: torch.ops.dpo_kernel.preference_loss(logits[..., 0], *batch, -100),
+    ):
+        refused(RuntimeError, "requires grad", call)
+
+
 CALLS = {
     "token_log_probs": lambda x, targets: kernel.token_log_probs(x, targets).log_probs.sum(),
     "head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(x, torch.eye(9), targets).log_probs.sum(),
-    "trained head_token_log_probs": lambda x, targets: (
-        kernel.head_token_log_probs(x, torch.eye(9).requires_grad_(), targets).log_probs.sum()
-    ),
+    "trained head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(
+        x, torch.eye(9).requires_grad_(), targets
+    ).log_probs.sum(),
     "preference_loss": lambda x, targets: kernel.preference_loss(x, targets, loss="cpo").loss,
     "head_preference_loss": lambda x, targets: kernel.head_preference_loss(x, torch.eye(9), targets, loss="cpo").loss,
     # What is before the function has second derivatives of its own, which alone would be wrong.

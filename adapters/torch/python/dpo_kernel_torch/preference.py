@@ -25,7 +25,7 @@ from .stages import (
     sizes,
     sums_and_tokens,
 )
-from .tensors import check_matrix, flat
+from .tensors import check_constant, check_matrix, flat
 
 # Targets are checked against a vocabulary with the logits; of log-probs alone it is the largest that there can be.
 MOST_COLUMNS = 2**31 - 1
@@ -126,6 +126,17 @@ def batch_of(
     if pairs is not None and answers is not None:
         raise ValueError("pairs and answers are given: give one of them")
     made = encode(loss, answers is not None)
+    given = {
+        "reference": reference,
+        "weights": weights,
+        "offsets": offsets,
+        "token_weights": token_weights,
+        "divisor": divisor,
+    }
+    if nll is not None:
+        given |= {"nll.weights": nll.weights, "nll.weight": nll.weight, "nll.divisor": nll.divisor}
+    for name, value in given.items():
+        check_constant(name, value)
     if divisor is not None and not 0.0 < divisor < float("inf"):
         raise ValueError(f"divisor is {divisor}: give a number > 0")
     # 0 stands for the number of pairs or answers.
@@ -240,12 +251,19 @@ def _(logits, *given):
     return *_fake_found(batch), new(shape, dtype=torch.float32), new((*shape, 4), dtype=torch.int32)
 
 
+def _refuse_others(ctx):
+    """Gradients of the first argument alone: calls of the operators themselves are not checked before."""
+    if any(ctx.needs_input_grad[1:]):
+        raise RuntimeError("an argument beside the first requires grad, and a loss has no gradient for it: detach it")
+
+
 def _coefficients(numbers, rows):
     """They are the first of the numbers."""
     return numbers[:rows].view(torch.float64)
 
 
 def _step_setup(ctx, inputs, output):
+    _refuse_others(ctx)
     logits, targets = inputs[:2]
     ctx.transform = inputs[-3:]
     ctx.inputs = len(inputs)
@@ -293,7 +311,7 @@ def _(log_probs, *given):
     schema="(Tensor log_probs, Tensor numbers, Tensor of_loss) -> Tensor",
 )
 def _loss_backward(log_probs, numbers, of_loss):
-    # The log-probs are an argument for autograd alone: the coefficients depend on them, so a second derivative is refused.
+    # The log-probs are given for autograd alone: coefficients depend on them, so a second derivative is refused.
     return (_coefficients(numbers, log_probs.numel()) * of_loss).float().view(log_probs.shape)
 
 
@@ -303,6 +321,7 @@ def _(log_probs, numbers, of_loss):
 
 
 def _loss_setup(ctx, inputs, output):
+    _refuse_others(ctx)
     ctx.inputs = len(inputs)
     _loss, numbers = output
     ctx.save_for_backward(inputs[0], numbers)

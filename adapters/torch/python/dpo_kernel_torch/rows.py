@@ -4,7 +4,7 @@ import torch
 
 from .errors import check
 from .native import ffi, lib, new_error, pointer, struct
-from .tensors import check_integers, check_shape
+from .tensors import check_constant, check_integers, check_shape
 
 # The library's own ignore value, which targets have after `targets_of`.
 IGNORED = lib.DPO_IGNORE_INDEX
@@ -47,6 +47,7 @@ def factors(scale, softcap, temperature):
 
 
 def _factor(name, value):
+    check_constant(name, value)
     # Numbers that f32 rounds to 0 would be read as no factor.
     if not 2.0**-149 <= value < 2.0**128:
         raise ValueError(f"{name} is {value}: give a number > 0 that float32 holds")

@@ -59,6 +59,12 @@ def check_integers(name, tensor):
         raise TypeError(f"{name} is {tensor.dtype}: give torch.int64, as {name}.long() does")
 
 
+def check_constant(name, value):
+    """A number or numbers without a gradient, as none would be given."""
+    if isinstance(value, torch.Tensor) and value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{name} requires grad, and a loss has no gradient for it: give {name}.detach()")
+
+
 def blocks(name, tensor):
     """The rows of a tensor (..., columns) without a copy: as few parts as there are strides.
 

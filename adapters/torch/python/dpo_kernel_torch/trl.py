@@ -124,9 +124,9 @@ def _function(before, threads):
                 weight,
                 targets,
                 bias=bias,
-                scale=float(logit_scale),
+                scale=logit_scale,
                 softcap=final_logit_softcapping,
-                temperature=float(temperature),
+                temperature=temperature,
                 details=any(name != "log_probs" for name in outputs),
                 threads=threads,
             )
