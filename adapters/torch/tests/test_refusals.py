@@ -65,6 +65,42 @@ def test_shapes():
     refused(ValueError, "(count, 2)", kernel.preference_loss, logits, targets, spans=torch.zeros(4).long())
 
 
+@pytest.mark.parametrize("name", ["reference", "weights", "offsets", "token_weights", "nll.answers", "nll.weights"])
+def test_as_many_numbers_in_another_shape(name):
+    """They would be read in another order."""
+    logits, targets = rows()
+    ones = torch.ones
+    shaped = {"reference": ones(2, 2), "weights": ones(1, 2), "offsets": ones(2, 1), "token_weights": ones(4, 5).T}
+    given = {
+        "nll.answers": {"nll": Nll(1.0, 1.0, answers=torch.tensor([[0, 1], [2, 3]]))},
+        "nll.weights": {"nll": Nll(1.0, 1.0, weights=ones(2, 1))},
+    }.get(name) or {name: shaped[name]}
+    text = f"{name} has shape ("
+    given = {"reference": torch.zeros(4)} | given
+    refused(ValueError, text, kernel.preference_loss, logits, targets, **given)
+    refused(ValueError, text, kernel.log_probs_preference_loss, logits[..., 0], targets, **given)
+
+
+def test_operators_are_given_what_the_forward_made():
+    logits, targets = rows()
+    _, norms, _ = torch.ops.dpo_kernel.token_log_probs(logits, targets, False, -100, [0.0, 0.0, 0.0], 1)
+    call = lambda norms, coefficients: torch.ops.dpo_kernel.token_log_probs_backward(
+        logits, targets, norms, coefficients, -100, [0.0, 0.0, 0.0], 1
+    )
+    assert call(norms, torch.ones(4, 5)).shape == logits.shape
+    refused(ValueError, "norms has shape (4, 4, 5)", call, norms.transpose(1, 2), torch.ones(4, 5))
+    refused(ValueError, "coefficients has shape (5, 4)", call, norms, torch.ones(5, 4))
+    refused(
+        ValueError,
+        "bias has shape (3, 3)",
+        kernel.head_token_log_probs,
+        logits,
+        torch.eye(9),
+        targets,
+        bias=torch.ones(3, 3),
+    )
+
+
 @pytest.mark.parametrize("name", ["scale", "softcap", "temperature"])
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e-50])
 def test_factors(name, value):

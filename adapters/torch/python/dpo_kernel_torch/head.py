@@ -69,7 +69,7 @@ class Head:
         if bias is not None:
             check_float("bias", bias)
         # The library adds it in f32.
-        self.bias = flat("bias", bias, torch.float32, self.vocab, "weight")
+        self.bias = flat("bias", bias, torch.float32, (self.vocab,), "weight")
         self.map = map
 
     def view(self):
@@ -260,9 +260,9 @@ def _(hidden, weight, bias, targets, details, plan, *_transform):
 def _head_log_probs_backward(hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads):
     head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
-    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
-    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "hidden")
-    sums = flat("sums", sums, torch.float32, rows.rows * head.hidden, "hidden")
+    of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
+    kept = flat("norms", norms, torch.int32, (*targets.shape, 4), "targets")
+    sums = flat("sums", sums, torch.float32, (rows.rows, head.hidden), "hidden")
     return hidden_grads(hidden, head, rows, kept, sums, of_rows, threads)
 
 
@@ -282,8 +282,8 @@ def _trained_head_backward(
 ):
     head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
-    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "hidden")
-    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "hidden")
+    of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
+    kept = flat("norms", norms, torch.int32, (*targets.shape, 4), "targets")
     if of_bias and bias is None:
         raise ValueError("gradients of a bias are asked for, and no bias is given")
     of_hidden, weights, biases = trained_grads(hidden, head, rows, kept, of_rows, of_weight, of_bias)

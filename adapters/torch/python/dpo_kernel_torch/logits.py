@@ -162,8 +162,8 @@ def _(logits, targets, details, *_transform):
 def _token_log_probs_backward(logits, targets, norms, coefficients, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
-    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "logits")
-    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "logits")
+    of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
+    kept = flat("norms", norms, torch.int32, (*targets.shape, 4), "targets")
     return backward(logits, rows, kept, of_rows, transform(factors), threads)
 
 

@@ -278,7 +278,7 @@ def _step_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    of_rows = _coefficients(numbers, targets.numel()) * of_loss
+    of_rows = (_coefficients(numbers, targets.numel()) * of_loss).view(targets.shape)
     grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
     return grads, *nothing
 
@@ -296,7 +296,7 @@ def _loss(log_probs, *given):
     rows = Targets(batch.targets, log_probs.shape, ignore_index)
     if log_probs.dtype != torch.float32:
         raise TypeError(f"log_probs are {log_probs.dtype}: give torch.float32, as log_probs.float() does")
-    numbers = flat("log_probs", log_probs, torch.float32, rows.rows, "targets")
+    numbers = flat("log_probs", log_probs, torch.float32, batch.targets.shape, "targets")
     return tuple(Stages(batch, rows, MOST_COLUMNS).run(numbers))
 
 

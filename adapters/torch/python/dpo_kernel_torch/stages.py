@@ -7,7 +7,7 @@ import torch
 from .errors import check
 from .losses import MIXTURE, PER_PAIR, Losses
 from .native import ffi, lib, new_error, pointer, struct
-from .tensors import check_integers, flat
+from .tensors import check_integers, check_shape, flat
 
 # Fields of `dpo_summary`, `dpo_unpaired_summary` and `dpo_nll_summary`, each of them eight bytes.
 SUMMARY, UNPAIRED_SUMMARY, NLL_SUMMARY = (
@@ -152,11 +152,12 @@ class Stages:
             vocab=vocab,
             order=self.order,
         )
-        self.reference = flat("reference", batch.reference, torch.float64, self.count, "spans")
+        self.reference = flat("reference", batch.reference, torch.float64, (self.count,), "spans")
         of = "answers" if batch.unpaired else "pairs"
-        self.weights = flat("weights", batch.weights, torch.float32, self.found, of)
-        self.offsets = flat("offsets", batch.offsets, torch.float32, self.found, of)
-        self.token_weights = flat("token_weights", batch.token_weights, torch.float32, rows.rows, "targets")
+        self.weights = flat("weights", batch.weights, torch.float32, (self.found,), of)
+        self.offsets = flat("offsets", batch.offsets, torch.float32, (self.found,), of)
+        shape = batch.targets.shape
+        self.token_weights = flat("token_weights", batch.token_weights, torch.float32, shape, "targets")
         self.numbers = torch.zeros(sum(sizes(batch)), dtype=torch.int64)
         self.losses = Losses(batch.choices, batch.values)
         self.divisor = batch.numbers[0] or self._divisor()
@@ -294,10 +295,11 @@ class Stages:
             count, weights = self.found, batch.weights if batch.nll_weights is None else batch.nll_weights
         else:
             check_integers("nll.answers", answers)
-            answers, count, weights = answers.reshape(-1).contiguous(), answers.numel(), batch.nll_weights
+            check_shape("nll.answers", answers, (answers.numel(),), "a list")
+            answers, count, weights = answers.contiguous(), answers.numel(), batch.nll_weights
             given.of, given.count = lib.DPO_NLL_OF_ANSWERS, count
             given.answers = pointer(answers, torch.int64)
-        weights = flat("nll.weights", weights, torch.float32, count, "the NLL term")
+        weights = flat("nll.weights", weights, torch.float32, (count,), "the NLL term")
         given.weights = pointer(weights, torch.float32)
         summary = ffi.cast("dpo_nll_summary *", self.at(NLL_SUMS))
         check(lib.dpo_nll_loss(given, policy, self.count, d_nll, summary, self.error), self.error)

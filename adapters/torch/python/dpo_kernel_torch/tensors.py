@@ -103,15 +103,15 @@ def _parts(tensor):
     return [part for one in tensor.unbind(0) for part in _parts(one)]
 
 
-def flat(name, tensor, dtype, count, of):
-    """A tensor of `count` numbers as a contiguous one of the type, or None. Numbers are few: one a row or pair."""
+def flat(name, tensor, dtype, shape, of):
+    """A tensor of this shape as a contiguous one of the type, or None. Numbers are few: one a row or pair."""
     if tensor is None:
         return None
     check_tensor(name, tensor)
-    if tensor.dtype == dtype and tensor.numel() == count and tensor.is_contiguous():
+    # Numbers of another shape would be read in another order.
+    check_shape(name, tensor, shape, of)
+    if tensor.dtype == dtype and tensor.is_contiguous():
         return tensor
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} is {tensor.dtype}: give real numbers")
-    if tensor.numel() != count:
-        raise ValueError(f"{name} has {tensor.numel()} elements: {of} asks for {count}")
-    return tensor.detach().to(dtype).reshape(-1).contiguous()
+    return tensor.detach().to(dtype).contiguous()
