@@ -176,6 +176,16 @@ def test_indices_have_their_sign():
     assert error.numbers == {"pair": 1, "sequence": -3, "sequences": 4}
     error = refused(KernelError, "SPAN_OUT_OF_RANGE", call, spans=torch.tensor([[0, 3], [-2, 9]]))
     assert error.numbers == {"sequence": 1, "start": -2, "end": 9, "rows": 20}
+    call = lambda answer: kernel.preference_loss(
+        logits, targets, loss="apo_zero", reference=torch.zeros(4), answers=torch.tensor([[0, 1], answer])
+    )
+    for sequence in (4, -1, 2**62, -(2**63)):
+        error = refused(KernelError, "ANSWER_OUT_OF_RANGE", call, [sequence, 0])
+        assert error.numbers == {"answer": 1, "sequence": sequence, "sequences": 4}
+    for label in (2, -1, 2**31, -(2**31) - 1, 2**32 + 1):
+        error = refused(KernelError, "UNKNOWN_LABEL", call, [2, label])
+        assert error.value == label
+    call = lambda **given: kernel.preference_loss(logits, targets, loss="cpo", **given)
     refused(KernelError, "SPANS_OVERLAP", call, spans=torch.tensor([[0, 3], [2, 9]]))
     refused(KernelError, "PAIR_OF_ONE_SEQUENCE", call, pairs=torch.tensor([[1, 1]]))
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from .errors import check
+from .errors import KernelError, check
 from .losses import MIXTURE, PER_PAIR, Losses
 from .native import ffi, lib, new_error, pointer, struct
 from .tensors import check_integers, check_shape, flat
@@ -131,6 +131,13 @@ def owned(name, tensor):
     return pointer(tensor, torch.int64), tensor
 
 
+def labelled(sequence, label):
+    """A `dpo_answer`. A negative sequence is out of the library's range, as the unsigned number of its bits."""
+    if not -(2**31) <= label < 2**31:
+        raise KernelError("UNKNOWN_LABEL", value=label)
+    return sequence % 2**64, label
+
+
 class Stages:
     """One batch on its way through the stages."""
 
@@ -248,7 +255,7 @@ class Stages:
     def answers(self, policy, d_log_probs):
         if self.offsets is not None:
             raise ValueError("offsets are given for answers without a partner: no loss of them has any; leave them out")
-        answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.batch.items.tolist()])
+        answers = ffi.new("dpo_answer[]", [labelled(*answer) for answer in self.batch.items.tolist()])
         losses = self.losses
         one_each = losses.kind == PER_PAIR
         if losses.kind == MIXTURE:
