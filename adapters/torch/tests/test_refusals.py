@@ -7,6 +7,7 @@ import pytest
 import torch
 from dpo_kernel_torch import KernelError, Loss, Mixture, Nll, NonFiniteError
 from dpo_kernel_torch.preference import batch_of
+from torch.autograd import forward_ad
 
 
 def rows(shape=(4, 5), vocab=9):
@@ -248,12 +249,11 @@ def test_the_operators_have_no_gradient_for_it_either():
         refused(RuntimeError, "requires grad", call)
 
 
+TRAINED = torch.eye(9, requires_grad=True)
 CALLS = {
     "token_log_probs": lambda x, targets: kernel.token_log_probs(x, targets).log_probs.sum(),
     "head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(x, torch.eye(9), targets).log_probs.sum(),
-    "trained head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(
-        x, torch.eye(9).requires_grad_(), targets
-    ).log_probs.sum(),
+    "trained head_token_log_probs": lambda x, targets: kernel.head_token_log_probs(x, TRAINED, targets).log_probs.sum(),
     "preference_loss": lambda x, targets: kernel.preference_loss(x, targets, loss="cpo").loss,
     "head_preference_loss": lambda x, targets: kernel.head_preference_loss(x, torch.eye(9), targets, loss="cpo").loss,
     # What is before the function has second derivatives of its own, which alone would be wrong.
@@ -266,6 +266,36 @@ CALLS = {
         kernel.log_probs_preference_loss(x[..., 0], targets, loss="cpo").loss
     ),
 }
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_forward_mode_is_refused(name):
+    """By dual numbers and by `torch.func.jvp`, for which PyTorch would give a tangent of 0."""
+    logits, targets = rows()
+    with forward_ad.dual_level():
+        refused(NotImplementedError, "tangent", CALLS[name], forward_ad.make_dual(logits, logits), targets)
+    function = lambda x: CALLS[name](x, targets)
+    refused(NotImplementedError, "tangent", torch.func.jvp, function, (logits,), (logits,))
+
+
+def test_forward_mode_of_the_others_is_refused():
+    logits, targets = rows()
+    refused(
+        NotImplementedError,
+        "weight has a tangent",
+        torch.func.jvp,
+        lambda weight: kernel.head_token_log_probs(logits, weight, targets).log_probs,
+        (torch.eye(9),),
+        (torch.eye(9),),
+    )
+    refused(
+        NotImplementedError,
+        "reference has a tangent",
+        torch.func.jvp,
+        lambda reference: kernel.preference_loss(logits, targets, reference=reference).loss,
+        (torch.zeros(4),),
+        (torch.ones(4),),
+    )
 
 
 @pytest.mark.parametrize("name", CALLS)

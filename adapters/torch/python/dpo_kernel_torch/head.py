@@ -6,7 +6,7 @@ from .errors import check
 from .logits import TRANSFORM, TokenLogProbs, figures
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .rows import Targets, factors, transform
-from .tensors import TYPES, blocks, check_float, check_matrix, flat
+from .tensors import TYPES, blocks, check_float, check_matrix, check_tangent, flat
 from .threads import Part, how_many, parts, run
 
 # Rows that go through the head together: its weights are read once for each such group.
@@ -37,6 +37,7 @@ def head_token_log_probs(
     forward keeps R x H numbers in f32 and the weights are read once; with a trained one, or a trained bias, the
     backward makes the tiles again, in one thread, as the gradients of the head are sums over all rows.
     """
+    check_tangent(hidden=hidden, weight=weight, bias=bias)
     wanted = torch.is_grad_enabled()
     trained = wanted and (weight.requires_grad or (bias is not None and bias.requires_grad))
     plan = TRAINED if trained else FROZEN if wanted and hidden.requires_grad else SCORED

@@ -8,7 +8,7 @@ from .errors import check
 from .memory import empty
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .rows import Targets, factors, transform
-from .tensors import TYPES, blocks, check_matrix, flat
+from .tensors import TYPES, blocks, check_matrix, check_tangent, flat
 from .threads import how_many, parts, run
 
 # What is done with each logit, and how rows are shared out: arguments of every operator over logits.
@@ -43,6 +43,7 @@ def token_log_probs(
     Raises `TypeError` for another device or type, `KernelError` (a `ValueError`) for targets out of range, and
     `NonFiniteError` for rows with NaN, +inf or nothing but -inf.
     """
+    check_tangent(logits=logits)
     log_probs, _, found = torch.ops.dpo_kernel.token_log_probs(
         logits, targets, details, ignore_index, factors(scale, softcap, temperature), threads
     )

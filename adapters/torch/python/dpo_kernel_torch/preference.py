@@ -25,7 +25,7 @@ from .stages import (
     sizes,
     sums_and_tokens,
 )
-from .tensors import check_constant, check_matrix, flat
+from .tensors import check_constant, check_matrix, check_tangent, flat
 
 # Targets are checked against a vocabulary with the logits; of log-probs alone it is the largest that there can be.
 MOST_COLUMNS = 2**31 - 1
@@ -176,6 +176,7 @@ def preference_loss(
     answer; token_weights: one a row; nll: an `Nll`. divisor: what the loss is divided by; without it as many as have
     a weight (groups, for `s_dpo`), which makes it the mean.
     """
+    check_tangent(logits=logits)
     made = batch_of(targets, **batch)
     found = torch.ops.dpo_kernel.preference_step(
         logits, *made, ignore_index, factors(scale, softcap, temperature), threads
@@ -214,6 +215,7 @@ def head_preference_loss(
 
 def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch):
     """`preference_loss` of token log-probs, f32, in the shape of the targets, wherever they come from."""
+    check_tangent(log_probs=log_probs)
     return _of_log_probs(log_probs, batch_of(targets, **batch), ignore_index)
 
 

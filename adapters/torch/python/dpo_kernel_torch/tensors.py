@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from torch.autograd import forward_ad
 
 from .native import lib
 
@@ -59,8 +60,19 @@ def check_integers(name, tensor):
         raise TypeError(f"{name} is {tensor.dtype}: give torch.int64, as {name}.long() does")
 
 
+def check_tangent(**tensors):
+    """No derivatives in forward mode: the operators have none, and PyTorch would go on with 0."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(
+                f"{name} has a tangent, and dpo_kernel has no derivatives in forward mode: take backward(), or "
+                "PyTorch's own operators"
+            )
+
+
 def check_constant(name, value):
     """A number or numbers without a gradient, as none would be given."""
+    check_tangent(**{name: value})
     if isinstance(value, torch.Tensor) and value.requires_grad and torch.is_grad_enabled():
         raise ValueError(f"{name} requires grad, and a loss has no gradient for it: give {name}.detach()")
 
