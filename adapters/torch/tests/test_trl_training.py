@@ -187,6 +187,19 @@ def test_patches_are_undone():
     assert (utils._ChunkedLogProbFunction, utils._use_triton) == before
 
 
+def test_a_patch_under_another_is_not_undone():
+    """It would put TRL's function back, and the later one its own for good."""
+    before = utils._ChunkedLogProbFunction, utils._use_triton
+    first, second = kernel.patch(), kernel.patch()
+    installed = utils._ChunkedLogProbFunction, utils._use_triton
+    with pytest.raises(RuntimeError, match="later"):
+        first.undo()
+    assert (utils._ChunkedLogProbFunction, utils._use_triton) == installed
+    second.undo()
+    first.undo()
+    assert (utils._ChunkedLogProbFunction, utils._use_triton) == before
+
+
 def head_of(hidden, weight, targets, **given):
     """As TRL calls it."""
     defaults = {"final_logit_softcapping": None, "logit_scale": 1.0, "outputs": ("log_probs", "entropy")}
