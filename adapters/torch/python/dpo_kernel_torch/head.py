@@ -2,6 +2,7 @@
 
 import torch
 
+from .door import backward_door, door
 from .errors import check
 from .logits import TRANSFORM, TokenLogProbs, figures
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
@@ -41,7 +42,7 @@ def head_token_log_probs(
     wanted = torch.is_grad_enabled()
     trained = wanted and (weight.requires_grad or (bias is not None and bias.requires_grad))
     plan = TRAINED if trained else FROZEN if wanted and hidden.requires_grad else SCORED
-    log_probs, _, found, _ = torch.ops.dpo_kernel.head_log_probs(
+    log_probs, _, found, _ = log_probs_of(
         hidden,
         weight,
         bias,
@@ -227,18 +228,21 @@ def trained_grads(hidden, head, targets, norms, coefficients, of_weight, of_bias
     return of_hidden, weights, bias
 
 
-@torch.library.custom_op(
-    "dpo_kernel::head_log_probs",
-    mutates_args=(),
-    schema=f"(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, bool details, int plan, {TRANSFORM})"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _head_log_probs(hidden, weight, bias, targets, details, plan, ignore_index, factors, threads):
+def _head_log_probs_of(hidden, weight, bias, targets, details, plan, ignore_index, factors, threads):
     head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
     log_probs, norms, found, sums = forward(hidden, head, rows, details, plan, threads)
     shape = targets.shape
     return log_probs.view(shape), norms.view(*shape, 4), found.view(*(shape if details else (0,)), 4), sums
+
+
+_head_log_probs = torch.library.custom_op(
+    "dpo_kernel::head_log_probs",
+    _head_log_probs_of,
+    mutates_args=(),
+    schema=f"(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, bool details, int plan, {TRANSFORM})"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @_head_log_probs.register_fake
@@ -252,13 +256,9 @@ def _(hidden, weight, bias, targets, details, plan, *_transform):
     )
 
 
-@torch.library.custom_op(
-    "dpo_kernel::head_log_probs_backward",
-    mutates_args=(),
-    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor sums, "
-    f"Tensor coefficients, {TRANSFORM}) -> Tensor",
-)
-def _head_log_probs_backward(hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads):
+def _head_log_probs_backward_of(
+    hidden, weight, bias, targets, norms, sums, coefficients, ignore_index, factors, threads
+):
     head = Head(hidden, weight, bias, transform(factors))
     rows = Targets(targets, hidden.shape[:-1], ignore_index)
     of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
@@ -267,18 +267,21 @@ def _head_log_probs_backward(hidden, weight, bias, targets, norms, sums, coeffic
     return hidden_grads(hidden, head, rows, kept, sums, of_rows, threads)
 
 
+_head_log_probs_backward = torch.library.custom_op(
+    "dpo_kernel::head_log_probs_backward",
+    _head_log_probs_backward_of,
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor sums, "
+    f"Tensor coefficients, {TRANSFORM}) -> Tensor",
+)
+
+
 @_head_log_probs_backward.register_fake
 def _(hidden, *_others):
     return hidden.new_empty(hidden.shape)
 
 
-@torch.library.custom_op(
-    "dpo_kernel::trained_head_backward",
-    mutates_args=(),
-    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor coefficients, "
-    "bool of_weight, bool of_bias, int ignore_index, float[] factors) -> (Tensor, Tensor, Tensor)",
-)
-def _trained_head_backward(
+def _trained_head_backward_of(
     hidden, weight, bias, targets, norms, coefficients, of_weight, of_bias, ignore_index, factors
 ):
     head = Head(hidden, weight, bias, transform(factors))
@@ -295,6 +298,15 @@ def _trained_head_backward(
     )
 
 
+_trained_head_backward = torch.library.custom_op(
+    "dpo_kernel::trained_head_backward",
+    _trained_head_backward_of,
+    mutates_args=(),
+    schema="(Tensor hidden, Tensor weight, Tensor? bias, Tensor targets, Tensor norms, Tensor coefficients, "
+    "bool of_weight, bool of_bias, int ignore_index, float[] factors) -> (Tensor, Tensor, Tensor)",
+)
+
+
 @_trained_head_backward.register_fake
 def _(hidden, weight, bias, targets, norms, coefficients, of_weight, of_bias, *_transform):
     return (
@@ -302,6 +314,10 @@ def _(hidden, weight, bias, targets, norms, coefficients, of_weight, of_bias, *_
         weight.new_empty(weight.shape if of_weight else 0),
         bias.new_empty(bias.shape) if of_bias else weight.new_empty(0),
     )
+
+
+frozen_backward = backward_door(torch.ops.dpo_kernel.head_log_probs_backward, _head_log_probs_backward_of)
+trained_backward = backward_door(torch.ops.dpo_kernel.trained_head_backward, _trained_head_backward_of)
 
 
 def _setup(ctx, inputs, output):
@@ -323,13 +339,12 @@ def _grads(ctx, of_log_probs, *_others):
     given = hidden, weight, bias, targets, norms
     if ctx.plan == TRAINED:
         # The last of the arguments is how many threads, of which this has one.
-        found = torch.ops.dpo_kernel.trained_head_backward(
-            *given, of_log_probs, of_weight, of_bias, *ctx.transform[:-1]
-        )
+        found = trained_backward(*given, of_log_probs, of_weight, of_bias, *ctx.transform[:-1])
         due = zip(found, (of_hidden, of_weight, of_bias))
         return *(grads if wanted else None for grads, wanted in due), *nothing
-    grads = torch.ops.dpo_kernel.head_log_probs_backward(*given, sums, of_log_probs, *ctx.transform)
+    grads = frozen_backward(*given, sums, of_log_probs, *ctx.transform)
     return grads, None, None, *nothing
 
 
 _head_log_probs.register_autograd(_grads, setup_context=_setup)
+log_probs_of = door(torch.ops.dpo_kernel.head_log_probs, _head_log_probs_of, _setup, _grads)

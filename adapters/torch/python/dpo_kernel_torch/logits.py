@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from .door import backward_door, door
 from .errors import check
 from .memory import empty
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
@@ -44,7 +45,7 @@ def token_log_probs(
     `NonFiniteError` for rows with NaN, +inf or nothing but -inf.
     """
     check_tangent(logits=logits)
-    log_probs, _, found = torch.ops.dpo_kernel.token_log_probs(
+    log_probs, _, found = log_probs_of(
         logits, targets, details, ignore_index, factors(scale, softcap, temperature), threads
     )
     return figures(log_probs, found, targets, ignore_index) if details else TokenLogProbs(log_probs)
@@ -131,18 +132,21 @@ def backward(logits, targets, norms, coefficients, map, threads):
     return grads
 
 
-@torch.library.custom_op(
-    "dpo_kernel::token_log_probs",
-    mutates_args=(),
-    schema=f"(Tensor logits, Tensor targets, bool details, {TRANSFORM}) -> (Tensor, Tensor, Tensor)",
-)
-def _token_log_probs(logits, targets, details, ignore_index, factors, threads):
+def _token_log_probs_of(logits, targets, details, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
     map = transform(factors)
     log_probs, norms, found = forward(logits, rows, map, threads, details)
     shape = targets.shape
     return log_probs.view(shape), norms.view(*shape, 4), found.view(*(shape if details else (0,)), 4)
+
+
+_token_log_probs = torch.library.custom_op(
+    "dpo_kernel::token_log_probs",
+    _token_log_probs_of,
+    mutates_args=(),
+    schema=f"(Tensor logits, Tensor targets, bool details, {TRANSFORM}) -> (Tensor, Tensor, Tensor)",
+)
 
 
 @_token_log_probs.register_fake
@@ -155,12 +159,7 @@ def _(logits, targets, details, *_transform):
     )
 
 
-@torch.library.custom_op(
-    "dpo_kernel::token_log_probs_backward",
-    mutates_args=(),
-    schema=f"(Tensor logits, Tensor targets, Tensor norms, Tensor coefficients, {TRANSFORM}) -> Tensor",
-)
-def _token_log_probs_backward(logits, targets, norms, coefficients, ignore_index, factors, threads):
+def _token_log_probs_backward_of(logits, targets, norms, coefficients, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
     of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
@@ -168,9 +167,20 @@ def _token_log_probs_backward(logits, targets, norms, coefficients, ignore_index
     return backward(logits, rows, kept, of_rows, transform(factors), threads)
 
 
+_token_log_probs_backward = torch.library.custom_op(
+    "dpo_kernel::token_log_probs_backward",
+    _token_log_probs_backward_of,
+    mutates_args=(),
+    schema=f"(Tensor logits, Tensor targets, Tensor norms, Tensor coefficients, {TRANSFORM}) -> Tensor",
+)
+
+
 @_token_log_probs_backward.register_fake
 def _(logits, *_others):
     return logits.new_empty(logits.shape)
+
+
+log_probs_backward = backward_door(torch.ops.dpo_kernel.token_log_probs_backward, _token_log_probs_backward_of)
 
 
 def _setup(ctx, inputs, output):
@@ -186,8 +196,9 @@ def _grads(ctx, of_log_probs, *_others):
     nothing = [None] * (1 + 1 + len(ctx.transform))
     if of_log_probs is None:
         return None, *nothing
-    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_log_probs, *ctx.transform)
+    grads = log_probs_backward(logits, targets, norms, of_log_probs, *ctx.transform)
     return grads, *nothing
 
 
 _token_log_probs.register_autograd(_grads, setup_context=_setup)
+log_probs_of = door(torch.ops.dpo_kernel.token_log_probs, _token_log_probs_of, _setup, _grads)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from . import logits as of_logits
+from .door import backward_door, door
 from .head import head_token_log_probs
 from .logits import TRANSFORM
 from .losses import encode
@@ -178,9 +179,7 @@ def preference_loss(
     """
     check_tangent(logits=logits)
     made = batch_of(targets, **batch)
-    found = torch.ops.dpo_kernel.preference_step(
-        logits, *made, ignore_index, factors(scale, softcap, temperature), threads
-    )
+    found = step_of(logits, *made, ignore_index, factors(scale, softcap, temperature), threads)
     return PreferenceLoss(found[0], found[2], Found(found[1], made))
 
 
@@ -220,7 +219,7 @@ def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch)
 
 
 def _of_log_probs(log_probs, made, ignore_index):
-    loss, numbers = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
+    loss, numbers = loss_of(log_probs, *made, ignore_index)
     return PreferenceLoss(loss, log_probs.detach(), Found(numbers, made))
 
 
@@ -229,12 +228,7 @@ def _fake_found(batch):
     return new((), dtype=torch.float32), new((sum(sizes(batch)),), dtype=torch.int64)
 
 
-@torch.library.custom_op(
-    "dpo_kernel::preference_step",
-    mutates_args=(),
-    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _step(logits, *given):
+def _step_of(logits, *given):
     batch = Batch(*given[:-3])
     ignore_index, of_logit, threads = given[-3:]
     check_matrix("logits", logits)
@@ -244,6 +238,14 @@ def _step(logits, *given):
     log_probs, norms, _ = of_logits.forward(logits, rows, map, threads, False)
     shape = batch.targets.shape
     return *stages.run(log_probs), log_probs.view(shape), norms.view(*shape, 4)
+
+
+_step = torch.library.custom_op(
+    "dpo_kernel::preference_step",
+    _step_of,
+    mutates_args=(),
+    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
 
 
 @_step.register_fake
@@ -281,19 +283,15 @@ def _step_grads(ctx, of_loss, *_others):
     if of_loss is None:
         return None, *nothing
     of_rows = (_coefficients(numbers, targets.numel()) * of_loss).view(targets.shape)
-    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
+    grads = of_logits.log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
     return grads, *nothing
 
 
 _step.register_autograd(_step_grads, setup_context=_step_setup)
+step_of = door(torch.ops.dpo_kernel.preference_step, _step_of, _step_setup, _step_grads)
 
 
-@torch.library.custom_op(
-    "dpo_kernel::preference_loss",
-    mutates_args=(),
-    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> (Tensor, Tensor)",
-)
-def _loss(log_probs, *given):
+def _loss_of(log_probs, *given):
     batch, ignore_index = Batch(*given[:-1]), given[-1]
     rows = Targets(batch.targets, log_probs.shape, ignore_index)
     if log_probs.dtype != torch.float32:
@@ -302,24 +300,38 @@ def _loss(log_probs, *given):
     return tuple(Stages(batch, rows, MOST_COLUMNS).run(numbers))
 
 
+_loss = torch.library.custom_op(
+    "dpo_kernel::preference_loss",
+    _loss_of,
+    mutates_args=(),
+    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> (Tensor, Tensor)",
+)
+
+
 @_loss.register_fake
 def _(log_probs, *given):
     return _fake_found(Batch(*given[:-1]))
 
 
-@torch.library.custom_op(
+def _loss_backward_of(log_probs, numbers, of_loss):
+    # The log-probs are given for autograd alone: coefficients depend on them, so a second derivative is refused.
+    return (_coefficients(numbers, log_probs.numel()) * of_loss).float().view(log_probs.shape)
+
+
+_loss_backward = torch.library.custom_op(
     "dpo_kernel::preference_loss_backward",
+    _loss_backward_of,
     mutates_args=(),
     schema="(Tensor log_probs, Tensor numbers, Tensor of_loss) -> Tensor",
 )
-def _loss_backward(log_probs, numbers, of_loss):
-    # The log-probs are given for autograd alone: coefficients depend on them, so a second derivative is refused.
-    return (_coefficients(numbers, log_probs.numel()) * of_loss).float().view(log_probs.shape)
 
 
 @_loss_backward.register_fake
 def _(log_probs, numbers, of_loss):
     return log_probs.new_empty(log_probs.shape)
+
+
+loss_backward = backward_door(torch.ops.dpo_kernel.preference_loss_backward, _loss_backward_of)
 
 
 def _loss_setup(ctx, inputs, output):
@@ -335,7 +347,8 @@ def _loss_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    return torch.ops.dpo_kernel.preference_loss_backward(*ctx.saved_tensors, of_loss), *nothing
+    return loss_backward(*ctx.saved_tensors, of_loss), *nothing
 
 
 _loss.register_autograd(_loss_grads, setup_context=_loss_setup)
+loss_of = door(torch.ops.dpo_kernel.preference_loss, _loss_of, _loss_setup, _loss_grads)
