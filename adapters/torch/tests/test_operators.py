@@ -127,10 +127,10 @@ def test_compiled_is_the_same(function, dynamic):
         grads = torch.autograd.grad(expected[0], (weight, states))
         found = compiled(weight, states, targets, reference)
         for one, other in zip(found, expected):
-            # The compiler's product and tanh are others than PyTorch's.
-            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+            # The compiler's product and tanh are others than PyTorch's: measured 9e-7 of 1 + |x|; and ten times that.
+            assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
         for one, other in zip(torch.autograd.grad(found[0], (weight, states)), grads):
-            assert torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+            assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])
