@@ -18,10 +18,12 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
     found.grads = torch.empty_like(logits)
     ids = torch.where(targets == -100, lib.DPO_IGNORE_INDEX - 2**32, targets).to(torch.int32)
     spans = ffi.new("dpo_span[]", [(i * length, (i + 1) * length) for i in range(sequences)])
-    layout = struct("dpo_layout", targets=pointer(ids), rows=rows, spans=spans, count=sequences, vocab=vocab)
+    layout = struct(
+        "dpo_layout", targets=pointer(ids, torch.int32), rows=rows, spans=spans, count=sequences, vocab=vocab
+    )
     shape = {"len": rows * vocab, "rows": rows, "vocab": vocab, "type": TYPES[logits.dtype]}
-    view = struct("dpo_logits", data=pointer(logits), **shape)
-    out = struct("dpo_logits_mut", data=pointer(found.grads), **shape)
+    view = struct("dpo_logits", data=pointer(logits, logits.dtype), **shape)
+    out = struct("dpo_logits_mut", data=pointer(found.grads, logits.dtype), **shape)
     found.log_probs = torch.zeros(rows)
     found.sequences = torch.zeros(sequences, 2, dtype=torch.int64)
     norms, coefficients = ffi.new("dpo_row_norm[]", rows), ffi.new("double[]", rows)
@@ -31,9 +33,9 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
         layout=layout,
         logits=view,
         grads=out,
-        log_probs=pointer(found.log_probs),
+        log_probs=pointer(found.log_probs, torch.float32),
         norms=norms,
-        sequences=pointer(found.sequences),
+        sequences=pointer(found.sequences, torch.int64),
         d_log_probs=d_log_probs,
         coefficients=coefficients,
         unscored=lib.DPO_UNSCORED_ZERO,
@@ -42,8 +44,8 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
     found.figures = torch.zeros(count, 3 if unpaired else 6, dtype=torch.float64)
     given = {
         "count": count,
-        "reference_sums": pointer(reference),
-        "weights": pointer(weights),
+        "reference_sums": pointer(reference, torch.float64),
+        "weights": pointer(weights, torch.float32),
         "divisor": divisor,
     }
     error = new_error()
@@ -51,12 +53,16 @@ def step(logits, targets, items, loss, *, unpaired=False, reference=None, weight
         answers = ffi.new("dpo_answer[]", items)
         batch = struct("dpo_unpaired_batch", answers=answers, **given)
         found.summary = ffi.new("dpo_unpaired_summary *")
-        status = lib.dpo_unpaired_step(FASTEST, losses.made, batch, made, pointer(found.figures), found.summary, error)
+        status = lib.dpo_unpaired_step(
+            FASTEST, losses.made, batch, made, pointer(found.figures, torch.float64), found.summary, error
+        )
     else:
         pairs = ffi.new("dpo_pair[]", items)
-        batch = struct("dpo_pairs", pairs=pairs, offsets=pointer(offsets), **given)
+        batch = struct("dpo_pairs", pairs=pairs, offsets=pointer(offsets, torch.float32), **given)
         found.summary = ffi.new("dpo_summary *")
         objective = losses.objective(count)
-        status = lib.dpo_preference_step(FASTEST, objective, batch, made, pointer(found.figures), found.summary, error)
+        status = lib.dpo_preference_step(
+            FASTEST, objective, batch, made, pointer(found.figures, torch.float64), found.summary, error
+        )
     assert status == 0, ffi.string(lib.dpo_status_message(status))
     return found

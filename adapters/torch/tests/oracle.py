@@ -44,14 +44,15 @@ class Exact:
         assert_within("log p", found, self.log_probs, bound)
         assert (found[~self.scored] == 0).all()
 
-    def check_grads(self, found, coefficients, slope=1.0, bend=0.0):
-        """`slope`: the most that the transform multiplies a gradient by; `bend`: what it is off by."""
+    def check_grads(self, found, coefficients, slope=1.0, bend=0.0, exponent=0.0):
+        """`slope`: the most that the transform multiplies a gradient by; `bend`: what it is off by, relative to that;
+        `exponent`: what each y is off by."""
         exact = self.grads(coefficients)
         c = (coefficients.double().abs() * slope * self.scored).unsqueeze(-1)
         info = torch.finfo(found.dtype)
         near = torch.zeros_like(self.all).scatter(-1, self.index, 1.0) + self.all.exp()
         bound = (
-            PROBABILITY * c * self.all.exp()
+            (PROBABILITY + 2 * exponent) * c * self.all.exp()
             + bend * c * near
             + info.eps / 2 * exact.abs()
             + info.smallest_normal * info.eps

@@ -27,9 +27,21 @@ def test_every_function_and_operator_is_named():
 
     sources = "".join(Path(module.__file__).read_text() for module in (head, logits, preference))
     operators = re.findall(r'"dpo_kernel::(\w+)"', sources)
-    assert len(operators) == 7
+    assert len(operators) == 8
     for name in operators:
         assert name in README, name
+
+
+@pytest.mark.parametrize("ratio, said", [(1.01, "reached"), (1.2, "missed")])
+def test_the_bench_says_whether_the_bar_is_reached(ratio, said, monkeypatch, capsys):
+    """Times are not what it fails for."""
+    monkeypatch.setattr(bench, "measure", lambda *_given: ratio)
+    monkeypatch.setattr("sys.argv", ["bench"])
+    # Both would stay for the tests after this one, and one of them can be set but once.
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(torch, "set_num_interop_threads", lambda count: None)
+    assert not bench.main()
+    assert f"{ratio:.3f} of the bare call; the bar, 1.05, is {said}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

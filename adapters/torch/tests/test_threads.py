@@ -86,7 +86,7 @@ class LongCall:
 
     def by_cffi(self):
         """The call as operators make it, its arguments made."""
-        given = FASTEST, self.view, self.layout, pointer(self.log_probs), *[ffi.NULL] * 4
+        given = FASTEST, self.view, self.layout, pointer(self.log_probs, torch.float32), *[ffi.NULL] * 4
         return lambda: lib.dpo_token_log_probs(*given)
 
     def by_pydll(self):
@@ -94,7 +94,7 @@ class LongCall:
         folder = os.path.dirname(_native.__file__)
         (name,) = (name for name in os.listdir(folder) if name.endswith((".so", ".dylib", ".dll")))
         function = ctypes.PyDLL(os.path.join(folder, name)).dpo_token_log_probs
-        structs = [self.view, self.layout, pointer(self.log_probs)]
+        structs = [self.view, self.layout, pointer(self.log_probs, torch.float32)]
         pointers = [ctypes.c_void_p(int(ffi.cast("intptr_t", struct))) for struct in structs]
         # Two int32 of a dispatch travel as one number; zeros stand for the fastest.
         given = ctypes.c_int64(0), *pointers, *[ctypes.c_void_p(0)] * 4

@@ -29,6 +29,15 @@ def test_log_probs_and_gradients(dtype, vocab):
     exact.check_grads(logits.grad, coefficients)
 
 
+def check_transformed_grads(exact, grads, coefficients, transform):
+    """y, of f32, is off by two units in its last place, 2^-22 |y|, and p by twice that, as every y and their sum are.
+    The slope is a product of two roundings, 2 * 2^-24, and 1 - tanh^2 is off by a unit of tanh twice, 2 * 2^-24."""
+    largest = exact.logits.detach().abs().max().item() * slope(**transform)
+    if "softcap" in transform:
+        largest = min(largest, transform["softcap"] / transform.get("temperature", 1.0))
+    exact.check_grads(grads, coefficients, slope(**transform), bend=2.0**-22, exponent=2.0**-22 * largest)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
 def test_transforms(dtype, transform):
     logits, targets, coefficients = batch(dtype)
@@ -39,9 +48,22 @@ def test_transforms(dtype, transform):
     bound = 2.0**-22 * (1 + exact.log_probs.abs() + (logits.double().abs().amax(-1) * slope(**transform)))
     assert_within("log p", found, exact.log_probs, bound)
     found.backward(coefficients)
-    # And so is every exponent. The slope is rounded twice in f32, and 1 - tanh^2 of it is off by 2^-23.
-    steep = slope(**transform) * (1 + 8 * logits.double().abs().max().item())
-    exact.check_grads(logits.grad, coefficients, steep, bend=2.0**-22 / steep * slope(**transform))
+    check_transformed_grads(exact, logits.grad, coefficients, transform)
+
+
+@pytest.mark.parametrize("transform", [TRANSFORMS[2], TRANSFORMS[4]], ids=str)
+@pytest.mark.parametrize("part", [1e-3, 2.0**-16])
+def test_the_bound_of_transforms_sees_a_slope_that_is_off(transform, part):
+    """1 - tanh^2 with that part of tanh^2 left out."""
+    logits, targets, coefficients = batch(torch.float32)
+    logits.requires_grad_()
+    token_log_probs(logits, targets, **transform).log_probs.backward(coefficients)
+    exact = Exact(logits, targets, **transform)
+    check_transformed_grads(exact, logits.grad, coefficients, transform)
+    t = torch.tanh(logits.detach().double() * transform.get("scale", 1.0) / transform["softcap"]) ** 2
+    planted = logits.grad.double() * (1 - (1 - part) * t) / (1 - t)
+    with pytest.raises(AssertionError):
+        check_transformed_grads(exact, planted.float(), coefficients, transform)
 
 
 def test_details(dtype):

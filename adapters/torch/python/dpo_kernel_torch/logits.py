@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import torch
 
+from .door import backward_door, door
 from .errors import check
 from .memory import empty
 from .native import FASTEST, ffi, lib, new_error, pointer, struct
 from .rows import Targets, factors, transform
-from .tensors import TYPES, blocks, check_matrix, flat
+from .tensors import TYPES, blocks, check_matrix, check_tangent, flat
 from .threads import how_many, parts, run
 
 # What is done with each logit, and how rows are shared out: arguments of every operator over logits.
@@ -43,7 +44,8 @@ def token_log_probs(
     Raises `TypeError` for another device or type, `KernelError` (a `ValueError`) for targets out of range, and
     `NonFiniteError` for rows with NaN, +inf or nothing but -inf.
     """
-    log_probs, _, found = torch.ops.dpo_kernel.token_log_probs(
+    check_tangent(logits=logits)
+    log_probs, _, found = log_probs_of(
         logits, targets, details, ignore_index, factors(scale, softcap, temperature), threads
     )
     return figures(log_probs, found, targets, ignore_index) if details else TokenLogProbs(log_probs)
@@ -62,7 +64,7 @@ def logits_view(part, vocab, dtype, map):
     block = part.block
     return struct(
         "dpo_logits",
-        data=pointer(block.data, part.start * block.stride),
+        data=pointer(block.data, dtype, part.start * block.stride),
         len=(part.rows - 1) * block.stride + vocab,
         rows=part.rows,
         vocab=vocab,
@@ -75,7 +77,7 @@ def logits_view(part, vocab, dtype, map):
 def forward(logits, targets, map, threads, details):
     """log p, R; norms, R x 4; details, R x 4 or none. `targets`: a `Targets` of all rows."""
     vocab = logits.shape[-1]
-    log_probs = torch.zeros(targets.rows)
+    log_probs = torch.zeros(targets.rows, dtype=torch.float32)
     norms = torch.zeros(targets.rows, 4, dtype=torch.int32)
     found = torch.zeros(targets.rows if details else 0, 4, dtype=torch.int32)
 
@@ -87,9 +89,9 @@ def forward(logits, targets, map, threads, details):
             FASTEST,
             view,
             layout,
-            pointer(log_probs, part.first),
-            pointer(norms, 4 * part.first),
-            pointer(found, 4 * part.first) if details else ffi.NULL,
+            pointer(log_probs, torch.float32, part.first),
+            pointer(norms, torch.int32, 4 * part.first),
+            pointer(found, torch.int32, 4 * part.first) if details else ffi.NULL,
             ffi.NULL,
             error,
         )
@@ -110,13 +112,13 @@ def backward(logits, targets, norms, coefficients, map, threads):
         view = logits_view(part, vocab, logits.dtype, map)
         given = struct(
             "dpo_grads",
-            norms=pointer(norms, 4 * part.first),
-            coefficients=pointer(coefficients, part.first),
+            norms=pointer(norms, torch.int32, 4 * part.first),
+            coefficients=pointer(coefficients, torch.float64, part.first),
             unscored=lib.DPO_UNSCORED_ZERO,
         )
         out = struct(
             "dpo_logits_mut",
-            data=pointer(grads, part.first * vocab),
+            data=pointer(grads, logits.dtype, part.first * vocab),
             len=part.rows * vocab,
             rows=part.rows,
             vocab=vocab,
@@ -130,18 +132,21 @@ def backward(logits, targets, norms, coefficients, map, threads):
     return grads
 
 
-@torch.library.custom_op(
-    "dpo_kernel::token_log_probs",
-    mutates_args=(),
-    schema=f"(Tensor logits, Tensor targets, bool details, {TRANSFORM}) -> (Tensor, Tensor, Tensor)",
-)
-def _token_log_probs(logits, targets, details, ignore_index, factors, threads):
+def _token_log_probs_of(logits, targets, details, ignore_index, factors, threads):
     check_matrix("logits", logits)
     rows = Targets(targets, logits.shape[:-1], ignore_index)
     map = transform(factors)
     log_probs, norms, found = forward(logits, rows, map, threads, details)
     shape = targets.shape
     return log_probs.view(shape), norms.view(*shape, 4), found.view(*(shape if details else (0,)), 4)
+
+
+_token_log_probs = torch.library.custom_op(
+    "dpo_kernel::token_log_probs",
+    _token_log_probs_of,
+    mutates_args=(),
+    schema=f"(Tensor logits, Tensor targets, bool details, {TRANSFORM}) -> (Tensor, Tensor, Tensor)",
+)
 
 
 @_token_log_probs.register_fake
@@ -154,22 +159,28 @@ def _(logits, targets, details, *_transform):
     )
 
 
-@torch.library.custom_op(
+def _token_log_probs_backward_of(logits, targets, norms, coefficients, ignore_index, factors, threads):
+    check_matrix("logits", logits)
+    rows = Targets(targets, logits.shape[:-1], ignore_index)
+    of_rows = flat("coefficients", coefficients, torch.float64, targets.shape, "targets")
+    kept = flat("norms", norms, torch.int32, (*targets.shape, 4), "targets")
+    return backward(logits, rows, kept, of_rows, transform(factors), threads)
+
+
+_token_log_probs_backward = torch.library.custom_op(
     "dpo_kernel::token_log_probs_backward",
+    _token_log_probs_backward_of,
     mutates_args=(),
     schema=f"(Tensor logits, Tensor targets, Tensor norms, Tensor coefficients, {TRANSFORM}) -> Tensor",
 )
-def _token_log_probs_backward(logits, targets, norms, coefficients, ignore_index, factors, threads):
-    check_matrix("logits", logits)
-    rows = Targets(targets, logits.shape[:-1], ignore_index)
-    of_rows = flat("coefficients", coefficients, torch.float64, rows.rows, "logits")
-    kept = flat("norms", norms, torch.int32, 4 * rows.rows, "logits")
-    return backward(logits, rows, kept, of_rows, transform(factors), threads)
 
 
 @_token_log_probs_backward.register_fake
 def _(logits, *_others):
     return logits.new_empty(logits.shape)
+
+
+log_probs_backward = backward_door(torch.ops.dpo_kernel.token_log_probs_backward, _token_log_probs_backward_of)
 
 
 def _setup(ctx, inputs, output):
@@ -185,8 +196,9 @@ def _grads(ctx, of_log_probs, *_others):
     nothing = [None] * (1 + 1 + len(ctx.transform))
     if of_log_probs is None:
         return None, *nothing
-    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_log_probs, *ctx.transform)
+    grads = log_probs_backward(logits, targets, norms, of_log_probs, *ctx.transform)
     return grads, *nothing
 
 
 _token_log_probs.register_autograd(_grads, setup_context=_setup)
+log_probs_of = door(torch.ops.dpo_kernel.token_log_probs, _token_log_probs_of, _setup, _grads)

@@ -6,6 +6,7 @@ import torch
 
 from .errors import check
 from .native import ffi, lib, new_error, struct
+from .tensors import check_constant
 
 LOSSES = {
     name.removeprefix("DPO_LOSS_").lower(): getattr(lib, name)
@@ -68,6 +69,7 @@ def _option(name, value):
         if value not in DIVERGENCES:
             raise ValueError(f"no divergence is named {value!r}: give one of {', '.join(DIVERGENCES)}")
         value = DIVERGENCES[value]
+    check_constant(name, value)
     return OPTIONS[name], float(value)
 
 
@@ -79,6 +81,8 @@ class Mixture:
     def __init__(self, *terms):
         if not 1 <= len(terms) <= MOST_TERMS:
             raise ValueError(f"{len(terms)} terms: give 1 to {MOST_TERMS}")
+        for weight, _ in terms:
+            check_constant("a weight of a Mixture", weight)
         self.weights = [float(weight) for weight, _ in terms]
         self.losses = [_loss(loss) for _, loss in terms]
 

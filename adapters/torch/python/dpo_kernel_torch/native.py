@@ -46,8 +46,11 @@ def new_error():
     return ffi.new("dpo_error *")
 
 
-def pointer(tensor, offset=0):
-    """Where element `offset` of a tensor is; NULL for None. C converts `void *` to what it is used as."""
+def pointer(tensor, dtype, offset=0):
+    """Where element `offset` of a tensor of this type is; NULL for None. C converts `void *` to what it is used as."""
     if tensor is None:
         return ffi.NULL
+    # C sees no type: a tensor of narrower numbers, as PyTorch's default may be, would be written past its end.
+    if tensor.dtype != dtype:
+        raise TypeError(f"a tensor is {tensor.dtype} where the library takes {dtype}")
     return ffi.cast(_VOID, tensor.data_ptr() + offset * tensor.element_size())

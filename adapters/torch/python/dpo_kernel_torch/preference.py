@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from . import logits as of_logits
+from .door import backward_door, door
 from .head import head_token_log_probs
 from .logits import TRANSFORM
 from .losses import encode
@@ -25,7 +26,7 @@ from .stages import (
     sizes,
     sums_and_tokens,
 )
-from .tensors import check_matrix, flat
+from .tensors import check_constant, check_matrix, check_tangent, flat
 
 # Targets are checked against a vocabulary with the logits; of log-probs alone it is the largest that there can be.
 MOST_COLUMNS = 2**31 - 1
@@ -126,6 +127,17 @@ def batch_of(
     if pairs is not None and answers is not None:
         raise ValueError("pairs and answers are given: give one of them")
     made = encode(loss, answers is not None)
+    given = {
+        "reference": reference,
+        "weights": weights,
+        "offsets": offsets,
+        "token_weights": token_weights,
+        "divisor": divisor,
+    }
+    if nll is not None:
+        given |= {"nll.weights": nll.weights, "nll.weight": nll.weight, "nll.divisor": nll.divisor}
+    for name, value in given.items():
+        check_constant(name, value)
     if divisor is not None and not 0.0 < divisor < float("inf"):
         raise ValueError(f"divisor is {divisor}: give a number > 0")
     # 0 stands for the number of pairs or answers.
@@ -165,10 +177,9 @@ def preference_loss(
     answer; token_weights: one a row; nll: an `Nll`. divisor: what the loss is divided by; without it as many as have
     a weight (groups, for `s_dpo`), which makes it the mean.
     """
+    check_tangent(logits=logits)
     made = batch_of(targets, **batch)
-    found = torch.ops.dpo_kernel.preference_step(
-        logits, *made, ignore_index, factors(scale, softcap, temperature), threads
-    )
+    found = step_of(logits, *made, ignore_index, factors(scale, softcap, temperature), threads)
     return PreferenceLoss(found[0], found[2], Found(found[1], made))
 
 
@@ -203,11 +214,12 @@ def head_preference_loss(
 
 def log_probs_preference_loss(log_probs, targets, *, ignore_index=-100, **batch):
     """`preference_loss` of token log-probs, f32, in the shape of the targets, wherever they come from."""
+    check_tangent(log_probs=log_probs)
     return _of_log_probs(log_probs, batch_of(targets, **batch), ignore_index)
 
 
 def _of_log_probs(log_probs, made, ignore_index):
-    loss, numbers = torch.ops.dpo_kernel.preference_loss(log_probs, *made, ignore_index)
+    loss, numbers = loss_of(log_probs, *made, ignore_index)
     return PreferenceLoss(loss, log_probs.detach(), Found(numbers, made))
 
 
@@ -216,12 +228,7 @@ def _fake_found(batch):
     return new((), dtype=torch.float32), new((sum(sizes(batch)),), dtype=torch.int64)
 
 
-@torch.library.custom_op(
-    "dpo_kernel::preference_step",
-    mutates_args=(),
-    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-def _step(logits, *given):
+def _step_of(logits, *given):
     batch = Batch(*given[:-3])
     ignore_index, of_logit, threads = given[-3:]
     check_matrix("logits", logits)
@@ -233,11 +240,25 @@ def _step(logits, *given):
     return *stages.run(log_probs), log_probs.view(shape), norms.view(*shape, 4)
 
 
+_step = torch.library.custom_op(
+    "dpo_kernel::preference_step",
+    _step_of,
+    mutates_args=(),
+    schema=f"(Tensor logits, {BATCH}, {TRANSFORM}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+
+
 @_step.register_fake
 def _(logits, *given):
     batch = Batch(*given[:-3])
     new, shape = batch.targets.new_empty, batch.targets.shape
     return *_fake_found(batch), new(shape, dtype=torch.float32), new((*shape, 4), dtype=torch.int32)
+
+
+def _refuse_others(ctx):
+    """Gradients of the first argument alone: calls of the operators themselves are not checked before."""
+    if any(ctx.needs_input_grad[1:]):
+        raise RuntimeError("an argument beside the first requires grad, and a loss has no gradient for it: detach it")
 
 
 def _coefficients(numbers, rows):
@@ -246,6 +267,7 @@ def _coefficients(numbers, rows):
 
 
 def _step_setup(ctx, inputs, output):
+    _refuse_others(ctx)
     logits, targets = inputs[:2]
     ctx.transform = inputs[-3:]
     ctx.inputs = len(inputs)
@@ -260,26 +282,30 @@ def _step_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    of_rows = _coefficients(numbers, targets.numel()) * of_loss
-    grads = torch.ops.dpo_kernel.token_log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
+    of_rows = (_coefficients(numbers, targets.numel()) * of_loss).view(targets.shape)
+    grads = of_logits.log_probs_backward(logits, targets, norms, of_rows, *ctx.transform)
     return grads, *nothing
 
 
 _step.register_autograd(_step_grads, setup_context=_step_setup)
+step_of = door(torch.ops.dpo_kernel.preference_step, _step_of, _step_setup, _step_grads)
 
 
-@torch.library.custom_op(
-    "dpo_kernel::preference_loss",
-    mutates_args=(),
-    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> (Tensor, Tensor)",
-)
-def _loss(log_probs, *given):
+def _loss_of(log_probs, *given):
     batch, ignore_index = Batch(*given[:-1]), given[-1]
     rows = Targets(batch.targets, log_probs.shape, ignore_index)
     if log_probs.dtype != torch.float32:
         raise TypeError(f"log_probs are {log_probs.dtype}: give torch.float32, as log_probs.float() does")
-    numbers = flat("log_probs", log_probs, torch.float32, rows.rows, "targets")
+    numbers = flat("log_probs", log_probs, torch.float32, batch.targets.shape, "targets")
     return tuple(Stages(batch, rows, MOST_COLUMNS).run(numbers))
+
+
+_loss = torch.library.custom_op(
+    "dpo_kernel::preference_loss",
+    _loss_of,
+    mutates_args=(),
+    schema=f"(Tensor log_probs, {BATCH}, int ignore_index) -> (Tensor, Tensor)",
+)
 
 
 @_loss.register_fake
@@ -287,10 +313,32 @@ def _(log_probs, *given):
     return _fake_found(Batch(*given[:-1]))
 
 
+def _loss_backward_of(log_probs, numbers, of_loss):
+    # The log-probs are given for autograd alone: coefficients depend on them, so a second derivative is refused.
+    return (_coefficients(numbers, log_probs.numel()) * of_loss).float().view(log_probs.shape)
+
+
+_loss_backward = torch.library.custom_op(
+    "dpo_kernel::preference_loss_backward",
+    _loss_backward_of,
+    mutates_args=(),
+    schema="(Tensor log_probs, Tensor numbers, Tensor of_loss) -> Tensor",
+)
+
+
+@_loss_backward.register_fake
+def _(log_probs, numbers, of_loss):
+    return log_probs.new_empty(log_probs.shape)
+
+
+loss_backward = backward_door(torch.ops.dpo_kernel.preference_loss_backward, _loss_backward_of)
+
+
 def _loss_setup(ctx, inputs, output):
-    ctx.inputs, ctx.shape = len(inputs), inputs[0].shape
+    _refuse_others(ctx)
+    ctx.inputs = len(inputs)
     _loss, numbers = output
-    ctx.save_for_backward(numbers)
+    ctx.save_for_backward(inputs[0], numbers)
     ctx.mark_non_differentiable(numbers)
     ctx.set_materialize_grads(False)
 
@@ -299,8 +347,8 @@ def _loss_grads(ctx, of_loss, *_others):
     nothing = [None] * (ctx.inputs - 1)
     if of_loss is None:
         return None, *nothing
-    (numbers,) = ctx.saved_tensors
-    return (_coefficients(numbers, ctx.shape.numel()) * of_loss).float().view(ctx.shape), *nothing
+    return loss_backward(*ctx.saved_tensors, of_loss), *nothing
 
 
 _loss.register_autograd(_loss_grads, setup_context=_loss_setup)
+loss_of = door(torch.ops.dpo_kernel.preference_loss, _loss_of, _loss_setup, _loss_grads)

@@ -4,7 +4,7 @@ import torch
 
 from .errors import check
 from .native import ffi, lib, new_error, pointer, struct
-from .tensors import check_integers, check_shape
+from .tensors import check_constant, check_integers, check_shape
 
 # The library's own ignore value, which targets have after `targets_of`.
 IGNORED = lib.DPO_IGNORE_INDEX
@@ -21,7 +21,9 @@ class Targets:
         # PyTorch has few operations of uint32; the bits are what counts.
         self.ids = torch.empty(self.rows, dtype=torch.int32)
         error = new_error()
-        status = lib.dpo_targets_of_i64(pointer(labels), self.rows, ignore_index, pointer(self.ids), error)
+        status = lib.dpo_targets_of_i64(
+            pointer(labels, torch.int64), self.rows, ignore_index, pointer(self.ids, torch.int32), error
+        )
         check(status, error)
 
     def scored(self):
@@ -31,7 +33,7 @@ class Targets:
     def layout(self, part, vocab):
         """Of the rows of a part, all in one span. The second value owns the memory of the span."""
         span = ffi.new("dpo_span *", (0, part.rows))
-        ids = pointer(self.ids, part.first)
+        ids = pointer(self.ids, torch.int32, part.first)
         return struct("dpo_layout", targets=ids, rows=part.rows, spans=span, count=1, vocab=vocab), span
 
 
@@ -45,6 +47,7 @@ def factors(scale, softcap, temperature):
 
 
 def _factor(name, value):
+    check_constant(name, value)
     # Numbers that f32 rounds to 0 would be read as no factor.
     if not 2.0**-149 <= value < 2.0**128:
         raise ValueError(f"{name} is {value}: give a number > 0 that float32 holds")

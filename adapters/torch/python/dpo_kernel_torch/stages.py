@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import torch
 
-from .errors import check
+from .errors import KernelError, check
 from .losses import MIXTURE, PER_PAIR, Losses
 from .native import ffi, lib, new_error, pointer, struct
-from .tensors import check_integers, flat
+from .tensors import check_integers, check_shape, flat
 
 # Fields of `dpo_summary`, `dpo_unpaired_summary` and `dpo_nll_summary`, each of them eight bytes.
 SUMMARY, UNPAIRED_SUMMARY, NLL_SUMMARY = (
@@ -128,7 +128,14 @@ def owned(name, tensor):
     if tensor.ndim != 2 or tensor.shape[1] != 2:
         raise ValueError(f"{name} has shape {tuple(tensor.shape)}: give (count, 2)")
     tensor = tensor.contiguous()
-    return pointer(tensor), tensor
+    return pointer(tensor, torch.int64), tensor
+
+
+def labelled(sequence, label):
+    """A `dpo_answer`. A negative sequence is out of the library's range, as the unsigned number of its bits."""
+    if not -(2**31) <= label < 2**31:
+        raise KernelError("UNKNOWN_LABEL", value=label)
+    return sequence % 2**64, label
 
 
 class Stages:
@@ -145,18 +152,19 @@ class Stages:
         self.order = ffi.new("size_t[]", max(1, self.count))
         self.layout = struct(
             "dpo_layout",
-            targets=pointer(rows.ids),
+            targets=pointer(rows.ids, torch.int32),
             rows=rows.rows,
             spans=self.spans,
             count=self.count,
             vocab=vocab,
             order=self.order,
         )
-        self.reference = flat("reference", batch.reference, torch.float64, self.count, "spans")
+        self.reference = flat("reference", batch.reference, torch.float64, (self.count,), "spans")
         of = "answers" if batch.unpaired else "pairs"
-        self.weights = flat("weights", batch.weights, torch.float32, self.found, of)
-        self.offsets = flat("offsets", batch.offsets, torch.float32, self.found, of)
-        self.token_weights = flat("token_weights", batch.token_weights, torch.float32, rows.rows, "targets")
+        self.weights = flat("weights", batch.weights, torch.float32, (self.found,), of)
+        self.offsets = flat("offsets", batch.offsets, torch.float32, (self.found,), of)
+        shape = batch.targets.shape
+        self.token_weights = flat("token_weights", batch.token_weights, torch.float32, shape, "targets")
         self.numbers = torch.zeros(sum(sizes(batch)), dtype=torch.int64)
         self.losses = Losses(batch.choices, batch.values)
         self.divisor = batch.numbers[0] or self._divisor()
@@ -182,7 +190,7 @@ class Stages:
 
     def at(self, which):
         """Where a part of the numbers is written."""
-        return pointer(self.numbers, part(self.batch, which)[0])
+        return pointer(self.numbers, torch.int64, part(self.batch, which)[0])
 
     def run(self, log_probs):
         """All stages, from log p of each row: the loss, f32, and all numbers."""
@@ -195,14 +203,21 @@ class Stages:
             d_nll = ffi.new("double[]", max(1, self.count))
             loss += self.nll(log_probs, policy, d_nll)
         status = lib.dpo_token_coefficients(
-            self.layout, d_log_probs, pointer(self.token_weights), d_nll, self.at(COEFFICIENTS), self.error
+            self.layout,
+            d_log_probs,
+            pointer(self.token_weights, torch.float32),
+            d_nll,
+            self.at(COEFFICIENTS),
+            self.error,
         )
         check(status, self.error)
         return torch.full((), loss, dtype=torch.float32), self.numbers
 
     def sequences(self, log_probs, token_weights, out):
         """log pi and tokens of each span."""
-        status = lib.dpo_sequence_log_probs(pointer(log_probs), self.layout, pointer(token_weights), out, self.error)
+        status = lib.dpo_sequence_log_probs(
+            pointer(log_probs, torch.float32), self.layout, pointer(token_weights, torch.float32), out, self.error
+        )
         check(status, self.error)
         return out
 
@@ -217,9 +232,9 @@ class Stages:
             "dpo_pairs",
             pairs=self.items,
             count=self.found,
-            reference_sums=pointer(self.reference),
-            weights=pointer(self.weights),
-            offsets=pointer(self.offsets),
+            reference_sums=pointer(self.reference, torch.float64),
+            weights=pointer(self.weights, torch.float32),
+            offsets=pointer(self.offsets, torch.float32),
             divisor=self.divisor,
         )
         objective = self.losses.objective(self.found)
@@ -240,7 +255,7 @@ class Stages:
     def answers(self, policy, d_log_probs):
         if self.offsets is not None:
             raise ValueError("offsets are given for answers without a partner: no loss of them has any; leave them out")
-        answers = ffi.new("dpo_answer[]", [tuple(answer) for answer in self.batch.items.tolist()])
+        answers = ffi.new("dpo_answer[]", [labelled(*answer) for answer in self.batch.items.tolist()])
         losses = self.losses
         one_each = losses.kind == PER_PAIR
         if losses.kind == MIXTURE:
@@ -251,8 +266,8 @@ class Stages:
             "dpo_unpaired_batch",
             answers=answers,
             count=self.found,
-            reference_sums=pointer(self.reference),
-            weights=pointer(self.weights),
+            reference_sums=pointer(self.reference, torch.float64),
+            weights=pointer(self.weights, torch.float32),
             losses=losses.made if one_each else ffi.NULL,
             divisor=self.divisor,
         )
@@ -287,11 +302,12 @@ class Stages:
             count, weights = self.found, batch.weights if batch.nll_weights is None else batch.nll_weights
         else:
             check_integers("nll.answers", answers)
-            answers, count, weights = answers.reshape(-1).contiguous(), answers.numel(), batch.nll_weights
+            check_shape("nll.answers", answers, (answers.numel(),), "a list")
+            answers, count, weights = answers.contiguous(), answers.numel(), batch.nll_weights
             given.of, given.count = lib.DPO_NLL_OF_ANSWERS, count
-            given.answers = pointer(answers)
-        weights = flat("nll.weights", weights, torch.float32, count, "the NLL term")
-        given.weights = pointer(weights)
+            given.answers = pointer(answers, torch.int64)
+        weights = flat("nll.weights", weights, torch.float32, (count,), "the NLL term")
+        given.weights = pointer(weights, torch.float32)
         summary = ffi.cast("dpo_nll_summary *", self.at(NLL_SUMS))
         check(lib.dpo_nll_loss(given, policy, self.count, d_nll, summary, self.error), self.error)
         return summary.loss_sum / divisor

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from torch.autograd import forward_ad
 
 from .native import lib
 
@@ -59,6 +60,23 @@ def check_integers(name, tensor):
         raise TypeError(f"{name} is {tensor.dtype}: give torch.int64, as {name}.long() does")
 
 
+def check_tangent(**tensors):
+    """No derivatives in forward mode: the operators have none, and PyTorch would go on with 0."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(
+                f"{name} has a tangent, and dpo_kernel has no derivatives in forward mode: take backward(), or "
+                "PyTorch's own operators"
+            )
+
+
+def check_constant(name, value):
+    """A number or numbers without a gradient, as none would be given."""
+    check_tangent(**{name: value})
+    if isinstance(value, torch.Tensor) and value.requires_grad and torch.is_grad_enabled():
+        raise ValueError(f"{name} requires grad, and a loss has no gradient for it: give {name}.detach()")
+
+
 def blocks(name, tensor):
     """The rows of a tensor (..., columns) without a copy: as few parts as there are strides.
 
@@ -97,15 +115,15 @@ def _parts(tensor):
     return [part for one in tensor.unbind(0) for part in _parts(one)]
 
 
-def flat(name, tensor, dtype, count, of):
-    """A tensor of `count` numbers as a contiguous one of the type, or None. Numbers are few: one a row or pair."""
+def flat(name, tensor, dtype, shape, of):
+    """A tensor of this shape as a contiguous one of the type, or None. Numbers are few: one a row or pair."""
     if tensor is None:
         return None
     check_tensor(name, tensor)
-    if tensor.dtype == dtype and tensor.numel() == count and tensor.is_contiguous():
+    # Numbers of another shape would be read in another order.
+    check_shape(name, tensor, shape, of)
+    if tensor.dtype == dtype and tensor.is_contiguous():
         return tensor
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} is {tensor.dtype}: give real numbers")
-    if tensor.numel() != count:
-        raise ValueError(f"{name} has {tensor.numel()} elements: {of} asks for {count}")
-    return tensor.detach().to(dtype).reshape(-1).contiguous()
+    return tensor.detach().to(dtype).contiguous()

@@ -42,12 +42,12 @@ class _Entropy(torch.autograd.Function):
 
 
 class Patch:
-    """What `patch` returns: a context manager that undoes it, or `undo()`. Patches of patches are undone in order."""
+    """What `patch` returns: a context manager that undoes it, or `undo()`. The last patch is undone first."""
 
     def __init__(self, threads):
         self.threads = threads
         self.lock = threading.Lock()
-        self.before = None
+        self.before = self.own = None
 
     def apply(self):
         found = version("trl")
@@ -57,16 +57,20 @@ class Patch:
 
         with self.lock:
             self.before = utils._ChunkedLogProbFunction, utils._use_triton
-            utils._ChunkedLogProbFunction = _function(self.before[0], self.threads)
-            utils._use_triton = _compact(self.before[1])
+            self.own = _function(self.before[0], self.threads), _compact(self.before[1])
+            utils._ChunkedLogProbFunction, utils._use_triton = self.own
         return self
 
     def undo(self):
-        """TRL as it was before. A second call does nothing."""
+        """TRL as it was before. A second call does nothing; `RuntimeError` where a later patch is still there."""
         from trl.trainer import utils
 
         with self.lock:
             if self.before is not None:
+                if (utils._ChunkedLogProbFunction, utils._use_triton) != self.own:
+                    raise RuntimeError(
+                        "TRL's function has been replaced again since this patch: undo the later one first"
+                    )
                 utils._ChunkedLogProbFunction, utils._use_triton = self.before
                 self.before = None
 
@@ -124,9 +128,9 @@ def _function(before, threads):
                 weight,
                 targets,
                 bias=bias,
-                scale=float(logit_scale),
+                scale=logit_scale,
                 softcap=final_logit_softcapping,
-                temperature=float(temperature),
+                temperature=temperature,
                 details=any(name != "log_probs" for name in outputs),
                 threads=threads,
             )
