@@ -84,5 +84,28 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     let mut file = File::create(&beside).map_err(say)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(say)?;
     drop(file);
-    fs::rename(&beside, path).map_err(say)
+    fs::rename(&beside, path).map_err(say)?;
+    sync_folder(path.parent()).map_err(say)
+}
+
+/// Makes a folder, and those that it lies in, so that they last as the files in them do.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path) -> Outcome {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_folder)?;
+    let made =
+        fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
+    let made = made.and_then(|()| sync_folder(path.parent()));
+    made.map_err(|error| fault(format!("{}: {error}", path.display())))
+}
+
+/// Names stand in a folder, and are on the disk only once the folder is.
+fn sync_folder(folder: Option<&Path>) -> std::io::Result<()> {
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    // Elsewhere a folder cannot be opened as a file.
+    if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }

@@ -235,7 +235,7 @@ impl Adapter {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, folder: &Path, base: &str) -> Outcome {
-        fs::create_dir_all(folder)?;
+        file::make_folder(folder)?;
         let targets: Vec<&str> = self.plan.targets.iter().map(|target| target.name()).collect();
         let config = json!({
             "peft_type": "LORA",

@@ -45,24 +45,26 @@ struct Job<'a> {
 /// # Errors
 /// Of the files, of candle and of the crate.
 pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let state_path = options.out.join("state.safetensors");
+    if !options.resume {
+        refuse_to_replace(&state_path)?;
+    }
     let job = Job::new(options, out)?;
     let mut random = Random(options.seed);
     let adapter = Adapter::new(&job.model, options.plan.clone(), &mut random)?;
     let hyper = Hyper { clip: options.clip, ..Hyper::default() };
     let mut optimizer = AdamW::new(hyper, adapter.vars());
     let base = options.model.display().to_string();
-    let state_path = options.out.join("state.safetensors");
-    fs::create_dir_all(&options.out)
-        .map_err(|error| fault(format!("{}: {error}", options.out.display())))?;
+    file::make_folder(&options.out)?;
+    if let Some(folder) = &options.save_init {
+        adapter.save(folder, &base)?;
+    }
     writeln!(out, "adapter: {} numbers of rank {}", adapter.count(), options.plan.rank)?;
     let (reference, mut progress) = if options.resume {
         let found = state::read(&state_path, &job.settings, &adapter, &mut optimizer)?;
         writeln!(out, "resumed after step {}", found.1.records.len())?;
         found
     } else {
-        if let Some(folder) = &options.save_init {
-            adapter.save(folder, &base)?;
-        }
         let start = Instant::now();
         let reference = job.reference()?;
         let (pairs, seconds) = (reference.len() / 2, start.elapsed().as_secs_f64());
@@ -115,8 +117,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         }
         out.flush()?;
     }
-    job.samples("after", Some(&adapter.fixed()), out)?;
+    // First what cannot be had again without a run.
     adapter.save(&options.out, &base)?;
+    job.files(&progress)?;
+    job.samples("after", Some(&adapter.fixed()), out)?;
     job.end(&progress, out)
 }
 
@@ -189,8 +193,8 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Curves, the dump, and the result.
-    fn end(&self, progress: &Progress, out: &mut dyn Write) -> Outcome {
+    /// Curves, and the dump.
+    fn files(&self, progress: &Progress) -> Outcome {
         let Options { rate, beta, batch, plan, seed, .. } = self.options;
         let subtitle = format!(
             "β {beta}, learning rate {rate}, {batch} pairs a step, rank {}, {} pairs, {} held out, seed {seed}",
@@ -208,6 +212,11 @@ impl<'a> Job<'a> {
             }
             file::write_whole(path, lines.as_bytes())?;
         }
+        Ok(())
+    }
+
+    /// The result.
+    fn end(&self, progress: &Progress, out: &mut dyn Write) -> Outcome {
         let (mut seconds, mut loss_seconds, mut tokens) = (0.0, 0.0, 0);
         for record in &progress.records {
             seconds += record.seconds;
@@ -238,6 +247,22 @@ impl<'a> Job<'a> {
         writeln!(out)?;
         Ok(())
     }
+}
+
+/// A run without `--resume` would put its first step in the place of all that the state has.
+fn refuse_to_replace(state: &Path) -> Outcome {
+    let path = state.display();
+    if !state.try_exists().map_err(|error| fault(format!("{path}: {error}")))? {
+        return Ok(());
+    }
+    let found = match state::steps(state) {
+        Ok(1) => "of 1 step".to_owned(),
+        Ok(steps) => format!("of {steps} steps"),
+        Err(_) => "that is broken".to_owned(),
+    };
+    Err(fault(format!(
+        "{path}: there is a state {found}: --resume goes on with it, another --out leaves it as it is"
+    )))
 }
 
 fn tell_reference(
