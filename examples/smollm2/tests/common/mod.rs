@@ -58,6 +58,15 @@ pub fn tokens() -> Vec<String> {
 pub const TEMPLATE: &str = "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nBe kind\
     <|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content']}}";
 
+/// The largest of some numbers without their signs. `max` would drop one that is NaN: here each must be
+/// finite.
+pub fn largest(of: impl IntoIterator<Item = f64>) -> f64 {
+    of.into_iter().fold(0.0, |top, x| {
+        assert!(x.is_finite(), "{x} among numbers");
+        f64::max(top, x.abs())
+    })
+}
+
 /// A folder of a test's own, empty.
 pub fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
