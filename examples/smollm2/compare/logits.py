@@ -35,6 +35,8 @@ def main(path, tokens, logits, adapter=None):
             with torch.no_grad():
                 theirs = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
             ours = found.get_tensor(name)
+            # `max` drops what is no number.
+            assert ours.shape == theirs.shape and ours.isfinite().all() and theirs.isfinite().all(), name
             worst = max(worst, (ours - theirs).abs().max().item())
             largest = max(largest, theirs.abs().max().item())
             index = torch.tensor(answer)[:, None]

@@ -11,6 +11,7 @@
 //! ```
 
 mod attention;
+mod head;
 #[allow(
     dead_code,
     unused_imports,

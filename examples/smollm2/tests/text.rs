@@ -159,12 +159,64 @@ fn models_that_do_not_fit_are_refused() {
         let why = Model::read(&mut gguf).unwrap_err().to_string();
         assert!(why.ends_with(wanted), "{why}");
     }
+}
+
+/// Of every type that candle reads an alignment from, after values of every type.
+#[test]
+fn an_alignment_of_0_is_refused() {
     let path = folder("alignment").join("tiny.gguf");
+    let cases = [
+        (Value::U8(0), Value::U8(32)),
+        (Value::I8(0), Value::I8(32)),
+        (Value::U16(0), Value::U16(32)),
+        (Value::I16(0), Value::I16(256)),
+        (Value::U32(0), Value::U32(32)),
+        (Value::I32(0), Value::I32(32)),
+    ];
+    for (zero, some) in cases {
+        let of = |value: &Value| {
+            let mut all = metadata();
+            // In the order of their names: before it.
+            let text = || Value::String("general.alignment".into());
+            all.insert("general.a", Value::Array(vec![Value::Array(vec![text(), text()])]));
+            all.insert("general.b", Value::Array(vec![Value::F64(0.0), Value::F64(1.0)]));
+            all.insert("general.alignment", value.clone());
+            all.insert("a.text", text());
+            all.insert("a.number", Value::U64(1));
+            all.insert("a.short", Value::I16(-1));
+            all.insert("a.truth", Value::Bool(true));
+            write(&path, &weights(1), &all);
+            Gguf::open(&path)
+        };
+        let why = of(&zero).unwrap_err().to_string();
+        assert!(why.ends_with("not GGUF: an alignment of 0"), "{why}");
+        assert!(of(&some).is_ok());
+    }
+}
+
+/// A file cut off anywhere in its head is refused by its name, not by a panic.
+#[test]
+fn a_head_that_is_cut_off_is_refused() {
+    let path = folder("head").join("tiny.gguf");
     let mut all = metadata();
-    all.insert("general.alignment", number(0));
+    all.insert("general.alignment", Value::U32(0));
     write(&path, &weights(1), &all);
-    let why = Gguf::open(&path).unwrap_err().to_string();
-    assert!(why.ends_with("not GGUF: an alignment of 0"), "{why}");
+    let bytes = std::fs::read(&path).unwrap();
+    for len in (0..bytes.len().min(4000)).step_by(7) {
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        let why = Gguf::open(&path).unwrap_err().to_string();
+        assert!(why.contains("tiny.gguf: not GGUF: "), "{len}: {why}");
+    }
+}
+
+#[test]
+fn tensors_that_the_model_does_not_use_are_refused() {
+    let path = folder("unread").join("tiny.gguf");
+    let mut all = weights(1);
+    all.insert("0.rope_factors".into(), (vec![3], vec![1.0; 3]));
+    write(&path, &all, &metadata());
+    let why = Model::read(&mut Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    assert!(why.ends_with("`rope_freqs.weight` is no tensor of a Llama: 1 such in all"), "{why}");
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn gguf_name(name: &str) -> String {
         "up_proj" => "ffn_up",
         "down_proj" => "ffn_down",
         "input_layernorm" => "attn_norm",
+        "rope_factors" => return "rope_freqs.weight".into(),
         _ => "ffn_norm",
     };
     format!("blk.{block}.{name}.weight")
