@@ -185,6 +185,13 @@ fn a_sample_ends_where_the_model_does() {
 }
 
 #[test]
+fn where_no_pair_is_held_out_samples_are_of_those_to_train_on() {
+    let (folder, model) = files("none-held-out");
+    let text = finish(command(&model, &folder.join("out"), &["--hold-out", "0", "--steps", "1"]));
+    assert_eq!(text.matches("sample, ").count(), 4, "{text}");
+}
+
+#[test]
 fn the_first_adapter_is_written_by_a_resumed_run_too() {
     let (folder, model) = files("init");
     let (out, first, again) = (folder.join("out"), folder.join("first"), folder.join("again"));
@@ -219,7 +226,9 @@ fn files_that_are_broken_are_named() {
     fs::write(&data, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \" b\"}\n").unwrap();
     let why = refusal(command(&model, &out, &["--data", data.to_str().unwrap()]));
     assert!(
-        why.ends_with("no pair is left to train on: 1 equal or empty, 0 above 192 tokens"),
+        why.ends_with(
+            "no pair is left to train on: 0 held out, 1 equal or empty, 0 above 192 tokens"
+        ),
         "{why}"
     );
 }

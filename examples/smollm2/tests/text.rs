@@ -244,6 +244,24 @@ fn a_conversation_is_written_as_the_template_has_it() {
     assert!(Chat::read(&other).unwrap_err().to_string().ends_with("not ChatML"));
 }
 
+/// A system message of the template's that cannot be read is not left out.
+#[test]
+fn a_system_message_that_is_an_expression_is_asked_for() {
+    for (i, own) in ["It\\'s me", "' + name + '", "{{ name }}", "a\\tb"].into_iter().enumerate() {
+        let template = common::TEMPLATE.replace("Be kind", own);
+        let chat = Chat::read(&gguf(&format!("expression-{i}"), |metadata| {
+            metadata.insert("tokenizer.chat_template", Value::String(template));
+        }));
+        let chat = chat.unwrap();
+        let user = Message { role: "user", content: "hello" };
+        let why = chat.prompt(std::slice::from_ref(&user)).unwrap_err().to_string();
+        assert!(
+            why.ends_with("system message cannot be read: a conversation needs one of its own")
+        );
+        assert!(chat.prompt(&[Message { role: "system", content: "no" }, user]).is_ok());
+    }
+}
+
 #[test]
 fn prompts_are_taken_apart_at_their_tags() {
     let of = |prompt| -> Vec<(&str, &str)> {
