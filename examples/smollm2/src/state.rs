@@ -50,7 +50,7 @@ pub fn write(
         "records": records,
         "held_out": progress.held_out,
     });
-    file::write(path, &all, &[("state", &state.to_string())])
+    file::write_with(path, &all, &[], &[("state", &state.to_string())])
 }
 
 /// The matrices, and all else.

@@ -129,7 +129,8 @@ fn grads(
 /// by as much, half of them backwards.
 fn directions(count: usize, random: &mut Random) -> Vec<Vec<f64>> {
     let share = (count as f64).sqrt().recip();
-    let all = (0..count).map(|_| if random.bits() % 2 == 0 { share } else { -share }).collect();
+    let all =
+        (0..count).map(|_| if random.bits().is_multiple_of(2) { share } else { -share }).collect();
     let alone = |entry: usize| (0..count).map(|i| f64::from(u8::from(i == entry))).collect();
     vec![all, alone(0), alone(count / 2), alone(count - 1)]
 }

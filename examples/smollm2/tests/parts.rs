@@ -140,6 +140,9 @@ fn a_file_is_there_whole_or_not_at_all() {
     let bits = |data: &[f32]| data.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&all[0].data), bits(&one.data));
     assert_eq!(texts["key"], "text");
+    file::write_with(&path, &[one], &[("key", "text")], &[("long", "te✓t")]).unwrap();
+    let (all, texts) = file::read(&path).unwrap();
+    assert_eq!((all.len(), &*texts["key"], &*texts["long"]), (1, "text", "te✓t"));
     assert!(Named::new("two".into(), &[3], vec![0.0]).is_err());
     // Where the file beside it cannot be made, what was there stays.
     std::fs::create_dir(folder.join("a.safetensors.part")).unwrap();
