@@ -291,7 +291,9 @@ fn micro_batches_change_only_the_rounding() {
     for (whole, parts) in run("3").iter().zip(run("1")) {
         for key in ["loss", "grad_norm"] {
             let (whole, parts) = (whole[key].as_f64().unwrap(), parts[key].as_f64().unwrap());
-            assert!((whole / parts - 1.0).abs() < 1e-4, "{key}: {whole} {parts}");
+            // Measured 5e-7; AdamW divides by what may be small, so that there is no bound by formula. A
+            // mean over each micro-batch in the place of the batch's would be off by a third.
+            assert!((whole / parts - 1.0).abs() < 1e-5, "{key}: {whole} {parts}");
         }
     }
 }

@@ -58,6 +58,14 @@ pub fn tokens() -> Vec<String> {
 pub const TEMPLATE: &str = "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nBe kind\
     <|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content']}}";
 
+/// How far the log-prob of an answer, of nine tokens at most, may be from one in f64.
+///
+/// A rounding is 2⁻²⁴/√3 of its number by the root of its mean square, and those of either sign add up by
+/// squares. A state goes through some forty on numbers of about 4: √40 · 4 · 2⁻²⁴/√3 = 8.7e-7. A logit
+/// sums 24 products of such with weights of 0.5/√3: √24 · 0.29 · 8.7e-7 = 1.2e-6. Nine log-probs that are
+/// off alike: 1.1e-5. Three times that.
+pub const LOG_PROB: f64 = 3e-5;
+
 /// The largest of some numbers without their signs. `max` would drop one that is NaN: here each must be
 /// finite.
 pub fn largest(of: impl IntoIterator<Item = f64>) -> f64 {
