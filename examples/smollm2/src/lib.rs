@@ -34,6 +34,7 @@ mod ops;
 #[path = "../../finetune/random.rs"]
 mod random;
 mod rotary;
+mod settings;
 #[allow(
     dead_code,
     unused_imports,

@@ -1,26 +1,26 @@
 //! The whole job.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb, Summary};
 use serde_json::{Value, json};
 
-use crate::args::{Options, Order, Schedule};
+use crate::args::Options;
 use crate::batch::{Example, Examples};
 use crate::chat::Chat;
 use crate::gguf::Gguf;
-use crate::lora::{Adapter, Loras, Projection};
+use crate::lora::{Adapter, Loras};
 use crate::model::Model;
 use crate::optimizer::{AdamW, Hyper};
 use crate::random::Random;
 use crate::report::peak_memory;
 use crate::state::{self, Progress};
 use crate::train::{Referenced, Turns, log_probs, rate_at, step, summary};
-use crate::{Outcome, curves, fault, file, sample};
+use crate::{Outcome, curves, fault, file, sample, settings};
 
 /// Pairs of this project's own writing: helpful or brief answers against rude or rambling ones.
 const BUILT_IN: &[u8] = include_bytes!("../../finetune/pairs.jsonl");
@@ -160,7 +160,7 @@ impl<'a> Job<'a> {
             file::write_whole(path, token_lines(&examples.train).as_bytes())?;
         }
         let steps = options.steps.unwrap_or_else(|| examples.train.len().div_ceil(options.batch));
-        let settings = settings(options, steps, digest(&options.model)?, &examples);
+        let settings = settings::of(options, steps, &examples)?;
         let loss = Dpo::new(options.beta)?;
         Ok(Self { options, model, chat, examples, loss, steps, settings })
     }
@@ -296,70 +296,4 @@ fn token_lines(examples: &[Example]) -> String {
         format!("{}\n", json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }))
     };
     examples.iter().map(line).collect()
-}
-
-/// Everything that a result depends on, by the names of the options.
-fn settings(options: &Options, steps: usize, model: u64, examples: &Examples) -> Value {
-    let mut data = Digest::default();
-    for Example { prompt, chosen, rejected } in examples.train.iter().chain(&examples.held_out) {
-        for part in [prompt, chosen, rejected] {
-            for token in part {
-                data.add(&token.to_le_bytes());
-            }
-            data.add(&u32::MAX.to_le_bytes());
-        }
-    }
-    let targets: Vec<_> = options.plan.targets.iter().copied().map(Projection::name).collect();
-    json!({
-        "model": format!("{model:016x}"),
-        "data": format!("{:016x}", data.0),
-        "hold-out": options.hold_out,
-        "steps": steps,
-        "batch": options.batch,
-        "micro-batch": options.micro_batch,
-        "lr": options.rate,
-        "schedule": match options.schedule {
-            Schedule::Linear => "linear",
-            Schedule::Constant => "constant",
-        },
-        "beta": options.beta,
-        "clip": options.clip,
-        "rank": options.plan.rank,
-        "alpha": options.plan.alpha,
-        "targets": targets.join(","),
-        "order": match options.order {
-            Order::Shuffled => "shuffled",
-            Order::File => "file",
-        },
-        "seed": options.seed,
-    })
-}
-
-/// FNV-1a: which file it was, not a proof of it.
-struct Digest(u64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Digest {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-fn digest(path: &Path) -> Outcome<u64> {
-    let say = |error: std::io::Error| fault(format!("{}: {error}", path.display()));
-    let (mut file, mut digest) = (File::open(path).map_err(say)?, Digest::default());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(say)? {
-            0 => return Ok(digest.0),
-            count => digest.add(buffer.get(..count).unwrap_or_default()),
-        }
-    }
 }

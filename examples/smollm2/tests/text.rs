@@ -209,6 +209,23 @@ fn a_head_that_is_cut_off_is_refused() {
     }
 }
 
+/// A width whose product with the vocabulary has no room in 64 bits, in the head and in the tensor.
+#[test]
+fn a_tensor_of_too_many_numbers_is_refused() {
+    let path = folder("many").join("tiny.gguf");
+    let (width, name) = (1_u64 << 62, b"token_embd.weight");
+    let mut all = metadata();
+    all.insert("llama.embedding_length", Value::U64(width));
+    write(&path, &weights(1), &all);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len() + 4;
+    bytes[at..at + 8].copy_from_slice(&width.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let why = Model::read(&mut Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    let wanted = format!("`token_embd.weight` is [267, {width}], of too many numbers");
+    assert!(why.ends_with(&wanted), "{why}");
+}
+
 #[test]
 fn tensors_that_the_model_does_not_use_are_refused() {
     let path = folder("unread").join("tiny.gguf");
