@@ -6,6 +6,7 @@ Fails where the first step's loss or log-probs differ by more than 1e-4 relative
 """
 
 import json
+import math
 import sys
 
 BOUND = 1e-4
@@ -17,6 +18,8 @@ def steps(path):
 
 
 def apart(ours, theirs):
+    # `max` drops what is no number.
+    assert math.isfinite(ours) and math.isfinite(theirs), (ours, theirs)
     return abs(ours - theirs) / max(abs(theirs), 1e-30)
 
 
@@ -33,7 +36,7 @@ def mean(all, key):
 def main(ours, theirs):
     ours, theirs = steps(ours), steps(theirs)
     print("| step | loss | TRL | margin | TRL | log-probs differ by |\n|---|---|---|---|---|---|")
-    for a, b in zip(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
         assert a["step"] == b["step"] and a["tokens"] == b["tokens"], (a["step"], b["step"])
         print(
             f"| {a['step']} | {a['loss']:.6f} | {b['loss']:.6f} | {a['margin']:+.6f} | {b['margin']:+.6f}"

@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import resource
+import tempfile
 import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -46,7 +47,12 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float64"], default="float32")
     parser.add_argument("--operator", action="store_true", help="with dpo_kernel_torch in TRL's place of the head")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.micro = given.micro or given.batch
+    if given.batch % given.micro:
+        # TRL would take fewer pairs a step than asked for.
+        parser.error(f"--micro {given.micro} does not divide --batch {given.batch}")
+    return given
 
 
 class Tokens(DPOTrainer):
@@ -156,8 +162,7 @@ def plain(model):
     del model.config.quantization_config
 
 
-def main():
-    given = arguments()
+def main(given, folder):
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     dtype = getattr(torch, given.dtype)
@@ -169,15 +174,14 @@ def main():
     # No more than the steps take: reference log-probs are of all of them.
     pairs = pairs[: given.steps * given.batch]
     rows = [{f"{name}_ids": pair[name] for name in ("prompt", "chosen", "rejected")} for pair in pairs]
-    micro = given.micro or given.batch
     config = json.loads((given.init / "adapter_config.json").read_text())
     lora = LoraConfig(
         r=config["r"], lora_alpha=config["lora_alpha"], lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
         target_modules=config["target_modules"],
     )
     settings = DPOConfig(
-        output_dir="/tmp/trl-run", per_device_train_batch_size=micro,
-        gradient_accumulation_steps=given.batch // micro, max_steps=given.steps, learning_rate=given.lr,
+        output_dir=folder, per_device_train_batch_size=given.micro,
+        gradient_accumulation_steps=given.batch // given.micro, max_steps=given.steps, learning_rate=given.lr,
         lr_scheduler_type="constant", warmup_steps=0, weight_decay=0.0, beta=given.beta, max_length=None,
         logging_steps=1, report_to=[], save_strategy="no", use_cpu=True, bf16=False, disable_dropout=True,
         precompute_ref_log_probs=True, gradient_checkpointing=False, dataloader_pin_memory=False,
@@ -209,4 +213,5 @@ def main():
         trainer.save_model(given.save)
 
 
-main()
+with tempfile.TemporaryDirectory() as folder:
+    main(arguments(), folder)

@@ -16,8 +16,8 @@ usage: smollm2 --model FILE.gguf [OPTION VALUE]... [--resume]
   --out DIR           where the adapter, the curves and the state go; default smollm2-run
   --resume            goes on after the last step that the state in --out has
 
-  --steps N           default: one pass over the pairs
-  --batch N           pairs a step; default 4
+  --steps N           default: as many as one pass over the pairs takes
+  --batch N           pairs a step; default 4; the last of a pass is filled from the next
   --micro-batch N     pairs that go through the model together; default 1
   --lr X              learning rate; default 5e-4
   --schedule NAME     linear (to 0) or constant; default linear
@@ -31,7 +31,8 @@ usage: smollm2 --model FILE.gguf [OPTION VALUE]... [--resume]
   --hold-out N        every N-th pair is held out, none for 0; default 8
   --max-tokens N      pairs with a longer sequence are left out; default 1024
   --seed N            adapter and order follow from it; default 1
-  --sample-tokens N   of an answer before and after, 0 for no samples; default 48
+  --sample-tokens N   of an answer before and after, to prompts that are held out if any are;
+                      0 for no samples; default 48
 
   --dump FILE         one JSON object a step: loss, margin, log-probs, seconds, tokens
   --dump-tokens FILE  one JSON object a pair that is trained on, in the order of the file:
@@ -193,7 +194,10 @@ fn set<'a>(options: &'a mut Options, name: &str) -> Result<Place<'a>, String> {
             let names = [("shuffled", Order::Shuffled), ("file", Order::File)];
             number(&mut options.order, named(names))
         }
-        "--hold-out" => number(&mut options.hold_out, count(0, 1_000_000)),
+        "--hold-out" => number(&mut options.hold_out, |value: &OsString| {
+            let every = count(0, 1_000_000)(value).ok().filter(|every| *every != 1);
+            every.ok_or_else(|| "0 or a number from 2 to 1000000".to_owned())
+        }),
         "--max-tokens" => number(&mut options.max_tokens, count(2, 32_768)),
         "--seed" => number(&mut options.seed, |value: &OsString| {
             let seed = value.to_str().and_then(|text| text.parse().ok());

@@ -63,7 +63,7 @@ pub struct Examples {
     pub equal: usize,
     /// Pairs of more tokens than are allowed.
     pub long: usize,
-    /// Prompts of held-out pairs, as they were written.
+    /// Prompts as they were written: of held-out pairs, or where there are none of those to train on.
     pub prompts: Vec<String>,
 }
 
@@ -80,6 +80,7 @@ impl Examples {
         every: usize,
     ) -> Outcome<Self> {
         let mut found = Self::default();
+        let mut train_prompts = Vec::new();
         let mut count = 0;
         for pair in jsonl::parse(name, bytes)? {
             let (chosen, rejected) = (pair.chosen.trim(), pair.rejected.trim());
@@ -98,12 +99,19 @@ impl Examples {
                 found.prompts.push(pair.prompt);
             } else {
                 found.train.push(example);
+                train_prompts.push(pair.prompt);
             }
+        }
+        if found.prompts.is_empty() {
+            found.prompts = train_prompts;
         }
         if found.train.is_empty() {
             return Err(fault(format!(
-                "{name}: no pair is left to train on: {} equal or empty, {} above {limit} tokens",
-                found.equal, found.long
+                "{name}: no pair is left to train on: {} held out, {} equal or empty, {} above {limit} \
+                 tokens",
+                found.held_out.len(),
+                found.equal,
+                found.long
             )));
         }
         Ok(found)

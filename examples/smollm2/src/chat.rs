@@ -54,8 +54,9 @@ pub struct Chat {
     text: Text,
     start: u32,
     end: u32,
-    /// What the system says where a conversation does not.
-    system: Option<String>,
+    /// What the system says where a conversation does not; an error where the template has that in a
+    /// form that is not read here.
+    system: Result<Option<String>, String>,
 }
 
 impl Chat {
@@ -72,11 +73,23 @@ impl Chat {
             return Err(fault(format!("{}: a chat template that is not ChatML", gguf.name())));
         }
         // Its line ends are written as two characters, or as themselves.
-        let system = template.split_once("<|im_start|>system").and_then(|(_, after)| {
+        let read = |after: &str| {
             let (system, _) = after.split_once(END)?;
             let system = system.strip_prefix("\\n").or_else(|| system.strip_prefix('\n'))?;
-            (!system.contains('\'')).then(|| system.replace("\\n", "\n"))
-        });
+            // More than a text: its end and an expression, or another escape.
+            let is_text = !system.replace("\\n", "").contains(['\'', '"', '\\', '{', '}']);
+            is_text.then(|| system.replace("\\n", "\n"))
+        };
+        let system = match template.split_once("<|im_start|>system") {
+            None => Ok(None),
+            Some((_, after)) => read(after).map(Some).ok_or_else(|| {
+                let name = gguf.name();
+                format!(
+                    "{name}: the chat template's own system message cannot be read: a conversation \
+                     needs one of its own"
+                )
+            }),
+        };
         let (start, end) = (text.mark(START)?, text.mark(END)?);
         Ok(Self { text, start, end, system })
     }
@@ -98,11 +111,16 @@ impl Chat {
     /// A conversation, up to where the assistant answers.
     ///
     /// # Errors
-    /// Of the vocabulary.
+    /// Of the vocabulary; no system message, neither in the conversation nor in a template that says one
+    /// in another form than a text.
     pub fn prompt(&self, messages: &[Message<'_>]) -> Outcome<Vec<u32>> {
         let mut tokens = Vec::new();
         let has_system = messages.first().is_some_and(|message| message.role == "system");
-        let default = self.system.as_deref().filter(|_| !has_system);
+        let default = match &self.system {
+            _ if has_system => None,
+            Ok(system) => system.as_deref(),
+            Err(why) => return Err(fault(why.clone())),
+        };
         let default = default.map(|content| Message { role: "system", content });
         for Message { role, content } in default.iter().chain(messages) {
             tokens.push(self.start);

@@ -33,24 +33,40 @@ impl Named {
     }
 }
 
-/// Writes matrices, and texts beside them.
+/// Writes matrices, and texts in the file's head.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write(path: &Path, all: &[Named], texts: &[(&str, &str)]) -> Outcome {
+    write_with(path, all, texts, &[])
+}
+
+/// Writes long texts, too. They stand among the matrices, as bytes: readers take no head above 100 MB.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_with(
+    path: &Path,
+    all: &[Named],
+    texts: &[(&str, &str)],
+    long: &[(&str, &str)],
+) -> Outcome {
     let bytes: Vec<Vec<u8>> =
         all.iter().map(|one| one.data.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let views = all.iter().zip(&bytes).map(|(one, bytes)| {
         let view = TensorView::new(Dtype::F32, one.shape.clone(), bytes);
         view.map(|view| (one.name.as_str(), view))
     });
-    let views = views.collect::<Result<Vec<_>, _>>()?;
+    let long = long.iter().map(|(name, text)| {
+        TensorView::new(Dtype::U8, vec![text.len()], text.as_bytes()).map(|view| (*name, view))
+    });
+    let views = views.chain(long).collect::<Result<Vec<_>, _>>()?;
     let texts: HashMap<String, String> =
         texts.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
     write_whole(path, &serialize(views, Some(texts))?)
 }
 
-/// The matrices of a file, and the texts beside them.
+/// The matrices of a file, and all its texts.
 ///
 /// # Errors
 /// The file cannot be read, or holds something else.
@@ -60,7 +76,13 @@ pub fn read(path: &Path) -> Outcome<(Vec<Named>, HashMap<String, String>)> {
     let (_, head) = SafeTensors::read_metadata(&bytes).map_err(|error| say(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| say(error.to_string()))?;
     let mut all = Vec::new();
+    let mut texts = head.metadata().clone().unwrap_or_default();
     for (name, view) in file.iter() {
+        if view.dtype() == Dtype::U8 {
+            let text = str::from_utf8(view.data()).map_err(|error| say(error.to_string()))?;
+            texts.insert(name.to_owned(), text.to_owned());
+            continue;
+        }
         if view.dtype() != Dtype::F32 {
             return Err(say(format!("`{name}` is {:?}, not F32", view.dtype())));
         }
@@ -68,7 +90,7 @@ pub fn read(path: &Path) -> Outcome<(Vec<Named>, HashMap<String, String>)> {
         let data = data.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         all.push(Named::new(name.to_owned(), view.shape(), data)?);
     }
-    Ok((all, head.metadata().clone().unwrap_or_default()))
+    Ok((all, texts))
 }
 
 /// Writes a file beside its place and then moves it there: whoever reads it finds what was there
@@ -84,5 +106,28 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Outcome {
     let mut file = File::create(&beside).map_err(say)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(say)?;
     drop(file);
-    fs::rename(&beside, path).map_err(say)
+    fs::rename(&beside, path).map_err(say)?;
+    sync_folder(path.parent()).map_err(say)
+}
+
+/// Makes a folder, and those that it lies in, so that they last as the files in them do.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_folder(path: &Path) -> Outcome {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_folder)?;
+    let made =
+        fs::create_dir(path).or_else(|error| if path.is_dir() { Ok(()) } else { Err(error) });
+    let made = made.and_then(|()| sync_folder(path.parent()));
+    made.map_err(|error| fault(format!("{}: {error}", path.display())))
+}
+
+/// Names stand in a folder, and are on the disk only once the folder is.
+fn sync_folder(folder: Option<&Path>) -> std::io::Result<()> {
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    // Elsewhere a folder cannot be opened as a file.
+    if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
 }

@@ -1,13 +1,14 @@
 //! A Llama in a GGUF file: its shape, and its weights as f32.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{BufReader, Seek};
 use std::path::Path;
 
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 
+use crate::head::has_zero_alignment;
 use crate::{Fault, Outcome, fault};
 
 /// What the file says of the model.
@@ -45,6 +46,8 @@ pub struct Gguf {
     name: String,
     file: BufReader<File>,
     content: Content,
+    /// Tensors that were asked for.
+    read: BTreeSet<String>,
 }
 
 impl Gguf {
@@ -56,11 +59,13 @@ impl Gguf {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| fault(format!("{name}: {error}")))?;
         let mut file = BufReader::new(file);
-        // candle divides by `general.alignment` without a look at it.
-        let content = catch_unwind(AssertUnwindSafe(|| Content::read(&mut file)));
-        let content = content.map_err(|_| fault(format!("{name}: not GGUF: an alignment of 0")))?;
-        let content = content.map_err(|error| fault(format!("{name}: not GGUF: {error}")))?;
-        Ok(Self { name, file, content })
+        let say = |what: String| fault(format!("{name}: not GGUF: {what}"));
+        if has_zero_alignment(&mut file).map_err(|error| say(error.to_string()))? {
+            return Err(say("an alignment of 0".into()));
+        }
+        file.rewind().map_err(|error| say(error.to_string()))?;
+        let content = Content::read(&mut file).map_err(|error| say(error.to_string()))?;
+        Ok(Self { name, file, content, read: BTreeSet::new() })
     }
 
     /// What errors call the file.
@@ -182,9 +187,30 @@ impl Gguf {
         if info.shape.dims() != shape {
             return Err(say(format!("is {:?}, not {shape:?}", info.shape.dims())));
         }
+        // candle multiplies without a look at what becomes of it.
+        let numbers = shape.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
+        if numbers.and_then(|numbers| numbers.checked_mul(size_of::<f32>())).is_none() {
+            return Err(say(format!("is {shape:?}, of too many numbers")));
+        }
         let read = self.content.tensor(&mut self.file, tensor, &Device::Cpu);
         let read = read.and_then(|tensor| tensor.dequantize(&Device::Cpu));
-        read.map_err(|error| say(format!("cannot be read: {error}")))
+        let read = read.map_err(|error| say(format!("cannot be read: {error}")))?;
+        self.read.insert(tensor.to_owned());
+        Ok(read)
+    }
+
+    /// Refuses a file with tensors that were not read: a bias, or factors of the rotary positions,
+    /// without which it is another model.
+    ///
+    /// # Errors
+    /// There are some: the first by name, and how many.
+    pub fn all_read(&self) -> Outcome {
+        let infos = self.content.tensor_infos.keys();
+        let unread: BTreeSet<_> = infos.filter(|name| !self.read.contains(*name)).collect();
+        unread.first().map_or(Ok(()), |first| {
+            let (name, count) = (&self.name, unread.len());
+            Err(fault(format!("{name}: `{first}` is no tensor of a Llama: {count} such in all")))
+        })
     }
 
     /// The weights of queries or keys, with the rows of each head in the order in which Hugging Face

@@ -11,6 +11,7 @@
 //! ```
 
 mod attention;
+mod head;
 #[allow(
     dead_code,
     unused_imports,
@@ -33,6 +34,7 @@ mod ops;
 #[path = "../../finetune/random.rs"]
 mod random;
 mod rotary;
+mod settings;
 #[allow(
     dead_code,
     unused_imports,

@@ -65,6 +65,46 @@ impl Projection {
     }
 }
 
+/// Refuses what PEFT may say of an adapter that [`Loras`] does not do: whatever is set, but for what
+/// is read elsewhere or has no say over a trained adapter.
+fn plain(config: &Value) -> Result<(), String> {
+    const ANY: [&str; 13] = [
+        "task_type",
+        "auto_mapping",
+        "peft_version",
+        "base_model_name_or_path",
+        "revision",
+        "inference_mode",
+        "r",
+        "target_modules",
+        "lora_alpha",
+        "lora_dropout",
+        // Of settings that are themselves refused.
+        "megatron_core",
+        "qalora_group_size",
+        "ensure_weight_tying",
+    ];
+    for (key, value) in config.as_object().into_iter().flatten() {
+        let is_plain = match key.as_str() {
+            "peft_type" => value == "LORA",
+            "bias" => value == "none",
+            // By other names the first adapter changes the weights below it.
+            "init_lora_weights" => value.is_boolean() || value == "gaussian",
+            key if ANY.contains(&key) => true,
+            _ => match value {
+                Value::Null | Value::Bool(false) => true,
+                Value::Array(items) => items.is_empty(),
+                Value::Object(items) => items.is_empty(),
+                Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
+            },
+        };
+        if !is_plain {
+            return Err(format!("`{key}` is {value}, which is not known here"));
+        }
+    }
+    Ok(())
+}
+
 /// What an adapter is made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -132,16 +172,19 @@ impl Adapter {
         Ok(Self { plan, loras })
     }
 
-    /// What [`Adapter::save`] wrote.
+    /// What [`Adapter::save`] wrote, or PEFT of an adapter that is no more than that.
     ///
     /// # Errors
-    /// A file is missing or of another model.
+    /// A file is missing or of another model; a setting or a matrix that would change what the adapter
+    /// does.
     pub fn open(model: &Model, folder: &Path) -> Outcome<Self> {
         let say = |what: &str| fault(format!("{}: {what}", folder.display()));
         let config = fs::read(folder.join("adapter_config.json"));
         let config = config.map_err(|error| say(&format!("adapter_config.json: {error}")))?;
         let config: Value = serde_json::from_slice(&config)?;
-        let rank = config.get("r").and_then(Value::as_u64).ok_or_else(|| say("no `r`"))?;
+        plain(&config).map_err(|what| say(&what))?;
+        let rank = config.get("r").and_then(Value::as_u64).filter(|rank| *rank > 0);
+        let rank = rank.ok_or_else(|| say("no `r` above 0"))?;
         let alpha = config.get("lora_alpha").and_then(Value::as_f64);
         let names = config.get("target_modules").and_then(Value::as_array);
         let names = names.ok_or_else(|| say("no `target_modules`"))?;
@@ -153,8 +196,12 @@ impl Adapter {
         let alpha = alpha.ok_or_else(|| say("no `lora_alpha`"))?;
         let plan = Plan { rank: usize::try_from(rank)?, alpha, targets };
         let adapter = Self::new(model, plan, &mut Random(0))?;
-        adapter.load(&file::read(&folder.join("adapter_model.safetensors"))?.0)?;
-        Ok(adapter)
+        let (found, _) = file::read(&folder.join("adapter_model.safetensors"))?;
+        adapter.load(&found).map_err(|error| say(&error.to_string()))?;
+        match found.iter().find(|named| adapter.names().all(|name| name != named.name)) {
+            None => Ok(adapter),
+            Some(Named { name, .. }) => Err(say(&format!("`{name}` is of no target"))),
+        }
     }
 
     /// As a pass reads it that gradients follow.
@@ -235,7 +282,7 @@ impl Adapter {
     /// # Errors
     /// A file cannot be written.
     pub fn save(&self, folder: &Path, base: &str) -> Outcome {
-        fs::create_dir_all(folder)?;
+        file::make_folder(folder)?;
         let targets: Vec<&str> = self.plan.targets.iter().map(|target| target.name()).collect();
         let config = json!({
             "peft_type": "LORA",

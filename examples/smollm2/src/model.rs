@@ -68,6 +68,7 @@ impl Model {
         let blocks = (0..blocks).map(|block| Block::read(gguf, &shape, block));
         let blocks = blocks.collect::<Outcome<_>>()?;
         let norm = norm(gguf, &shape, "output_norm.weight")?;
+        gguf.all_read()?;
         let positions = shape.context.min(POSITIONS);
         let rotary = Arc::new(Rotary::new(positions, shape.head_size(), shape.rope_base));
         Ok(Self { shape, embedding, blocks, norm, head, rotary })

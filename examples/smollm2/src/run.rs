@@ -1,26 +1,26 @@
 //! The whole job.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
 use dpo_kernel_candle::dpo_kernel::{Dpo, SequenceLogProb, Summary};
 use serde_json::{Value, json};
 
-use crate::args::{Options, Order, Schedule};
+use crate::args::Options;
 use crate::batch::{Example, Examples};
 use crate::chat::Chat;
 use crate::gguf::Gguf;
-use crate::lora::{Adapter, Loras, Projection};
+use crate::lora::{Adapter, Loras};
 use crate::model::Model;
 use crate::optimizer::{AdamW, Hyper};
 use crate::random::Random;
 use crate::report::peak_memory;
 use crate::state::{self, Progress};
 use crate::train::{Referenced, Turns, log_probs, rate_at, step, summary};
-use crate::{Outcome, curves, fault, file, sample};
+use crate::{Outcome, curves, fault, file, sample, settings};
 
 /// Pairs of this project's own writing: helpful or brief answers against rude or rambling ones.
 const BUILT_IN: &[u8] = include_bytes!("../../finetune/pairs.jsonl");
@@ -45,24 +45,26 @@ struct Job<'a> {
 /// # Errors
 /// Of the files, of candle and of the crate.
 pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
+    let state_path = options.out.join("state.safetensors");
+    if !options.resume {
+        refuse_to_replace(&state_path)?;
+    }
     let job = Job::new(options, out)?;
     let mut random = Random(options.seed);
     let adapter = Adapter::new(&job.model, options.plan.clone(), &mut random)?;
     let hyper = Hyper { clip: options.clip, ..Hyper::default() };
     let mut optimizer = AdamW::new(hyper, adapter.vars());
     let base = options.model.display().to_string();
-    let state_path = options.out.join("state.safetensors");
-    fs::create_dir_all(&options.out)
-        .map_err(|error| fault(format!("{}: {error}", options.out.display())))?;
+    file::make_folder(&options.out)?;
+    if let Some(folder) = &options.save_init {
+        adapter.save(folder, &base)?;
+    }
     writeln!(out, "adapter: {} numbers of rank {}", adapter.count(), options.plan.rank)?;
     let (reference, mut progress) = if options.resume {
         let found = state::read(&state_path, &job.settings, &adapter, &mut optimizer)?;
         writeln!(out, "resumed after step {}", found.1.records.len())?;
         found
     } else {
-        if let Some(folder) = &options.save_init {
-            adapter.save(folder, &base)?;
-        }
         let start = Instant::now();
         let reference = job.reference()?;
         let (pairs, seconds) = (reference.len() / 2, start.elapsed().as_secs_f64());
@@ -115,8 +117,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Outcome {
         }
         out.flush()?;
     }
-    job.samples("after", Some(&adapter.fixed()), out)?;
+    // First what cannot be had again without a run.
     adapter.save(&options.out, &base)?;
+    job.files(&progress)?;
+    job.samples("after", Some(&adapter.fixed()), out)?;
     job.end(&progress, out)
 }
 
@@ -156,7 +160,7 @@ impl<'a> Job<'a> {
             file::write_whole(path, token_lines(&examples.train).as_bytes())?;
         }
         let steps = options.steps.unwrap_or_else(|| examples.train.len().div_ceil(options.batch));
-        let settings = settings(options, steps, digest(&options.model)?, &examples);
+        let settings = settings::of(options, steps, &examples)?;
         let loss = Dpo::new(options.beta)?;
         Ok(Self { options, model, chat, examples, loss, steps, settings })
     }
@@ -189,8 +193,8 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Curves, the dump, and the result.
-    fn end(&self, progress: &Progress, out: &mut dyn Write) -> Outcome {
+    /// Curves, and the dump.
+    fn files(&self, progress: &Progress) -> Outcome {
         let Options { rate, beta, batch, plan, seed, .. } = self.options;
         let subtitle = format!(
             "β {beta}, learning rate {rate}, {batch} pairs a step, rank {}, {} pairs, {} held out, seed {seed}",
@@ -208,6 +212,11 @@ impl<'a> Job<'a> {
             }
             file::write_whole(path, lines.as_bytes())?;
         }
+        Ok(())
+    }
+
+    /// The result.
+    fn end(&self, progress: &Progress, out: &mut dyn Write) -> Outcome {
         let (mut seconds, mut loss_seconds, mut tokens) = (0.0, 0.0, 0);
         for record in &progress.records {
             seconds += record.seconds;
@@ -238,6 +247,22 @@ impl<'a> Job<'a> {
         writeln!(out)?;
         Ok(())
     }
+}
+
+/// A run without `--resume` would put its first step in the place of all that the state has.
+fn refuse_to_replace(state: &Path) -> Outcome {
+    let path = state.display();
+    if !state.try_exists().map_err(|error| fault(format!("{path}: {error}")))? {
+        return Ok(());
+    }
+    let found = match state::steps(state) {
+        Ok(1) => "of 1 step".to_owned(),
+        Ok(steps) => format!("of {steps} steps"),
+        Err(_) => "that is broken".to_owned(),
+    };
+    Err(fault(format!(
+        "{path}: there is a state {found}: --resume goes on with it, another --out leaves it as it is"
+    )))
 }
 
 fn tell_reference(
@@ -271,70 +296,4 @@ fn token_lines(examples: &[Example]) -> String {
         format!("{}\n", json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }))
     };
     examples.iter().map(line).collect()
-}
-
-/// Everything that a result depends on, by the names of the options.
-fn settings(options: &Options, steps: usize, model: u64, examples: &Examples) -> Value {
-    let mut data = Digest::default();
-    for Example { prompt, chosen, rejected } in examples.train.iter().chain(&examples.held_out) {
-        for part in [prompt, chosen, rejected] {
-            for token in part {
-                data.add(&token.to_le_bytes());
-            }
-            data.add(&u32::MAX.to_le_bytes());
-        }
-    }
-    let targets: Vec<_> = options.plan.targets.iter().copied().map(Projection::name).collect();
-    json!({
-        "model": format!("{model:016x}"),
-        "data": format!("{:016x}", data.0),
-        "hold-out": options.hold_out,
-        "steps": steps,
-        "batch": options.batch,
-        "micro-batch": options.micro_batch,
-        "lr": options.rate,
-        "schedule": match options.schedule {
-            Schedule::Linear => "linear",
-            Schedule::Constant => "constant",
-        },
-        "beta": options.beta,
-        "clip": options.clip,
-        "rank": options.plan.rank,
-        "alpha": options.plan.alpha,
-        "targets": targets.join(","),
-        "order": match options.order {
-            Order::Shuffled => "shuffled",
-            Order::File => "file",
-        },
-        "seed": options.seed,
-    })
-}
-
-/// FNV-1a: which file it was, not a proof of it.
-struct Digest(u64);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Digest {
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-}
-
-fn digest(path: &Path) -> Outcome<u64> {
-    let say = |error: std::io::Error| fault(format!("{}: {error}", path.display()));
-    let (mut file, mut digest) = (File::open(path).map_err(say)?, Digest::default());
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(say)? {
-            0 => return Ok(digest.0),
-            count => digest.add(buffer.get(..count).unwrap_or_default()),
-        }
-    }
 }

@@ -5,7 +5,8 @@ use crate::chat::{Chat, messages};
 use crate::lora::Loras;
 use crate::model::{Cache, Model};
 
-/// An answer of at most so many tokens to a prompt as the data have it.
+/// An answer of at most so many tokens, and of as many as the model has positions for, to a prompt as
+/// the data have it.
 ///
 /// # Errors
 /// candle's; a prompt that is too long.
@@ -19,6 +20,8 @@ pub fn answer(
     let mut cache = Cache::default();
     let mut next = chat.prompt(&messages(prompt))?;
     let mut answer = Vec::new();
+    // The last token is not read; of a prompt that is too long the model itself says so.
+    let limit = limit.min((model.limit() + 1).saturating_sub(next.len()).max(1));
     while answer.len() < limit {
         let logits = model.next(&next, loras, &mut cache)?;
         let best = (0_u32..).zip(logits).fold(None, |best: Option<(u32, f32)>, (token, logit)| {

@@ -50,7 +50,25 @@ pub fn write(
         "records": records,
         "held_out": progress.held_out,
     });
-    file::write(path, &all, &[("state", &state.to_string())])
+    file::write_with(path, &all, &[], &[("state", &state.to_string())])
+}
+
+/// The matrices, and all else.
+fn parse(path: &Path) -> Outcome<(Vec<Named>, Value)> {
+    let say = |what: &str| fault(format!("{}: {what}", path.display()));
+    let (all, texts) = file::read(path)?;
+    let state = texts.get("state").ok_or_else(|| say("no state"))?;
+    Ok((all, serde_json::from_str(state).map_err(|error| say(&error.to_string()))?))
+}
+
+/// How many steps a state has.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn steps(path: &Path) -> Outcome<usize> {
+    let (_, state) = parse(path)?;
+    let records = state.get("records").and_then(Value::as_array);
+    Ok(records.ok_or_else(|| fault(format!("{}: no `records`", path.display())))?.len())
 }
 
 /// Takes up what was written: adapter and moments are set, log-probs and progress returned.
@@ -64,8 +82,7 @@ pub fn read(
     optimizer: &mut AdamW,
 ) -> Outcome<(Vec<SequenceLogProb>, Progress)> {
     let say = |what: &str| fault(format!("{}: {what}", path.display()));
-    let (all, texts) = file::read(path)?;
-    let state: Value = serde_json::from_str(texts.get("state").ok_or_else(|| say("no state"))?)?;
+    let (all, state) = parse(path)?;
     for (key, wanted) in settings.as_object().into_iter().flatten() {
         let found = state.get("settings").and_then(|settings| settings.get(key));
         if found != Some(wanted) {

@@ -162,10 +162,7 @@ pub fn step(
                 record.rejected.push(rejected.sum);
             }
         }
-        all.pairs += part.summary.pairs;
-        all.correct += part.summary.correct;
-        all.loss_sum += part.summary.loss_sum;
-        all.margin_sum += part.summary.margin_sum;
+        all += part.summary;
         loss_seconds += part.loss_seconds;
         parts += 1.0;
     }

@@ -10,15 +10,11 @@
 
 mod common;
 
+use common::LOG_PROB as BOUND;
 use common::oracle::{self, Fault, Lora};
 use smollm2::batch::Packed;
 use smollm2::loss::Scorer;
 use smollm2::model::Cache;
-
-/// Of the sum of at most nine log-probs. Each state goes through some forty roundings of 2⁻²⁴ on
-/// numbers of about 4, and a logit sums 24 products of such: 40 · 4 · 24 · 2⁻²⁴ = 2.3e-4 at worst; they
-/// are of either sign, so the root of their number is what adds up.
-const BOUND: f64 = 3e-5;
 
 fn difference(fault: Fault) -> f64 {
     let (weights, model, _) = common::model(&format!("forward-{fault:?}"), 5);
@@ -31,9 +27,15 @@ fn difference(fault: Fault) -> f64 {
     let lora = Lora::default();
     let differences = answers.zip(found).map(|((example, answer), found)| {
         assert_eq!(found.count, answer.len());
-        (oracle::answer(&weights, &lora, &example.prompt, answer, fault) - found.sum).abs()
+        oracle::answer(&weights, &lora, &example.prompt, answer, fault) - found.sum
     });
-    differences.fold(0.0, f64::max)
+    common::largest(differences)
+}
+
+#[test]
+#[should_panic(expected = "NaN among numbers")]
+fn a_difference_that_is_no_number_is_seen() {
+    common::largest([1.0, f64::NAN, 2.0]);
 }
 
 #[test]

@@ -75,6 +75,47 @@ fn an_adapter_is_read_as_it_was_saved() {
     assert_eq!(config["target_modules"], serde_json::json!(["k_proj", "down_proj"]));
     assert_eq!((&config["r"], &config["lora_alpha"]), (&2.into(), &5.0.into()));
 
+    // PEFT's defaults beside it change nothing; what would is refused by its name.
+    let refused = |key: &str, value: Value| {
+        let mut config = config.clone();
+        config[key] = value;
+        std::fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+        Adapter::open(&model, &folder).map_err(|error| error.to_string())
+    };
+    for (key, value) in [
+        ("use_rslora", "false"),
+        ("rank_pattern", "{}"),
+        ("modules_to_save", "null"),
+        ("init_lora_weights", "true"),
+        ("lora_dropout", "0.1"),
+        ("qalora_group_size", "16"),
+    ] {
+        assert!(refused(key, serde_json::from_str(value).unwrap()).is_ok(), "{key}");
+    }
+    for (key, value) in [
+        ("use_rslora", "true"),
+        ("use_dora", "true"),
+        ("rank_pattern", "{\"k_proj\":4}"),
+        ("alpha_pattern", "{\"k_proj\":4}"),
+        ("bias", "\"all\""),
+        ("modules_to_save", "[\"lm_head\"]"),
+        ("fan_in_fan_out", "true"),
+        ("layers_to_transform", "[0]"),
+        ("layers_to_transform", "0"),
+        ("init_lora_weights", "\"pissa\""),
+        ("peft_type", "\"LOHA\""),
+        ("something_new", "1.5"),
+    ] {
+        let why = refused(key, serde_json::from_str(value).unwrap()).unwrap_err();
+        assert!(why.ends_with(&format!("`{key}` is {value}, which is not known here")), "{why}");
+    }
+    std::fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+    let mut more = adapter.named().unwrap();
+    more.push(Named::new("a.lora_magnitude_vector".into(), &[1], vec![1.0]).unwrap());
+    file::write(&folder.join("adapter_model.safetensors"), &more, &[]).unwrap();
+    let why = Adapter::open(&model, &folder).unwrap_err().to_string();
+    assert!(why.ends_with("`a.lora_magnitude_vector` is of no target"), "{why}");
+
     // Of another shape, or not there.
     let mut some = adapter.named().unwrap();
     some[0].shape.swap(0, 1);
@@ -99,6 +140,9 @@ fn a_file_is_there_whole_or_not_at_all() {
     let bits = |data: &[f32]| data.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&all[0].data), bits(&one.data));
     assert_eq!(texts["key"], "text");
+    file::write_with(&path, &[one], &[("key", "text")], &[("long", "te✓t")]).unwrap();
+    let (all, texts) = file::read(&path).unwrap();
+    assert_eq!((all.len(), &*texts["key"], &*texts["long"]), (1, "text", "te✓t"));
     assert!(Named::new("two".into(), &[3], vec![0.0]).is_err());
     // Where the file beside it cannot be made, what was there stays.
     std::fs::create_dir(folder.join("a.safetensors.part")).unwrap();
@@ -158,6 +202,10 @@ fn options_are_read_or_refused_by_name() {
         (
             &["--model", "m", "--seed", "-1"],
             "--seed takes a whole number from 0 to 2^64 - 1, not `-1`",
+        ),
+        (
+            &["--model", "m", "--hold-out", "1"],
+            "--hold-out takes 0 or a number from 2 to 1000000, not `1`",
         ),
         (&["-h"], "help"),
     ] {

@@ -80,7 +80,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
         let number: usize = reported[5..9].trim().parse().unwrap();
         let state = fs::read(parts.join("state.safetensors")).unwrap();
         let state = String::from_utf8_lossy(&state);
-        assert!(state.contains(&format!("\\\"step\\\":{number}")), "step {number}");
+        assert!(state.contains(&format!("\"step\":{number},")), "step {number}");
     }
     let more = ["--resume", "--dump", &dump_to(&dump("parts.json"))];
     let text = finish(command(&model, &parts, &more));
@@ -136,6 +136,81 @@ fn another_run_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_state_is_not_replaced_by_another_run() {
+    let (folder, model) = files("replaced");
+    let out = folder.join("out");
+    finish(command(&model, &out, &["--steps", "3"]));
+    let state = out.join("state.safetensors");
+    let before = fs::read(&state).unwrap();
+    let why = refusal(command(&model, &out, &["--steps", "3"]));
+    assert!(
+        why.ends_with(
+            "state.safetensors: there is a state of 3 steps: --resume goes on with it, another --out \
+             leaves it as it is"
+        ),
+        "{why}"
+    );
+    assert_eq!(fs::read(&state).unwrap(), before);
+    // Its head, which may have 100 MB at most, does not grow with the steps.
+    let head = |state: &[u8]| u64::from_le_bytes(*state.first_chunk().unwrap());
+    let more = folder.join("more");
+    finish(command(&model, &more, &["--steps", "23"]));
+    let more = fs::read(more.join("state.safetensors")).unwrap();
+    assert!(head(&more) < head(&before) + 64, "{} {}", head(&before), head(&more));
+    fs::write(&state, "broken").unwrap();
+    let why = refusal(command(&model, &out, &["--steps", "3"]));
+    assert!(why.contains("there is a state that is broken: "), "{why}");
+}
+
+/// What is told is in the state: where none can be written, nothing is told.
+#[test]
+fn a_step_is_told_after_its_state_was_written() {
+    let (folder, model) = files("told");
+    let out = folder.join("out");
+    fs::create_dir_all(out.join("state.safetensors.part")).unwrap();
+    let Output { status, stdout, stderr } = command(&model, &out, &[]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert!(!status.success());
+    assert!(stderr.contains("state.safetensors: "), "{stderr}");
+    assert!(stdout.contains("reference: "), "{stdout}");
+    assert!(!stdout.contains("\nstep "), "{stdout}");
+}
+
+/// A prompt that nearly fills the model, and a sample longer than what is left.
+#[test]
+fn a_sample_ends_where_the_model_does() {
+    let (folder, model) = files("sample");
+    let (out, data) = (folder.join("out"), folder.join("pairs.jsonl"));
+    let prompt = "z".repeat(120);
+    let pair = format!("{{\"prompt\": \"{prompt}\", \"chosen\": \"b\", \"rejected\": \"c\"}}\n");
+    fs::write(&data, pair.repeat(4)).unwrap();
+    let more = ["--data", data.to_str().unwrap(), "--hold-out", "4", "--sample-tokens", "300"];
+    let text = finish(command(&model, &out, &[&more[..], &["--steps", "2"]].concat()));
+    assert!(text.contains("sample, after"), "{text}");
+    assert!(out.join("adapter_model.safetensors").exists());
+}
+
+#[test]
+fn where_no_pair_is_held_out_samples_are_of_those_to_train_on() {
+    let (folder, model) = files("none-held-out");
+    let text = finish(command(&model, &folder.join("out"), &["--hold-out", "0", "--steps", "1"]));
+    assert_eq!(text.matches("sample, ").count(), 4, "{text}");
+}
+
+#[test]
+fn the_first_adapter_is_written_by_a_resumed_run_too() {
+    let (folder, model) = files("init");
+    let (out, first, again) = (folder.join("out"), folder.join("first"), folder.join("again"));
+    for (init, resume) in [(&first, &[][..]), (&again, &["--resume"])] {
+        let more = [&["--steps", "2", "--save-init", init.to_str().unwrap()], resume].concat();
+        finish(command(&model, &out, &more));
+    }
+    let name = "adapter_model.safetensors";
+    assert_eq!(fs::read(first.join(name)).unwrap(), fs::read(again.join(name)).unwrap());
+    assert_ne!(fs::read(first.join(name)).unwrap(), fs::read(out.join(name)).unwrap());
+}
+
+#[test]
 fn files_that_are_broken_are_named() {
     let (folder, model) = files("broken");
     let bytes = fs::read(&model).unwrap();
@@ -157,7 +232,9 @@ fn files_that_are_broken_are_named() {
     fs::write(&data, "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \" b\"}\n").unwrap();
     let why = refusal(command(&model, &out, &["--data", data.to_str().unwrap()]));
     assert!(
-        why.ends_with("no pair is left to train on: 1 equal or empty, 0 above 192 tokens"),
+        why.ends_with(
+            "no pair is left to train on: 0 held out, 1 equal or empty, 0 above 192 tokens"
+        ),
         "{why}"
     );
 }
@@ -214,7 +291,9 @@ fn micro_batches_change_only_the_rounding() {
     for (whole, parts) in run("3").iter().zip(run("1")) {
         for key in ["loss", "grad_norm"] {
             let (whole, parts) = (whole[key].as_f64().unwrap(), parts[key].as_f64().unwrap());
-            assert!((whole / parts - 1.0).abs() < 1e-4, "{key}: {whole} {parts}");
+            // Measured 5e-7; AdamW divides by what may be small, so that there is no bound by formula. A
+            // mean over each micro-batch in the place of the batch's would be off by a third.
+            assert!((whole / parts - 1.0).abs() < 1e-5, "{key}: {whole} {parts}");
         }
     }
 }

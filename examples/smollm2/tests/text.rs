@@ -159,12 +159,81 @@ fn models_that_do_not_fit_are_refused() {
         let why = Model::read(&mut gguf).unwrap_err().to_string();
         assert!(why.ends_with(wanted), "{why}");
     }
+}
+
+/// Of every type that candle reads an alignment from, after values of every type.
+#[test]
+fn an_alignment_of_0_is_refused() {
     let path = folder("alignment").join("tiny.gguf");
+    let cases = [
+        (Value::U8(0), Value::U8(32)),
+        (Value::I8(0), Value::I8(32)),
+        (Value::U16(0), Value::U16(32)),
+        (Value::I16(0), Value::I16(256)),
+        (Value::U32(0), Value::U32(32)),
+        (Value::I32(0), Value::I32(32)),
+    ];
+    for (zero, some) in cases {
+        let of = |value: &Value| {
+            let mut all = metadata();
+            // In the order of their names: before it.
+            let text = || Value::String("general.alignment".into());
+            all.insert("general.a", Value::Array(vec![Value::Array(vec![text(), text()])]));
+            all.insert("general.b", Value::Array(vec![Value::F64(0.0), Value::F64(1.0)]));
+            all.insert("general.alignment", value.clone());
+            all.insert("a.text", text());
+            all.insert("a.number", Value::U64(1));
+            all.insert("a.short", Value::I16(-1));
+            all.insert("a.truth", Value::Bool(true));
+            write(&path, &weights(1), &all);
+            Gguf::open(&path)
+        };
+        let why = of(&zero).unwrap_err().to_string();
+        assert!(why.ends_with("not GGUF: an alignment of 0"), "{why}");
+        assert!(of(&some).is_ok());
+    }
+}
+
+/// A file cut off anywhere in its head is refused by its name, not by a panic.
+#[test]
+fn a_head_that_is_cut_off_is_refused() {
+    let path = folder("head").join("tiny.gguf");
     let mut all = metadata();
-    all.insert("general.alignment", number(0));
+    all.insert("general.alignment", Value::U32(0));
     write(&path, &weights(1), &all);
-    let why = Gguf::open(&path).unwrap_err().to_string();
-    assert!(why.ends_with("not GGUF: an alignment of 0"), "{why}");
+    let bytes = std::fs::read(&path).unwrap();
+    for len in (0..bytes.len().min(4000)).step_by(7) {
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        let why = Gguf::open(&path).unwrap_err().to_string();
+        assert!(why.contains("tiny.gguf: not GGUF: "), "{len}: {why}");
+    }
+}
+
+/// A width whose product with the vocabulary has no room in 64 bits, in the head and in the tensor.
+#[test]
+fn a_tensor_of_too_many_numbers_is_refused() {
+    let path = folder("many").join("tiny.gguf");
+    let (width, name) = (1_u64 << 62, b"token_embd.weight");
+    let mut all = metadata();
+    all.insert("llama.embedding_length", Value::U64(width));
+    write(&path, &weights(1), &all);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(name.len()).position(|part| part == name).unwrap() + name.len() + 4;
+    bytes[at..at + 8].copy_from_slice(&width.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let why = Model::read(&mut Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    let wanted = format!("`token_embd.weight` is [267, {width}], of too many numbers");
+    assert!(why.ends_with(&wanted), "{why}");
+}
+
+#[test]
+fn tensors_that_the_model_does_not_use_are_refused() {
+    let path = folder("unread").join("tiny.gguf");
+    let mut all = weights(1);
+    all.insert("0.rope_factors".into(), (vec![3], vec![1.0; 3]));
+    write(&path, &all, &metadata());
+    let why = Model::read(&mut Gguf::open(&path).unwrap()).unwrap_err().to_string();
+    assert!(why.ends_with("`rope_freqs.weight` is no tensor of a Llama: 1 such in all"), "{why}");
 }
 
 #[test]
@@ -190,6 +259,24 @@ fn a_conversation_is_written_as_the_template_has_it() {
         metadata.insert("tokenizer.chat_template", Value::String("[INST]".into()));
     });
     assert!(Chat::read(&other).unwrap_err().to_string().ends_with("not ChatML"));
+}
+
+/// A system message of the template's that cannot be read is not left out.
+#[test]
+fn a_system_message_that_is_an_expression_is_asked_for() {
+    for (i, own) in ["It\\'s me", "' + name + '", "{{ name }}", "a\\tb"].into_iter().enumerate() {
+        let template = common::TEMPLATE.replace("Be kind", own);
+        let chat = Chat::read(&gguf(&format!("expression-{i}"), |metadata| {
+            metadata.insert("tokenizer.chat_template", Value::String(template));
+        }));
+        let chat = chat.unwrap();
+        let user = Message { role: "user", content: "hello" };
+        let why = chat.prompt(std::slice::from_ref(&user)).unwrap_err().to_string();
+        assert!(
+            why.ends_with("system message cannot be read: a conversation needs one of its own")
+        );
+        assert!(chat.prompt(&[Message { role: "system", content: "no" }, user]).is_ok());
+    }
 }
 
 #[test]

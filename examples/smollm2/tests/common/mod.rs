@@ -58,6 +58,23 @@ pub fn tokens() -> Vec<String> {
 pub const TEMPLATE: &str = "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nBe kind\
     <|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content']}}";
 
+/// How far the log-prob of an answer, of nine tokens at most, may be from one in f64.
+///
+/// A rounding is 2⁻²⁴/√3 of its number by the root of its mean square, and those of either sign add up by
+/// squares. A state goes through some forty on numbers of about 4: √40 · 4 · 2⁻²⁴/√3 = 8.7e-7. A logit
+/// sums 24 products of such with weights of 0.5/√3: √24 · 0.29 · 8.7e-7 = 1.2e-6. Nine log-probs that are
+/// off alike: 1.1e-5. Three times that.
+pub const LOG_PROB: f64 = 3e-5;
+
+/// The largest of some numbers without their signs. `max` would drop one that is NaN: here each must be
+/// finite.
+pub fn largest(of: impl IntoIterator<Item = f64>) -> f64 {
+    of.into_iter().fold(0.0, |top, x| {
+        assert!(x.is_finite(), "{x} among numbers");
+        f64::max(top, x.abs())
+    })
+}
+
 /// A folder of a test's own, empty.
 pub fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -124,6 +141,7 @@ fn gguf_name(name: &str) -> String {
         "up_proj" => "ffn_up",
         "down_proj" => "ffn_down",
         "input_layernorm" => "attn_norm",
+        "rope_factors" => return "rope_freqs.weight".into(),
         _ => "ffn_norm",
     };
     format!("blk.{block}.{name}.weight")
