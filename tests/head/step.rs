@@ -248,13 +248,15 @@ fn shapes_are_checked_first() {
     let found = frozen(&mut rows, &mut numbers, view);
     assert_eq!(found, Err(Error::HiddenMismatch { expected: (ROWS, 24), found: (ROWS, 23) }));
     let mut trained = |rows: &mut [HeadRow], bias: &mut [f32], short: usize| {
+        let mut workspace = Workspace::new();
         let grads = HeadGrads::of_bias(bias);
         let due =
             HeadScratch::numbers_trained::<_, f32, _, f32>(dispatch, &head, rows.len(), &grads);
         let view = HiddenMut::new(&mut hidden, ROWS, 24).unwrap();
         let scratch = HeadScratch::new(rows, &mut numbers[..due - short]);
         let step = TrainedHead::new(case.hidden(), &head, view, grads, scratch);
-        let found = Workspace::new().preference_step(dispatch, &loss, step, &batch).map(|_| ());
+        let found = workspace.preference_step(dispatch, &loss, step, &batch).map(|_| ());
+        assert!(workspace.log_probs().iter().all(|x| x.is_nan()), "before the forward");
         (found, due)
     };
     let (found, due) = trained(&mut rows, &mut bias, 1);

@@ -79,6 +79,9 @@ fn a_step_is_its_stages() {
             _ => continue,
         };
         let summary = summary.unwrap();
+        // Both sums, each over its own divisor.
+        let total = summary.loss.loss_sum / 2.0 + summary.nll.loss_sum / 6.0;
+        assert!((step.total_loss(&summary) - total).abs() <= 1e-15 * total.abs(), "{name:?}");
 
         let mut two = Scratch::new();
         let (mut logits, scratch) = two.parts();
