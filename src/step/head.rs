@@ -133,11 +133,9 @@ impl<E: Element, H: Head<E> + ?Sized> Sealed for FrozenHead<'_, E, H> {
 /// [`HeadGrads::added`] adds is in the sums then.
 #[derive(Debug)]
 pub struct TrainedHead<'a, E, H: ?Sized, G> {
-    states: Hidden<'a, E>,
-    head: &'a H,
+    forward: ScoredHead<'a, E, H>,
     hidden: HiddenMut<'a, f32>,
     grads: HeadGrads<'a, G>,
-    scratch: HeadScratch<'a>,
 }
 
 impl<'a, E: Element, H: Head<E> + ?Sized, G: Element> TrainedHead<'a, E, H, G> {
@@ -149,7 +147,7 @@ impl<'a, E: Element, H: Head<E> + ?Sized, G: Element> TrainedHead<'a, E, H, G> {
         grads: HeadGrads<'a, G>,
         scratch: HeadScratch<'a>,
     ) -> Self {
-        Self { states, head, hidden, grads, scratch }
+        Self { forward: ScoredHead::new(states, head, scratch), hidden, grads }
     }
 }
 
@@ -157,10 +155,11 @@ impl<E: Element, H: Head<E> + ?Sized, G: Element> StepLogits for TrainedHead<'_,
 
 impl<E: Element, H: Head<E> + ?Sized, G: Element> Sealed for TrainedHead<'_, E, H, G> {
     fn check<X: Executor>(&self, executor: X, layout: &Layout<'_>) -> Result<(), Error> {
-        check_forward(executor, self.states, self.head, layout, &self.scratch)?;
+        self.forward.check(executor, layout)?;
+        let ScoredHead { states, head, scratch } = &self.forward;
         let hidden = (self.hidden.rows(), self.hidden.size());
-        check_shape((self.states.rows(), self.head.sums()), hidden)?;
-        check_trained(executor, self.states, self.head, &self.grads, layout, &self.scratch)
+        check_shape((states.rows(), head.sums()), hidden)?;
+        check_trained(executor, *states, *head, &self.grads, layout, scratch)
     }
 
     fn score<X: Executor>(
@@ -169,16 +168,15 @@ impl<E: Element, H: Head<E> + ?Sized, G: Element> Sealed for TrainedHead<'_, E, 
         layout: &Layout<'_>,
         out: TokenOut<'_>,
     ) -> (NonFinite, TokenSummary) {
-        let (states, head) = (self.states, self.head);
-        Forward { executor, states, head, layout, out, sums: None }.run(self.scratch.reborrow())
+        self.forward.score(executor, layout, out)
     }
 
     fn blame(&mut self, error: Error) -> Error {
-        blame(error, self.states, self.head, &mut self.scratch)
+        self.forward.blame(error)
     }
 
     fn write_grads<X: Executor>(self, executor: X, batch: &GradBatch<'_>) -> Result<(), Error> {
-        let Self { states, head, hidden, grads, scratch } = self;
+        let Self { forward: ScoredHead { states, head, scratch }, hidden, grads } = self;
         head_grads(executor, states, head, batch, hidden, grads, scratch)
     }
 }
