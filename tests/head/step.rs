@@ -2,12 +2,12 @@
 
 use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::{Unscored, token_coefficients};
-use dpo_kernel::head::{HeadGrads, HeadRow, HeadScratch, HiddenMut};
+use dpo_kernel::head::{HeadGrads, HeadRow, HeadScratch, Hidden, HiddenMut};
 use dpo_kernel::loss::Kto;
 use dpo_kernel::step::{FrozenHead, ScoredHead, StepBatch, TrainedHead, UnpairedStepBatch};
 use dpo_kernel::unpaired::{Label, UnpairedAnswer};
 use dpo_kernel::{
-    Dispatch, Dpo, Error, Executor, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
+    Dispatch, Dpo, Error, Executor, Layout, Logits, LogitsMut, Pair, PairBatch, PairLoss, PairOut,
     Parallel, Reference, Workspace, preference_loss,
 };
 
@@ -263,5 +263,37 @@ fn shapes_are_checked_first() {
     assert_eq!(found, length(Buffer::HeadNumbers, due, due - 1));
     assert_eq!(trained(&mut rows[..12], &mut bias, 0).0, length(Buffer::HeadRows, 13, 12));
     assert_eq!(trained(&mut rows, &mut bias[..699], 0).0, length(Buffer::HeadGrads, 700, 699));
+    assert!(hidden.iter().chain(&bias).all(|&x| x == DIRT));
+}
+
+/// So are rows, columns and the scratch of a trained head's forward.
+#[test]
+fn a_trained_head_refuses_another_layout_first() {
+    let (case, dispatch) = (case(), Dispatch::detect());
+    let (head, pairs) = (case.head(), [Pair::new(0, 1)]);
+    let loss = Dpo::new(0.1).unwrap();
+    let layout = case.layout();
+    let narrow = Layout::new(&case.targets, &case.spans, 701).unwrap();
+    let (mut hidden, mut bias) = (vec![DIRT; ROWS * 24], vec![DIRT; 700]);
+    let mut refused = |layout: &Layout<'_>, states: Hidden<'_, f32>| {
+        let mut workspace = Workspace::new();
+        let mut rows = [HeadRow::NEW; 20];
+        let grads = HeadGrads::of_bias(&mut bias);
+        let due = HeadScratch::numbers_trained::<_, f32, _, f32>(dispatch, &head, 20, &grads);
+        let mut numbers = vec![0.0; due];
+        let view = HiddenMut::new(&mut hidden, ROWS, 24).unwrap();
+        let scratch = HeadScratch::new(&mut rows, &mut numbers);
+        let step = TrainedHead::new(states, &head, view, grads, scratch);
+        let batch = StepBatch::new(layout, &pairs, Reference::Sums(&REFERENCE), 1.0);
+        let found = workspace.preference_step(dispatch, &loss, step, &batch).map(|_| ());
+        assert!(workspace.log_probs().iter().all(|x| x.is_nan()), "before the forward");
+        found
+    };
+    let (expected, found) = ((ROWS, 701), (ROWS, 700));
+    assert_eq!(refused(&narrow, case.hidden()), Err(Error::ShapeMismatch { expected, found }));
+    let states = vec![0.5; ROWS * 23];
+    let (expected, found) = ((ROWS, 24), (ROWS, 23));
+    let states = Hidden::new(&states, ROWS, 23).unwrap();
+    assert_eq!(refused(&layout, states), Err(Error::HiddenMismatch { expected, found }));
     assert!(hidden.iter().chain(&bias).all(|&x| x == DIRT));
 }
