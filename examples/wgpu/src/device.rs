@@ -1,8 +1,10 @@
 //! The device: choosing it, its limits, and memory on it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use bytemuck::Pod;
+use wgpu::util::DeviceExt;
 use wgpu::{Buffer, BufferDescriptor, BufferUsages, MapMode, PollType};
 
 use crate::Error;
@@ -28,6 +30,8 @@ pub struct Gpu {
     features: wgpu::Features,
     /// The first thing that went wrong on the device since it was last asked.
     fault: Arc<Mutex<Option<String>>>,
+    up: AtomicU64,
+    down: AtomicU64,
 }
 
 /// What the shaders take beyond the least that WebGPU promises: nothing. Drivers that are not
@@ -103,7 +107,8 @@ impl Gpu {
             first.get_or_insert_with(|| error.to_string());
         }));
         let (limits, features) = (device.limits(), adapter.features());
-        Ok(Self { device, queue, info, limits, features, fault })
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { device, queue, info, limits, features, fault, up, down })
     }
 
     /// Name, driver and kind of the adapter, as its driver says.
@@ -123,6 +128,23 @@ impl Gpu {
     #[must_use]
     pub fn has_shader_f16(&self) -> bool {
         self.features.contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Bytes that went to the device and came from it so far, in this order: matrices, targets,
+    /// coefficients, what is read back, and 128 bytes of constants a dispatch.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+
+    /// A buffer of constants.
+    pub(crate) fn constants(&self, what: &'static str, bytes: &[u8]) -> Buffer {
+        self.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: Some(what),
+            contents: bytes,
+            usage: BufferUsages::UNIFORM,
+        })
     }
 
     pub(crate) fn device(&self) -> &wgpu::Device {
@@ -198,6 +220,7 @@ impl Gpu {
     /// Replaces the first bytes of a buffer; those of the last word that are not given become 0.
     pub(crate) fn write(&self, buffer: &Buffer, bytes: &[u8]) {
         let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % 4);
+        self.up.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.queue.write_buffer(buffer, 0, whole);
         if !rest.is_empty() {
             let mut word = [0; 4];
@@ -215,6 +238,7 @@ impl Gpu {
             return Ok(());
         }
         let size = (bytes.len() as u64).next_multiple_of(4);
+        self.down.fetch_add(size, Ordering::Relaxed);
         let staging = self.device.create_buffer(&BufferDescriptor {
             label: Some("what comes back"),
             size,

@@ -20,7 +20,7 @@ pub struct HeadOperands<'a, E> {
 }
 
 impl<E: Element> HeadOperands<'_, E> {
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let (size, weight) = (self.hidden.columns(), self.weight);
         if weight.columns() != size || weight.stride() != size {
             let found = weight.stride();

@@ -3,8 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use wgpu::util::DeviceExt;
-use wgpu::{BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding, BufferUsages};
+use wgpu::{BindGroupDescriptor, BindGroupEntry, BindingResource, Buffer, BufferBinding};
 
 use crate::formula::Formulas;
 use crate::params::Params;
@@ -23,6 +22,7 @@ const TILE: &str = include_str!("shaders/tile.wgsl");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Fold,
+    FoldShort,
     Finish,
     Factors,
     MapApart,
@@ -35,14 +35,14 @@ pub(crate) enum Entry {
     Functions,
 }
 
-const ENTRIES: usize = 11;
+const ENTRIES: usize = 12;
 
 impl Entry {
     /// Its name, its parts, and whether it takes the formulas.
     fn source(self) -> (&'static str, Vec<&'static str>, bool) {
         let part = |name, part, with| (name, vec![DOUBLE, FORMULA, EXP, FOLD, part], with);
         match self {
-            Self::Fold => part("fold", include_str!("shaders/rows.wgsl"), true),
+            Self::Fold | Self::FoldShort => part("fold", include_str!("shaders/rows.wgsl"), true),
             Self::Finish => part("finish", include_str!("shaders/finish.wgsl"), true),
             Self::Functions => part("functions", include_str!("shaders/functions.wgsl"), true),
             Self::Factors => (
@@ -110,7 +110,7 @@ impl Entry {
                 vec![EXP, TERMS, PRODUCT, TILE, include_str!("shaders/head_grads.wgsl")],
                 false,
             ),
-            Self::Logits => ("logits", vec![PRODUCT, include_str!("shaders/logits.wgsl")], false),
+            Self::Logits => ("logits_of_head", vec![PRODUCT, include_str!("shaders/logits.wgsl")], false),
             Self::WeightStep => {
                 ("weight_step", vec![include_str!("shaders/weight_step.wgsl")], false)
             }
@@ -152,11 +152,7 @@ impl<'g, E: Element> Kernels<'g, E> {
     /// # Errors
     /// [`Error::Device`].
     pub fn new(gpu: &'g Gpu) -> Result<Self, Error> {
-        let formulas = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some("formulas"),
-            contents: bytemuck::bytes_of(&Formulas::new()),
-            usage: BufferUsages::UNIFORM,
-        });
+        let formulas = gpu.constants("formulas", bytemuck::bytes_of(&Formulas::new()));
         gpu.check()?;
         Ok(Self {
             gpu,
@@ -178,7 +174,10 @@ impl<'g, E: Element> Kernels<'g, E> {
         };
         if place.get().is_none() {
             let (name, parts, _) = entry.source();
-            let source = [&[PARAMS, E::SHADER][..], &parts].concat().concat();
+            let mut source = [&[PARAMS, E::SHADER][..], &parts].concat().concat();
+            if entry == Entry::FoldShort {
+                source = source.replace("const GROUPS: u32 = 8u;", "const GROUPS: u32 = 1u;");
+            }
             let device = self.gpu.device();
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(name),
@@ -226,11 +225,7 @@ impl<E: Element> Work<'_, '_, E> {
             }
         };
         let (x, y) = (groups(x)?, groups(y)?);
-        let params = gpu.device().create_buffer_init(&wgpu::util::BufferInitDescriptor {
-            label: Some("params"),
-            contents: bytemuck::bytes_of(params),
-            usage: BufferUsages::UNIFORM,
-        });
+        let params = gpu.constants("params", bytemuck::bytes_of(params));
         let entry_of = |at, resource| BindGroupEntry { binding: at, resource };
         let mut entries = vec![entry_of(0, params.as_entire_binding())];
         for &Bound { at, buffer, part } in bound {

@@ -7,6 +7,7 @@ mod formula;
 mod functions;
 mod head;
 mod kernels;
+mod linear;
 mod matrix;
 mod params;
 mod rows;

@@ -77,7 +77,7 @@ pub(crate) struct Params {
     pub(crate) hidden_size: u32,
     pub(crate) out_start: u32,
     pub(crate) out_stride: u32,
-    pub(crate) unused: u32,
+    pub(crate) rate: f32,
     pub(crate) factor_double: [u32; 2],
     pub(crate) ln2_double: [u32; 2],
     pub(crate) slope_double: [u32; 2],

@@ -17,6 +17,8 @@ use crate::{Element, Error, Gpu, Matrix, Transform};
 const STATE: u64 = 24;
 const NORM: u64 = 16;
 const MAP: u64 = 64;
+/// Columns that are summed in f32 before they are added in f64.
+const BLOCK: usize = dpo_kernel::row::BLOCK;
 
 /// What a forward leaves on the device for the backward.
 #[derive(Debug)]
@@ -172,7 +174,9 @@ impl<E: Element> Kernels<'_, E> {
                 whole(2, &scored.targets),
                 whole(3, &states),
             ];
-            work.dispatch(Entry::Fold, &params, &bound, (rows as u64, 1))?;
+            let is_short = logits.columns() <= BLOCK;
+            let fold = if is_short { Entry::FoldShort } else { Entry::Fold };
+            work.dispatch(fold, &params, &bound, (rows as u64, 1))?;
             self.finish(&mut work, &params, &states, &scored)?;
         }
         work.submit()?;

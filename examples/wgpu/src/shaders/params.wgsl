@@ -32,7 +32,8 @@ struct Params {
     // As the first row's first element, of the gradients.
     out_start: u32,
     out_stride: u32,
-    unused_1: u32,
+    // Of a step of gradient descent.
+    rate: f32,
     // f64: k, ln 2 / k, dy/dx at 0, log2(e), ln 2.
     factor_double: vec2<u32>,
     ln2_double: vec2<u32>,
@@ -53,6 +54,10 @@ const NAN: u32 = 0x7fc00000u;
 // is rounded here, and neither fused with what follows nor reordered.
 fn own(x: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(x) ^ params.zero);
+}
+
+fn own_4(x: vec4<f32>) -> vec4<f32> {
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(params.zero));
 }
 
 // a * b + c, rounded twice.

@@ -9,11 +9,13 @@
 @group(0) @binding(2) var<storage, read> targets: array<u32>;
 @group(0) @binding(3) var<storage, read_write> states: array<RowState>;
 
+// Blocks at once: 8, or 1 of rows that are no longer than one.
 const GROUPS: u32 = 8u;
+const THREADS: u32 = GROUPS * LANES;
 
-var<workgroup> doubles: array<vec2<u32>, 128>;
-var<workgroup> keys: array<vec2<i32>, 128>;
-var<workgroup> tops: array<vec2<f32>, 128>;
+var<workgroup> doubles: array<vec2<u32>, THREADS>;
+var<workgroup> keys: array<vec2<i32>, THREADS>;
+var<workgroup> tops: array<vec2<f32>, THREADS>;
 var<workgroup> next: u32;
 var<workgroup> choosing: u32;
 var<workgroup> shared_base: Base;
@@ -74,7 +76,7 @@ fn take(blocks: u32) {
     }
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn fold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let row = group.x;
     let goal = targets[params.first_row + row];

@@ -41,7 +41,3 @@ fn make_tile(rows: vec4<u32>, first: u32, i: u32) {
     }
     workgroupBarrier();
 }
-
-fn own_4(x: vec4<f32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(x) ^ vec4<u32>(params.zero));
-}
