@@ -245,7 +245,8 @@ impl Gpu {
             usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(from, 0, &staging, 0, size);
         self.queue.submit([encoder.finish()]);
         let (sender, receiver) = mpsc::channel();
@@ -256,9 +257,8 @@ impl Gpu {
         self.wait()?;
         let mapped = receiver.recv().map_err(|error| Error::Device(error.to_string()))?;
         mapped.map_err(|error| Error::Device(error.to_string()))?;
-        let view = staging
-            .get_mapped_range(..)
-            .map_err(|error| Error::Device(error.to_string()))?;
+        let view =
+            staging.get_mapped_range(..).map_err(|error| Error::Device(error.to_string()))?;
         for (to, from) in bytes.iter_mut().zip(view.iter()) {
             *to = *from;
         }

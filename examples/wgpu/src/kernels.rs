@@ -35,7 +35,20 @@ pub(crate) enum Entry {
     Functions,
 }
 
-const ENTRIES: usize = 12;
+const ENTRIES: [Entry; 12] = [
+    Entry::Fold,
+    Entry::FoldShort,
+    Entry::Finish,
+    Entry::Factors,
+    Entry::MapApart,
+    Entry::MapInPlace,
+    Entry::HeadFold,
+    Entry::HeadFactors,
+    Entry::HeadGrads,
+    Entry::Logits,
+    Entry::WeightStep,
+    Entry::Functions,
+];
 
 impl Entry {
     /// Its name, its parts, and whether it takes the formulas.
@@ -110,7 +123,9 @@ impl Entry {
                 vec![EXP, TERMS, PRODUCT, TILE, include_str!("shaders/head_grads.wgsl")],
                 false,
             ),
-            Self::Logits => ("logits_of_head", vec![PRODUCT, include_str!("shaders/logits.wgsl")], false),
+            Self::Logits => {
+                ("logits_of_head", vec![PRODUCT, include_str!("shaders/logits.wgsl")], false)
+            }
             Self::WeightStep => {
                 ("weight_step", vec![include_str!("shaders/weight_step.wgsl")], false)
             }
@@ -122,8 +137,10 @@ impl Entry {
 #[derive(Debug)]
 pub struct Kernels<'g, E> {
     gpu: &'g Gpu,
-    pipelines: [OnceLock<wgpu::ComputePipeline>; ENTRIES],
+    pipelines: [OnceLock<wgpu::ComputePipeline>; ENTRIES.len()],
     formulas: Buffer,
+    /// Replacements in the sources.
+    edits: Vec<(String, String)>,
     elements: PhantomData<E>,
 }
 
@@ -156,10 +173,25 @@ impl<'g, E: Element> Kernels<'g, E> {
         gpu.check()?;
         Ok(Self {
             gpu,
-            pipelines: [const { OnceLock::new() }; ENTRIES],
+            pipelines: [const { OnceLock::new() }; ENTRIES.len()],
             formulas,
+            edits: Vec::new(),
             elements: PhantomData,
         })
+    }
+
+    /// With other text in the sources, where they have it: for tests that plant faults.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if no source has it.
+    #[doc(hidden)]
+    pub fn with_edit(mut self, from: &str, to: &str) -> Result<Self, Error> {
+        let parts = ENTRIES.iter().flat_map(|entry| entry.source().1);
+        if !parts.chain([PARAMS, E::SHADER]).any(|part| part.contains(from)) {
+            return Err(Error::Device(format!("no shader has {from:?}")));
+        }
+        self.edits.push((from.to_owned(), to.to_owned()));
+        Ok(self)
     }
 
     /// The device.
@@ -177,6 +209,9 @@ impl<'g, E: Element> Kernels<'g, E> {
             let mut source = [&[PARAMS, E::SHADER][..], &parts].concat().concat();
             if entry == Entry::FoldShort {
                 source = source.replace("const GROUPS: u32 = 8u;", "const GROUPS: u32 = 1u;");
+            }
+            for (from, to) in &self.edits {
+                source = source.replace(from, to);
             }
             let device = self.gpu.device();
             let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -232,7 +267,10 @@ impl<E: Element> Work<'_, '_, E> {
             let (offset, size) = part.unwrap_or((0, buffer.size()));
             gpu.check_binding(name, size)?;
             let size = wgpu::BufferSize::new(size);
-            entries.push(entry_of(at, BindingResource::Buffer(BufferBinding { buffer, offset, size })));
+            entries.push(entry_of(
+                at,
+                BindingResource::Buffer(BufferBinding { buffer, offset, size }),
+            ));
         }
         if with_formulas {
             entries.push(entry_of(9, self.kernels.formulas.as_entire_binding()));

@@ -85,7 +85,12 @@ impl Kernels<'_, f32> {
             whole(4, weight.buffer()),
         ];
         let mut work = self.work();
-        work.dispatch(Entry::WeightStep, &params, &bound, (groups(size), vocab.div_ceil(4) as u64))?;
+        work.dispatch(
+            Entry::WeightStep,
+            &params,
+            &bound,
+            (groups(size), vocab.div_ceil(4) as u64),
+        )?;
         work.submit()
     }
 }

@@ -145,6 +145,9 @@ fn length(rows: usize, columns: usize, stride: usize) -> Result<usize, Error> {
         .then(|| (rows - 1).checked_mul(stride)?.checked_add(columns))
         .flatten();
     // Elements are counted in 32 bits on the device.
-    len.filter(|&len| u32::try_from(len).is_ok() || len < usize::MAX / 8)
-        .ok_or(Error::Shape { rows, columns, stride })
+    len.filter(|&len| u32::try_from(len).is_ok() || len < usize::MAX / 8).ok_or(Error::Shape {
+        rows,
+        columns,
+        stride,
+    })
 }

@@ -107,7 +107,12 @@ impl<'a> Targets<'a> {
 pub(crate) fn count(x: usize) -> Result<u32, Error> {
     let limit = "count of elements in 32 bits";
     let allowed = u64::from(u32::MAX);
-    u32::try_from(x).map_err(|_| Error::TooLarge { what: "a shape", bytes: x as u64, limit, allowed })
+    u32::try_from(x).map_err(|_| Error::TooLarge {
+        what: "a shape",
+        bytes: x as u64,
+        limit,
+        allowed,
+    })
 }
 
 impl<E: Element> Kernels<'_, E> {

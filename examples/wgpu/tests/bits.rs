@@ -1,50 +1,102 @@
-//! The library's portable arithmetic, bit for bit, on the device.
+//! The library's portable arithmetic, bit for bit, on the device: log-probs, log Z and gradients.
+//!
+//! WGSL does not promise it: it promises that f32 additions and products are rounded to nearest, and
+//! the shaders keep a compiler from doing anything else with them. Where this fails on an adapter,
+//! `functions` says what of it is not so there; the bounds of `oracle` may still hold.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::float_cmp, reason = "coefficients of exactly 0")]
+
 mod common;
-use common::*;
+
+use std::fmt::Debug;
+
+use common::cases::{SIZES, TRANSFORMS, VOCABULARIES, framed, random, special};
+use common::{Batch, Random, device, first_difference};
 use dpo_kernel_wgpu::{Element, Kernels};
+use half::{bf16, f16};
 
-fn random<E: Element>(random: &mut Random, vocab: usize, rows: usize) -> Batch<E> {
-    let stride = vocab + random.below(4);
-    let mut logits = vec![E::from_f32(f32::NAN); rows * stride];
-    let mut targets = Vec::new();
-    for row in 0..rows {
-        let deviation = [0.5, 1.0, 3.0, 8.0, 40.0][random.below(5)];
-        let shift = [0.0, 0.0, 20.0, -1000.0, 1000.0, 1500.0][random.below(6)];
-        for x in &mut logits[row * stride..][..vocab] {
-            *x = E::from_f32((shift + random.normal(deviation)) as f32);
+fn check<E: Element + Debug>(kernels: &Kernels<'_, E>, batch: &Batch<E>, what: &str) {
+    let found = batch.on_device(kernels).expect("the device's figures");
+    let expected = batch.on_cpu();
+    let what = format!("{} {what}, V = {}", E::NAME, batch.vocab);
+    for (name, found, expected) in
+        [("log p", &found.log_probs, &expected.log_probs), ("log Z", &found.log_z, &expected.log_z)]
+    {
+        if let Some(row) = first_difference(found, expected) {
+            panic!("{what}: {name} of row {row} is {:e}, not {:e}", found[row], expected[row]);
         }
-        targets.push(random.below(vocab) as u32);
     }
-    Batch {
-        logits, rows, vocab, stride, targets, ignore_index: u32::MAX,
-        coefficients: (0..rows).map(|_| random.normal(0.1)).collect(),
-        scale: 1.0, softcap: None, temperature: 1.0,
+    if let Some(at) = first_difference(&found.grads, &expected.grads) {
+        let (row, column) = (at / batch.stride, at % batch.stride);
+        let (found, expected) = (found.grads[at], expected.grads[at]);
+        panic!("{what}: the gradient at {row}, {column} is {found:?}, not {expected:?}");
     }
 }
 
-fn check<E: Element + std::fmt::Debug>() {
+fn random_rows<E: Element + Debug>() {
     let Some(gpu) = device() else { return };
-    eprintln!("{}", gpu.name());
-    let kernels = Kernels::<E>::new(&gpu).expect("kernels");
+    let kernels = Kernels::<E>::new(&gpu).expect("shaders");
     let mut rng = Random(1);
-    for vocab in [1, 2, 3, 15, 16, 17, 255, 256, 257, 1000, 32000] {
-        let batch = random::<E>(&mut rng, vocab, 7);
-        let start = std::time::Instant::now();
-        let found = batch.on_device(&kernels).expect("device");
-        let t = start.elapsed();
-        let expected = batch.on_cpu();
-        let d = [first_difference(&found.log_probs, &expected.log_probs), first_difference(&found.log_z, &expected.log_z), first_difference(&found.grads, &expected.grads)];
-        eprintln!("{} V={vocab} {t:?} {d:?}", E::NAME);
-        if d[0].is_some() { eprintln!("{:?}\n{:?}", found.log_probs, expected.log_probs); }
-        if d[1].is_some() { eprintln!("{:?}\n{:?}", found.log_z, expected.log_z); }
-        if let Some(i) = d[2] { eprintln!("{:?} {:?}", found.grads[i], expected.grads[i]); }
+    for (index, vocab) in SIZES.into_iter().chain(VOCABULARIES).enumerate() {
+        let rows = if vocab < 2000 { 24 } else { 5 };
+        let mut batch = random::<E>(&mut rng, vocab, rows);
+        check(&kernels, &batch, "random rows");
+        (batch.scale, batch.softcap, batch.temperature) = TRANSFORMS[index % TRANSFORMS.len()];
+        check(&kernels, &batch, "transformed rows");
+    }
+}
+
+fn special_rows<E: Element + Debug>() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<E>::new(&gpu).expect("shaders");
+    for named in special() {
+        let mut batch = framed::<E>(&named);
+        for (scale, softcap, temperature) in TRANSFORMS {
+            (batch.scale, batch.softcap, batch.temperature) = (scale, softcap, temperature);
+            let what = format!("{} ({scale}, {softcap:?}, {temperature})", named.0);
+            check(&kernels, &batch, &what);
+        }
     }
 }
 
 #[test]
-fn f32_() { check::<f32>(); }
+fn random_rows_in_f32() {
+    random_rows::<f32>();
+}
+
 #[test]
-fn f16_() { check::<half::f16>(); }
+fn random_rows_in_f16() {
+    random_rows::<f16>();
+}
+
 #[test]
-fn bf16_() { check::<half::bf16>(); }
+fn random_rows_in_bf16() {
+    random_rows::<bf16>();
+}
+
+#[test]
+fn special_rows_in_f32() {
+    special_rows::<f32>();
+}
+
+#[test]
+fn special_rows_in_f16() {
+    special_rows::<f16>();
+}
+
+#[test]
+fn special_rows_in_bf16() {
+    special_rows::<bf16>();
+}
+
+#[test]
+fn coefficients_of_every_size() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let mut batch = random::<f32>(&mut Random(9), 300, 40);
+    let sizes = [0.0, -0.0, 1e-300, 1e-37, 1e-20, 1.0, -1.0, 1e20, 2e38, -2e38];
+    for (c, size) in batch.coefficients.iter_mut().zip(sizes.into_iter().cycle()) {
+        *c = size;
+    }
+    check(&kernels, &batch, "coefficients");
+}

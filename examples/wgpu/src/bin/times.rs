@@ -93,7 +93,9 @@ fn rows<E: Element>(
     }
     same("log-probs", &log_probs, &expected)?;
     let name = format!("{rows} x {vocab} {}", E::NAME);
-    println!("{name:24} log-probs {forward:9.2} {host_forward:9.2}   gradients {backward:9.2} {host_backward:9.2}");
+    println!(
+        "{name:24} log-probs {forward:9.2} {host_forward:9.2}   gradients {backward:9.2} {host_backward:9.2}"
+    );
     Ok(())
 }
 
@@ -135,10 +137,25 @@ fn head<E: Element>(
     let both = fastest(|| {
         let out = TokenOut::new(&mut expected).with_norms(&mut norms);
         let of = HiddenMut::new(&mut sums, rows, size)?;
-        head_forward(dispatch, states, &head, &layout, out, of, HeadScratch::new(&mut room, &mut numbers))?;
+        head_forward(
+            dispatch,
+            states,
+            &head,
+            &layout,
+            out,
+            of,
+            HeadScratch::new(&mut room, &mut numbers),
+        )?;
         let batch = GradBatch::new(&layout, &norms, &coefficients);
         let of = HiddenMut::new(&mut sums, rows, size)?;
-        hidden_grads_in_place(dispatch, states, &head, &batch, of, HeadScratch::new(&mut room, &mut numbers))?;
+        hidden_grads_in_place(
+            dispatch,
+            states,
+            &head,
+            &batch,
+            of,
+            HeadScratch::new(&mut room, &mut numbers),
+        )?;
         Ok(())
     })?;
     let mut found = sums.clone();
@@ -146,7 +163,10 @@ fn head<E: Element>(
     same("hidden gradients", &found, &sums)?;
     same("log-probs", &log_probs, &expected)?;
     let name = format!("head {rows} x {size} x {vocab} {}", E::NAME);
-    println!("{name:24} log-probs {forward:9.2}   gradients {backward:9.2}   both {:9.2} {both:9.2}", forward + backward);
+    println!(
+        "{name:24} log-probs {forward:9.2}   gradients {backward:9.2}   both {:9.2} {both:9.2}",
+        forward + backward
+    );
     Ok(())
 }
 

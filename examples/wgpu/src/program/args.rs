@@ -39,7 +39,9 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Request
                 let value = value()?;
                 options.steps = match value.parse() {
                     Ok(steps) if steps > 0 => steps,
-                    _ => return Err(format!("--steps: {value:?} is not a number of steps above 0")),
+                    _ => {
+                        return Err(format!("--steps: {value:?} is not a number of steps above 0"));
+                    }
                 };
             }
             _ => return Err(format!("there is no option {name}; --help names those there are")),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use dpo_kernel::head::{HeadGrads, HeadRow, HeadScratch, Hidden, HiddenMut, Linear};
 use dpo_kernel::step::{ScoredHead, TrainedHead};
 use dpo_kernel::{
-    Arithmetic, Dispatch, Dpo, Error, Layout, Level, Reference, SequenceLogProb, StepBatch, Summary,
-    Workspace,
+    Arithmetic, Dispatch, Dpo, Error, Layout, Level, Reference, SequenceLogProb, StepBatch,
+    Summary, Workspace,
 };
 
 use super::data::{Batch, SIZE, VOCAB};
@@ -76,7 +76,8 @@ impl Trainer {
         self.hidden_grads.resize(rows * SIZE, 0.0);
         self.rows.resize(rows, HeadRow::NEW);
         let grads = HeadGrads::of_weights(&mut self.grads, VOCAB, SIZE)?;
-        let numbers = HeadScratch::numbers_trained::<_, f32, _, f32>(self.dispatch, &head, rows, &grads);
+        let numbers =
+            HeadScratch::numbers_trained::<_, f32, _, f32>(self.dispatch, &head, rows, &grads);
         self.numbers.resize(numbers, 0.0);
         let scratch = HeadScratch::new(&mut self.rows, &mut self.numbers);
         let states = Hidden::new(&batch.hidden, rows, SIZE)?;

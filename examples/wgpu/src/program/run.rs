@@ -91,7 +91,9 @@ fn train(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let (up, down) = gpu.traffic();
     let (mut right, mut held_out) = (0, 0);
-    for ((batch, resident), reference) in batches.iter().zip(&on_device).zip(&references).skip(trained) {
+    for ((batch, resident), reference) in
+        batches.iter().zip(&on_device).zip(&references).skip(trained)
+    {
         let policy = shaders.score(batch, resident)?;
         for pair in policy.chunks(2).zip(reference.chunks(2)) {
             if let ([chosen, rejected], [before, rejected_before]) = pair {
@@ -114,7 +116,10 @@ fn train(options: &Options) -> Result<(), Box<dyn Error>> {
     );
     let timed = options.steps.saturating_sub(1).max(1);
     let [shaders, library] = times.map(|time| time.as_secs_f64() * 1e3 / per(timed as u64, 1));
-    println!("result: steps={} loss={last:.6} shaders_ms={shaders:.2} library_ms={library:.2}", options.steps);
+    println!(
+        "result: steps={} loss={last:.6} shaders_ms={shaders:.2} library_ms={library:.2}",
+        options.steps
+    );
     Ok(())
 }
 

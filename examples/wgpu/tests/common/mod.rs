@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
+pub mod cases;
+pub mod oracle;
+
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dpo_kernel::gradient::{GradBatch, logit_grads};
@@ -66,7 +69,8 @@ impl Random {
 
 /// Portable arithmetic, by any level: the bits are the same.
 pub fn portable() -> Dispatch {
-    Dispatch::new(Level::detect(), Arithmetic::Portable).expect("every level has portable arithmetic")
+    Dispatch::new(Level::detect(), Arithmetic::Portable)
+        .expect("every level has portable arithmetic")
 }
 
 /// Rows of logits with their targets and coefficients.
@@ -159,7 +163,8 @@ impl<E: Element> Batch<E> {
             .map(|(&c, &broken)| if broken { 0.0 } else { c })
             .collect();
         let mut grads = vec![E::from_f32(DIRTY); self.logits.len()];
-        let out = LogitsMut::with_stride(&mut grads, self.rows, self.vocab, self.stride).expect("out");
+        let out =
+            LogitsMut::with_stride(&mut grads, self.rows, self.vocab, self.stride).expect("out");
         logit_grads(portable(), logits, &GradBatch::new(&layout, &norms, &coefficients), out)
             .expect("gradients");
         let mut log_z = vec![DIRTY; self.rows];
