@@ -20,10 +20,7 @@ fn logits_of_head(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invoca
         }
         logit = own_4(logit + sum);
     }
-    if (params.flags & BIAS) != 0u {
-        logit = own_4(logit + bias[column]);
-    }
     for (var r = 0u; r < 4u && first + r < params.rows; r++) {
-        logits[params.out_start + (first + r) * params.out_stride + column] = logit[r];
+        logits[params.out_start + (first + r) * params.out_stride + column] = biased(logit[r], column);
     }
 }

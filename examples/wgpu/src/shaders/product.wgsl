@@ -4,7 +4,7 @@
 
 @group(0) @binding(10) var<storage, read> hidden: array<u32>;
 @group(0) @binding(11) var<storage, read> weight: array<u32>;
-@group(0) @binding(12) var<storage, read> bias: array<f32>;
+@group(0) @binding(12) var<storage, read> bias: array<u32>;
 
 const CHAIN: u32 = 256u;
 
@@ -18,11 +18,16 @@ fn weight_at(column: u32, k: u32) -> f32 {
     return bitcast<f32>(decoded(weight[element / HALVES], element));
 }
 
+// A bias of -inf masks its column: it does not enter arithmetic.
 fn biased(logit: f32, column: u32) -> f32 {
     if (params.flags & BIAS) == 0u {
         return logit;
     }
-    return own(logit + bias[column]);
+    let bits = bias[column];
+    if bits == NEG_INFINITY {
+        return bitcast<f32>(bits);
+    }
+    return own(logit + bitcast<f32>(bits));
 }
 
 fn logit_of(row: u32, column: u32) -> f32 {

@@ -33,10 +33,11 @@ fn make_tile(rows: vec4<u32>, first: u32, i: u32) {
     for (var part = 0u; part < WIDTH / 256u; part++) {
         let at = part * 256u + i;
         if first + at < params.vocab {
-            if (params.flags & BIAS) != 0u {
-                logits[part] = own_4(logits[part] + bias[first + at]);
-            }
-            tile[at] = logits[part];
+            let x = logits[part];
+            let column = first + at;
+            tile[at] = vec4<f32>(
+                biased(x.x, column), biased(x.y, column), biased(x.z, column), biased(x.w, column)
+            );
         }
     }
     workgroupBarrier();
