@@ -5,7 +5,7 @@ use wgpu::Buffer;
 use crate::kernels::{Bound, Entry, Kernels, whole};
 use crate::matrix::RowTile;
 use crate::params::{BIAS, HEAD, Params};
-use crate::rows::{Scored, Targets, count};
+use crate::rows::{Scored, Targets, count, finish};
 use crate::{Element, Error, Matrix, Transform};
 
 /// The operands of a head: `x[t] = W h[t] + b`.
@@ -63,7 +63,7 @@ impl<E: Element> Kernels<'_, E> {
             let [hidden, weight, bias] = self.operands(head, tile, &none);
             let bound = [whole(2, &scored.targets), whole(3, &states), hidden, weight, bias];
             work.dispatch(Entry::HeadFold, &params, &bound, ((tile.rows as u64).div_ceil(4), 1))?;
-            self.finish(&mut work, &params, &states, &scored)?;
+            finish(&mut work, &params, &states, &scored)?;
         }
         work.submit()?;
         Ok(scored)

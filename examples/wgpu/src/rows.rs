@@ -8,7 +8,7 @@
 
 use wgpu::Buffer;
 
-use crate::kernels::{Bound, Entry, Kernels, whole};
+use crate::kernels::{Bound, Entry, Kernels, Work, whole};
 use crate::matrix::RowTile;
 use crate::params::Params;
 use crate::{Element, Error, Gpu, Matrix, Transform};
@@ -27,7 +27,8 @@ pub struct Scored {
     pub(crate) norms: Buffer,
     pub(crate) transform: Transform,
     pub(crate) ignore_index: u32,
-    pub(crate) is_scored: Vec<bool>,
+    /// Which rows are scored.
+    pub(crate) rows: Vec<bool>,
     pub(crate) log_probs: Buffer,
     log_zs: Buffer,
 }
@@ -36,7 +37,7 @@ impl Scored {
     /// R
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.is_scored.len()
+        self.rows.len()
     }
 
     /// Copies the log-probs of scored rows from the device: 4 bytes a row. NaN where a row has NaN
@@ -63,7 +64,7 @@ impl Scored {
         }
         let mut all = vec![0.0; expected];
         gpu.read(from, &mut all)?;
-        for ((to, from), is_scored) in to.iter_mut().zip(all).zip(&self.is_scored) {
+        for ((to, from), is_scored) in to.iter_mut().zip(all).zip(&self.rows) {
             if *is_scored {
                 *to = from;
             }
@@ -133,7 +134,7 @@ impl<E: Element> Kernels<'_, E> {
             norms: gpu.bindable("norms", NORM * bytes)?,
             transform,
             ignore_index: targets.ignore_index,
-            is_scored,
+            rows: is_scored,
             log_probs: gpu.bindable("log-probs", 4 * bytes)?,
             log_zs: gpu.bindable("log Z", 4 * bytes)?,
         };
@@ -182,26 +183,10 @@ impl<E: Element> Kernels<'_, E> {
             let is_short = logits.columns() <= BLOCK;
             let fold = if is_short { Entry::FoldShort } else { Entry::Fold };
             work.dispatch(fold, &params, &bound, (rows as u64, 1))?;
-            self.finish(&mut work, &params, &states, &scored)?;
+            finish(&mut work, &params, &states, &scored)?;
         }
         work.submit()?;
         Ok(scored)
-    }
-
-    pub(crate) fn finish(
-        &self,
-        work: &mut crate::kernels::Work<'_, '_, E>,
-        params: &Params,
-        states: &Buffer,
-        scored: &Scored,
-    ) -> Result<(), Error> {
-        let bound = [
-            whole(1, states),
-            whole(2, &scored.log_probs),
-            whole(3, &scored.log_zs),
-            whole(4, &scored.norms),
-        ];
-        work.dispatch(Entry::Finish, params, &bound, (u64::from(params.rows).div_ceil(64), 1))
     }
 
     /// Coefficients as the shaders read them, checked as the library checks them.
@@ -215,7 +200,7 @@ impl<E: Element> Kernels<'_, E> {
             return Err(Error::Length { what: "coefficients", expected, found });
         }
         let largest = f64::from(f32::MAX) / 1.5;
-        for (row, (&value, is_scored)) in coefficients.iter().zip(&scored.is_scored).enumerate() {
+        for (row, (&value, is_scored)) in coefficients.iter().zip(&scored.rows).enumerate() {
             let fits = |x: f64| x.abs() <= largest;
             if *is_scored && !(fits(value) && fits(value * scored.transform.slope())) {
                 return Err(Error::Coefficient { row, value });
@@ -315,4 +300,20 @@ impl<E: Element> Kernels<'_, E> {
         }
         work.submit()
     }
+}
+
+/// From states to results.
+pub(crate) fn finish<E: Element>(
+    work: &mut Work<'_, '_, E>,
+    params: &Params,
+    states: &Buffer,
+    scored: &Scored,
+) -> Result<(), Error> {
+    let bound = [
+        whole(1, states),
+        whole(2, &scored.log_probs),
+        whole(3, &scored.log_zs),
+        whole(4, &scored.norms),
+    ];
+    work.dispatch(Entry::Finish, params, &bound, (u64::from(params.rows).div_ceil(64), 1))
 }

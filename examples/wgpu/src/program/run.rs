@@ -114,8 +114,8 @@ fn train(options: &Options) -> Result<(), Box<dyn Error>> {
         per(down - before.1, rows),
         4 * data::VOCAB
     );
-    let timed = options.steps.saturating_sub(1).max(1);
-    let [shaders, library] = times.map(|time| time.as_secs_f64() * 1e3 / per(timed as u64, 1));
+    let steps = options.steps.saturating_sub(1).max(1);
+    let [shaders, library] = times.map(|time| time.as_secs_f64() * 1e3 / per(steps as u64, 1));
     println!(
         "result: steps={} loss={last:.6} shaders_ms={shaders:.2} library_ms={library:.2}",
         options.steps

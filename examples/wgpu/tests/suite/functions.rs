@@ -1,9 +1,6 @@
 //! The functions of the shaders on this device: integers exactly, f32 against f64.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
-mod common;
-
-use common::{Random, device};
+use crate::common::{Random, device};
 use dpo_kernel_wgpu::{Element, Function, Kernels, Transform};
 use half::{bf16, f16};
 
@@ -212,7 +209,7 @@ fn doubles_and_f32_become_each_other() {
     let mut numbers = Vec::new();
     for &bits in &bits {
         let (x, next) = (f64::from(f32::from_bits(bits)), f64::from(f32::from_bits(bits ^ 1)));
-        let middle = (x + next) / 2.0;
+        let middle = x.midpoint(next);
         numbers.extend([x, middle, middle * (1.0 + f64::EPSILON), x + (next - x) * rng.uniform()]);
     }
     numbers.extend([
@@ -283,7 +280,7 @@ fn halves<E: Element>(of_bits: impl Fn(u16) -> E, to_bits: impl Fn(E) -> u16) {
     let mut numbers = Vec::new();
     for bits in 0..=u16::MAX {
         let (x, next) = (of_bits(bits).to_f32(), of_bits(bits.wrapping_add(1)).to_f32());
-        let middle = ((f64::from(x) + f64::from(next)) / 2.0) as f32;
+        let middle = f64::from(x).midpoint(f64::from(next)) as f32;
         for x in [x, middle] {
             numbers.extend([x.to_bits(), x.to_bits().wrapping_add(1), x.to_bits().wrapping_sub(1)]);
         }

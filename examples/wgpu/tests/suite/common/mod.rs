@@ -1,6 +1,4 @@
 //! What the tests share: the device, random numbers, and what the library gives for the same rows.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
 pub mod cases;
 pub mod oracle;

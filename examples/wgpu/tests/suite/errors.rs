@@ -1,9 +1,6 @@
 //! What is refused, with its numbers, before anything is computed.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
-mod common;
-
-use common::{Random, cases::random, device, open};
+use crate::common::{Random, cases::random, device, open};
 use dpo_kernel_wgpu::{
     DeviceOptions, Error, Gpu, HeadOperands, Kernels, Matrix, Targets, Transform,
 };

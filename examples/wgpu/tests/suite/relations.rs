@@ -1,12 +1,9 @@
 //! What must not change a bit: neighbours, strides, tiles, repetition, place; and what crosses the bus.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
-
-mod common;
 
 use std::fmt::Debug;
 
-use common::cases::random;
-use common::{Batch, DIRTY, Random, device, first_difference, open};
+use crate::common::cases::random;
+use crate::common::{Batch, DIRTY, Random, device, first_difference, open};
 use dpo_kernel_wgpu::{DeviceOptions, Element, Kernels, Matrix};
 use half::{bf16, f16};
 
@@ -101,6 +98,19 @@ fn gradients_in_place_are_those_apart() {
     in_place::<bf16>();
 }
 
+/// The same by tiles and at once.
+fn tiles<E: Element + Debug>(small: &Kernels<'_, E>, large: &Kernels<'_, E>) {
+    let batch = random::<E>(&mut Random(27), 331, 300);
+    let found = batch.on_device(small).expect("by tiles");
+    let expected = batch.on_device(large).expect("at once");
+    assert_eq!(first_difference(&found.log_probs, &expected.log_probs), None, "log p");
+    assert_eq!(first_difference(&found.log_z, &expected.log_z), None, "log Z");
+    assert_eq!(first_difference(&found.grads, &expected.grads), None, "gradients");
+    let found = batch.in_place(small).expect("by tiles");
+    let expected = batch.in_place(large).expect("at once");
+    assert_eq!(first_difference(&found, &expected), None, "gradients in place");
+}
+
 #[test]
 fn tiles_of_a_small_device_change_nothing() {
     // 64 KiB to bind and 100 workgroups: 300 rows of some 1.3 KiB are many dispatches.
@@ -112,22 +122,11 @@ fn tiles_of_a_small_device_change_nothing() {
     let Some(small) = open(&options) else { return };
     let Some(gpu) = device() else { return };
     assert_eq!((small.max_binding(), small.max_workgroups()), (1 << 16, 100), "the limits");
-    fn check<E: Element + Debug>(small: &Kernels<'_, E>, large: &Kernels<'_, E>) {
-        let batch = random::<E>(&mut Random(27), 331, 300);
-        let found = batch.on_device(small).expect("by tiles");
-        let expected = batch.on_device(large).expect("at once");
-        assert_eq!(first_difference(&found.log_probs, &expected.log_probs), None, "log p");
-        assert_eq!(first_difference(&found.log_z, &expected.log_z), None, "log Z");
-        assert_eq!(first_difference(&found.grads, &expected.grads), None, "gradients");
-        let found = batch.in_place(small).expect("by tiles");
-        let expected = batch.in_place(large).expect("at once");
-        assert_eq!(first_difference(&found, &expected), None, "gradients in place");
-    }
-    check(
+    tiles(
         &Kernels::<f32>::new(&small).expect("shaders"),
         &Kernels::<f32>::new(&gpu).expect("shaders"),
     );
-    check(
+    tiles(
         &Kernels::<bf16>::new(&small).expect("shaders"),
         &Kernels::<bf16>::new(&gpu).expect("shaders"),
     );

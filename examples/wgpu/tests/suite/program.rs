@@ -1,11 +1,8 @@
 //! The program from outside.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
-
-mod common;
 
 use std::process::{Command, Output};
 
-use common::device;
+use crate::common::device;
 
 fn run(arguments: &[&str]) -> (bool, String, String) {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_dpo-kernel-wgpu"))

@@ -1,11 +1,8 @@
 //! The shaders against the plain reference in f64, and faults planted in the shaders.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
-mod common;
-
-use common::cases::{SIZES, TRANSFORMS, VOCABULARIES, framed, random, special};
-use common::oracle::{CAPPED_P, CAPPED_TARGET, LOG_Z, Number, P, TARGET, Worst, judge};
-use common::{Batch, Random, device, first_difference};
+use crate::common::cases::{SIZES, TRANSFORMS, VOCABULARIES, framed, random, special};
+use crate::common::oracle::{CAPPED_P, CAPPED_TARGET, LOG_Z, Number, P, TARGET, Worst, judge};
+use crate::common::{Batch, Random, device, first_difference};
 use dpo_kernel_wgpu::{Gpu, Kernels};
 use half::{bf16, f16};
 
@@ -41,15 +38,15 @@ fn judge_all<E: Number>(
     Ok(())
 }
 
+fn all<E: Number>(gpu: &Gpu, worst: &mut Worst) {
+    let kernels = Kernels::<E>::new(gpu).expect("shaders");
+    judge_all(&kernels, &batches(&VOCABULARIES), worst).unwrap_or_else(|error| panic!("{error}"));
+}
+
 #[test]
 fn figures_are_within_their_bounds() {
     let Some(gpu) = device() else { return };
     let mut worst = Worst::default();
-    fn all<E: Number>(gpu: &Gpu, worst: &mut Worst) {
-        let kernels = Kernels::<E>::new(gpu).expect("shaders");
-        judge_all(&kernels, &batches(&VOCABULARIES), worst)
-            .unwrap_or_else(|error| panic!("{error}"));
-    }
     all::<f32>(&gpu, &mut worst);
     all::<f16>(&gpu, &mut worst);
     all::<bf16>(&gpu, &mut worst);

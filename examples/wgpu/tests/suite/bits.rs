@@ -3,15 +3,11 @@
 //! WGSL does not promise it: it promises that f32 additions and products are rounded to nearest, and
 //! the shaders keep a compiler from doing anything else with them. Where this fails on an adapter,
 //! `functions` says what of it is not so there; the bounds of `oracle` may still hold.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
-#![allow(clippy::float_cmp, reason = "coefficients of exactly 0")]
-
-mod common;
 
 use std::fmt::Debug;
 
-use common::cases::{SIZES, TRANSFORMS, VOCABULARIES, framed, random, special};
-use common::{Batch, Random, device, first_difference};
+use crate::common::cases::{SIZES, TRANSFORMS, VOCABULARIES, framed, random, special};
+use crate::common::{Batch, Random, device, first_difference};
 use dpo_kernel_wgpu::{Element, Kernels};
 use half::{bf16, f16};
 
