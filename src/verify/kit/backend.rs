@@ -1,9 +1,10 @@
 //! What a backend is asked, and how it answers.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::Precision;
+use super::{Call, Precision};
 use crate::Element;
 use crate::verify::{Dpo, PairLogProbs, PairResult, Transform};
 
@@ -205,9 +206,14 @@ pub trait Backend {
         Unscored::Untouched
     }
 
-    /// What follows belongs to the call of this name: for backends that look their answers up.
-    fn call(&mut self, name: &str) {
-        let _ = name;
+    /// Whether a call can be asked, before it is. One that is declined is listed in the report with
+    /// the reason, and neither passed nor failed: a softcap that a library lacks, say.
+    ///
+    /// # Errors
+    /// The reason.
+    fn accepts(&mut self, call: &Call<Self::Element>) -> Result<(), String> {
+        let _ = call;
+        Ok(())
     }
 
     /// Log-probs, log Z and details of rows.

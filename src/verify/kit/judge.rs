@@ -80,7 +80,7 @@ fn judge_rows(
         let c = input.coefficients.get(row).copied().unwrap_or(f64::NAN);
         let (exact, y) = RowFigures::of(x, &input.transform, target, c, offered);
         let bound = RowBound::new(*precision, input.transform, x, &|_| 0.0, &y, exact.log_z);
-        judge_forward(&mut judged, &exact, &bound, (answer, row, target), precision, offers);
+        judge_forward(&mut judged, &exact, &bound, (answer, row, target, x), precision, offers);
         if offered(Output::LogitGrads) {
             for (column, &expected) in exact.grads.iter().enumerate() {
                 let at = (Output::LogitGrads, row, column);
@@ -102,7 +102,7 @@ fn judge_forward(
     judged: &mut Vec<Judged>,
     exact: &RowFigures,
     bound: &RowBound<'_>,
-    (answer, row, target): (&Answer, usize, usize),
+    (answer, row, target, x): (&Answer, usize, usize, &[f64]),
     precision: &Precision,
     offers: &[Output],
 ) {
@@ -128,8 +128,24 @@ fn judge_forward(
         let mut one = Judged::new((output, row, 0), (expected, found, allowed), precision.output);
         if output == Output::Argmax {
             one.ok = may_be_argmax(bound, expected, found);
+        } else if expected.is_nan() && output != Output::LogProb {
+            one.ok |= found == limit(x, output);
         }
         judged.push(one);
+    }
+}
+
+/// What log Z and the mean tend to in a row without probabilities: as right as NaN.
+fn limit(x: &[f64], output: Output) -> f64 {
+    let any = |wanted: f64| x.contains(&wanted);
+    let (up, down) = (any(f64::INFINITY), any(f64::NEG_INFINITY));
+    let broken = x.iter().any(|x| x.is_nan());
+    match output {
+        Output::LogZ | Output::MeanLogit if up && !broken && (output == Output::LogZ || !down) => {
+            f64::INFINITY
+        }
+        Output::LogZ | Output::MeanLogit if down && !up && !broken => f64::NEG_INFINITY,
+        _ => f64::NAN,
     }
 }
 
@@ -186,12 +202,11 @@ fn judge_head(
         let target = input.targets.get(row).map_or(0, |&target| target as usize);
         let c = input.coefficients.get(row).copied().unwrap_or(f64::NAN);
         let (exact, y) = RowFigures::of(&x, &input.transform, target, c, offered);
-        let narrow = |x: f64| {
-            let narrower = precision.head_logits < precision.product;
-            if narrower { super::bound::rounding(precision.head_logits, x) } else { 0.0 }
+        let narrow = |format: Format, x: f64| {
+            if format < precision.product { super::bound::rounding(format, x) } else { 0.0 }
         };
         let at = |list: &[f64], j: usize| list.get(j).copied().unwrap_or(f64::NAN);
-        let dx = |j: usize| of_product * at(&sizes, j) + narrow(at(&x, j));
+        let dx = |j: usize| of_product * at(&sizes, j) + narrow(precision.head_logits, at(&x, j));
         let bound = RowBound::new(*precision, input.transform, &x, &dx, &y, exact.log_z);
         for output in [Output::HeadLogProb, Output::HeadLogZ].into_iter().filter(|&o| offered(o)) {
             let expected = exact.get(output, 0);
@@ -210,7 +225,7 @@ fn judge_head(
             continue;
         }
         let of_grads: Vec<f64> = (0..input.vocab)
-            .map(|j| bound.grad(j, target, c) + narrow(at(&exact.grads, j)))
+            .map(|j| bound.grad(j, target, c) + narrow(precision.head_grads, at(&exact.grads, j)))
             .collect();
         for k in 0..input.hidden_size {
             let (mut expected, mut allowed, mut size) = (0.0, 0.0, 0.0);
@@ -221,10 +236,10 @@ fn judge_head(
                 allowed += dg * w.abs();
             }
             let allowed =
-                allowed + of_sum * size + super::bound::rounding(precision.output, expected);
+                allowed + of_sum * size + super::bound::rounding(precision.hidden_grads, expected);
             let found = found(answer, Output::HiddenGrads, row * input.hidden_size + k);
             let at = (Output::HiddenGrads, row, k);
-            judged.push(Judged::new(at, (expected, found, allowed), precision.output));
+            judged.push(Judged::new(at, (expected, found, allowed), precision.hidden_grads));
         }
     }
     judged

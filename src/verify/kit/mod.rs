@@ -52,5 +52,5 @@ pub use mistake::Mistake;
 pub use plan::{Group, Plan, Related, Size};
 pub use precision::{Additions, Difference, Precision, Target, Ulps};
 pub use relation::Relation;
-pub use report::{Broken, CallError, Failure, Report, Wrong};
+pub use report::{Broken, Failure, Report, Unanswered, Wrong};
 pub use run::run;

@@ -103,6 +103,10 @@ pub struct Precision {
     pub product: Format,
     /// What a head's logits are rounded to before the softmax sees them.
     pub head_logits: Format,
+    /// What the gradients of a head's logits are rounded to before they meet the weights.
+    pub head_grads: Format,
+    /// What hidden gradients are rounded to when they leave.
+    pub hidden_grads: Format,
     /// Of `exp`, in `arithmetic`.
     pub exp: Ulps,
     /// Of `ln`, in `arithmetic`.
@@ -134,6 +138,8 @@ impl Precision {
             pair: arithmetic,
             product: arithmetic,
             head_logits: arithmetic,
+            head_grads: arithmetic,
+            hidden_grads: output,
             exp: Ulps::new(1.0),
             log: Ulps::new(1.0),
             log_absolute: 0.0,

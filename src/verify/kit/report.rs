@@ -71,10 +71,10 @@ pub struct Broken {
     pub count: usize,
 }
 
-/// A call that failed.
+/// A call that failed, or that was declined.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct CallError {
+pub struct Unanswered {
     /// The call.
     pub call: String,
     /// What is special about it, in words.
@@ -108,7 +108,9 @@ pub struct Report {
     /// Relations that do not hold, apart from accuracy.
     pub broken: Vec<Broken>,
     /// Calls that failed.
-    pub errors: Vec<CallError>,
+    pub errors: Vec<Unanswered>,
+    /// Calls that the backend declined.
+    pub declined: Vec<Unanswered>,
     /// The mistakes that explain failures, with the number of those that each explains, most first.
     pub causes: Vec<(Mistake, usize)>,
 }
@@ -191,7 +193,7 @@ impl fmt::Display for Broken {
     }
 }
 
-impl fmt::Display for CallError {
+impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}): {}", self.call, self.input, self.message)
     }
@@ -232,6 +234,9 @@ impl fmt::Display for Report {
         }
         if self.unexplained() > 0 {
             writeln!(f, "no cause is known of {}", self.unexplained())?;
+        }
+        for declined in &self.declined {
+            writeln!(f, "declined: {declined}")?;
         }
         for error in &self.errors {
             writeln!(f, "failed: {error}")?;

@@ -1,6 +1,6 @@
 //! One call runs a plan: asks, judges, relates, and names causes.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::ask::{Stray, ask};
@@ -9,7 +9,7 @@ use super::diagnose::{Evidence, explain};
 use super::input::Input;
 use super::judge::{Judged, judge};
 use super::plan::{Group, Related};
-use super::report::{Broken, CallError, Failure, Report, Wrong};
+use super::report::{Broken, Failure, Report, Unanswered, Wrong};
 use super::{Backend, Format, Mistake, Plan};
 use crate::Element;
 
@@ -87,6 +87,10 @@ pub(super) const KEPT_FAILING: usize = 64;
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
 
+fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
+    Unanswered { call: call.name.clone(), input: call.input.clone(), message }
+}
+
 struct Run {
     report: Report,
     evidence: Vec<Evidence>,
@@ -109,6 +113,7 @@ impl Run {
             failures: Vec::new(),
             broken: Vec::new(),
             errors: Vec::new(),
+            declined: Vec::new(),
             causes: Vec::new(),
         };
         Self { report, evidence: Vec::new(), kept: [0; 3], last: Answer::default() }
@@ -117,8 +122,12 @@ impl Run {
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
         let mut answers = Vec::new();
         for call in &group.calls {
+            if let Err(message) = backend.accepts(call) {
+                self.report.declined.push(unanswered(call, message));
+                answers.push(None);
+                continue;
+            }
             self.report.calls += 1;
-            backend.call(&call.name);
             let asked = ask(backend, call, self.report.calls);
             answers.push(match asked {
                 Ok((answer, strays)) => {
@@ -127,8 +136,7 @@ impl Run {
                     Some(answer)
                 }
                 Err(message) => {
-                    let (call, input) = (call.name.clone(), call.input.clone());
-                    self.report.errors.push(CallError { call, input, message });
+                    self.report.errors.push(unanswered(call, message));
                     None
                 }
             });
