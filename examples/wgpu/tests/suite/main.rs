@@ -21,6 +21,7 @@ mod common;
 mod errors;
 mod functions;
 mod head;
+mod kit;
 mod oracle;
 mod program;
 mod relations;
