@@ -155,10 +155,11 @@ impl Gpu {
         &self.queue
     }
 
-    /// Bytes that a dispatch may bind of a buffer.
+    /// Bytes that a dispatch may bind of a buffer. The shaders count elements in 32 bits.
     #[must_use]
     pub fn max_binding(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size)
+        let limit = self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size);
+        limit.min(u64::from(u32::MAX - 3))
     }
 
     /// Workgroups of a dimension of a dispatch.

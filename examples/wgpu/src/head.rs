@@ -121,10 +121,7 @@ impl<E: Element> Kernels<'_, E> {
         head.check()?;
         let gpu = self.gpu();
         let (rows, size) = (head.hidden.rows(), head.hidden.columns());
-        if scored.rows() != rows {
-            let found = scored.rows();
-            return Err(Error::Length { what: "scored rows", expected: rows, found });
-        }
+        scored.check(rows, head.weight.rows())?;
         let coefficients = self.coefficients(scored, coefficients)?;
         let maps = gpu.bindable("numbers of the backward", MAP * rows as u64)?;
         let grads = Matrix::<f32>::zeros(gpu, rows, size)?;

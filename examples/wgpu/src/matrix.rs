@@ -141,13 +141,10 @@ pub(crate) struct RowTile {
 }
 
 fn length(rows: usize, columns: usize, stride: usize) -> Result<usize, Error> {
-    let len = (rows > 0 && columns > 0 && stride >= columns)
+    // Bytes are counted, too.
+    (rows > 0 && columns > 0 && stride >= columns)
         .then(|| (rows - 1).checked_mul(stride)?.checked_add(columns))
-        .flatten();
-    // Elements are counted in 32 bits on the device.
-    len.filter(|&len| u32::try_from(len).is_ok() || len < usize::MAX / 8).ok_or(Error::Shape {
-        rows,
-        columns,
-        stride,
-    })
+        .flatten()
+        .filter(|&len| len < usize::MAX / 8)
+        .ok_or(Error::Shape { rows, columns, stride })
 }

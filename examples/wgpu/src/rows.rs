@@ -29,6 +29,8 @@ pub struct Scored {
     pub(crate) ignore_index: u32,
     /// Which rows are scored.
     pub(crate) rows: Vec<bool>,
+    /// V
+    pub(crate) vocab: usize,
     pub(crate) log_probs: Buffer,
     log_zs: Buffer,
 }
@@ -38,6 +40,18 @@ impl Scored {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Whether it may be of so many rows and columns.
+    pub(crate) fn check(&self, rows: usize, vocab: usize) -> Result<(), Error> {
+        for (what, expected, found) in
+            [("scored rows", rows, self.rows()), ("scored columns", vocab, self.vocab)]
+        {
+            if expected != found {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        Ok(())
     }
 
     /// Copies the log-probs of scored rows from the device: 4 bytes a row. NaN where a row has NaN
@@ -135,6 +149,7 @@ impl<E: Element> Kernels<'_, E> {
             transform,
             ignore_index: targets.ignore_index,
             rows: is_scored,
+            vocab,
             log_probs: gpu.bindable("log-probs", 4 * bytes)?,
             log_zs: gpu.bindable("log Z", 4 * bytes)?,
         };
@@ -257,10 +272,7 @@ impl<E: Element> Kernels<'_, E> {
         grads: Option<&Matrix<E>>,
     ) -> Result<(), Error> {
         let gpu = self.gpu();
-        if scored.rows() != logits.rows() {
-            let (expected, found) = (logits.rows(), scored.rows());
-            return Err(Error::Length { what: "scored rows", expected, found });
-        }
+        scored.check(logits.rows(), logits.columns())?;
         let coefficients = self.coefficients(scored, coefficients)?;
         let maps = gpu.bindable("numbers of the backward", MAP * scored.rows() as u64)?;
         let mut work = self.work();

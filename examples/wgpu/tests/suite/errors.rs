@@ -52,6 +52,9 @@ fn shapes_and_targets_are_checked() {
     let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("gradients");
     let error = kernels.logit_grads(&logits, &scored, &[1.0; 3], &mut narrow).expect_err("a shape");
     assert_eq!(error, Error::Length { what: "gradients", expected: 12, found: 9 });
+    let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("logits");
+    let error = kernels.logit_grads_in_place(&mut narrow, &scored, &[1.0; 3]).expect_err("others");
+    assert_eq!(error, Error::Length { what: "scored columns", expected: 3, found: 4 });
     let mut short = [0.0; 2];
     let error = scored.log_probs(&gpu, &mut short).expect_err("a length");
     assert_eq!(error, Error::Length { what: "log-probs", expected: 3, found: 2 });
