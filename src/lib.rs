@@ -84,7 +84,7 @@
 //!   logits of any common spread and shift, 5e-7 at an adversary's worst (3.2e-7 found);
 //!   probabilities within (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its
 //!   log-prob down to −1e-38. The one table of bounds, with the worst inputs found, is
-//!   `tests/common/bounds.rs`; [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly
+//!   `verify::bounds`; [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly
 //!   rounded on all 2³² inputs.
 //! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing; other
 //!   losses their own figures, as exactly), because both go through one function whose row results

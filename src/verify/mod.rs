@@ -30,6 +30,7 @@
 //! faults that they find in it.
 
 mod batch;
+pub mod bounds;
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]
 pub mod cases;
 mod compare;
