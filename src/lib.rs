@@ -189,3 +189,8 @@ pub use workspace::Workspace;
 #[cfg(all(doctest, feature = "alloc"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// That of the kit's page.
+#[cfg(all(doctest, feature = "alloc", feature = "verify"))]
+#[doc = include_str!("../docs/kit.md")]
+struct KitPage;
