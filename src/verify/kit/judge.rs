@@ -130,6 +130,8 @@ fn judge_forward(
             one.ok = may_be_argmax(bound, expected, found);
         } else if expected.is_nan() && output != Output::LogProb {
             one.ok |= found == limit(x, output);
+        } else if output == Output::MeanLogit && !found.is_finite() {
+            one.ok |= bound.mean_overflows();
         }
         judged.push(one);
     }
@@ -198,8 +200,8 @@ fn judge_head(
     let mut judged = Vec::new();
     let u = precision.product.unit();
     let terms = input.hidden_size + usize::from(input.bias.is_some());
-    let of_product = super::bound::gamma(precision.additions.roundings(terms) + 1, u);
-    let of_sum = super::bound::gamma(precision.additions.roundings(input.vocab) + 1, u);
+    let of_product = super::bound::gamma(precision.product_additions.roundings(terms) + 1, u);
+    let of_sum = super::bound::gamma(precision.product_additions.roundings(input.vocab) + 1, u);
     let offered = |output: Output| offers.contains(&output);
     for row in (0..input.targets.len()).filter(|&row| input.is_scored(row)) {
         let (x, sizes) = input.logits(row);
