@@ -12,21 +12,25 @@ use dpo_kernel::verify::kit::{
 use dpo_kernel_wgpu::{Element, Error, HeadOperands, Kernels, Matrix, Scored, Targets, Transform};
 use half::{bf16, f16};
 
-/// The shaders, asked for rows or for heads.
+/// The shaders.
 struct Shaders<'k, 'g, E> {
     kernels: &'k Kernels<'g, E>,
     name: String,
-    offers: &'static [Output],
-    precision: Precision,
 }
 
-const ROWS: &[Output] = &[Output::LogProb, Output::LogZ, Output::LogitGrads];
-const HEADS: &[Output] = &[Output::HeadLogProb, Output::HeadLogZ, Output::HiddenGrads];
+const OFFERS: &[Output] = &[
+    Output::LogProb,
+    Output::LogZ,
+    Output::LogitGrads,
+    Output::HeadLogProb,
+    Output::HeadLogZ,
+    Output::HiddenGrads,
+];
 
 /// What `functions` measures, and the order of additions in `fold.wgsl`: a term goes through three
 /// additions of its quad, then eight of its lane and one of what was lost; blocks and lanes are added
 /// in f64, and so is the logarithm.
-const OF_ROWS: Precision = Precision {
+const PRECISION: Precision = Precision {
     // 0.71 of 2^-24 beside f64, and as many roundings as the powers of the gradient's polynomial.
     exp: Ulps::new(0.4),
     // 2.5 of 2^-24.
@@ -34,13 +38,12 @@ const OF_ROWS: Precision = Precision {
     log: Ulps::new(1e-8),
     division: Ulps::new(0.5),
     additions: Additions::Chain(12),
+    // Chains of 256, which are added one after another.
+    product_additions: Additions::Chain(256 + 64),
     difference: Difference::Shifted,
     target: Target::Apart,
     ..Precision::new(Format::F32, Format::F32)
 };
-
-/// Products in chains of 256, which are added one after another.
-const OF_HEADS: Precision = Precision { additions: Additions::Chain(256 + 64), ..OF_ROWS };
 
 fn transform(of: verify::Transform) -> Result<Transform, Error> {
     Transform::new(of.scale as f32, of.softcap.map(|c| c as f32), of.temperature as f32)
@@ -110,11 +113,11 @@ impl<E: Element> Backend for Shaders<'_, '_, E> {
     }
 
     fn precision(&self) -> Precision {
-        self.precision
+        PRECISION
     }
 
     fn offers(&self) -> &[Output] {
-        self.offers
+        OFFERS
     }
 
     fn token_log_probs(&mut self, rows: &Rows<'_, E>, out: &mut RowOut<'_>) -> Result<(), Error> {
@@ -164,12 +167,9 @@ impl<E: Element> Backend for Shaders<'_, '_, E> {
 fn check<E: Element + Debug>() {
     let Some(gpu) = device() else { return };
     let kernels = Kernels::<E>::new(&gpu).expect("shaders");
-    for (offers, precision) in [(ROWS, OF_ROWS), (HEADS, OF_HEADS)] {
-        let name = gpu.name();
-        let report = run(&mut Shaders { kernels: &kernels, name, offers, precision }, Plan::new(1));
-        assert!(report.is_clean(), "{report}");
-        assert!(report.figures > 1000, "{report}");
-    }
+    let report = run(&mut Shaders { kernels: &kernels, name: gpu.name() }, Plan::new(1));
+    assert!(report.is_clean(), "{report}");
+    assert!(report.figures > 1000, "{report}");
 }
 
 #[test]
@@ -193,8 +193,7 @@ fn a_planted_fault_is_named() {
     let kernels = Kernels::<f32>::new(&gpu)
         .and_then(|kernels| kernels.with_edit("row * params.stride", "row * params.vocab"))
         .expect("shaders");
-    let (name, offers, precision) = (gpu.name(), ROWS, OF_ROWS);
-    let report = run(&mut Shaders { kernels: &kernels, name, offers, precision }, Plan::new(1));
+    let report = run(&mut Shaders { kernels: &kernels, name: gpu.name() }, Plan::new(1));
     assert!(!report.is_accurate(), "{report}");
     let (cause, _) = report.causes.first().expect("a cause");
     assert_eq!(*cause, Mistake::StrideIsVocab, "{report}");
