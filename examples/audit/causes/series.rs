@@ -23,7 +23,10 @@ pub(crate) fn candidates(pair: &Pair) -> Vec<Candidate> {
         };
         all.push(of(Cause::LogBase { side, base: 2 }, &|x| x / LN_2));
         all.push(of(Cause::LogBase { side, base: 10 }, &|x| x / LN_10));
-        all.push(of(Cause::Sign { side }, &|x| -x));
+        // Of two lists with opposite signs, that which is above 0.
+        if pair.finite(side).iter().any(|&x| x > 0.0) {
+            all.push(of(Cause::Sign { side }, &|x| -x));
+        }
         all.push(of(Cause::Probabilities { side }, &f64::exp));
         let stored = Stored::of(pair.log_probs(side));
         if let Some(to @ (Type::F16 | Type::Bf16)) = stored.0
