@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::dump::Said;
@@ -96,9 +96,11 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Req
 fn option(of: &mut Audit, name: &str, value: Result<OsString, String>) -> Result<(), String> {
     match name {
         "--tolerance" => {
-            of.tolerance = number(name, value?, |x| x >= 0.0, "a number of at least 0")?
+            of.tolerance = number(name, &value?, |x| x >= 0.0, "a number of at least 0")?;
         }
-        "--clip" => of.clip = number(name, value?, |x| x >= 0.0, "a number of at least 0")?,
+        "--clip" => {
+            of.clip = number(name, &value?, |x| x >= 0.0, "a number of at least 0")?;
+        }
         "--worst" => {
             let value = value?.to_string_lossy().into_owned();
             of.worst = value.parse().map_err(|_| format!("{name} takes a count, not `{value}`"))?;
@@ -119,9 +121,9 @@ fn option(of: &mut Audit, name: &str, value: Result<OsString, String>) -> Result
             match part {
                 "tokens" => said.tokens = Some(value?.into()),
                 "positions" => said.positions = Some(value?.into()),
-                "scale" if !both => said.scale = Some(parameter(name, value?)?),
-                "softcap" if !both => said.softcap = Some(parameter(name, value?)?),
-                "temperature" if !both => said.temperature = Some(parameter(name, value?)?),
+                "scale" if !both => said.scale = Some(parameter(name, &value?)?),
+                "softcap" if !both => said.softcap = Some(parameter(name, &value?)?),
+                "temperature" if !both => said.temperature = Some(parameter(name, &value?)?),
                 _ => return Err(format!("there is no option `{name}`: --help lists them")),
             }
         }
@@ -129,13 +131,13 @@ fn option(of: &mut Audit, name: &str, value: Result<OsString, String>) -> Result
     Ok(())
 }
 
-fn parameter(name: &str, value: OsString) -> Result<f32, String> {
+fn parameter(name: &str, value: &OsStr) -> Result<f32, String> {
     number(name, value, |x| x > 0.0, "a number above 0").map(|x| x as f32)
 }
 
 fn number(
     name: &str,
-    value: OsString,
+    value: &OsStr,
     good: impl Fn(f64) -> bool,
     needed: &str,
 ) -> Result<f64, String> {

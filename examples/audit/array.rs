@@ -1,5 +1,5 @@
-//! An array that lies in a file: its type, its shape and where it begins. Its elements are read when
-//! they are wanted, so that a dump may be larger than the memory.
+//! An array that lies in a file: its type, its shape and where it begins. Its elements are read
+//! when they are wanted, so that a dump may be larger than the memory.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dpo_kernel::{bf16, f16};
 
-use super::storage::{Rows, Type};
+use super::storage::{LogitsFile, Type};
 
 /// How an element is stored, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Array {
     }
 
     /// Logits: rows of the vocabulary.
-    pub(crate) fn rows(&self) -> Result<Rows, String> {
+    pub(crate) fn rows(&self) -> Result<LogitsFile, String> {
         let dtype = match self.kind {
             Kind::F16 => Type::F16,
             Kind::Bf16 => Type::Bf16,
@@ -135,7 +135,7 @@ impl Array {
             return self.complain(format!("shape {:?} where [T, V] is needed", self.shape));
         };
         let (path, offset) = (self.path.clone(), self.offset);
-        Ok(Rows { path, offset, dtype, rows, stride: vocab })
+        Ok(LogitsFile { path, offset, dtype, rows, stride: vocab })
     }
 
     fn bytes(&self) -> Result<Vec<u8>, String> {

@@ -1,5 +1,6 @@
 //! A dump: what one engine found for a list of tokens, whatever the file that holds it.
 
+use std::fmt::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use dpo_kernel::IGNORE_INDEX;
 
 use super::array::{Array, Kind, complaint};
 use super::manifest::{Manifest, Parts};
-use super::storage::Rows;
+use super::storage::LogitsFile;
 use super::{npy, tensors};
 
 /// T tokens, and their log-probs or what these are made of.
@@ -31,14 +32,14 @@ pub(crate) enum Source {
 /// Logits in a file, and the transform that is applied to them.
 #[derive(Clone, Debug)]
 pub(crate) struct Logits {
-    pub(crate) rows: Rows,
+    pub(crate) rows: LogitsFile,
     pub(crate) vocab: usize,
     pub(crate) parts: Parts,
 }
 
 impl Logits {
     /// Without padding and as they are.
-    fn of(rows: Rows) -> Self {
+    fn of(rows: LogitsFile) -> Self {
         Self { vocab: rows.stride, rows, parts: Parts::NONE }
     }
 }
@@ -146,7 +147,7 @@ impl Dump {
             positions: None,
             spans: Some(spans),
             source: Source::Logits(Logits {
-                rows: Rows::of(&manifest)?,
+                rows: LogitsFile::of(&manifest)?,
                 vocab: manifest.vocab,
                 parts: manifest.transform,
             }),
@@ -278,11 +279,12 @@ impl Dump {
                 let Parts { scale, softcap, temperature } = *parts;
                 for (name, value) in [("scale", scale), ("temperature", temperature)] {
                     if value.to_bits() != 1_f32.to_bits() {
-                        text += &format!(", {name} {value}");
+                        // Writing to a string cannot fail.
+                        let _ = write!(text, ", {name} {value}");
                     }
                 }
                 if let Some(cap) = softcap {
-                    text += &format!(", softcap {cap}");
+                    let _ = write!(text, ", softcap {cap}");
                 }
                 text
             }

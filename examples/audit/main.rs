@@ -9,17 +9,17 @@
 //! ```
 //!
 //! Engines that train and engines that generate disagree on the log-probs of the same tokens. The
-//! losses of preferences and policies read differences of log-probs, so the disagreement is taken for
-//! a change of the policy.
+//! losses of preferences and policies read differences of log-probs, so the disagreement is taken
+//! for a change of the policy.
 //!
-//! The exit status is 0 if all tokens agree within the tolerance, 1 if they differ, 2 if the command
-//! line cannot be understood or a dump cannot be used.
+//! The exit status is 0 if all tokens agree within the tolerance, 1 if they differ, 2 if the
+//! command line cannot be understood or a dump cannot be used.
 //!
 //! # A dump
 //!
 //! T tokens. Row t holds what is known of token t: its log-prob, or the logits that predict it, so
-//! that row t of the logits scores `tokens[t]`. Logits may be larger than the memory: they are read in
-//! chunks.
+//! that row t of the logits scores `tokens[t]`. Logits may be larger than the memory: they are read
+//! in chunks.
 //!
 //! | file | holds |
 //! |---|---|
@@ -27,18 +27,18 @@
 //! | `.npy` | one dimension: log-probs (f16, f32, f64); two: logits (f16, f32, or bf16 by `--dtype bf16`). Tokens and positions are files of their own: `--tokens`, `--positions` |
 //! | `.json` | a manifest of `replay`, which names its logits |
 //!
-//! Tokens below 0 (the −100 of trainers) mark rows that are not scored, as are rows outside all spans.
-//! Log-probs are natural logarithms; that they are not is among the causes. NaN stands for a token
-//! without a log-prob.
+//! Tokens below 0 (the −100 of trainers) mark rows that are not scored, as are rows outside all
+//! spans. Log-probs are natural logarithms; that they are not is among the causes. NaN stands for a
+//! token without a log-prob.
 //!
 //! # The verdict
 //!
 //! A cause is a hypothesis: one side's log-probs are predicted from what the other side dumped. It
-//! "explains" the differences if nine of ten tokens fall to within the tolerance, and "explains most"
-//! if the median of what is left is a quarter of the median difference (a tenth for those that
-//! log-probs alone can tell). Nothing is named of fewer than eight tokens that differ. Of two
-//! hypotheses that explain all, the one with fewer fitted numbers is named, then the one that leaves
-//! less.
+//! "explains" the differences if nine of ten tokens fall to within the tolerance, and "explains
+//! most" if the median of what is left is a quarter of the median difference (a tenth for those
+//! that log-probs alone can tell). Nothing is named of fewer than eight tokens that differ. Of two
+//! hypotheses that explain all, the one with fewer fitted numbers is named, then the one that
+//! leaves less.
 //!
 //! | cause | needs |
 //! |---|---|

@@ -4,8 +4,9 @@
 //! \x93NUMPY  major minor  length (u16, from version 2 on u32)  {'descr': '<f4', …, }  elements
 //! ```
 //!
-//! The crates that read whole files bring a parser generator for the header's Python literal, thirty
-//! crates and more. An audit wants the place of the elements, and three fields of a fixed form.
+//! The crates that read whole files bring a parser generator for the header's Python literal,
+//! thirty crates and more. An audit wants the place of the elements, and three fields of a fixed
+//! form.
 
 use std::fmt;
 use std::fs::File;
@@ -213,9 +214,8 @@ impl Literal<'_> {
 
     fn string(&mut self) -> Result<String, Problem> {
         self.space();
-        let quote = match self.peek() {
-            Some(quote @ (b'\'' | b'"')) => quote,
-            _ => return Err(Problem::Syntax(self.at)),
+        let Some(quote @ (b'\'' | b'"')) = self.peek() else {
+            return Err(Problem::Syntax(self.at));
         };
         self.at += 1;
         let found = self.run(|byte| byte != quote && byte != b'\\');

@@ -50,7 +50,7 @@ pub(crate) struct Pair {
     pub(crate) b: Dump,
     pub(crate) of_a: Vec<f64>,
     pub(crate) of_b: Vec<f64>,
-    /// log p_B − log p_A; ±inf where one is −inf, NaN where nothing is compared.
+    /// `log p_B − log p_A`; ±inf where one is −inf, NaN where nothing is compared.
     pub(crate) deltas: Vec<f64>,
     pub(crate) fates: Vec<Fate>,
     /// What a log-prob may be off by, relative to the larger of itself and 1.

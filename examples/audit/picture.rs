@@ -48,8 +48,17 @@ pub(crate) fn draw(pair: &Pair) -> String {
     element(&mut out, format_args!("</g>"));
     let limit = odds(CLOSEST.ln());
     let confidence = Axis { low: limit, high: -limit, values };
-    let marks = [1e-6, 1e-4, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999, 0.999_999];
-    let marks: Vec<_> = marks.into_iter().map(|p: f64| (odds(p.ln()), p.to_string())).collect();
+    let marks = [
+        (1e-6, "1e\u{2212}6"),
+        (1e-4, "1e\u{2212}4"),
+        (0.01, "0.01"),
+        (0.1, "0.1"),
+        (0.5, "0.5"),
+        (0.9, "0.9"),
+        (0.99, "0.99"),
+        (0.9999, "0.9999"),
+    ];
+    let marks = marks.map(|(p, name): (f64, &str)| (odds(p.ln()), name.to_owned()));
     panel(
         &mut out,
         PANEL.0,
@@ -117,7 +126,7 @@ fn panel(out: &mut String, left: f64, title: &str, axis: &str, of: &Axis, marks:
     let style = format!("font-size=\"15\" font-weight=\"600\" fill=\"{INK}\"");
     text(out, (LEFT, 24.0), &style, title);
     let (right, bottom) = (PANEL.0 - RIGHT, PANEL.1 - BOTTOM);
-    for (place, (color, name)) in [(MIDDLE, "median"), (MOST, "99 %")].into_iter().enumerate() {
+    for (place, (color, name)) in [(MIDDLE, "median"), (MOST, "90 %")].into_iter().enumerate() {
         let x = LEFT + 100.0 * place as f64;
         element(
             out,
@@ -143,7 +152,7 @@ fn panel(out: &mut String, left: f64, title: &str, axis: &str, of: &Axis, marks:
     text(out, (f64::midpoint(LEFT, right), bottom + 38.0), &style, axis);
 }
 
-/// The tokens, and median and 99 % quantile of equal parts of them.
+/// The tokens, and median and 90 % quantile of equal parts of them.
 fn curves(out: &mut String, axis: &Axis, dots: &[Dot], x: impl Fn(&Dot) -> f64) {
     let mut drawn = String::new();
     for dot in dots.iter().step_by(dots.len().div_ceil(DOTS).max(1)) {
@@ -159,7 +168,7 @@ fn curves(out: &mut String, axis: &Axis, dots: &[Dot], x: impl Fn(&Dot) -> f64) 
         let mut sizes: Vec<f64> = part.iter().map(|dot| dot.1).collect();
         sizes.sort_unstable_by(f64::total_cmp);
         let at = |share| quantile(&sizes, share).unwrap_or(0.0);
-        (axis.x(middle), axis.y(at(0.5)), axis.y(at(0.99)))
+        (axis.x(middle), axis.y(at(0.5)), axis.y(at(0.9)))
     });
     let parts: Vec<_> = parts.collect();
     let thick = "stroke-width=\"2.2\"";

@@ -1,6 +1,7 @@
-//! Log-probs out of logits, a chunk of rows at a time, as the dump has them or as another engine may
-//! have seen them.
+//! Log-probs out of logits, a chunk of rows at a time, as the dump has them or as another engine
+//! may have seen them.
 
+use std::iter::once;
 use std::ops::Range;
 
 use dpo_kernel::{
@@ -31,8 +32,8 @@ pub(crate) enum First {
     Nothing,
     /// Rounded to 16 bits.
     Round(Type),
-    /// Moved by an arbitrary part of half the distance to its 16-bit neighbour: what rounding to this
-    /// type may have taken.
+    /// Moved by an arbitrary part of half the distance to its 16-bit neighbour: what rounding to
+    /// this type may have taken.
     Dither(Type),
     /// Taken for capped ones: x becomes c · atanh(x / c).
     Uncap(f64),
@@ -141,7 +142,7 @@ pub(crate) fn targets(dump: &Dump, by: isize) -> Vec<u32> {
         return targets;
     }
     let mut moved = vec![IGNORE_INDEX; targets.len()];
-    let spans = dump.spans.clone().unwrap_or_else(|| vec![0..dump.len()]);
+    let spans = dump.spans.clone().unwrap_or_else(|| once(0..dump.len()).collect());
     for span in spans {
         for token in span.clone() {
             let row = token.checked_add_signed(by).filter(|row| span.contains(row));

@@ -73,14 +73,14 @@ pub(crate) enum Storage {
 impl Storage {
     /// Reads the file that a manifest names; complaints name it.
     pub(crate) fn read(manifest: &Manifest) -> Result<Self, String> {
-        let all = Rows::of(manifest)?;
+        let all = LogitsFile::of(manifest)?;
         all.read(0..all.rows)
     }
 }
 
 /// Rows of logits that lie one after another in a file, read as many at a time as are wanted.
 #[derive(Clone, Debug)]
-pub(crate) struct Rows {
+pub(crate) struct LogitsFile {
     pub(crate) path: PathBuf,
     /// Bytes before the first row.
     pub(crate) offset: u64,
@@ -89,7 +89,7 @@ pub(crate) struct Rows {
     pub(crate) stride: usize,
 }
 
-impl Rows {
+impl LogitsFile {
     /// The file that a manifest names, which must have the bytes of its rows and no more.
     pub(crate) fn of(manifest: &Manifest) -> Result<Self, String> {
         let &Manifest { ref logits, rows, stride, dtype, .. } = manifest;

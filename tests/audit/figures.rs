@@ -70,9 +70,12 @@ fn quantiles_are_nearest_ranks() {
     let deltas: Vec<f64> =
         (1..=2000).rev().map(|i| f64::from(i) * if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
     let found = Figures::of(&deltas, 0.2).unwrap();
-    assert_eq!(found.quantiles, [1000.0, 1800.0, 1980.0, 1998.0, 2000.0]);
+    assert_eq!(
+        found.quantiles.map(f64::to_bits),
+        [1000.0, 1800.0, 1980.0, 1998.0, 2000.0].map(f64::to_bits)
+    );
     let one = Figures::of(&[f64::NAN, 0.5, f64::INFINITY], 0.2).unwrap();
-    assert_eq!((one.count, one.quantiles), (1, [0.5; 5]));
+    assert_eq!((one.count, one.quantiles.map(f64::to_bits)), (1, [0.5_f64.to_bits(); 5]));
     assert!(one.k1.error.is_nan(), "one token has no spread");
     assert!(Figures::of(&[f64::NAN, f64::NEG_INFINITY], 0.2).is_none());
 }
@@ -128,7 +131,7 @@ fn the_picture_holds_every_token() {
     assert_eq!(svg.matches("h0").count(), 2 * 61, "a dot a token and panel");
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-    assert!(svg.contains("61 tokens") && svg.contains(">99 %<") && svg.contains(">median<"));
+    assert!(svg.contains("61 tokens") && svg.contains(">90 %<") && svg.contains(">median<"));
     // Positions of the spans go to 30, those that B names by itself to 60.
     assert!(svg.contains(">30<") && !svg.contains(">60<"), "{svg}");
     assert!(draw(&y, &x).contains(">60<"));

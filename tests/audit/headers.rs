@@ -1,4 +1,5 @@
-//! The header of .npy files, byte by byte: what numpy writes is read, anything else is refused by name.
+//! The header of .npy files, byte by byte: what numpy writes is read, anything else is refused by
+//! name.
 
 use crate::audit::npy::{Problem, parse};
 use crate::files::npy_bytes;

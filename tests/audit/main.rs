@@ -1,5 +1,5 @@
-//! The `audit` example on dumps of our own: every cause, planted on many random dumps, is named, and
-//! nothing is named where nothing is planted.
+//! The `audit` example on dumps of our own: every cause, planted on many random dumps, is named,
+//! and nothing is named where nothing is planted.
 
 #![allow(
     clippy::unwrap_used,

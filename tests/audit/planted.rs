@@ -22,13 +22,15 @@ enum Dump {
     LogProbs(Vec<f64>),
 }
 
-/// Two dumps, options for the first and for the second, and whether a verdict is right; the last is told
-/// the names of the sides.
+/// Whether causes are the right ones, given the names of the sides.
+type Right = dyn Fn(&[Value], &str, &str) -> bool;
+
+/// Two dumps, options for the first, and whether a verdict is right.
 struct Planted {
     x: Dump,
     y: Dump,
     options_x: Vec<String>,
-    right: Box<dyn Fn(&[Value], &str, &str) -> bool>,
+    right: Box<Right>,
 }
 
 impl Planted {
@@ -145,8 +147,7 @@ fn temperatures() {
                 alone(causes, "temperature").is_some_and(|one| {
                     // Either side's logits at one temperature are the other's at its inverse.
                     let value = if one["side"] == of_y { value } else { value.recip() };
-                    (both || one["side"] == of_y)
-                        && (one["side"] == of_x || one["side"] == of_y)
+                    (one["side"] == of_y || both && one["side"] == of_x)
                         && one["rounded"].is_null()
                         && near(&one["value"], value, relative)
                 })
@@ -350,7 +351,7 @@ fn masks_of_the_vocabulary() {
         let mut other = case.clone();
         for (row, &token) in other.logits.iter_mut().zip(&case.tokens) {
             for (column, x) in row.iter_mut().enumerate() {
-                if column as i64 != token && random.uniform() < 0.3 {
+                if column != token as usize && random.uniform() < 0.3 {
                     *x = f64::NEG_INFINITY;
                 }
             }

@@ -53,7 +53,7 @@ impl Case {
             (0..vocab).map(|_| single(spread * random.normal() + shift)).collect::<Vec<f64>>()
         };
         let logits: Vec<_> = (0..rows).map(|_| row(random)).collect();
-        let token = |row: &Vec<f64>| draw(row, random) as i64;
+        let token = |row: &Vec<f64>| i64::try_from(draw(row, random)).unwrap();
         let tokens = logits.iter().map(token).collect();
         Self { vocab, logits, tokens }
     }

@@ -1,4 +1,5 @@
-//! Tokens that are not scored, impossible or no numbers; other tokens; other files of the same dump.
+//! Tokens that are not scored, impossible or no numbers; other tokens; other files of the same
+//! dump.
 
 use serde_json::{Value, json};
 
@@ -10,8 +11,8 @@ fn causes(found: &Value) -> &[Value] {
     found["verdict"]["causes"].as_array().unwrap()
 }
 
-/// Tokens that one side has at −∞, 0, NaN, or does not score, are counted and named with the first; the
-/// others agree, so nothing else is.
+/// Tokens that one side has at −∞, 0, NaN, or does not score, are counted and named with the first;
+/// the others agree, so nothing else is.
 #[test]
 fn masked_tokens_are_named() {
     let folder = folder("masked");
@@ -170,7 +171,8 @@ fn shifts_stop_at_the_bounds_of_sequences() {
     assert_ne!(causes(&report(&[&without, &b], &folder).1), causes(&found));
 }
 
-/// The same dump as safetensors, .npy and manifest, in every type, gives the same log-probs, bit for bit.
+/// The same dump as safetensors, .npy and manifest, in every type, gives the same log-probs, bit
+/// for bit.
 #[test]
 fn files_of_every_kind_hold_the_same() {
     let folder = folder("kinds");

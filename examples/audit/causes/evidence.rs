@@ -1,5 +1,5 @@
-//! How well a hypothesis explains the differences: what is left of them when one side's log-probs are
-//! predicted from the other side's dump.
+//! How well a hypothesis explains the differences: what is left of them when one side's log-probs
+//! are predicted from the other side's dump.
 //!
 //! ```text
 //! Δ_t = log p_Y(t) − log p_X(t),   r_t = log p_Y(t) − predicted_t
@@ -15,7 +15,8 @@ use super::super::storage::Type;
 const FEWEST: usize = 8;
 /// Tokens that are needed where something remains unexplained.
 const MANY: usize = 32;
-/// The share that has to fall to rounding. Sequences whose bounds no dump states leave a token each.
+/// The share that has to fall to rounding. Sequences whose bounds no dump states leave a token
+/// each.
 const SHARE: f64 = 0.9;
 
 /// What is left under a hypothesis.

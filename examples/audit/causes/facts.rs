@@ -1,5 +1,5 @@
-//! What the dumps say by themselves: other tokens, other positions, tokens that one side leaves out;
-//! and what they cannot say.
+//! What the dumps say by themselves: other tokens, other positions, tokens that one side leaves
+//! out; and what they cannot say.
 
 use super::super::dump::Dump;
 use super::super::pair::{Fate, Pair, Side, slack};
@@ -8,8 +8,8 @@ use super::{Cause, Finding, How, Verdict};
 /// The share of the tokens that have to be the neighbour's for a shift to be named.
 const SHARE: f64 = 0.9;
 
-/// Whether two dumps are of other tokens; a shift by one is named as such. Rows that one side does not
-/// score are not compared.
+/// Whether two dumps are of other tokens; a shift by one is named as such. Rows that one side does
+/// not score are not compared.
 pub(crate) fn tokenisation(a: &Dump, b: &Dump) -> Option<Cause> {
     let (of_a, of_b) = (a.tokens.as_ref()?, b.tokens.as_ref()?);
     let differ = |&(_, (a, b)): &(usize, (i64, i64))| a >= 0 && b >= 0 && a != b;

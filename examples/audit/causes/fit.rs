@@ -12,7 +12,8 @@ const NUDGE: f64 = 1e-3;
 /// The parameters are logarithms: a step changes what they stand for by a fifth.
 const FURTHEST: f64 = 0.2;
 
-/// The point of a grid that brings `predict` nearest to `observed`; `None` if none can be predicted.
+/// The point of a grid that brings `predict` nearest to `observed`; `None` if none can be
+/// predicted.
 pub(crate) fn start(
     observed: &[f64],
     grid: impl Iterator<Item = f64>,

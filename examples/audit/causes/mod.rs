@@ -1,5 +1,6 @@
 //! Why two dumps differ. A cause is a hypothesis: one side's log-probs are predicted from the other
-//! side's dump, and the hypothesis is named if the differences fall to rounding, or most of the way.
+//! side's dump, and the hypothesis is named if the differences fall to rounding, or most of the
+//! way.
 
 mod evidence;
 mod facts;

@@ -1,5 +1,5 @@
-//! Differences of the size that 16-bit logits make, where nothing can be predicted token by token: the
-//! digits that rounding took are lost, or the whole model ran in 16 bits.
+//! Differences of the size that 16-bit logits make, where nothing can be predicted token by token:
+//! the digits that rounding took are lost, or the whole model ran in 16 bits.
 
 use super::super::figures::quantile;
 use super::super::pair::{Pair, Side};
@@ -12,7 +12,8 @@ const FACTOR: f64 = 1.6;
 /// Tokens that a comparison of sizes needs.
 const FEWEST: usize = 32;
 
-/// Compares sizes, if the logits of one side are 16-bit numbers and the other's are not known to be.
+/// Compares sizes, if the logits of one side are 16-bit numbers and the other's are not known to
+/// be.
 pub(crate) fn found(pair: &Pair, notes: &mut Vec<String>) -> Result<Option<Finding>, String> {
     for side in [Side::A, Side::B] {
         let Some(to) = stored(pair, side)? else { continue };
@@ -31,7 +32,7 @@ pub(crate) fn found(pair: &Pair, notes: &mut Vec<String>) -> Result<Option<Findi
         let differences = differences.map(|(a, b)| (b - a).abs());
         let (Some(rounding), Some(found)) = (sizes(rounding), sizes(differences)) else { continue };
         let ratio = found.0 / rounding.0;
-        let alike = |ratio: f64| ratio <= FACTOR && ratio >= 1.0 / FACTOR;
+        let alike = |ratio: f64| (1.0 / FACTOR..=FACTOR).contains(&ratio);
         if alike(ratio) && alike(found.1 / rounding.1) {
             let cause = Cause::SizeOfRounding { side, to, ratio };
             return Ok(Some(Finding { cause, by: None, or: None }));
