@@ -16,7 +16,7 @@ the top of examples/audit/main.rs describes.
   --dtype bf16        what two bytes without a type, or u16, are in a .npy dump
   --a-scale S  --a-softcap C  --a-temperature T
                       what is done to A's logits: y = softcap(S x) / T; --b-... to B's
-  --tolerance E       what a log-prob p may be off by is E max(1, |p|); 2^-18 without
+  --tolerance E       what a log-prob p may be off by is E max(1, |p|); 2^-15 without
   --clip E            the clip whose touch on the ratios is counted; 0.2 without
   --worst N           as many of the worst tokens are listed; 10 without
   --svg FILE          draws the differences by position and by probability
@@ -60,8 +60,8 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Req
         of_a: Said::default(),
         of_b: Said::default(),
         bf16: false,
-        // Four roundings of f32: a log-softmax that subtracts log Z from a logit near 32.
-        tolerance: 2_f64.powi(-18),
+        // Twice what PyTorch's log_softmax in f32 was seen to be off by: docs/audit.md.
+        tolerance: 2_f64.powi(-15),
         clip: 0.2,
         worst: 10,
         svg: None,

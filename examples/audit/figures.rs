@@ -4,10 +4,9 @@
 //! Δ_t = log p_B(t) − log p_A(t),   r_t = e^Δ_t
 //! ```
 //!
-//! If the tokens were drawn from A, the mean of each of these estimates KL(A ‖ B) (J. Schulman
-//! 2020,
-//! *Approximating KL divergence*): k1 = −ln r, k2 = ½ (ln r)², k3 = r − 1 − ln r. k1 and k3 are
-//! unbiased; k2 and k3 are never negative.
+//! If the tokens were drawn from A, the mean of each of these estimates KL(A ‖ B):
+//! k1 = −ln r, k2 = ½ (ln r)², k3 = r − 1 − ln r. k1 and k3 are unbiased; k2 and k3 are never
+//! negative (Schulman 2020, *Approximating KL divergence*).
 
 /// A mean and its standard error.
 #[derive(Clone, Copy, Debug)]
