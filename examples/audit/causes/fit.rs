@@ -67,6 +67,11 @@ fn off(observed: &[f64], predicted: &[f64]) -> Option<(f64, Vec<f64>)> {
     Some((size, rest))
 }
 
+/// The median of what is left.
+pub(crate) fn size(observed: &[f64], predicted: &[f64]) -> Option<f64> {
+    off(observed, predicted).map(|(size, _)| size)
+}
+
 /// `count` points from one number to another, both included.
 pub(crate) fn points(from: f64, to: f64, count: u32) -> impl Iterator<Item = f64> {
     (0..count).map(move |i| from + (to - from) * f64::from(i) / f64::from(count - 1))

@@ -6,7 +6,7 @@ use super::super::manifest::Parts;
 use super::super::pair::{Fate, Pair, Side, slack};
 use super::super::score::{self, Block, First, View, predict, predict_masked, targets};
 use super::super::storage::Type;
-use super::fit::{points, refine, start};
+use super::fit::{points, refine, size, start};
 use super::{Candidate, Cause, Part};
 
 /// Rows that a parameter is fitted to, and their elements: 64 MiB in f32.
@@ -201,6 +201,12 @@ impl Sample {
         let on = |rows: &Rows, x| rows.block.log_probs(First::Uncap(cap(x)), parts).ok();
         let x = start(&self.few.observed, points(-12.0, 3.0, 31), |x| on(&self.few, x))?;
         let x = refine(&self.few.observed, x, |x| on(&self.few, x))?;
+        // An atanh a logit is slow, and what does not halve the differences will not be named.
+        let few = &self.few;
+        let left = size(&few.observed, &on(few, x)?)?;
+        if left > 0.5 * size(&few.observed, &few.block.log_probs(First::Nothing, parts).ok()?)? {
+            return None;
+        }
         let x = refine(&self.all.observed, x, |x| on(&self.all, x))?;
         let cause = Cause::Softcap { side, value: cap(x), rounded: None };
         Some((cause, View { first: First::Uncap(cap(x)), parts, by: 0 }, 1))

@@ -4,7 +4,7 @@
     python plant.py AUDIT A.safetensors B.safetensors [--seeds N]
 
 AUDIT is the built program. A and B are dumps of the same tokens with logits, of two engines. For each cause and
-seed some hundred rows in a row are taken, and the cause is planted in A's own log-probs, and in B's: A's
+seed 48 to 80 rows in a row are taken, and the cause is planted in A's own log-probs, and in B's: A's
 differ from the logits by rounding alone, B's by all that the engines differ by. A line a cause: how many of the
 verdicts name it, alone, and how many name another. `none` plants nothing, and is right where nothing is named.
 
@@ -86,7 +86,7 @@ def main():
             counts, others = [0, 0], [0, 0]
             for seed in range(of.seeds):
                 draw = random.Random(f"{name} {seed}")
-                count = draw.randint(80, 120)
+                count = draw.randint(48, 80)
                 start = draw.randint(0, len(a["tokens"]) - count)
                 rows = slice(start, start + count)
                 t = draw.choice([0.5, 0.6, 0.7, 0.8, 1.2, 1.5, 2.0]) * draw.uniform(0.95, 1.05)
