@@ -262,12 +262,15 @@ fn logits_in_16_bits() {
                 .is_some_and(|one| one["side"] == of_x && one["type"] == "bf16")
         })
     });
-    // Five times the noise that bf16 makes is no rounding of logits.
-    named("bf16-too-far", |case, random| {
-        let rounded = Dump::Bf16Logits(case.map(bf16));
-        let other = case.noisy(0.2, random).log_probs();
-        Planted::new(rounded, Dump::LogProbs(other), none)
-    });
+    // More than twice or less than half of what bf16 makes is no rounding of logits.
+    for (name, part) in [("bf16-too-far", 3.0), ("bf16-too-near", 1.0 / 3.0)] {
+        named(name, move |case, _| {
+            let rounded = case.map(bf16);
+            let (exact, moved) = (case.log_probs(), rounded.log_probs());
+            let other = exact.iter().zip(&moved).map(|(x, y)| single(y + part * (x - y))).collect();
+            Planted::new(Dump::Bf16Logits(rounded), Dump::LogProbs(other), none)
+        });
+    }
 }
 
 #[test]

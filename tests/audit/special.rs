@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::files::{bf16s, f32s, i64s, log_probs, logits, npy, positions, spans, tensors, tokens};
+use crate::files::{
+    Tensor, bf16s, f32s, i64s, log_probs, logits, npy, positions, spans, tensors, tokens,
+};
 use crate::random::{Case, Random, bf16};
 use crate::{folder, report, run};
 
@@ -55,6 +57,50 @@ fn masked_tokens_are_named() {
     let (_, found) = report(&[&b, &a], &folder);
     let told = ["side", "how", "tokens", "first_row"].map(|name| &causes(&found)[0][name]);
     assert_eq!(json!(told), json!(["A", "not scored", 5, 20]));
+}
+
+/// Seven tokens to base 2 may be luck; eight are told.
+#[test]
+fn few_tokens_tell_nothing() {
+    let folder = folder("few");
+    for (count, kinds) in [(7, json!([])), (8, json!(["log_base"]))] {
+        let mut random = Random::new(8);
+        let plain: Vec<f64> = (0..count).map(|_| -random.between(0.5, 6.0)).collect();
+        let other: Vec<f64> = plain.iter().map(|x| x / std::f64::consts::LN_2).collect();
+        let a = tensors(&folder.join("a.safetensors"), &[log_probs(&plain)]);
+        let b = tensors(&folder.join("b.safetensors"), &[log_probs(&other)]);
+        let (status, found) = report(&[&a, &b], &folder);
+        let named: Vec<_> = causes(&found).iter().map(|cause| &cause["kind"]).collect();
+        assert_eq!((status, json!(named)), (1, kinds), "{found:#}");
+        assert_eq!(found["verdict"]["notes"].to_string().contains("too few to tell"), count == 7);
+    }
+}
+
+/// Log-probs in every type of floats.
+#[test]
+fn log_probs_are_read_in_every_type() {
+    let folder = folder("types");
+    // Numbers that all of the types hold.
+    let x: Vec<f64> = (1..40).map(|i| -0.125 * f64::from(i)).collect();
+    let halves: Vec<u8> = x.iter().flat_map(|&x| half(x).to_le_bytes()).collect();
+    let doubles: Vec<u8> = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let plain = tensors(&folder.join("f32.safetensors"), &[log_probs(&x)]);
+    for (dtype, bytes) in [("BF16", bf16s(&x)), ("F16", halves.clone()), ("F64", doubles.clone())] {
+        let other = Tensor { dtype, bytes, ..log_probs(&x) };
+        let other = tensors(&folder.join("other.safetensors"), &[other]);
+        assert_eq!(report(&[&plain, &other, "--tolerance", "0"], &folder).0, 0, "{dtype}");
+    }
+    for (descr, bytes) in [("<f2", &halves), ("<f8", &doubles)] {
+        let other = npy(&folder.join("other.npy"), descr, "(39,)", bytes);
+        assert_eq!(report(&[&plain, &other, "--tolerance", "0"], &folder).0, 0, "{descr}");
+    }
+}
+
+/// The bits of a normal f16 number: 5 of the exponent, 10 behind it.
+fn half(x: f64) -> u16 {
+    let bits = (x as f32).to_bits();
+    let exponent = ((bits >> 23) & 0xff) + 15 - 127;
+    ((bits >> 16) & 0x8000) as u16 | (exponent << 10) as u16 | ((bits >> 13) & 0x3ff) as u16
 }
 
 /// A cause is found beside masked tokens.
