@@ -76,7 +76,7 @@ def main():
     of.add_argument("audit")
     of.add_argument("a")
     of.add_argument("b")
-    of.add_argument("--seeds", type=int, default=10)
+    of.add_argument("--seeds", type=int, default=5)
     of = of.parse_args()
     a, b = load_file(of.a), load_file(of.b)
     assert torch.equal(a["tokens"], b["tokens"])
