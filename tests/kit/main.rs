@@ -19,4 +19,5 @@
 mod correct;
 mod ours;
 mod plain;
+mod planted;
 mod real;
