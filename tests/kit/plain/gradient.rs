@@ -33,7 +33,8 @@ impl<E: Element, A: Real> Plain<E, A> {
             for (j, dx) in dx.into_iter().enumerate().take(rows.vocab) {
                 if from + j < rows.vocab {
                     // Rounded as it is stored.
-                    found[row * width + from + j] = Some(E::from_f32(dx.wide() as f32).to_f32().into());
+                    found[row * width + from + j] =
+                        Some(E::from_f32(dx.wide() as f32).to_f32().into());
                 }
             }
             if self.has(Mistake::WritesPadding) {
@@ -136,8 +137,7 @@ impl<E: Element, A: Real> Plain<E, A> {
         let Transform { scale, softcap, temperature } = *transform;
         let (scale, temperature) = (A::of(scale), A::of(temperature));
         let without = [Mistake::NoScale, Mistake::ScaleNotInSlope];
-        let factor =
-            if without.into_iter().any(|m| self.has(m)) { A::one() } else { scale };
+        let factor = if without.into_iter().any(|m| self.has(m)) { A::one() } else { scale };
         let without = [Mistake::NoTemperature, Mistake::TemperatureNotInSlope];
         let divided = |d: A| {
             if without.into_iter().any(|m| self.has(m)) {

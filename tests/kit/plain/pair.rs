@@ -61,8 +61,7 @@ impl<E: Element, A: Real> Plain<E, A> {
             }
         };
         let mut policy = [P::of(pair.policy_chosen), P::of(pair.policy_rejected)];
-        let mut reference =
-            [reference(pair.reference_chosen), reference(pair.reference_rejected)];
+        let mut reference = [reference(pair.reference_chosen), reference(pair.reference_rejected)];
         if self.has(Mistake::SwapsPairs) {
             policy.reverse();
             reference.reverse();
@@ -92,11 +91,8 @@ impl<E: Element, A: Real> Plain<E, A> {
         } else if self.has(Mistake::SmoothingReversed) {
             loss_epsilon = P::one() - epsilon;
         }
-        let grad_epsilon = if self.has(Mistake::NoLabelSmoothingInGradient) {
-            P::zero()
-        } else {
-            loss_epsilon
-        };
+        let grad_epsilon =
+            if self.has(Mistake::NoLabelSmoothingInGradient) { P::zero() } else { loss_epsilon };
         let loss_weight = if self.has(Mistake::NoWeight) {
             P::one()
         } else if self.has(Mistake::WeightTwice) {

@@ -93,9 +93,8 @@ impl<E: Element, A: Real> Plain<E, A> {
         let live = |y: &&A| !self.has(Mistake::NanIsSkipped) || !y.wide().is_nan();
         let y: Vec<A> = y.iter().filter(live).copied().collect();
         let max = y.iter().fold(A::lowest(), |max, &y| max.max(y));
-        let sum_to = |base: A, y: &[A]| {
-            self.sum(&y.iter().map(|&y| self.exp(y - base)).collect::<Vec<A>>())
-        };
+        let sum_to =
+            |base: A, y: &[A]| self.sum(&y.iter().map(|&y| self.exp(y - base)).collect::<Vec<A>>());
         let tile = |cut: u16| usize::from(cut);
         if let Some(cut) = self.cut(|m| is!(m, Mistake::NoRescale(t) => t)) {
             let (mut max, mut sum) = (A::lowest(), A::zero());
@@ -134,7 +133,8 @@ impl<E: Element, A: Real> Plain<E, A> {
             }
         };
         if let (LogProb::Apart, Some(target)) = (self.style.log_prob, target) {
-            let others: Vec<A> = y.iter().enumerate().filter(|(j, _)| *j != target).map(|(_, &y)| y).collect();
+            let others: Vec<A> =
+                y.iter().enumerate().filter(|(j, _)| *j != target).map(|(_, &y)| y).collect();
             norm.rest = sum_to(norm.base, &others);
         }
         if self.has(Mistake::TiesCountOnce) {
@@ -255,8 +255,7 @@ impl<E: Element, A: Real> Plain<E, A> {
 
     fn mean(&self, y: &[A]) -> A {
         let unmasked = self.has(Mistake::MeanOfUnmasked);
-        let taken: Vec<A> =
-            y.iter().filter(|y| !unmasked || **y != A::lowest()).copied().collect();
+        let taken: Vec<A> = y.iter().filter(|y| !unmasked || **y != A::lowest()).copied().collect();
         let n = if self.has(Mistake::SumOfLogits) { 1.0 } else { taken.len() as f64 };
         // Kahan's correction of an infinite sum is NaN.
         let finite = taken.iter().all(|y| y.wide().is_finite());
