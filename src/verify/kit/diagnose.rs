@@ -4,24 +4,25 @@
 //! of an output that is wrong is the one that the mistake gives, and none that is right would be
 //! wrong under it. Calls that passed count against mistakes that would have shown in them.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::call::Answer;
 use super::input::{Input, RowFigures, is_any};
 use super::judge::{Judged, agrees};
-use super::narrow::{is_narrow_sum, is_rounded};
+use super::narrow::{TYPICAL, is_of_one, is_rounded, of_narrow_sum};
 use super::report::{Report, Wrong};
-use super::{Mistake, Output, Precision, model};
+use super::{Format, Mistake, Output, Precision, model};
 
 /// A call with its answer, kept to find causes in.
 #[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) input: Input,
-    pub(super) answer: Answer,
-    /// The answer to the call before.
-    pub(super) last: Answer,
-    pub(super) judged: Vec<Judged>,
+    /// What outputs held before the call.
+    pub(super) before: f64,
+    /// The figures of the call before.
+    pub(super) last: Rc<[Judged]>,
+    pub(super) judged: Rc<[Judged]>,
     /// Its failures in the report.
     pub(super) failures: Range<usize>,
 }
@@ -85,13 +86,21 @@ pub(super) fn explain(report: &mut Report, evidence: &[Evidence]) {
                 break;
             }
             // Of those that explain nearly as much, the one that explains other outputs too.
-            let mut best: Option<&Candidate> = None;
-            for candidate in candidates.iter().filter(|c| of(c) * 20 >= most * 19) {
-                if best.is_none_or(|best| total(candidate.mistake) > total(best.mistake)) {
-                    best = Some(candidate);
+            let near: Vec<&Candidate> =
+                candidates.iter().filter(|c| of(c) * 20 >= most * 19).collect();
+            let alone = near.len() == 1;
+            let merit = |mistake: Mistake| {
+                let against = if alone { 0 } else { contradicted(report, evidence, mistake) };
+                (total(mistake), core::cmp::Reverse(against))
+            };
+            let mut best: Option<(&Candidate, _)> = None;
+            for candidate in near {
+                let merit = merit(candidate.mistake);
+                if best.as_ref().is_none_or(|(_, best)| merit > *best) {
+                    best = Some((candidate, merit));
                 }
             }
-            let Some(best) = best else { break };
+            let Some((best, _)) = best else { break };
             let (explained, rest): (Vec<usize>, Vec<usize>) =
                 left.iter().partition(|call| best.explained.contains(call));
             assign(report, evidence, *output, &explained, best.mistake);
@@ -100,6 +109,22 @@ pub(super) fn explain(report: &mut Report, evidence: &[Evidence]) {
     }
     spread(report);
     count(report);
+}
+
+/// Narrow calls in which a mistake is looked for where nothing failed.
+const WITNESSES: usize = 6;
+
+/// How many outputs that are right throughout would be wrong under a mistake.
+fn contradicted(report: &Report, evidence: &[Evidence], mistake: Mistake) -> usize {
+    let right =
+        |output: &&Output| can_show(mistake, **output) && failing(evidence, **output).is_empty();
+    let contradicts = |output: &&Output| {
+        let calls = evidence.iter().filter(|e| e.of(**output).next().is_some());
+        calls
+            .take(WITNESSES)
+            .any(|e| verdict(&report.precision, e, **output, mistake, None) == Verdict::Contradicts)
+    };
+    report.offers.iter().filter(right).filter(contradicts).count()
 }
 
 fn failing(evidence: &[Evidence], output: Output) -> Vec<usize> {
@@ -136,11 +161,36 @@ fn candidates_of(
             order.iter().copied().filter(|&i| verdict(mistake, i) == Verdict::Explains).collect();
         let passing = (0..evidence.len()).filter(|i| !failing.contains(i));
         let contradicted = passing.filter(|&i| verdict(mistake, i) == Verdict::Contradicts).count();
-        if contradicted * 20 <= explained.len() {
+        let typical = match mistake {
+            Mistake::NarrowSums(format) => {
+                let all = explained.iter().filter_map(|&i| evidence.get(i));
+                is_typical(&report.precision, all, output, format)
+            }
+            _ => true,
+        };
+        if typical && contradicted * 20 <= explained.len() {
             candidates.push(Candidate { mistake, explained });
         }
     });
     candidates
+}
+
+/// Whether half of the wrong figures are off by what sums in a format are off.
+fn is_typical<'a>(
+    precision: &Precision,
+    evidence: impl Iterator<Item = &'a Evidence>,
+    output: Output,
+    format: Format,
+) -> bool {
+    let (mut wrong, mut typical) = (0, 0);
+    for e in evidence {
+        for one in e.of(output).filter(|one| !one.ok) {
+            let share = of_narrow_sum(&e.input, precision, format, one);
+            wrong += 1;
+            typical += usize::from(share.is_some_and(|share| share >= TYPICAL));
+        }
+    }
+    typical * 2 >= wrong
 }
 
 fn totals(candidates: &[(Output, Vec<Candidate>)]) -> Vec<(Mistake, usize)> {
@@ -240,8 +290,12 @@ fn verdict(
     match mistake {
         Mistake::OutputRounded(format) => return of_bounds(&judged, |one| is_rounded(one, format)),
         Mistake::NarrowSums(format) => {
-            let narrow = |one: &Judged| is_narrow_sum(input, precision, format, one);
+            let narrow = |one: &Judged| of_narrow_sum(input, precision, format, one).is_some();
             return of_bounds(&judged, narrow);
+        }
+        // 1 − p has the digits of 1, whatever they happen to be.
+        Mistake::SaturatedSlope => {
+            return of_bounds(&judged, |one| one.ok || is_of_one(input, precision, one));
         }
         _ => {}
     }
@@ -262,12 +316,12 @@ fn verdict(
         judged.iter().find(same).map_or(super::input::ANY, |one| one.expected)
     };
     let predicted = |one: &Judged| match mistake {
-        Mistake::Unwritten => evidence.answer.before,
+        Mistake::Unwritten => evidence.before,
         Mistake::Zeros => 0.0,
         Mistake::AlwaysNan => f64::NAN,
         Mistake::Constant => constant.unwrap_or(super::input::ANY),
         Mistake::LastCall => last_of(evidence, one),
-        Mistake::Accumulates => evidence.answer.before + one.expected,
+        Mistake::Accumulates => evidence.before + one.expected,
         Mistake::FirstRow => exact_of(first, one.column),
         Mistake::RowBefore => match one.row.checked_sub(1) {
             Some(row) => exact_of(row, one.column),
@@ -285,23 +339,16 @@ fn verdict(
     of_figures(precision, &judged, predicted)
 }
 
-/// The figure in the answer before this one.
+/// The figure that was right in the call before: results come one call late.
 fn last_of(evidence: &Evidence, one: &Judged) -> f64 {
-    let last = &evidence.last;
-    let list = last.list(one.output);
-    let width = match (&evidence.input, one.output) {
-        (Input::Rows(rows), Output::LogitGrads) => rows.vocab,
-        (Input::Head(head), Output::HiddenGrads) => head.hidden_size,
-        (Input::Pairs(_), _) => {
-            let pair = last.pairs.as_ref().and_then(|pairs| pairs.get(one.row));
-            let figures = pair.map(super::input::pair_figures);
-            return figures.and_then(|f| f.get(one.column).copied()).unwrap_or(super::input::ANY);
-        }
-        _ => 1,
+    let same = |last: &&Judged| {
+        last.output == one.output && last.row == one.row && last.column == one.column
     };
     // Gradients of another width lie elsewhere.
-    let at = list.get(one.row * width + one.column).copied();
-    if width == 1 { at.unwrap_or(super::input::ANY) } else { super::input::ANY }
+    if matches!(one.output, Output::LogitGrads | Output::HiddenGrads) {
+        return super::input::ANY;
+    }
+    evidence.last.iter().find(same).map_or(super::input::ANY, |last| last.expected)
 }
 
 fn of_figures(
@@ -347,9 +394,9 @@ fn matches_found(precision: &Precision, one: &Judged, by_mistake: f64) -> bool {
         return by_mistake == one.found;
     }
     let unit = if one.output == Output::PairLoss { precision.pair } else { precision.arithmetic };
-    let allowed = 4.0 * one.allowed
-        + 2.0 * one.format.ulp(by_mistake)
-        + 64.0 * unit.unit() * by_mistake.abs();
+    let right = if one.expected.is_finite() { one.allowed } else { 0.0 };
+    let allowed =
+        4.0 * right + 2.0 * one.format.ulp(by_mistake) + 64.0 * unit.unit() * by_mistake.abs();
     agrees(by_mistake, one.found, allowed, one.format)
 }
 

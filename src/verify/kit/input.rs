@@ -162,6 +162,19 @@ pub(super) const fn is_any(x: f64) -> bool {
 }
 
 impl RowFigures {
+    /// Of a row that nothing can be said of.
+    pub(super) fn any(width: usize) -> Self {
+        Self {
+            log_prob: ANY,
+            log_z: ANY,
+            entropy: ANY,
+            argmax: ANY,
+            mean_logit: ANY,
+            log_sum_sq_probs: ANY,
+            grads: vec![ANY; width],
+        }
+    }
+
     pub(super) fn get(&self, output: Output, column: usize) -> f64 {
         match output {
             Output::LogProb | Output::HeadLogProb => self.log_prob,

@@ -1,5 +1,6 @@
 //! One call runs a plan: asks, judges, relates, and names causes.
 
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -95,8 +96,8 @@ struct Run {
     report: Report,
     evidence: Vec<Evidence>,
     kept: [usize; 3],
-    /// The last answer, for backends that give it again.
-    last: Answer,
+    /// The figures of the last call, for backends whose results come one call late.
+    last: Rc<[Judged]>,
 }
 
 impl Run {
@@ -116,7 +117,7 @@ impl Run {
             declined: Vec::new(),
             causes: Vec::new(),
         };
-        Self { report, evidence: Vec::new(), kept: [0; 3], last: Answer::default() }
+        Self { report, evidence: Vec::new(), kept: [0; 3], last: Rc::default() }
     }
 
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
@@ -132,7 +133,6 @@ impl Run {
             answers.push(match asked {
                 Ok((answer, strays)) => {
                     self.judge(call, &answer, &strays);
-                    self.last = answer.clone();
                     Some(answer)
                 }
                 Err(message) => {
@@ -154,6 +154,8 @@ impl Run {
         self.add_failures(call, &judged, strays);
         let failed = self.report.failures.len() > first;
         let [narrow, wide] = CELLS;
+        let judged: Rc<[Judged]> = judged.into();
+        let last = core::mem::replace(&mut self.last, Rc::clone(&judged));
         let slot = match (failed, judged.len()) {
             (false, n) if n <= narrow => 0,
             (true, n) if n <= narrow => 1,
@@ -164,9 +166,8 @@ impl Run {
         if *kept < *most {
             *kept += 1;
             let failures = first..self.report.failures.len();
-            let answer = answer.clone();
-            let last = core::mem::take(&mut self.last);
-            self.evidence.push(Evidence { input, answer, last, judged, failures });
+            let before = answer.before;
+            self.evidence.push(Evidence { input, before, last, judged, failures });
         }
     }
 

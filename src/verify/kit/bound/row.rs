@@ -170,14 +170,15 @@ impl<'a> RowBound<'a> {
 
     #[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
     pub(in super::super) fn mean_logit(&self, mean: f64) -> f64 {
+        if !mean.is_finite() {
+            return 0.0;
+        }
         let n = self.y.len().max(1) as f64;
         let size: f64 = self.y.iter().map(|y| y.abs()).sum::<f64>() / n;
         let inputs: f64 = self.dy.iter().sum::<f64>() / n;
-        // −inf leaves nothing to round.
-        let of_sum = if size.is_finite() { self.additions * size } else { 0.0 };
-        of_sum
+        self.additions * size
             + inputs
-            + self.precision.divided(n) * mean.abs().min(f64::MAX)
+            + self.precision.divided(n) * mean.abs()
             + rounding(self.precision.output, mean)
     }
 

@@ -67,7 +67,8 @@ impl RowModel {
             return x;
         }
         if x == f64::INFINITY {
-            return f64::NAN;
+            // Where NaN is skipped, +inf still is not.
+            return if self.mistake == Mistake::NanIsSkipped { x } else { f64::NAN };
         }
         let Transform { scale, softcap, temperature } = self.transform;
         let cap = |v: f64| softcap.map_or(v, |c| c * libm::tanh(v / c));
@@ -91,7 +92,7 @@ impl RowModel {
         let broken = y.iter().any(|y| y.is_nan()) && !skip;
         let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let nan = Norm { base: f64::NAN, rest: f64::NAN, by_chance: false, lost: false };
-        if broken || self.has_masked_tile(y) {
+        if broken || max == f64::INFINITY || self.has_masked_tile(y) {
             return nan;
         }
         let base = match self.mistake {
@@ -183,6 +184,11 @@ impl RowModel {
             Mistake::LogBase10 => LN_10,
             _ => 1.0,
         };
+        if norm.by_chance || norm.lost {
+            // Sums without digits: what is made of them depends on the form.
+            figures.entropy = ANY;
+            figures.log_sum_sq_probs = ANY;
+        }
         figures.log_prob /= logarithm;
         figures.log_z /= logarithm;
         figures
