@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use super::input::{Input, RowFigures, is_any};
 use super::judge::{Judged, agrees};
-use super::narrow::{TYPICAL, is_of_one, is_rounded, of_narrow_sum};
+use super::narrow::{TYPICAL, is_of_one, is_rounded, is_sum_of, of_narrow_sum};
 use super::report::{Report, Wrong};
 use super::{Format, Mistake, Output, Precision, model};
 
@@ -168,11 +168,37 @@ fn candidates_of(
             }
             _ => true,
         };
-        if typical && contradicted * 20 <= explained.len() {
+        // What shows in every call has to explain them all.
+        let everywhere = !is_unconditional(mistake)
+            || failing.iter().filter(|&&i| verdict(mistake, i) == Verdict::Contradicts).count()
+                * 20
+                <= explained.len();
+        if typical && everywhere && contradicted * 20 <= explained.len() {
             candidates.push(Candidate { mistake, explained });
         }
     });
+    let has = |candidates: &[Candidate], mistake| {
+        candidates.iter().any(|candidate| candidate.mistake == mistake)
+    };
+    // What was kept in bf16 fits the wide bounds of f16 too.
+    if has(&candidates, Mistake::NarrowSums(Format::Bf16))
+        && is_on_grid(report, evidence, output, Format::Bf16)
+    {
+        candidates.retain(|candidate| candidate.mistake != Mistake::NarrowSums(Format::F16));
+    }
     candidates
+}
+
+/// Whether nine in ten of an output's wrong figures come from sums that a format holds.
+fn is_on_grid(report: &Report, evidence: &[Evidence], output: Output, format: Format) -> bool {
+    let (mut wrong, mut on_grid) = (0, 0);
+    for e in evidence {
+        for one in e.of(output).filter(|one| !one.ok) {
+            wrong += 1;
+            on_grid += usize::from(is_sum_of(&e.input, &report.precision, format, one));
+        }
+    }
+    on_grid * 10 >= wrong * 9
 }
 
 /// Whether half of the wrong figures are off by what sums in a format are off.
@@ -259,10 +285,27 @@ fn count(report: &mut Report) {
     report.causes.sort_by_key(|&(cause, count)| (core::cmp::Reverse(count), cause));
 }
 
+/// Whether a mistake shows whatever the input is.
+const fn is_unconditional(mistake: Mistake) -> bool {
+    matches!(
+        mistake,
+        Mistake::Unwritten
+            | Mistake::Zeros
+            | Mistake::AlwaysNan
+            | Mistake::Constant
+            | Mistake::LastCall
+            | Mistake::Accumulates
+    )
+}
+
 /// Whether a mistake is one of the kernel that an output comes from.
 const fn can_show(mistake: Mistake, output: Output) -> bool {
     let of_pairs = matches!(output, Output::PairLoss);
     let of_head = matches!(output, Output::HeadLogProb | Output::HeadLogZ | Output::HiddenGrads);
+    // What is written beside figures is seen as such.
+    if matches!(mistake, Mistake::WritesUnscoredRows | Mistake::WritesPadding) {
+        return false;
+    }
     match mistake.kernel() {
         Kernel::Any => true,
         Kernel::Rows => !of_pairs,
@@ -288,6 +331,8 @@ fn verdict(
     let Evidence { input, .. } = evidence;
     let judged: Vec<&Judged> = evidence.of(output).collect();
     match mistake {
+        // Only the place of a figure tells.
+        Mistake::IndexOf32Bits => return of_place(input, &judged),
         Mistake::OutputRounded(format) => return of_bounds(&judged, |one| is_rounded(one, format)),
         Mistake::NarrowSums(format) => {
             let narrow = |one: &Judged| of_narrow_sum(input, precision, format, one).is_some();
@@ -339,6 +384,20 @@ fn verdict(
     of_figures(precision, &judged, predicted)
 }
 
+/// Whether all wrong figures, and no others, lie beyond 2³¹ elements.
+fn of_place(input: &Input, judged: &[&Judged]) -> Verdict {
+    let Input::Rows(rows) = input else { return Verdict::Silent };
+    let beyond = |one: &Judged| {
+        let end = one.row.saturating_mul(rows.stride_of_call).saturating_add(rows.vocab);
+        u64::try_from(end).is_ok_and(|end| end > 1 << 31)
+    };
+    if !judged.iter().any(|one| beyond(one)) {
+        let any = judged.iter().any(|one| !one.ok);
+        return if any { Verdict::Contradicts } else { Verdict::Silent };
+    }
+    of_bounds(judged, |one| one.ok || beyond(one))
+}
+
 /// The figure that was right in the call before: results come one call late.
 fn last_of(evidence: &Evidence, one: &Judged) -> f64 {
     let same = |last: &&Judged| {
@@ -367,13 +426,19 @@ fn of_figures(
             if shows && !matches_found(precision, one, by_mistake) {
                 return Verdict::Contradicts;
             }
-        } else if shows && matches_found(precision, one, by_mistake) {
-            explained = true;
+        } else if matches_found(precision, one, by_mistake) && is_nearer(one, by_mistake) {
+            explained |= shows;
         } else {
             return Verdict::Contradicts;
         }
     }
     if explained { Verdict::Explains } else { Verdict::Silent }
+}
+
+/// Whether the mistake's figure is nearer to what was found than the right one.
+fn is_nearer(one: &Judged, by_mistake: f64) -> bool {
+    let [right, by_mistake] = [one.expected, by_mistake].map(|x| (one.found - x).abs());
+    by_mistake < right || right.is_nan() || right.is_infinite()
 }
 
 /// Mistakes that are known by how far figures are off.

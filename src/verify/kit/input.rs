@@ -22,6 +22,8 @@ pub(super) struct RowsInput {
     pub(super) x: Vec<f64>,
     pub(super) vocab: usize,
     pub(super) stride: usize,
+    /// The stride of the call, where that of `x` is another.
+    pub(super) stride_of_call: usize,
     pub(super) transform: Transform,
     pub(super) targets: Vec<u32>,
     pub(super) ignore: u32,
@@ -71,6 +73,7 @@ impl RowsInput {
             x,
             vocab: given.vocab,
             stride,
+            stride_of_call: given.stride,
             transform: given.transform,
             targets: given.targets.clone(),
             ignore: given.ignore,

@@ -57,7 +57,11 @@ impl fmt::Display for Named<u16> {
 
 impl fmt::Display for Named<i32> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == i32::MIN { f.write_str("the lowest f32") } else { self.0.fmt(f) }
+        if self.0 == i32::MIN {
+            f.write_str("the lowest number of its format")
+        } else {
+            self.0.fmt(f)
+        }
     }
 }
 

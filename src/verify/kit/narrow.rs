@@ -1,6 +1,8 @@
 //! Mistakes of precision: known by how far figures are off, because orders of additions differ.
 
-use super::input::Input;
+use alloc::vec::Vec;
+
+use super::input::{Input, RowsInput};
 use super::judge::{Judged, agrees};
 use super::{Format, Output, Precision};
 use crate::verify::preference_loss;
@@ -47,17 +49,13 @@ pub(super) fn of_narrow_sum(
             share(off, *allowed)
         }
         (Input::Rows(rows), Output::LogZ | Output::LogProb) => {
-            let start = rows.row_start(one.row);
-            let x = rows.x.get(start..).and_then(|x| x.get(..rows.vocab)).unwrap_or_default();
-            let y = x.iter().map(|&x| rows.transform.apply(x));
+            let y = row_of(rows, one.row);
             let (mut max, mut size) = (f64::NEG_INFINITY, 0.0_f64);
-            y.filter(|y| y.is_finite()).for_each(|y| {
+            y.iter().filter(|y| y.is_finite()).for_each(|&y| {
                 max = max.max(y);
                 size = size.max(y.abs());
             });
-            let log_z = crate::verify::log_sum_exp(
-                &x.iter().map(|&x| rows.transform.apply(x)).collect::<alloc::vec::Vec<_>>(),
-            );
+            let log_z = crate::verify::log_sum_exp(&y);
             // Of the sum: at most all but the largest term, in proportion to the terms.
             #[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
             let lost = (rows.vocab as f64 * 2.0 * unit).min(1.0) * (log_z - max).max(2.0 * unit);
@@ -75,10 +73,39 @@ pub(super) fn is_of_one(input: &Input, precision: &Precision, one: &Judged) -> b
     one.column >= 4 && (one.found - one.expected).abs() <= 4.0 * precision.pair.unit() * size
 }
 
+/// y of a row.
+fn row_of(rows: &RowsInput, row: usize) -> Vec<f64> {
+    let x = rows.x.get(rows.row_start(row)..).and_then(|x| x.get(..rows.vocab));
+    x.unwrap_or_default().iter().map(|&x| rows.transform.apply(x)).collect()
+}
+
+/// Whether the sum behind a log Z, or a log-prob, is a number of a format.
+pub(super) fn is_sum_of(
+    input: &Input,
+    precision: &Precision,
+    format: Format,
+    one: &Judged,
+) -> bool {
+    let Input::Rows(rows) = input else { return false };
+    let y = row_of(rows, one.row);
+    let log_z = match (one.output, rows.targets.get(one.row)) {
+        (Output::LogZ, _) => one.found,
+        (Output::LogProb, Some(&target)) => {
+            y.get(target as usize).map_or(f64::NAN, |y| y - one.found)
+        }
+        _ => return false,
+    };
+    let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum = libm::exp(log_z - max);
+    let off = 8.0 * precision.unit() * (1.0 + log_z.abs() + max.abs() + one.found.abs()) * sum;
+    // Where f32 has no digits left, that says nothing.
+    off > 0.25 * format.ulp(sum) || (format.round(sum) - sum).abs() <= off
+}
+
 fn share(off: f64, allowed: f64) -> Option<f64> {
     (off <= allowed).then(|| if allowed > 0.0 { off / allowed } else { 0.0 })
 }
 
 /// The share that sums in a narrow format reach in most figures that are wrong: what is off by much
 /// less was added in more digits.
-pub(super) const TYPICAL: f64 = 1.0 / 256.0;
+pub(super) const TYPICAL: f64 = 1.0 / 4096.0;

@@ -26,7 +26,8 @@ pub(in super::super) fn rows(
     let of = |row: usize| {
         input.is_scored(row).then(|| {
             let x = gathered(input, mistake, row);
-            if x.iter().any(|x| is_any(*x)) {
+            // Nothing is left to sum, or nobody knows what is read.
+            if x.is_empty() || x.iter().any(|x| is_any(*x)) {
                 return RowFigures::any(input.vocab);
             }
             let y = transformed(&model, &x);

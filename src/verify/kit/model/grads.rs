@@ -74,10 +74,10 @@ impl RowModel {
             let masked = self.logit(x) == f64::NEG_INFINITY && !norm.base.is_nan();
             if masked && self.mistake == Mistake::NanOfMask {
                 f64::NAN
-            } else if masked || c == 0.0 {
-                0.0
             } else if norm.by_chance || norm.lost {
                 ANY
+            } else if masked || c == 0.0 {
+                0.0
             } else {
                 c * d * self.slope(x)
             }
