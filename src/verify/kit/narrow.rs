@@ -44,6 +44,10 @@ pub(super) fn of_narrow_sum(
             let narrow = Precision { pair: format, ..*precision };
             let allowed = super::bound::allowed_of_pair(&narrow, &pairs.dpo, pair, weight, offset);
             // A loss that is not finite has no bound.
+            // What was computed in it is a number of it.
+            if format.round(one.found) != one.found {
+                return None;
+            }
             let exact = preference_loss(&pairs.dpo, pair, weight, offset);
             let allowed = allowed.get(one.column).filter(|_| exact.loss.is_finite())?;
             share(off, *allowed)

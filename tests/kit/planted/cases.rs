@@ -94,6 +94,7 @@ pub fn of_forward() -> Vec<Mistake> {
         InfinityIsNumber,
         TiesCountOnce,
         MaximumTwice,
+        SoftcapUnmasks,
         NoScale,
         NoSoftcap,
         SoftcapNotScaledBack,

@@ -72,7 +72,10 @@ impl RowModel {
     pub(super) fn apply(&self, x: f64) -> f64 {
         let x = self.logit(x);
         if x == f64::NEG_INFINITY {
-            return x;
+            return match (self.mistake, self.transform.softcap) {
+                (Mistake::SoftcapUnmasks, Some(c)) => -c / self.transform.temperature,
+                _ => x,
+            };
         }
         if x == f64::INFINITY {
             // Where NaN is skipped, +inf still is not.

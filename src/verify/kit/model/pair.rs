@@ -48,7 +48,7 @@ fn one(
         _ => (weight, weight),
     };
     if of_weight == 0.0 && of_d_weight == 0.0 {
-        return [0.0; 6];
+        return [0.0, ANY, ANY, ANY, 0.0, 0.0];
     }
     let reference = match mistake {
         Mistake::NoReference => 0.0,
