@@ -16,7 +16,13 @@
     reason = "a test may panic, compares bits where bits are promised, and makes its inputs by casts"
 )]
 
+mod big;
+mod bounds;
+mod contract;
 mod correct;
+mod format;
 mod ours;
 mod plain;
+mod planted;
 mod real;
+mod relations;

@@ -22,6 +22,8 @@ pub(super) struct RowsInput {
     pub(super) x: Vec<f64>,
     pub(super) vocab: usize,
     pub(super) stride: usize,
+    /// The stride of the call, where that of `x` is another.
+    pub(super) stride_of_call: usize,
     pub(super) transform: Transform,
     pub(super) targets: Vec<u32>,
     pub(super) ignore: u32,
@@ -71,6 +73,7 @@ impl RowsInput {
             x,
             vocab: given.vocab,
             stride,
+            stride_of_call: given.stride,
             transform: given.transform,
             targets: given.targets.clone(),
             ignore: given.ignore,
@@ -162,6 +165,19 @@ pub(super) const fn is_any(x: f64) -> bool {
 }
 
 impl RowFigures {
+    /// Of a row that nothing can be said of.
+    pub(super) fn any(width: usize) -> Self {
+        Self {
+            log_prob: ANY,
+            log_z: ANY,
+            entropy: ANY,
+            argmax: ANY,
+            mean_logit: ANY,
+            log_sum_sq_probs: ANY,
+            grads: vec![ANY; width],
+        }
+    }
+
     pub(super) fn get(&self, output: Output, column: usize) -> f64 {
         match output {
             Output::LogProb | Output::HeadLogProb => self.log_prob,

@@ -3,7 +3,6 @@
 use core::fmt;
 
 use super::Format;
-use super::diagnose::Kernel;
 
 macro_rules! mistakes {
     ($($(#[$doc:meta])* $name:ident $(($kind:ident: $all:expr))? => $words:literal;)+) => {
@@ -57,7 +56,11 @@ impl fmt::Display for Named<u16> {
 
 impl fmt::Display for Named<i32> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == i32::MIN { f.write_str("the lowest f32") } else { self.0.fmt(f) }
+        if self.0 == i32::MIN {
+            f.write_str("the lowest number of its format")
+        } else {
+            self.0.fmt(f)
+        }
     }
 }
 
@@ -160,6 +163,8 @@ mistakes! {
     /// The largest counts twice.
     MaximumTwice => "the largest logit is counted twice";
 
+    /// c·tanh(−inf).
+    SoftcapUnmasks => "-inf becomes minus the softcap, and has a probability";
     /// Factor left out.
     NoScale => "the scale is left out";
     /// Softcap left out.
@@ -299,54 +304,4 @@ mistakes! {
     OutputRounded(Format: NARROW) => "figures are rounded to {}";
     /// Sums in a narrow format.
     NarrowSums(Format: NARROWER) => "exponentials and sums in {}";
-}
-
-impl Mistake {
-    /// Whether what follows a forward is the mistake's doing.
-    pub(super) const fn kernel(self) -> Kernel {
-        match self {
-            Self::Unwritten
-            | Self::Zeros
-            | Self::AlwaysNan
-            | Self::Constant
-            | Self::LastCall
-            | Self::Accumulates
-            | Self::FirstRow
-            | Self::RowBefore
-            | Self::RowAfter
-            | Self::OutputRounded(_)
-            | Self::NarrowSums(_) => Kernel::Any,
-            Self::SwapsPairs
-            | Self::NoReference
-            | Self::AddsReference
-            | Self::NoBeta
-            | Self::NoBetaInGradient
-            | Self::BetaTwice
-            | Self::NoBetaInRewards
-            | Self::AddsOffset
-            | Self::NoOffset
-            | Self::OffsetInMargin
-            | Self::NoWeight
-            | Self::NoWeightInGradient
-            | Self::WeightTwice
-            | Self::FirstWeight
-            | Self::NoLabelSmoothing
-            | Self::NoLabelSmoothingInGradient
-            | Self::SmoothingReversed
-            | Self::LogOfSigmoid
-            | Self::NoLog1p
-            | Self::SoftplusOverflows
-            | Self::SaturatedSlope
-            | Self::MeanOverPairs
-            | Self::SameSign
-            | Self::SignOfLoss => Kernel::Pairs,
-            Self::NoBias
-            | Self::FirstBias
-            | Self::BiasEveryTile(_)
-            | Self::HiddenTailDropped(_)
-            | Self::WeightTransposed
-            | Self::LogitsRounded(_) => Kernel::Head,
-            _ => Kernel::Rows,
-        }
-    }
 }

@@ -35,6 +35,7 @@ mod diagnose;
 mod format;
 mod input;
 mod judge;
+mod kernel;
 mod mistake;
 mod model;
 mod narrow;

@@ -1,11 +1,12 @@
 //! One call runs a plan: asks, judges, relates, and names causes.
 
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::ask::{Stray, ask};
 use super::call::{Answer, Call};
-use super::diagnose::{Evidence, explain};
+use super::diagnose::{Evidence, KEPT, explain};
 use super::input::Input;
 use super::judge::{Judged, judge};
 use super::plan::{Group, Related};
@@ -81,9 +82,6 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
     run.report()
 }
 
-/// The calls that are kept to find causes in: so many that passed, and that failed, narrow and wide.
-const KEPT: [usize; 3] = [48, KEPT_FAILING, 4];
-pub(super) const KEPT_FAILING: usize = 64;
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
 
@@ -94,9 +92,10 @@ fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
 struct Run {
     report: Report,
     evidence: Vec<Evidence>,
-    kept: [usize; 3],
-    /// The last answer, for backends that give it again.
-    last: Answer,
+    /// Calls that are kept of rows, pairs and heads.
+    kept: [[usize; 3]; 3],
+    /// The figures of the last call, for backends whose results come one call late.
+    last: Rc<[Judged]>,
 }
 
 impl Run {
@@ -116,7 +115,7 @@ impl Run {
             declined: Vec::new(),
             causes: Vec::new(),
         };
-        Self { report, evidence: Vec::new(), kept: [0; 3], last: Answer::default() }
+        Self { report, evidence: Vec::new(), kept: [[0; 3]; 3], last: Rc::default() }
     }
 
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
@@ -132,7 +131,6 @@ impl Run {
             answers.push(match asked {
                 Ok((answer, strays)) => {
                     self.judge(call, &answer, &strays);
-                    self.last = answer.clone();
                     Some(answer)
                 }
                 Err(message) => {
@@ -154,19 +152,26 @@ impl Run {
         self.add_failures(call, &judged, strays);
         let failed = self.report.failures.len() > first;
         let [narrow, wide] = CELLS;
+        let judged: Rc<[Judged]> = judged.into();
+        let last = core::mem::replace(&mut self.last, Rc::clone(&judged));
         let slot = match (failed, judged.len()) {
             (false, n) if n <= narrow => 0,
             (true, n) if n <= narrow => 1,
             (true, n) if n <= wide => 2,
             _ => return,
         };
-        let (Some(kept), Some(most)) = (self.kept.get_mut(slot), KEPT.get(slot)) else { return };
+        let kind = match input {
+            Input::Rows(_) => 0,
+            Input::Pairs(_) => 1,
+            Input::Head(_) => 2,
+        };
+        let kept = self.kept.get_mut(kind).and_then(|kept| kept.get_mut(slot));
+        let (Some(kept), Some(most)) = (kept, KEPT.get(slot)) else { return };
         if *kept < *most {
             *kept += 1;
             let failures = first..self.report.failures.len();
-            let answer = answer.clone();
-            let last = core::mem::take(&mut self.last);
-            self.evidence.push(Evidence { input, answer, last, judged, failures });
+            let before = answer.before;
+            self.evidence.push(Evidence { input, before, last, judged, failures });
         }
     }
 

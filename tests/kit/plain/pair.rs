@@ -144,7 +144,7 @@ impl<E: Element, A: Real> Plain<E, A> {
         let tail = z.abs().neg().exp();
         let plus = z.neg().max(P::zero());
         if self.has(Mistake::LogOfSigmoid) {
-            (P::one() / (P::one() + z.neg().exp())).ln().neg()
+            self.sigma(z.neg()).ln().neg()
         } else if self.has(Mistake::NoLog1p) {
             plus + (P::one() + tail).ln()
         } else if self.has(Mistake::SoftplusOverflows) {

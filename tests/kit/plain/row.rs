@@ -38,6 +38,7 @@ impl<E: Element, A: Real> Plain<E, A> {
             match mask {
                 Some(i32::MIN) => x = A::of(f64::from(E::LOWEST).max(f64::from(f32::MIN))),
                 Some(number) => x = A::of(f64::from(number).max(f64::from(E::LOWEST))),
+                None if self.has(Mistake::SoftcapUnmasks) && transform.softcap.is_some() => {}
                 None => return x,
             }
         }

@@ -107,15 +107,18 @@ impl<'a> RowBound<'a> {
     pub(in super::super) fn log_prob(&self, target: usize, log_prob: f64) -> f64 {
         let u = self.unit();
         let leaves = rounding(self.precision.output, log_prob);
-        if self.precision.target == Target::Apart {
-            return self.others(target) + 4.0 * u * log_prob.abs() + leaves;
-        }
         let (dy, d) = (Self::of(&self.dy, target), self.max - Self::of(self.y, target));
         let whole = match self.precision.difference {
             Difference::Shifted => d,
             Difference::Whole => d.max(self.log_z.abs() + self.max.abs()),
         };
-        dy + self.log_sum + u * (log_prob.abs() + whole) + leaves
+        let in_sum = dy + self.log_sum + u * (log_prob.abs() + whole);
+        // Kept apart where it is largest, and as ever where it is not: the better of both.
+        let kept = match self.precision.target {
+            Target::InSum => in_sum,
+            Target::Apart => in_sum.min(self.others(target) + 4.0 * u * log_prob.abs()),
+        };
+        kept + leaves
     }
 
     /// The error of −log p, or of 1 − p, where the target's own term is not in the sum: that of the
@@ -170,14 +173,15 @@ impl<'a> RowBound<'a> {
 
     #[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
     pub(in super::super) fn mean_logit(&self, mean: f64) -> f64 {
+        if !mean.is_finite() {
+            return 0.0;
+        }
         let n = self.y.len().max(1) as f64;
         let size: f64 = self.y.iter().map(|y| y.abs()).sum::<f64>() / n;
         let inputs: f64 = self.dy.iter().sum::<f64>() / n;
-        // −inf leaves nothing to round.
-        let of_sum = if size.is_finite() { self.additions * size } else { 0.0 };
-        of_sum
+        self.additions * size
             + inputs
-            + self.precision.divided(n) * mean.abs().min(f64::MAX)
+            + self.precision.divided(n) * mean.abs()
             + rounding(self.precision.output, mean)
     }
 
@@ -230,12 +234,11 @@ impl<'a> RowBound<'a> {
         } else {
             libm::exp((log_p + factor).min(709.0)) - p
         };
-        let (of_d, d) = if j != target {
-            (of_p, p)
-        } else if self.precision.target == Target::Apart {
-            (self.others(j), -libm::expm1(log_p))
-        } else {
-            (of_p + u * (1.0 + p), -libm::expm1(log_p))
+        let in_sum = of_p + u * (1.0 + p);
+        let (of_d, d) = match self.precision.target {
+            _ if j != target => (of_p, p),
+            Target::Apart => (in_sum.min(self.others(j)), -libm::expm1(log_p)),
+            Target::InSum => (in_sum, -libm::expm1(log_p)),
         };
         let factor = c.abs() * self.transform.scale / self.transform.temperature;
         let (slope, of_slope) = self.slope(j);

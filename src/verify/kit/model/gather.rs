@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::super::input::{ANY, RowFigures, RowsInput};
+use super::super::input::{ANY, RowFigures, RowsInput, is_any};
 use super::super::{Mistake, Output, Precision};
 use super::grads::Coefficients;
 use super::norm::{Norm, RowModel, transformed};
@@ -26,6 +26,10 @@ pub(in super::super) fn rows(
     let of = |row: usize| {
         input.is_scored(row).then(|| {
             let x = gathered(input, mistake, row);
+            // Nothing is left to sum, or nobody knows what is read.
+            if x.is_empty() || x.iter().any(|x| is_any(*x)) {
+                return RowFigures::any(input.vocab);
+            }
             let y = transformed(&model, &x);
             let norm = model.norm(&y);
             let target = target_of(&input.targets, input.ignore, mistake, row);

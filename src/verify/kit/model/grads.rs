@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::super::Mistake;
-use super::super::input::ANY;
+use super::super::input::{ANY, is_any};
+use super::super::{Format, Mistake};
 use super::norm::{Norm, RowModel};
 use crate::verify::Transform;
 
@@ -48,26 +48,36 @@ impl RowModel {
         let c = c.under(self.mistake);
         let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let one = |(j, (&x, &y)): (usize, (&f64, &f64))| {
+            let exact = norm.log_prob(y);
             let log_p = match self.mistake {
                 Mistake::NotNormalised => y - max,
-                Mistake::RoundedLogProb => self.output.round(norm.log_prob(y)),
-                Mistake::RoundedLogZ => y - self.output.round(log_z),
-                _ => norm.log_prob(y),
+                Mistake::RoundedLogProb => self.rounded(self.kept(), exact, exact, log_z),
+                Mistake::RoundedLogZ => match self.rounded(self.kept(), log_z, exact, log_z) {
+                    log_z if is_any(log_z) => ANY,
+                    log_z => y - log_z,
+                },
+                _ => exact,
             };
+            if is_any(log_p) {
+                return ANY;
+            }
             let is_target = match (self.mistake, target) {
                 (Mistake::TargetInEveryTile(tile), Some(target)) => {
                     j % usize::from(tile) == target % usize::from(tile)
                 }
                 _ => Some(j) == target,
             };
-            let d = self.d_log_prob(is_target, log_p);
+            let d = self.d_log_prob(is_target, log_p, log_z);
+            if is_any(d) {
+                return ANY;
+            }
             let masked = self.logit(x) == f64::NEG_INFINITY && !norm.base.is_nan();
             if masked && self.mistake == Mistake::NanOfMask {
                 f64::NAN
-            } else if masked || c == 0.0 {
-                0.0
             } else if norm.by_chance || norm.lost {
                 ANY
+            } else if masked || c == 0.0 {
+                0.0
             } else {
                 c * d * self.slope(x)
             }
@@ -75,8 +85,22 @@ impl RowModel {
         x.iter().zip(y).enumerate().map(one).collect()
     }
 
+    /// What figures are kept in between forward and backward, where that is too narrow.
+    fn kept(&self) -> Format {
+        self.output.min(self.storage)
+    }
+
+    /// A number that is rounded on the way; anything where the backend's own errors, which are at
+    /// the size of log Z, decide to which side.
+    fn rounded(&self, format: Format, x: f64, log_p: f64, log_z: f64) -> f64 {
+        let size = if self.mistake == Mistake::RoundedProbability { x } else { 1.0 };
+        let off = 32.0 * self.arithmetic.unit() * (1.0 + log_p.abs() + log_z.abs()) * size;
+        let [below, above] = [format.round(x - off), format.round(x + off)];
+        if below < above { ANY } else { format.round(x) }
+    }
+
     /// `[j = t] − p`
-    fn d_log_prob(&self, is_target: bool, log_p: f64) -> f64 {
+    fn d_log_prob(&self, is_target: bool, log_p: f64, log_z: f64) -> f64 {
         let p = libm::exp(log_p);
         let exact = if is_target { -libm::expm1(log_p) } else { -p };
         match self.mistake {
@@ -89,8 +113,14 @@ impl RowModel {
             }
             Mistake::NoTarget => -p,
             Mistake::RoundedProbability => {
-                let p = self.storage.round(p);
-                if is_target { 1.0 - p } else { -p }
+                let p = self.rounded(self.storage, p, log_p, log_z);
+                if is_any(p) {
+                    ANY
+                } else if is_target {
+                    1.0 - p
+                } else {
+                    -p
+                }
             }
             Mistake::OnlyDiagonal => {
                 if is_target {

@@ -21,7 +21,7 @@ pub(in super::super) struct RowModel {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Norm {
     pub(super) base: f64,
-    pub(super) rest: f64,
+    log_sum: f64,
     /// The sum overflows or vanishes: gradients are left to chance.
     pub(super) by_chance: bool,
     /// The sum has lost digits.
@@ -29,33 +29,41 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn log_sum(&self) -> f64 {
-        if self.rest > -0.5 { libm::log1p(self.rest) } else { libm::log(1.0 + self.rest) }
+    const NAN: Self = Self { base: f64::NAN, log_sum: f64::NAN, by_chance: false, lost: false };
+
+    fn new(base: f64, rest: f64) -> Self {
+        let log_sum = if rest > -0.5 { libm::log1p(rest) } else { libm::log(1.0 + rest) };
+        Self { base, log_sum, ..Self::NAN }
     }
 
     pub(super) fn log_z(&self) -> f64 {
-        self.base + self.log_sum()
+        self.base + self.log_sum
     }
 
     pub(super) fn log_prob(&self, y: f64) -> f64 {
-        (y - self.base) - self.log_sum()
+        (y - self.base) - self.log_sum
     }
 }
 
 impl RowModel {
+    /// The least number that logits are stored as.
+    fn lowest(&self) -> f64 {
+        match self.storage {
+            Format::F16 => -65504.0,
+            Format::Bf16 => f64::from(half::bf16::MIN.to_f32()),
+            Format::F32 | Format::F64 => f64::from(f32::MIN),
+        }
+    }
+
     /// A logit as the kernel takes it.
     pub(super) fn logit(&self, x: f64) -> f64 {
         match self.mistake {
             Mistake::InputRounded(format) => format.round(x),
             Mistake::MaskIsNumber(mask) if x == f64::NEG_INFINITY => {
-                let mask = if mask == i32::MIN { -f64::from(f32::MAX) } else { mask.into() };
-                // Of the storage or of the arithmetic: what f16 cannot hold stays infinite.
-                if self.storage == Format::F16 { mask.max(-65504.0) } else { mask }
+                let lowest = self.lowest();
+                if mask == i32::MIN { lowest } else { f64::from(mask).max(lowest) }
             }
-            Mistake::InfinityIsNumber if x == f64::INFINITY => match self.storage {
-                Format::F16 => 65504.0,
-                _ => f64::from(f32::MAX),
-            },
+            Mistake::InfinityIsNumber if x == f64::INFINITY => -self.lowest(),
             _ => x,
         }
     }
@@ -64,10 +72,14 @@ impl RowModel {
     pub(super) fn apply(&self, x: f64) -> f64 {
         let x = self.logit(x);
         if x == f64::NEG_INFINITY {
-            return x;
+            return match (self.mistake, self.transform.softcap) {
+                (Mistake::SoftcapUnmasks, Some(c)) => -c / self.transform.temperature,
+                _ => x,
+            };
         }
         if x == f64::INFINITY {
-            return f64::NAN;
+            // Where NaN is skipped, +inf still is not.
+            return if self.mistake == Mistake::NanIsSkipped { x } else { f64::NAN };
         }
         let Transform { scale, softcap, temperature } = self.transform;
         let cap = |v: f64| softcap.map_or(v, |c| c * libm::tanh(v / c));
@@ -90,56 +102,52 @@ impl RowModel {
         let skip = self.mistake == Mistake::NanIsSkipped;
         let broken = y.iter().any(|y| y.is_nan()) && !skip;
         let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let nan = Norm { base: f64::NAN, rest: f64::NAN, by_chance: false, lost: false };
-        if broken || self.has_masked_tile(y) {
-            return nan;
+        let limited = matches!(self.mistake, Mistake::NoMaximum | Mistake::MaximumFromZero);
+        if limited && (broken || !max.is_finite()) {
+            // Infinities and zeros meet: what comes of it depends on the form.
+            return Norm { base: 0.0, by_chance: true, lost: true, ..Norm::NAN };
         }
-        let base = match self.mistake {
-            Mistake::NoMaximum => 0.0,
-            Mistake::MaximumFromZero => max.max(0.0),
-            _ => max,
-        };
-        if base == f64::NEG_INFINITY {
-            return nan;
+        if matches!(self.mistake, Mistake::MaskIsNumber(_)) && max == self.apply(f64::NEG_INFINITY)
+        {
+            // So large that few digits are left of what is subtracted.
+            return Norm { base: max, by_chance: true, lost: true, ..Norm::NAN };
         }
-        let mut norm = match self.mistake {
-            Mistake::NoMaximum | Mistake::MaximumFromZero => self.limited(y, base),
-            Mistake::NoRescale(tile) => Norm { rest: not_rescaled(y, tile) - 1.0, base, ..nan },
+        if broken || !max.is_finite() || self.has_masked_tile(y) {
+            return Norm::NAN;
+        }
+        match self.mistake {
+            Mistake::NoMaximum => self.limited(y, max, 0.0),
+            Mistake::MaximumFromZero => self.limited(y, max, max.max(0.0)),
+            Mistake::NoRescale(tile) => Norm::new(max, not_rescaled(y, tile) - 1.0),
             Mistake::TiesCountOnce => {
                 let mut values = y.to_vec();
                 values.sort_unstable_by(f64::total_cmp);
                 values.dedup();
-                Norm { rest: rest_of(&values, base), base, ..nan }
+                Norm::new(max, rest_of(&values, max))
             }
-            Mistake::OnlyMaximum => Norm { rest: 0.0, base, ..nan },
-            _ => Norm { rest: rest_of(y, base), base, ..nan },
-        };
-        match self.mistake {
-            Mistake::MaximumTwice => norm.rest += 1.0,
-            Mistake::MaximumNotAdded => norm.base = 0.0,
-            _ => {}
+            Mistake::OnlyMaximum => Norm::new(max, 0.0),
+            Mistake::MaximumTwice => Norm::new(max, rest_of(y, max) + 1.0),
+            Mistake::MaximumNotAdded => Norm { base: 0.0, ..Norm::new(max, rest_of(y, max)) },
+            _ => Norm::new(max, rest_of(y, max)),
         }
-        norm
     }
 
     /// A sum relative to a base that may lie far from the maximum, in the arithmetic's range.
-    fn limited(&self, y: &[f64], base: f64) -> Norm {
+    fn limited(&self, y: &[f64], max: f64, base: f64) -> Norm {
         let least = self.arithmetic.least_normal();
         let overflow = self.arithmetic.overflow();
-        let sum: f64 = y.iter().map(|y| libm::exp(y - base)).filter(|e| !e.is_nan()).sum();
-        let sum = if sum >= overflow {
+        let sum: f64 = y.iter().map(|y| libm::exp(y - base)).sum();
+        // Squares of the terms leave the range at half the way.
+        let far = (max - base).abs() > 0.45 * libm::log(overflow);
+        let log_sum = if sum >= overflow {
             f64::INFINITY
         } else if sum < least * self.arithmetic.unit() {
-            0.0
+            f64::NEG_INFINITY
         } else {
-            sum
+            libm::log(sum)
         };
-        Norm {
-            base,
-            rest: sum - 1.0,
-            by_chance: sum == 0.0 || sum == f64::INFINITY,
-            lost: sum > 0.0 && sum < 1024.0 * least,
-        }
+        let lost = log_sum.is_finite() && sum < 1024.0 * least;
+        Norm { base, log_sum, by_chance: far, lost }
     }
 
     fn has_masked_tile(&self, y: &[f64]) -> bool {
@@ -183,6 +191,11 @@ impl RowModel {
             Mistake::LogBase10 => LN_10,
             _ => 1.0,
         };
+        if norm.by_chance || norm.lost {
+            // Sums without digits: what is made of them depends on the form.
+            figures.entropy = ANY;
+            figures.log_sum_sq_probs = ANY;
+        }
         figures.log_prob /= logarithm;
         figures.log_z /= logarithm;
         figures
@@ -230,6 +243,7 @@ impl RowModel {
             }
         }
         figures.entropy = match self.mistake {
+            _ if norm.base.is_nan() => f64::NAN,
             Mistake::EntropyInBits => entropy / LN_2,
             Mistake::SignOfEntropy => -entropy,
             _ => entropy,
@@ -246,6 +260,7 @@ impl RowModel {
         let broken = max == f64::NEG_INFINITY || (has_nan && self.mistake != Mistake::NanIsSkipped);
         figures.mean_logit = match self.mistake {
             _ if broken => f64::NAN,
+            _ if sum.is_finite() && sum.abs() >= self.arithmetic.overflow() => ANY,
             Mistake::SumOfLogits => sum,
             Mistake::MeanOfUnmasked => sum / unmasked,
             _ => sum / y.len() as f64,

@@ -48,7 +48,7 @@ fn one(
         _ => (weight, weight),
     };
     if of_weight == 0.0 && of_d_weight == 0.0 {
-        return [0.0; 6];
+        return [0.0, ANY, ANY, ANY, 0.0, 0.0];
     }
     let reference = match mistake {
         Mistake::NoReference => 0.0,
@@ -78,14 +78,7 @@ fn one(
     if mistake == Mistake::SignOfLoss {
         loss = -loss;
     }
-    let sigma = match mistake {
-        // The format's own rounding decides: only what is far from it can be told.
-        Mistake::SaturatedSlope => {
-            let p = format.round(sigmoid(z));
-            format.round(1.0 - p)
-        }
-        _ => sigmoid(-z),
-    };
+    let sigma = sigmoid(-z);
     let d_beta = match mistake {
         Mistake::NoBetaInGradient | Mistake::NoBeta => 1.0,
         Mistake::BetaTwice => beta * beta,

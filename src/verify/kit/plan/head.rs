@@ -27,15 +27,20 @@ enum Kind {
     Confident,
     Flat,
     Shifted,
+    /// Logits of some hundreds: exponentials of f32 end at 88.
+    Far,
+    Sunk,
     /// −inf in the bias of some columns, the first among them.
     Masked,
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 7] = [
     (Kind::Plain, "normal weights"),
     (Kind::Confident, "targets that lead"),
     (Kind::Flat, "weights of 0"),
     (Kind::Shifted, "a bias near 40"),
+    (Kind::Far, "weights that make logits of some hundreds"),
+    (Kind::Sunk, "a bias near -120"),
     (Kind::Masked, "-inf in the bias of every 4th column"),
 ];
 
@@ -100,6 +105,8 @@ fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
         }
         Kind::Flat => weight.fill(0.0),
         Kind::Shifted => bias = Some((0..vocab).map(|_| 40.0 + random.normal()).collect()),
+        Kind::Far => weight.iter_mut().for_each(|w| *w *= 60.0),
+        Kind::Sunk => bias = Some((0..vocab).map(|_| -120.0 + random.normal()).collect()),
         Kind::Masked => {
             let scored: Vec<usize> = targets.iter().map(|&target| target as usize).collect();
             let masked = |j: usize| j % 4 == 0 && !scored.contains(&j);
@@ -114,7 +121,7 @@ fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
         }
     }
     let coefficient = |random: &mut Random| {
-        let size = random.between(0.05, 2.0);
+        let size = super::rows::sixty_fourths(random.between(0.05, 2.0));
         if random.chance(0.5) { -size } else { size }
     };
     let capped = random.chance(0.25);

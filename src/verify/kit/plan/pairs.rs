@@ -34,12 +34,23 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     let label_smoothing = if place % 3 == 1 { random.of(&[0.0625, 0.1, 0.25], 0.1) } else { 0.0 };
     let plain = place % 4 == 0;
     let ratios = |random: &mut Random| single(ratio * random.normal());
+    // One in seven batches has z where exponentials of f32 end: above 88, below −88, at −104.
+    let ends = place % 7 == 6;
     let of = |random: &mut Random| {
+        let ratios = |random: &mut Random| {
+            let sign = if random.chance(0.5) { -0.5 } else { 0.5 };
+            if !ends {
+                return [ratios(random), ratios(random)];
+            }
+            let half = single(sign * random.between(84.0, 112.0) / beta);
+            [half, -half]
+        };
         let [reference_chosen, reference_rejected] =
             [0, 1].map(|_| single(-size * random.between(0.2, 1.0)));
+        let [of_chosen, of_rejected] = ratios(random);
         PairLogProbs {
-            policy_chosen: single(reference_chosen + ratios(random)),
-            policy_rejected: single(reference_rejected + ratios(random)),
+            policy_chosen: single(reference_chosen + of_chosen),
+            policy_rejected: single(reference_rejected + of_rejected),
             reference_chosen,
             reference_rejected,
         }
@@ -57,6 +68,7 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
         offsets: (0..pairs).map(|_| offset(random)).collect(),
         log_probs,
     });
+    let words = if ends { "z where exp of f32 ends" } else { words };
     let input = format!("{pairs} pairs, {words}, beta {beta}, label smoothing {label_smoothing}");
     Group::of(Call { name: format!("pairs-{place:04}"), input, given })
 }

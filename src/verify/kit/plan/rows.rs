@@ -20,6 +20,9 @@ const WIDTHS: [usize; 30] = [
 /// Wider ones, each for a few groups.
 const WIDE: [usize; 10] = [1023, 1024, 1025, 1500, 2049, 4097, 5000, 32_000, 50_257, 131_072];
 
+/// Masked columns at the start of a row: a witness between any two tiles that kernels have.
+const LEADS: [usize; 10] = [3, 5, 10, 20, 40, 80, 160, 320, 640, 1030];
+
 const SHAPES: [Shape; 26] = [
     Shape::Normal(0.5),
     Shape::Normal(1.0),
@@ -74,9 +77,13 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     } else {
         SHAPES.get(place % SHAPES.len()).copied()
     };
-    let shape = shape.unwrap_or(Shape::Normal(1.0));
+    let mut shape = shape.unwrap_or(Shape::Normal(1.0));
     let wide = place % 12 == 5;
-    let vocab = if wide {
+    let led = (place % 12 == 9).then(|| LEADS.get(place / 12 % LEADS.len()).copied()).flatten();
+    let vocab = if let Some(lead) = led {
+        shape = Shape::LeadingMask(lead);
+        lead + 20 + random.below(40)
+    } else if wide {
         WIDE.get(place / 12 % WIDE.len()).copied().unwrap_or(1)
     } else {
         random.of(&WIDTHS, 1)
@@ -145,7 +152,7 @@ fn batch<E: Element>(shape: Shape, vocab: usize, random: &mut Random) -> RowsGiv
     let outputs = logits.chunks_mut(stride).zip(&targets).zip(&mut coefficients);
     for ((out, &target), coefficient) in outputs {
         shape.fill(random, Format::of::<E>(), &mut row, target as usize);
-        let size = random.between(0.05, 2.0);
+        let size = sixty_fourths(random.between(0.05, 2.0));
         let sign = if random.chance(0.5) { -1.0 } else { 1.0 };
         // What log p of -inf has for a gradient is a matter of taste: none is asked for.
         *coefficient = if flat { 0.0 } else { narrow(sign * size) };
@@ -160,6 +167,11 @@ fn batch<E: Element>(shape: Shape, vocab: usize, random: &mut Random) -> RowsGiv
     }
     let transform = transform(shape, random);
     RowsGiven { logits, vocab, stride, transform, targets, ignore: IGNORE, coefficients }
+}
+
+/// Numbers below 2 that all formats hold: hosts of 16 bits round no coefficient.
+pub(super) fn sixty_fourths(x: f64) -> f64 {
+    libm::rint(x * 64.0) / 64.0
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
