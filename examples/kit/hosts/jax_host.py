@@ -1,0 +1,94 @@
+"""JAX on the CPU: `jax.nn` and `jax.grad`, in the format of the logits.
+
+Its documentation says nothing of the precision of log_softmax in 16 bits. Held to: sums in f32, one rounding to the
+format. A transform is made in f32. Rows that are not scored are left out by indexing: there is no ignored target.
+"""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+
+import kit
+
+
+def array(x):
+    """An array of numpy as one of JAX."""
+    return jnp.asarray(x.view(ml_dtypes.bfloat16) if x.dtype == np.uint16 else x)
+
+
+def transformed(x, transform):
+    """y of x."""
+    if transform.plain:
+        return x
+    y = x.astype(jnp.float32) * transform.scale
+    if transform.softcap is not None:
+        y = transform.softcap * jnp.tanh(y / transform.softcap)
+    return y / transform.temperature
+
+
+class Jax:
+    """log_softmax, logsumexp, log_sigmoid, matmul."""
+
+    name = f"jax {jax.__version__}"
+    formats = ("f32", "bf16", "f16")
+    unscored = "zero"
+    offers = [
+        "log_prob", "log_z", "argmax", "mean_logit", "logit_grads", "pair_loss", "head_log_prob", "head_log_z",
+        "hidden_grads",
+    ]  # fmt: skip
+
+    def precision(self, form):
+        """f32, and one rounding to the format; a head's logits are rounded to it too."""
+        return kit.SINGLE | {"output": form, "head_logits": form}
+
+    def asked(self, case, logits, x):
+        """log p, log Z and the gradient of Σ c log p by x, of scored rows."""
+        targets, c = jnp.asarray(case.targets[case.scored])[:, None], jnp.asarray(case.coefficients[case.scored])
+
+        def log_prob(x):
+            y = transformed(logits(x[case.scored]), case.transform)
+            return jnp.take_along_axis(jax.nn.log_softmax(y), targets, axis=1)[:, 0]
+
+        log_probs, pull = jax.vjp(log_prob, x)
+        log_z = jax.nn.logsumexp(transformed(logits(x[case.scored]), case.transform), axis=-1)
+        found = {"log_probs": log_probs, "log_z": log_z}
+        found = {key: case.spread(np.asarray(value.astype(x.dtype))) for key, value in found.items()}
+        return found, np.asarray(pull(c.astype(log_probs.dtype))[0])
+
+    def rows(self, case):
+        """Rows of logits."""
+        x = array(case.logits)
+        y = transformed(x, case.transform)
+        found, grads = self.asked(case, lambda x: x, x)
+        found["mean_logit"] = case.spread(np.asarray(jnp.mean(y, axis=-1).astype(x.dtype))[case.scored])
+        return found | {"argmax": np.asarray(jnp.argmax(y, axis=-1)), "grads": grads}
+
+    def pairs(self, case):
+        """DPO by log_sigmoid, in f32; derivatives by `jax.grad`."""
+        columns = jnp.asarray(case.columns, jnp.float32)
+        beta, epsilon = case.beta, case.label_smoothing
+
+        def losses(chosen, rejected):
+            margin = beta * ((chosen - columns[2]) - (rejected - columns[3]))
+            z = margin - columns[5]
+            return columns[4] * (-jax.nn.log_sigmoid(z) * (1 - epsilon) - jax.nn.log_sigmoid(-z) * epsilon), margin
+
+        grads = jax.grad(lambda *x: losses(*x)[0].sum(), argnums=(0, 1))(*columns[:2])
+        loss, margin = losses(*columns[:2])
+        return loss, beta * (columns[0] - columns[2]), beta * (columns[1] - columns[3]), margin, *grads
+
+    def head(self, case):
+        """A product of matrices, then as rows."""
+        weight, bias = array(case.weight), None if case.bias is None else array(case.bias)
+
+        def logits(hidden):
+            x = hidden @ weight.T
+            return x if bias is None else x + bias
+
+        found, d_hidden = self.asked(case, logits, array(case.hidden))
+        return found | {"d_hidden": d_hidden}
+
+
+if __name__ == "__main__":
+    kit.main(Jax)
