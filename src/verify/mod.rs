@@ -35,6 +35,8 @@ pub mod cases;
 mod compare;
 mod curves;
 mod dual;
+#[cfg(any(feature = "alloc", feature = "proptest", feature = "arbitrary"))]
+pub mod kit;
 mod losses;
 mod preference;
 mod rows;

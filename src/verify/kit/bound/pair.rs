@@ -1,0 +1,62 @@
+//! A pair: loss, rewards, derivatives.
+
+use super::super::{Format, Precision};
+use super::rounding;
+use crate::verify::{Dpo, PairLogProbs, PairResult, preference_loss, sigmoid, softplus};
+
+/// What loss, rewards, margin and derivatives of a pair may be off. Log-ratios may be formed of
+/// policy and reference, or of chosen and rejected first.
+pub(in super::super) fn allowed_of_pair(
+    precision: &Precision,
+    dpo: &Dpo,
+    pair: &PairLogProbs,
+    weight: f64,
+    offset: f64,
+) -> [f64; 6] {
+    let u = precision.pair.unit();
+    let exact = preference_loss(dpo, pair, weight, offset);
+    let PairResult { loss, reward_chosen, reward_rejected, margin, d_chosen, .. } = exact;
+    let Dpo { beta, label_smoothing } = *dpo;
+    let inputs =
+        [pair.policy_chosen, pair.policy_rejected, pair.reference_chosen, pair.reference_rejected];
+    // Inputs are numbers of f32.
+    let narrow = precision.pair < Format::F32;
+    let of_inputs: f64 = if narrow { inputs.iter().map(|x| u * x.abs()).sum() } else { 0.0 };
+    let ratios = [
+        pair.policy_chosen - pair.reference_chosen,
+        pair.policy_rejected - pair.reference_rejected,
+        pair.policy_chosen - pair.policy_rejected,
+        pair.reference_chosen - pair.reference_rejected,
+        margin / beta,
+    ];
+    let of_ratios = of_inputs + ratios.iter().map(|x| u * x.abs()).sum::<f64>();
+    let z = margin - offset;
+    let narrow_offset = if narrow { u * offset.abs() } else { 0.0 };
+    let of_z = beta * of_ratios + 2.0 * u * margin.abs() + u * z.abs() + narrow_offset;
+
+    let (plus, sigma) = (softplus(-z), sigmoid(-z));
+    let tail = libm::exp(-z.abs());
+    let of_exp = 2.0 * u * precision.exp.at(z) + 2.0 * u;
+    let of_log = 2.0 * u * precision.log.at(1.0) + 2.0 * u;
+    let flushed = 4.0 * precision.pair.least_normal();
+    // The curve is steepest at the near end of what z may be.
+    let steep = sigmoid(-(z - of_z));
+    let of_plus = steep * of_z + libm::log1p(tail) * (of_exp + of_log) + u * plus + flushed;
+    let of_loss = weight * (of_plus + label_smoothing * (of_z + 2.0 * u * z.abs()))
+        + 4.0 * u * weight * (plus + label_smoothing * z.abs());
+    let bend = (steep * (1.0 - sigmoid(-(z + of_z)))).min(0.25);
+    let of_sigma = bend * of_z + sigma * (of_exp + precision.divided(1.0)) + flushed;
+    let of_d = weight * beta * (of_sigma + 4.0 * u * (sigma + label_smoothing));
+    let of_reward = |reward: f64, inputs: [f64; 2]| {
+        let narrow: f64 = if narrow { inputs.iter().map(|x| u * x.abs()).sum() } else { 0.0 };
+        3.0 * u * reward.abs() + beta * narrow + rounding(precision.pair, reward)
+    };
+    [
+        of_loss + rounding(precision.pair, loss),
+        of_reward(reward_chosen, [pair.policy_chosen, pair.reference_chosen]),
+        of_reward(reward_rejected, [pair.policy_rejected, pair.reference_rejected]),
+        beta * of_ratios + 2.0 * u * margin.abs() + rounding(precision.pair, margin),
+        of_d + rounding(precision.pair, d_chosen),
+        of_d + rounding(precision.pair, d_chosen),
+    ]
+}

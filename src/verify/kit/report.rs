@@ -1,0 +1,252 @@
+//! What a run found: failures, broken relations, causes.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{Format, Mistake, Output, Plan, Precision, Relation};
+
+/// What is wrong about a row, or a pair, of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Wrong {
+    /// A figure is further off than its bound.
+    Figure,
+    /// Something was written in a row that is not scored.
+    UnscoredRow,
+    /// Something was written past the vocabulary.
+    Padding,
+}
+
+/// A row, or a pair, with a figure that is wrong: the worst of them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The call: [`Plan::call`] makes it again.
+    pub call: String,
+    /// What is special about it, in words.
+    pub input: String,
+    /// What was asked for.
+    pub output: Output,
+    /// What is wrong.
+    pub wrong: Wrong,
+    /// Row or pair.
+    pub row: usize,
+    /// Column of the worst figure of a gradient; 0 to 5 for loss, rewards, margin and derivatives of
+    /// a pair.
+    pub column: usize,
+    /// How many figures of the row are wrong.
+    pub count: usize,
+    /// What the figure should be, exactly.
+    pub expected: f64,
+    /// What it is.
+    pub found: f64,
+    /// What it may be off.
+    pub bound: f64,
+    /// What it is off, in units in the last place of the format that it is stored in.
+    pub ulps: f64,
+    /// That format.
+    pub format: Format,
+    /// The mistake that explains it.
+    pub cause: Option<Mistake>,
+}
+
+/// A relation that does not hold.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Broken {
+    /// Which.
+    pub relation: Relation,
+    /// The two calls.
+    pub calls: [String; 2],
+    /// What was asked for.
+    pub output: Output,
+    /// The row in each call.
+    pub rows: [usize; 2],
+    /// Column of a gradient, or 0.
+    pub column: usize,
+    /// What was found in each.
+    pub found: [f64; 2],
+    /// How many figures of the two rows differ.
+    pub count: usize,
+}
+
+/// A call that failed, or that was declined.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Unanswered {
+    /// The call.
+    pub call: String,
+    /// What is special about it, in words.
+    pub input: String,
+    /// What the backend said.
+    pub message: String,
+}
+
+/// What a run found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Name and version of the backend.
+    pub backend: String,
+    /// How logits are stored.
+    pub storage: Format,
+    /// What the bounds were derived from.
+    pub precision: Precision,
+    /// The calls.
+    pub plan: Plan,
+    /// What was asked for.
+    pub offers: Vec<Output>,
+    /// How many calls were made.
+    pub calls: usize,
+    /// How many figures were compared.
+    pub figures: usize,
+    /// How many rows were held to the bits of other rows.
+    pub related: usize,
+    /// Rows and pairs with a wrong figure, all of them.
+    pub failures: Vec<Failure>,
+    /// Relations that do not hold, apart from accuracy.
+    pub broken: Vec<Broken>,
+    /// Calls that failed.
+    pub errors: Vec<Unanswered>,
+    /// Calls that the backend declined.
+    pub declined: Vec<Unanswered>,
+    /// The mistakes that explain failures, with the number of those that each explains, most first.
+    pub causes: Vec<(Mistake, usize)>,
+}
+
+impl Report {
+    /// Whether all figures are within their bounds, nothing was written beside them, no call failed,
+    /// and something was asked for at all.
+    #[must_use]
+    pub fn is_accurate(&self) -> bool {
+        self.figures > 0 && self.failures.is_empty() && self.errors.is_empty()
+    }
+
+    /// Whether every relation holds to the last bit.
+    #[must_use]
+    pub const fn is_invariant(&self) -> bool {
+        self.broken.is_empty()
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.is_accurate() && self.is_invariant()
+    }
+
+    /// The failures that no mistake explains.
+    #[must_use]
+    pub fn unexplained(&self) -> usize {
+        self.failures.iter().filter(|failure| failure.cause.is_none()).count()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, output, row, column, expected, found, bound, ulps, format, .. } = self;
+        write!(f, "{call} ({}): {output} of row {row}", self.input)?;
+        match output {
+            Output::PairLoss => {
+                let names = [
+                    "loss",
+                    "chosen reward",
+                    "rejected reward",
+                    "margin",
+                    "d chosen",
+                    "d rejected",
+                ];
+                write!(f, ", {}", names.get(*column).copied().unwrap_or("figure"))?;
+            }
+            Output::LogitGrads | Output::HiddenGrads => write!(f, ", column {column}")?,
+            _ => {}
+        }
+        match self.wrong {
+            Wrong::Figure => write!(
+                f,
+                ": expected {expected:e}, found {found:e}, {ulps:.3e} ulp of {} apart, bound {bound:.3e}",
+                format.name()
+            )?,
+            Wrong::UnscoredRow => write!(f, ": found {found:e} in a row that is not scored")?,
+            Wrong::Padding => write!(f, ": found {found:e} past the vocabulary")?,
+        }
+        if self.count > 1 {
+            write!(f, "; {} figures of this row", self.count)?;
+        }
+        match self.cause {
+            Some(cause) => write!(f, "; likely: {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { relation, calls: [a, b], output, rows, column, found: [x, y], count } = self;
+        let [from, to] = rows;
+        write!(
+            f,
+            "{}: {output} of row {from} of {a}, column {column}, is {x:e}; of row {to} of {b} it is {y:e}; \
+             {count} figures differ",
+            relation.words()
+        )
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.call, self.input, self.message)
+    }
+}
+
+/// The whole report: a verdict, causes, then every failure on a line of its own.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Precision { arithmetic, output, .. } = self.precision;
+        writeln!(
+            f,
+            "{}: logits in {}, arithmetic {}, figures in {}; seed {}",
+            self.backend,
+            self.storage.name(),
+            arithmetic.name(),
+            output.name(),
+            self.plan.seed
+        )?;
+        writeln!(
+            f,
+            "{} calls, {} figures, {} rows held to the bits of others",
+            self.calls, self.figures, self.related
+        )?;
+        writeln!(
+            f,
+            "accuracy: {}, invariance: {}",
+            if self.is_accurate() { "ok" } else { "FAILED" },
+            if self.is_invariant() { "ok" } else { "FAILED" }
+        )?;
+        for output in &self.offers {
+            let of = |failure: &&Failure| failure.output == *output;
+            let failed = self.failures.iter().filter(of).count();
+            let broken = self.broken.iter().filter(|broken| broken.output == *output).count();
+            writeln!(f, "  {output:<18} {failed} rows wrong, {broken} not invariant")?;
+        }
+        for (cause, count) in &self.causes {
+            writeln!(f, "likely cause of {count}: {cause}")?;
+        }
+        if self.unexplained() > 0 {
+            writeln!(f, "no cause is known of {}", self.unexplained())?;
+        }
+        for declined in &self.declined {
+            writeln!(f, "declined: {declined}")?;
+        }
+        for error in &self.errors {
+            writeln!(f, "failed: {error}")?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "wrong: {failure}")?;
+        }
+        for broken in &self.broken {
+            writeln!(f, "differs: {broken}")?;
+        }
+        Ok(())
+    }
+}

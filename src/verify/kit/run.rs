@@ -1,0 +1,275 @@
+//! One call runs a plan: asks, judges, relates, and names causes.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::ask::{Stray, ask};
+use super::call::{Answer, Call};
+use super::diagnose::{Evidence, explain};
+use super::input::Input;
+use super::judge::{Judged, judge};
+use super::plan::{Group, Related};
+use super::report::{Broken, Failure, Report, Unanswered, Wrong};
+use super::{Backend, Format, Mistake, Plan};
+use crate::Element;
+
+/// Runs the calls of a plan on a backend and says what is wrong, and why.
+///
+/// Every figure is held to the reference in f64, within the bound that follows from the backend's
+/// [`Precision`]; rows in other surroundings are held to the same bits; and where figures are wrong,
+/// each known [`Mistake`](super::Mistake) is made on the same inputs, to see which of them gives what
+/// was found.
+///
+/// # Panics
+/// Never, if the backend does not.
+///
+/// # Example
+/// ```
+/// use dpo_kernel::verify::kit::{
+///     Backend, Format, Mistake, Output, Plan, Precision, RowOut, Rows, run,
+/// };
+///
+/// /// Sums of exponentials as a first version has them.
+/// struct Naive;
+///
+/// impl Backend for Naive {
+///     type Element = f32;
+///     type Error = core::convert::Infallible;
+///
+///     fn name(&self) -> &str {
+///         "naive"
+///     }
+///
+///     fn precision(&self) -> Precision {
+///         Precision::new(Format::F32, Format::F32)
+///     }
+///
+///     fn offers(&self) -> &[Output] {
+///         &[Output::LogZ]
+///     }
+///
+///     fn token_log_probs(
+///         &mut self,
+///         rows: &Rows<'_, f32>,
+///         out: &mut RowOut<'_>,
+///     ) -> Result<(), Self::Error> {
+///         for row in (0..rows.rows).filter(|&row| rows.is_scored(row)) {
+///             let x = &rows.logits[row * rows.stride..][..rows.vocab];
+///             let y = x.iter().map(|&x| rows.transform.apply(x.into()) as f32);
+///             let sum: f32 = y.map(f32::exp).sum();
+///             out.log_z[row] = sum.ln().into();
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let report = run(&mut Naive, Plan::new(1));
+/// assert!(!report.is_accurate());
+/// assert_eq!(report.causes[0].0, Mistake::NoMaximum, "{report}");
+/// ```
+pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
+    let mut run = Run::new(backend, plan);
+    for group in plan.groups::<B::Element>() {
+        // All calls of a group are of a kind.
+        let asks = |call: &Call<B::Element>| {
+            call.given.outputs().iter().any(|output| run.report.offers.contains(output))
+        };
+        if group.calls.iter().all(asks) {
+            run.group(backend, &group);
+        }
+    }
+    run.report()
+}
+
+/// The calls that are kept to find causes in: so many that passed, and that failed, narrow and wide.
+const KEPT: [usize; 3] = [48, KEPT_FAILING, 4];
+pub(super) const KEPT_FAILING: usize = 64;
+/// Figures of a narrow call; of a wide one.
+const CELLS: [usize; 2] = [6000, 300_000];
+
+fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
+    Unanswered { call: call.name.clone(), input: call.input.clone(), message }
+}
+
+struct Run {
+    report: Report,
+    evidence: Vec<Evidence>,
+    kept: [usize; 3],
+    /// The last answer, for backends that give it again.
+    last: Answer,
+}
+
+impl Run {
+    fn new<B: Backend>(backend: &B, plan: Plan) -> Self {
+        let report = Report {
+            backend: backend.name().to_string(),
+            storage: Format::of::<B::Element>(),
+            precision: backend.precision(),
+            plan,
+            offers: backend.offers().to_vec(),
+            calls: 0,
+            figures: 0,
+            related: 0,
+            failures: Vec::new(),
+            broken: Vec::new(),
+            errors: Vec::new(),
+            declined: Vec::new(),
+            causes: Vec::new(),
+        };
+        Self { report, evidence: Vec::new(), kept: [0; 3], last: Answer::default() }
+    }
+
+    fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
+        let mut answers = Vec::new();
+        for call in &group.calls {
+            if let Err(message) = backend.accepts(call) {
+                self.report.declined.push(unanswered(call, message));
+                answers.push(None);
+                continue;
+            }
+            self.report.calls += 1;
+            let asked = ask(backend, call, self.report.calls);
+            answers.push(match asked {
+                Ok((answer, strays)) => {
+                    self.judge(call, &answer, &strays);
+                    self.last = answer.clone();
+                    Some(answer)
+                }
+                Err(message) => {
+                    self.report.errors.push(unanswered(call, message));
+                    None
+                }
+            });
+        }
+        for related in &group.relations {
+            self.relate(group, &answers, related);
+        }
+    }
+
+    fn judge<E: Element>(&mut self, call: &Call<E>, answer: &Answer, strays: &[Stray]) {
+        let input = Input::of(&call.given);
+        let judged = judge(&input, answer, &self.report.precision, &self.report.offers);
+        self.report.figures += judged.len();
+        let first = self.report.failures.len();
+        self.add_failures(call, &judged, strays);
+        let failed = self.report.failures.len() > first;
+        let [narrow, wide] = CELLS;
+        let slot = match (failed, judged.len()) {
+            (false, n) if n <= narrow => 0,
+            (true, n) if n <= narrow => 1,
+            (true, n) if n <= wide => 2,
+            _ => return,
+        };
+        let (Some(kept), Some(most)) = (self.kept.get_mut(slot), KEPT.get(slot)) else { return };
+        if *kept < *most {
+            *kept += 1;
+            let failures = first..self.report.failures.len();
+            let answer = answer.clone();
+            let last = core::mem::take(&mut self.last);
+            self.evidence.push(Evidence { input, answer, last, judged, failures });
+        }
+    }
+
+    /// One failure for each row and output: the worst figure.
+    fn add_failures<E>(&mut self, call: &Call<E>, judged: &[Judged], strays: &[Stray]) {
+        let failure = |output, wrong, row, column| Failure {
+            call: call.name.clone(),
+            input: call.input.clone(),
+            output,
+            wrong,
+            row,
+            column,
+            count: 1,
+            expected: f64::NAN,
+            found: f64::NAN,
+            bound: 0.0,
+            ulps: f64::NAN,
+            format: self.report.storage,
+            cause: None,
+        };
+        let mut added: Vec<Failure> = Vec::new();
+        for one in judged.iter().filter(|one| !one.ok) {
+            let Judged { output, row, column, expected, found, allowed, format, .. } = *one;
+            let ulps = (found - expected).abs() / format.ulp(expected);
+            let new = Failure {
+                expected,
+                found,
+                bound: allowed,
+                ulps,
+                format,
+                ..failure(output, Wrong::Figure, row, column)
+            };
+            match added.last_mut().filter(|last| last.output == output && last.row == row) {
+                Some(last) => {
+                    let count = last.count + 1;
+                    // NaN is worst, and stays.
+                    let share = |failure: &Failure| {
+                        (failure.found - failure.expected).abs() / failure.bound
+                    };
+                    if !share(last).is_nan() && !(share(&new) <= share(last)) {
+                        *last = new;
+                    }
+                    last.count = count;
+                }
+                None => added.push(new),
+            }
+        }
+        for stray in strays {
+            let (wrong, cause) = if stray.in_padding {
+                (Wrong::Padding, Mistake::WritesPadding)
+            } else {
+                (Wrong::UnscoredRow, Mistake::WritesUnscoredRows)
+            };
+            let found = stray.found;
+            let stray = failure(stray.output, wrong, stray.row, stray.column);
+            added.push(Failure { found, cause: Some(cause), ..stray });
+        }
+        self.report.failures.append(&mut added);
+    }
+
+    /// Holds rows of two calls to the same bits.
+    fn relate<E: Element>(
+        &mut self,
+        group: &Group<E>,
+        answers: &[Option<Answer>],
+        related: &Related,
+    ) {
+        let Related { relation, other, rows } = related;
+        let (Some(Some(a)), Some(Some(b))) = (answers.first(), answers.get(*other)) else { return };
+        let (Some(first), Some(second)) = (group.calls.first(), group.calls.get(*other)) else {
+            return;
+        };
+        for &(from, to) in rows.iter().filter(|(from, _)| first.given.is_scored(*from)) {
+            self.report.related += 1;
+            for &output in first.given.outputs() {
+                let width = first.given.width(output);
+                let of = |answer: &Answer, row: usize| -> Vec<f64> {
+                    answer.list(output).iter().skip(row * width).take(width).copied().collect()
+                };
+                let (x, y) = (of(a, from), of(b, to));
+                let differ = |(x, y): (&f64, &f64)| {
+                    x.to_bits() != y.to_bits() && !(x.is_nan() && y.is_nan())
+                };
+                let count = x.iter().zip(&y).filter(|&(x, y)| differ((x, y))).count();
+                let place = x.iter().zip(&y).position(|(x, y)| differ((x, y)));
+                if let Some(column) = place {
+                    let found = [&x, &y].map(|list| list.get(column).copied().unwrap_or(f64::NAN));
+                    self.report.broken.push(Broken {
+                        relation: *relation,
+                        calls: [first.name.clone(), second.name.clone()],
+                        output,
+                        rows: [from, to],
+                        column,
+                        found,
+                        count,
+                    });
+                }
+            }
+        }
+    }
+
+    fn report(mut self) -> Report {
+        explain(&mut self.report, &self.evidence);
+        self.report
+    }
+}
