@@ -39,8 +39,8 @@ class Jax:
     ]  # fmt: skip
 
     def precision(self, form):
-        """f32, and one rounding to the format; a head's logits are rounded to it too."""
-        return kit.SINGLE | {"output": form, "head_logits": form}
+        """f32, and one rounding to the format."""
+        return kit.single(form)
 
     def asked(self, case, logits, x):
         """log p, log Z and the gradient of Σ c log p by x, of scored rows."""

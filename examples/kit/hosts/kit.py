@@ -28,11 +28,17 @@ import numpy as np
 
 FORMATS = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "u32": np.uint32}
 NAMES = {"float64": "f64", "float32": "f32", "float16": "f16", "uint16": "bf16", "bfloat16": "bf16", "uint32": "u32"}
-SINGLE = {"arithmetic": "f32", "pair": "f32", "product": "f32"}
 
 
 class NotOffered(Exception):
     """A case that a host does not claim to do, with the reason."""
+
+
+def single(form, output=None):
+    """The precision of a framework in f32: one rounding to the format, or another for log-probs; a head's logits and
+    their gradients are rounded to the format on the way."""
+    wide = dict.fromkeys(("arithmetic", "pair", "product"), "f32")
+    return wide | {"output": output or form} | dict.fromkeys(("head_logits", "head_grads", "hidden_grads"), form)
 
 
 def widened(x):

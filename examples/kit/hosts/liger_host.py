@@ -24,8 +24,8 @@ class Liger:
     offers = ["pair_loss", "head_log_prob", "hidden_grads"]
 
     def precision(self, form):
-        """Log-probs are f32; logits of the head are rounded to the format."""
-        return kit.SINGLE | {"output": "f32", "head_logits": form}
+        """f32, and log-probs leave as they are."""
+        return kit.single(form, output="f32")
 
     def head(self, case):
         """R answers of one token; those that are not scored are masked by a factor 0, as GRPO masks them."""

@@ -41,7 +41,7 @@ class LiteRt:
 
     def precision(self, _):
         """f32."""
-        return kit.SINGLE | {"output": "f32"}
+        return kit.single("f32")
 
     def rows(self, case):
         """Rows of logits."""

@@ -4,8 +4,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+import kit
+
 TYPES = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 OPSET = 18
+PAIR = ["loss", "reward_chosen", "reward_rejected", "margin", "d_chosen", "d_rejected"]
 
 
 def transformed(name, form, transform):
@@ -104,8 +107,7 @@ def pairs():
     nodes = [helper.make_node(operation, given.split(), [found]) for operation, given, found in steps]
     shapes = [["P"]] * 6 + [[], []]
     inputs = [(name, TensorProto.FLOAT, shape) for name, shape in zip(names, shapes)]
-    found = ["loss", "reward_chosen", "reward_rejected", "margin", "d_chosen", "d_rejected"]
-    return model(nodes, inputs, [(name, TensorProto.FLOAT, ["P"]) for name in found], [])
+    return model(nodes, inputs, [(name, TensorProto.FLOAT, ["P"]) for name in PAIR], [])
 
 
 class Engine:
@@ -116,8 +118,8 @@ class Engine:
     offers = ["log_prob", "log_z", "argmax", "mean_logit", "pair_loss", "head_log_prob", "head_log_z"]
 
     def precision(self, form):
-        """f32, and one rounding to the format; a head's logits are rounded to it too."""
-        return {"arithmetic": "f32", "pair": "f32", "product": "f32", "output": form, "head_logits": form}
+        """f32, and one rounding to the format."""
+        return kit.single(form)
 
     def scored(self, found, case):
         """Answers of scored rows."""

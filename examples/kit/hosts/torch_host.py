@@ -45,8 +45,8 @@ class Torch:
     ]  # fmt: skip
 
     def precision(self, form):
-        """f32, and one rounding to the format; a head's logits are rounded to it too."""
-        return kit.SINGLE | {"output": form, "head_logits": form}
+        """f32, and one rounding to the format."""
+        return kit.single(form)
 
     def forward(self, y, case, dtype):
         """log p of targets and log Z."""

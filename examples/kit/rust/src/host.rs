@@ -156,7 +156,11 @@ impl<F: Framework> Backend for Host<F> {
     /// Nothing is said of precision by any of the three: f32 inside, one rounding to the format.
     fn precision(&self) -> Precision {
         let storage = Format::of::<F::Element>();
-        Precision { head_logits: storage, ..Precision::new(Format::F32, storage) }
+        Precision {
+            head_logits: storage,
+            head_grads: storage,
+            ..Precision::new(Format::F32, storage)
+        }
     }
 
     fn offers(&self) -> &[Output] {

@@ -13,8 +13,10 @@ mod tract;
 use std::marker::PhantomData;
 use std::process::ExitCode;
 
+use dpo_kernel::Element;
 use dpo_kernel::verify::kit::{Plan, run};
 use half::{bf16, f16};
+use tract_onnx::prelude::Datum;
 
 use crate::host::{Framework, Host};
 
@@ -23,6 +25,21 @@ fn reported(framework: impl Framework, plan: Plan) -> bool {
     let report = run(&mut Host(framework), plan);
     println!("{report}");
     report.is_clean()
+}
+
+/// candle and burn.
+fn all<E>(of: &impl Fn(&str) -> bool, plan: Plan) -> bool
+where
+    E: Element + candle_core::WithDType + ::burn::tensor::Element,
+{
+    let candle = !of("candle") || reported(candle::Candle::<E>(PhantomData), plan);
+    let burn = !of("burn") || reported(burn::Burn::<E>(PhantomData), plan);
+    candle & burn
+}
+
+/// tract, which has no bf16.
+fn engine<E: Element + Datum + Copy>(of: &impl Fn(&str) -> bool, plan: Plan) -> bool {
+    !of("tract") || reported(tract::Tract::<E>(PhantomData), plan)
 }
 
 fn main() -> ExitCode {
@@ -43,31 +60,11 @@ fn main() -> ExitCode {
     let formats = ["f32", "bf16", "f16"];
     let mut clean = true;
     for format in formats.into_iter().filter(|format| chosen(format, &formats)) {
-        macro_rules! all {
-            ($e:ty) => {
-                if of("candle") {
-                    clean &= reported(candle::Candle::<$e>(PhantomData), plan);
-                }
-                if of("burn") {
-                    clean &= reported(burn::Burn::<$e>(PhantomData), plan);
-                }
-            };
-        }
-        match format {
-            "f32" => {
-                all!(f32);
-                if of("tract") {
-                    clean &= reported(tract::Tract::<f32>(PhantomData), plan);
-                }
-            }
-            "bf16" => all!(bf16),
-            _ => {
-                all!(f16);
-                if of("tract") {
-                    clean &= reported(tract::Tract::<f16>(PhantomData), plan);
-                }
-            }
-        }
+        clean &= match format {
+            "f32" => all::<f32>(&of, plan) & engine::<f32>(&of, plan),
+            "bf16" => all::<bf16>(&of, plan),
+            _ => all::<f16>(&of, plan) & engine::<f16>(&of, plan),
+        };
     }
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

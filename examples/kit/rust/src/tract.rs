@@ -10,6 +10,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, type_proto,
 };
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::framework::Framework as _;
 
 use crate::host::{Figures, Framework, Labels, Matrix, Product};
 
@@ -124,7 +125,7 @@ impl Graph {
     }
 }
 
-fn tensor<E: Datum>(x: &Matrix<E>) -> TractResult<Tensor> {
+fn tensor<E: Datum + Copy>(x: &Matrix<E>) -> TractResult<Tensor> {
     Tensor::from_shape(&[x.rows, x.columns], &x.values)
 }
 
@@ -138,10 +139,10 @@ fn numbers<E: Datum>(found: Option<&TValue>) -> TractResult<Vec<f64>> {
     let Some(found) = found else { return Ok(Vec::new()) };
     let narrow = found.cast_to::<E>()?;
     let wide = narrow.cast_to::<f64>()?;
-    Ok(wide.as_slice::<f64>()?.to_vec())
+    Ok(wide.to_plain_array_view::<f64>()?.iter().copied().collect())
 }
 
-impl<E: Element + Datum> Framework for Tract<E> {
+impl<E: Element + Datum + Copy> Framework for Tract<E> {
     type Element = E;
     type Error = TractError;
 
@@ -170,7 +171,10 @@ impl<E: Element + Datum> Framework for Tract<E> {
         let inputs = vec![("x", tensor(x)?), ("targets", targets(labels)?)];
         let found = graph.run(inputs, &[log_probs, log_z, argmax, mean])?;
         let argmax = match found.get(2) {
-            Some(argmax) => argmax.cast_to::<u32>()?.as_slice::<u32>()?.to_vec(),
+            Some(argmax) => {
+                let argmax = argmax.cast_to::<u32>()?;
+                argmax.to_plain_array_view::<u32>()?.iter().copied().collect()
+            }
             None => Vec::new(),
         };
         Ok(Figures {
@@ -222,8 +226,8 @@ impl<E: Element + Datum> Framework for Tract<E> {
         let outputs = [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected];
         let found = graph.run(inputs, &outputs)?;
         let number = |column: usize, row: usize| -> TractResult<f32> {
-            let column = found.get(column).map(|found| found.as_slice::<f32>()).transpose()?;
-            Ok(column.and_then(|column| column.get(row)).copied().unwrap_or(f32::NAN))
+            let Some(column) = found.get(column) else { return Ok(f32::NAN) };
+            Ok(column.to_plain_array_view::<f32>()?.iter().nth(row).copied().unwrap_or(f32::NAN))
         };
         let row = |row| {
             let mut figures = [0.0; 6];
