@@ -53,6 +53,13 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The names of an object's members.
+    #[allow(dead_code, reason = "one of two programs asks")]
+    pub(crate) fn names(&self) -> Result<Vec<String>, String> {
+        let Some(object) = self.value.as_object() else { return self.needs("an object") };
+        Ok(object.keys().cloned().collect())
+    }
+
     pub(crate) fn list(&self) -> Result<Vec<Self>, String> {
         let Some(list) = self.value.as_array() else { return self.needs("a list") };
         let item = |(i, value)| Field { value, path: format!("{}[{i}]", self.path) };

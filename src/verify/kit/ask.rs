@@ -36,7 +36,7 @@ impl Rest {
         // Formats have NaNs of their own; a number is kept as it is.
         let kept = found == self.before || (found.is_nan() && self.before.is_nan());
         match self.unscored {
-            Unscored::Zero if !in_padding => found != 0.0,
+            Unscored::Zero if !in_padding => found != 0.0 && !kept,
             Unscored::Zero | Unscored::Untouched => !kept,
         }
     }

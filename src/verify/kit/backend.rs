@@ -177,7 +177,7 @@ impl fmt::Display for Output {
 pub enum Unscored {
     /// They keep what they held.
     Untouched,
-    /// They are 0.
+    /// They are 0, or keep what they held.
     Zero,
 }
 
