@@ -18,12 +18,13 @@ def array(x):
 
 
 def transformed(x, transform):
-    """y of x."""
+    """y of x; what is masked stays so."""
     if transform.plain:
         return x
     y = x.astype(jnp.float32) * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * jnp.tanh(y / transform.softcap)
+        y = jnp.where(x == -jnp.inf, -jnp.inf, y)
     return y / transform.temperature
 
 

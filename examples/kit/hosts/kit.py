@@ -122,7 +122,10 @@ class Pairs:
 
     def answers(self, found):
         """loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected of each pair, in f64."""
-        return {"pairs": np.stack([np.asarray(column, np.float64) for column in found], axis=1)}
+        found = np.stack([np.asarray(column, np.float64) for column in found], axis=1)
+        # By the kit's convention a pair of weight 0 is not there: its rewards and margin are not asked for.
+        found[self.columns[4] == 0, 1:4] = 0
+        return {"pairs": found}
 
 
 class Head(Labels):

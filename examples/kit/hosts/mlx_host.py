@@ -25,12 +25,13 @@ def back(x):
 
 
 def transformed(x, transform):
-    """y of x."""
+    """y of x; what is masked stays so."""
     if transform.plain:
         return x
     y = x.astype(mx.float32) * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * mx.tanh(y / transform.softcap)
+        y = mx.where(x == -mx.inf, -mx.inf, y)
     return y / transform.temperature
 
 

@@ -25,7 +25,7 @@ class Numpy:
         transform = case.transform
         y = x * transform.scale
         if transform.softcap is not None:
-            y = transform.softcap * np.tanh(y / transform.softcap)
+            y = np.where(x == -np.inf, x, transform.softcap * np.tanh(y / transform.softcap))
         y = y / transform.temperature
         top = y.max(axis=1, keepdims=True)
         log_sum = np.log(np.exp(y - top).sum(axis=1, keepdims=True))
@@ -48,7 +48,7 @@ class Numpy:
         others = p.copy()
         others[at] = 0
         d[at] = others.sum(axis=1) + np.where(np.isfinite(p[at]), 0, np.nan)
-        return np.where(p == 0, 0, case.coefficients[case.scored, None] * d * self.slope(x, case.transform))
+        return np.where(x == -np.inf, p, case.coefficients[case.scored, None] * d * self.slope(x, case.transform))
 
     def rows(self, case):
         """All figures of scored rows; zeros are the gradients of others."""
@@ -85,13 +85,14 @@ class Numpy:
     def head(self, case):
         """Logits by a product, then as rows."""
         weight, hidden = kit.widened(case.weight), kit.widened(case.hidden[case.scored])
-        x = hidden @ weight.T
+        # A product for each row: those of matrices add in another order for other numbers of rows.
+        x = np.stack([weight @ row for row in hidden])
         if case.bias is not None:
             x = x + kit.widened(case.bias)
         with np.errstate(all="ignore"):
             _, log_z, log_p, p = self.softmax(x, case)
             d_hidden = np.zeros(case.hidden.shape)
-            d_hidden[case.scored] = self.d_logits(x, p, case) @ weight
+            d_hidden[case.scored] = np.stack([row @ weight for row in self.d_logits(x, p, case)])
         log_probs = log_p[np.arange(len(x)), case.targets[case.scored]]
         return {"log_probs": case.spread(log_probs), "log_z": case.spread(log_z), "d_hidden": d_hidden}
 

@@ -22,12 +22,19 @@ def transformed(name, form, transform):
     nodes = [helper.make_node("Cast", [name], ["x0"], to=TensorProto.FLOAT)]
     for count, (operation, by) in enumerate(steps):
         nodes.append(helper.make_node(operation, [f"x{count}"] + ([by] if by else []), [f"x{count + 1}"]))
-    return nodes, f"x{len(steps)}"
+    last = f"x{len(steps)}"
+    if transform.softcap is None:
+        return nodes, last
+    # What is masked stays so.
+    nodes.append(helper.make_node("Equal", ["x0", "masked"], ["is_masked"]))
+    nodes.append(helper.make_node("Where", ["is_masked", "masked", last], ["y"]))
+    return nodes, "y"
 
 
 def scalars(transform):
     """The transform's numbers as initialisers."""
     numbers = {"scale": transform.scale, "softcap": transform.softcap, "temperature": transform.temperature}
+    numbers["masked"] = None if transform.softcap is None else -np.inf
     kept = {} if transform.plain else {name: x for name, x in numbers.items() if x is not None}
     return [helper.make_tensor(name, TensorProto.FLOAT, [], [x]) for name, x in kept.items()]
 

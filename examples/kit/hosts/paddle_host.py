@@ -23,12 +23,13 @@ def array(x):
 
 
 def transformed(x, transform):
-    """y of x."""
+    """y of x; what is masked stays so."""
     if transform.plain:
         return x
     y = x.astype("float32") * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * paddle.tanh(y / transform.softcap)
+        y = paddle.where(x == -float("inf"), paddle.full_like(y, -float("inf")), y)
     return y / transform.temperature
 
 

@@ -17,12 +17,13 @@ def tensor(x):
 
 
 def transformed(x, transform):
-    """y of x."""
+    """y of x; what is masked stays so."""
     if transform.plain:
         return x
     y = tf.cast(x, tf.float32) * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * tf.tanh(y / transform.softcap)
+        y = tf.where(x == -np.inf, tf.constant(-np.inf, tf.float32), y)
     return y / transform.temperature
 
 

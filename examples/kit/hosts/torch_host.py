@@ -24,12 +24,13 @@ def array(x):
 
 
 def transformed(x, transform):
-    """y of x."""
+    """y of x; what is masked stays so."""
     if transform.plain:
         return x
     y = x.float() * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * torch.tanh(y / transform.softcap)
+        y = torch.where(x == -torch.inf, -torch.inf, y)
     return y / transform.temperature
 
 

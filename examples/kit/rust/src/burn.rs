@@ -33,9 +33,11 @@ fn transformed(x: Tensor<2>, transform: &Transform) -> Tensor<2> {
     if *transform == Transform::NONE {
         return x;
     }
-    let mut y = x.cast(DType::F32) * transform.scale;
+    let x = x.cast(DType::F32);
+    let mut y = x.clone() * transform.scale;
     if let Some(softcap) = transform.softcap {
-        y = (y / softcap).tanh() * softcap;
+        // What is masked stays so.
+        y = ((y / softcap).tanh() * softcap).mask_fill(x.equal_elem(f32::NEG_INFINITY), f32::NEG_INFINITY);
     }
     y / transform.temperature
 }

@@ -23,9 +23,13 @@ fn transformed(x: &Tensor, transform: &Transform) -> Result<Tensor> {
     if *transform == Transform::NONE {
         return Ok(x.clone());
     }
-    let mut y = (x.to_dtype(DType::F32)? * transform.scale)?;
+    let x = x.to_dtype(DType::F32)?;
+    let mut y = (&x * transform.scale)?;
     if let Some(softcap) = transform.softcap {
         y = ((y / softcap)?.tanh()? * softcap)?;
+        // What is masked stays so.
+        let masked = Tensor::full(f32::NEG_INFINITY, x.dims(), &Device::Cpu)?;
+        y = x.eq(&masked)?.where_cond(&masked, &y)?;
     }
     y / transform.temperature
 }

@@ -202,9 +202,11 @@ impl<F: Framework> Backend for Host<F> {
 
     fn pair_loss(&mut self, pairs: &Pairs<'_>, out: &mut [PairResult]) -> Result<(), String> {
         let found = caught(|| self.0.pairs(pairs))?;
-        for (out, found) in out.iter_mut().zip(found) {
-            let [loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected] =
-                found.map(f64::from);
+        for ((out, found), &weight) in out.iter_mut().zip(found).zip(pairs.weights) {
+            let [loss, rewards @ .., d_chosen, d_rejected] = found.map(f64::from);
+            // By the kit's convention a pair of weight 0 is not there: its rewards are not asked for.
+            let rewards = if weight == 0.0 { [0.0; 3] } else { rewards };
+            let [reward_chosen, reward_rejected, margin] = rewards;
             *out = PairResult {
                 loss,
                 reward_chosen,

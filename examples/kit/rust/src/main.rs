@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         let asked = |name: &&str| words.iter().any(|word| word == name);
         asked(&name) || !of.iter().any(asked)
     };
-    let of = |name| chosen(name, &["candle", "burn", "tract"]);
+    let of = |name: &str| chosen(name, &["candle", "burn", "tract"]);
     let formats = ["f32", "bf16", "f16"];
     let mut clean = true;
     for format in formats.into_iter().filter(|format| chosen(format, &formats)) {

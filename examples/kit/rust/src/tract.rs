@@ -78,14 +78,18 @@ impl Graph {
         if *transform == Transform::NONE {
             return x.into();
         }
-        let mut y = self.node("Cast", &[x], &[("to", FLOAT.into())]);
+        let x = self.node("Cast", &[x], &[("to", FLOAT.into())]);
         let scale = self.number(transform.scale);
-        y = self.node("Mul", &[&y, &scale], &[]);
+        let mut y = self.node("Mul", &[&x, &scale], &[]);
         if let Some(softcap) = transform.softcap {
             let softcap = self.number(softcap);
             y = self.node("Div", &[&y, &softcap], &[]);
             y = self.node("Tanh", &[&y], &[]);
             y = self.node("Mul", &[&y, &softcap], &[]);
+            // What is masked stays so.
+            let masked = self.number(f64::NEG_INFINITY);
+            let is_masked = self.node("Equal", &[&x, &masked], &[]);
+            y = self.node("Where", &[&is_masked, &masked, &y], &[]);
         }
         let temperature = self.number(transform.temperature);
         self.node("Div", &[&y, &temperature], &[])
