@@ -84,7 +84,7 @@
 //!   logits of any common spread and shift, 5e-7 at an adversary's worst (3.2e-7 found);
 //!   probabilities within (4 + |ln p|)·2⁻²⁴ relative; a confident token keeps the digits of its
 //!   log-prob down to −1e-38. The one table of bounds, with the worst inputs found, is
-//!   `tests/common/bounds.rs`; [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly
+//!   `verify::bounds`; [`math::f32::log_sigmoid`] and [`math::f32::sigmoid`] are correctly
 //!   rounded on all 2³² inputs.
 //! - **Step 0.** Policy ≡ reference gives exactly ln 2 and gradients ∓β/2 (without smoothing; other
 //!   losses their own figures, as exactly), because both go through one function whose row results
@@ -118,7 +118,7 @@
 //! # Features
 //!
 //! None by default. `alloc` adds `Workspace`. `verify` adds the reference of every stage, and
-//! comparison with it; `proptest` and `arbitrary` add cases to test other backends with, and
+//! comparison with it, and with `alloc` a conformance kit for other backends; `proptest` and `arbitrary` add cases to test other backends with, and
 //! allocate (`arbitrary` with `std`). `rayon` adds `Parallel`, rows over threads: the same bits,
 //! but with `std`, allocation and rayon's panics. `c` adds the C ABI, `capi` the same as a library
 //! of its own with the panic handler of `std`. Levels above the build's baseline are found at run
@@ -189,3 +189,8 @@ pub use workspace::Workspace;
 #[cfg(all(doctest, feature = "alloc"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// That of the kit's page.
+#[cfg(all(doctest, feature = "alloc", feature = "verify"))]
+#[doc = include_str!("../docs/kit.md")]
+struct KitPage;

@@ -26,7 +26,8 @@
 //! | `head` | `rows`, `hidden_size`, `vocab`, `hidden` (R × H), `weight` (V × H), `bias` (V, or null), `transform`, `targets`, `ignore_index`, `coefficients` | `log_probs`, `log_z` (R each), `d_hidden` (R × H) |
 //!
 //! Formulas and special values are those of `verify::kit::Backend` and of the crate: `y =
-//! softcap(scale · x)/temperature`, row t scores `targets[t]`, −inf is masked vocabulary.
+//! softcap(scale · x)/temperature`, row t scores `targets[t]`, −inf is masked vocabulary and stays so:
+//! under a softcap too, where the formula alone would make it −c.
 //!
 //! # Answers
 //!
@@ -38,7 +39,7 @@
 //! | `offers` | of `log_prob`, `log_z`, `entropy`, `argmax`, `mean_logit`, `log_sum_sq_probs`, `logit_grads`, `pair_loss`, `head_log_prob`, `head_log_z`, `hidden_grads` |
 //! | `types` | how each answer is stored: `f64`, `f32`, `f16` or `bf16`; `argmax` `u32`; `grads` in the cases' dtype |
 //! | `unscored`, optional | `untouched` or `zero`: what outputs of rows that are not scored hold. Untouched is NaN here |
-//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision` |
+//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` of a row and `product_additions` of a head (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision` |
 //! | `skipped`, optional | reasons by the names of cases that the host does not claim to do |
 //! | `errors`, optional | messages by the names of cases in which the host failed |
 //!

@@ -21,6 +21,7 @@ pub(crate) fn parse(field: &Field<'_>) -> Result<Precision, Complaint> {
         "division",
         "log_absolute",
         "additions",
+        "product_additions",
         "rescales",
         "difference",
         "target",
@@ -55,12 +56,18 @@ pub(crate) fn parse(field: &Field<'_>) -> Result<Precision, Complaint> {
     if let Some(field) = field.optional("log_absolute") {
         precision.log_absolute = field.bound()?;
     }
-    if let Some(field) = field.optional("additions") {
-        precision.additions = match field.text() {
-            Ok("any") => Additions::Any,
-            Ok(_) => return field.complain("neither \"any\" nor a number of additions"),
-            Err(_) => Additions::Chain(field.index()?),
-        };
+    let orders = [
+        ("additions", &mut precision.additions),
+        ("product_additions", &mut precision.product_additions),
+    ];
+    for (name, to) in orders {
+        if let Some(field) = field.optional(name) {
+            *to = match field.text() {
+                Ok("any") => Additions::Any,
+                Ok(_) => return field.complain("neither \"any\" nor a number of additions"),
+                Err(_) => Additions::Chain(field.index()?),
+            };
+        }
     }
     if let Some(field) = field.optional("rescales") {
         precision.rescales = field.index()?;

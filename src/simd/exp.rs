@@ -28,7 +28,7 @@
 //! # Numerics
 //! q is the minimax fit of degree 4 on |f| ≤ 0.3475 with f32 coefficients (`docs/coefficients.py`
 //! makes it): |error of 1 + w| ≤ 3.9e-9 relative, before the roundings of f and w, 2⁻²⁶ each at
-//! most, and of one more product where k ≠ 1. `tests/common/bounds.rs` says what they come to in
+//! most, and of one more product where k ≠ 1. `src/verify/bounds.rs` says what they come to in
 //! results.
 
 #![allow(

@@ -23,6 +23,9 @@
 //!
 //! # For the suites of other backends
 //!
+//! `kit` (with the feature `alloc`) is a whole suite: it gives a backend some hundreds of batches,
+//! derives what each figure may be off, and names the mistakes. To write a suite of one's own:
+//!
 //! [`compare()`] and [`compare_all`] hold what a backend finds against the reference's figures,
 //! within a [`Tolerance`], and say what was put in, expected and found, and how many ulps apart.
 //! `cases` makes inputs, plain and adversarial: it allocates, and comes with the features
@@ -30,6 +33,7 @@
 //! faults that they find in it.
 
 mod batch;
+pub mod bounds;
 #[cfg(any(feature = "proptest", feature = "arbitrary"))]
 pub mod cases;
 mod compare;

@@ -13,7 +13,7 @@
 
 #[cfg(feature = "proptest")]
 pub mod batch;
-pub mod bounds;
+pub use dpo_kernel::verify::bounds;
 pub mod coefficients;
 pub mod golden;
 pub mod levels;

@@ -17,8 +17,7 @@
 mod accuracy;
 mod adapted;
 mod adapter;
-#[path = "../common/bounds.rs"]
-mod bounds;
+use dpo_kernel::verify::bounds;
 mod case;
 #[cfg(feature = "verify")]
 mod derivatives;

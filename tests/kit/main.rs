@@ -16,4 +16,7 @@
     reason = "a test may panic, compares bits where bits are promised, and makes its inputs by casts"
 )]
 
+mod correct;
 mod ours;
+mod plain;
+mod real;

@@ -13,6 +13,7 @@
     reason = "a test may panic, compares bits where bits are promised, and quotes figures"
 )]
 
+mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod derivatives;

@@ -130,6 +130,8 @@ fn judge_forward(
             one.ok = may_be_argmax(bound, expected, found);
         } else if expected.is_nan() && output != Output::LogProb {
             one.ok |= found == limit(x, output);
+        } else if output == Output::MeanLogit && !found.is_finite() {
+            one.ok |= bound.mean_overflows();
         }
         judged.push(one);
     }
@@ -171,13 +173,17 @@ fn judge_pairs(input: &PairsGiven, answer: &Answer, precision: &Precision) -> Ve
     };
     let pairs = input.log_probs.iter().zip(&input.weights).zip(&input.offsets);
     for (row, ((pair, &weight), &offset)) in pairs.enumerate() {
-        let exact = pair_figures(&preference_loss(&input.dpo, pair, weight, offset));
-        let allowed = allowed_of_pair(precision, &input.dpo, pair, weight, offset);
+        // A pair of weight 0 is not there: its loss and derivatives are 0. Rewards and margin may be
+        // those of a pair, or 0 as well.
+        let there = if weight == 0.0 { 1.0 } else { weight };
+        let exact = pair_figures(&preference_loss(&input.dpo, pair, there, offset));
+        let allowed = allowed_of_pair(precision, &input.dpo, pair, there, offset);
         let result = answer.pairs.as_ref().and_then(|pairs| pairs.get(row)).unwrap_or(&none);
         let figures = exact.into_iter().zip(pair_figures(result)).zip(allowed);
         for (column, ((expected, found), allowed)) in figures.enumerate() {
-            // A pair of weight 0 is not there.
-            let allowed = if weight == 0.0 { 0.0 } else { allowed };
+            let weighted = !(1..=3).contains(&column);
+            let absent = weight == 0.0 && (weighted || found == 0.0);
+            let (expected, allowed) = if absent { (0.0, 0.0) } else { (expected, allowed) };
             let at = (Output::PairLoss, row, column);
             judged.push(Judged::new(at, (expected, found, allowed), precision.pair));
         }
@@ -194,8 +200,8 @@ fn judge_head(
     let mut judged = Vec::new();
     let u = precision.product.unit();
     let terms = input.hidden_size + usize::from(input.bias.is_some());
-    let of_product = super::bound::gamma(precision.additions.roundings(terms) + 1, u);
-    let of_sum = super::bound::gamma(precision.additions.roundings(input.vocab) + 1, u);
+    let of_product = super::bound::gamma(precision.product_additions.roundings(terms) + 1, u);
+    let of_sum = super::bound::gamma(precision.product_additions.roundings(input.vocab) + 1, u);
     let offered = |output: Output| offers.contains(&output);
     for row in (0..input.targets.len()).filter(|&row| input.is_scored(row)) {
         let (x, sizes) = input.logits(row);

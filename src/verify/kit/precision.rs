@@ -117,8 +117,10 @@ pub struct Precision {
     pub tanh: Ulps,
     /// Of a division, in `arithmetic`.
     pub division: Ulps,
-    /// The order of the additions of a row, and of a product of a head.
+    /// The order of the additions of a row.
     pub additions: Additions,
+    /// The order of the additions of a head's products, along H, and along V in the backward.
+    pub product_additions: Additions,
     /// How often a row's sum is multiplied by exp(m − m′) on the way, because the maximum grew.
     pub rescales: usize,
     /// How log p is subtracted.
@@ -146,6 +148,7 @@ impl Precision {
             tanh: Ulps::new(2.0),
             division: Ulps::new(0.5),
             additions: Additions::Any,
+            product_additions: Additions::Any,
             rescales: 0,
             difference: Difference::Whole,
             target: Target::InSum,

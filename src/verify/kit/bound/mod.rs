@@ -7,10 +7,14 @@
 //! δ       error of y: a rounding for each step of the transform that is not the identity
 //! ε       of a term exp(y − m), relative: δ + u d + exp, and the same for each rescaling
 //! ε_s     of the sum: Σ p ε + γ(additions)
-//! log Z   ε_s + ln + u |log Z|
+//! log Z   ε_s + ln + u (|log Z| + |m|)
 //! log p   δ_t + ε_s + ln + u (|log p| + max(|log Z|, d_t)), the last only where it is not shifted
 //! c dy/dx ([j = t] − p)       |c dy/dx| p (ε + ε_s + u |ln p| + …), at the target also u
 //! ```
+//!
+//! δ and ε stand in exponents: exp(±ε) is what a term may be off, and expm1(ε) stands for ε where
+//! that is not the same. Errors of x move the softcap's derivative too. Where sums may leave the
+//! range of the arithmetic, nothing is promised of a mean.
 //!
 //! Each figure may then be rounded once to the format in which it leaves. No term is a tolerance:
 //! where a backend promises f64, no more than the roundings of f64 are allowed.

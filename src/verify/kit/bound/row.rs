@@ -13,6 +13,8 @@ pub(in super::super) struct RowBound<'a> {
     transform: Transform,
     x: &'a [f64],
     y: &'a [f64],
+    /// Of each x.
+    dx: Vec<f64>,
     /// δ of each y.
     dy: Vec<f64>,
     /// ε of each term.
@@ -39,10 +41,11 @@ impl<'a> RowBound<'a> {
     ) -> Self {
         let u = precision.unit();
         let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let dx: Vec<f64> = (0..x.len()).map(dx).collect();
         let dy: Vec<f64> = x
             .iter()
-            .enumerate()
-            .map(|(j, &x)| of_transform(&precision, &transform, x, dx(j)))
+            .zip(&dx)
+            .map(|(&x, &dx)| of_transform(&precision, &transform, x, dx))
             .collect();
         let exp = precision.exp;
         #[allow(clippy::cast_precision_loss, reason = "few rescalings")]
@@ -60,13 +63,21 @@ impl<'a> RowBound<'a> {
         let additions = gamma(precision.additions.roundings(y.len()), u);
         #[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
         let flushed = y.len() as f64 * precision.arithmetic.least_normal();
-        let weighted: f64 = y.iter().zip(&terms).map(|(&y, e)| weight(y - log_z) * e).sum();
-        let sum = weighted + additions + flushed;
+        // A term is off by a factor between exp(−ε) and exp(ε), however large ε is.
+        let (mut up, mut down) = (0.0, 0.0);
+        for (&y, &e) in y.iter().zip(&terms) {
+            let p = weight(y - log_z);
+            up += if p > 0.0 { p * libm::expm1(e) } else { 0.0 };
+            down -= p * libm::expm1(-e);
+        }
+        let sum = up + additions + flushed;
         let ln_s = (log_z - max).abs();
-        let log_sum = sum / (1.0 - sum.min(0.5))
+        let below = down + additions + flushed;
+        let below = if below < 1.0 { -libm::log1p(-below) } else { f64::INFINITY };
+        let log_sum = libm::log1p(sum).max(below)
             + 2.0 * u * precision.log.at(ln_s) * ln_s
             + precision.log_absolute;
-        Self { precision, transform, x, y, dy, terms, log_z, max, additions, sum, log_sum }
+        Self { precision, transform, x, y, dx, dy, terms, log_z, max, additions, sum, log_sum }
     }
 
     fn unit(&self) -> f64 {
@@ -148,6 +159,15 @@ impl<'a> RowBound<'a> {
             + rounding(self.precision.output, entropy)
     }
 
+    /// Whether a sum of logits may leave the arithmetic's range on the way to their mean: what is
+    /// left then is ±inf, or NaN from both. Any order may add those of one sign first.
+    pub(in super::super) fn mean_overflows(&self) -> bool {
+        let of = |up: bool| -> f64 {
+            self.y.iter().filter(|y| y.is_finite() && (**y > 0.0) == up).map(|y| y.abs()).sum()
+        };
+        of(true).max(of(false)) * (1.0 + self.additions) >= self.precision.arithmetic.overflow()
+    }
+
     #[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
     pub(in super::super) fn mean_logit(&self, mean: f64) -> f64 {
         let n = self.y.len().max(1) as f64;
@@ -188,7 +208,7 @@ impl<'a> RowBound<'a> {
 
     /// Of `c ([j = t] − p_j) dy/dx` before it is rounded to be stored.
     pub(in super::super) fn grad(&self, j: usize, target: usize, c: f64) -> f64 {
-        let (u, x, y) = (self.unit(), Self::of(self.x, j), Self::of(self.y, j));
+        let (u, y) = (self.unit(), Self::of(self.y, j));
         if y == f64::NEG_INFINITY {
             return 0.0;
         }
@@ -196,14 +216,20 @@ impl<'a> RowBound<'a> {
         let p = weight(log_p);
         let (e, dy) = (Self::of(&self.terms, j), Self::of(&self.dy, j));
         let exp = 2.0 * u * self.precision.exp.at(log_p);
-        let of_p = p
-            * (e + self.sum
-                + dy
-                + self.kept_log_z()
-                + u * log_p.abs()
-                + exp
-                + self.precision.divided(1.0)
-                + 4.0 * u);
+        // A factor again: errors of log Z in exp(y − log Z) may be far from small.
+        let factor = e
+            + self.sum
+            + dy
+            + self.kept_log_z()
+            + u * log_p.abs()
+            + exp
+            + self.precision.divided(1.0)
+            + 4.0 * u;
+        let of_p = if factor < 1.0 {
+            p * libm::expm1(factor)
+        } else {
+            libm::exp((log_p + factor).min(709.0)) - p
+        };
         let (of_d, d) = if j != target {
             (of_p, p)
         } else if self.precision.target == Target::Apart {
@@ -212,24 +238,31 @@ impl<'a> RowBound<'a> {
             (of_p + u * (1.0 + p), -libm::expm1(log_p))
         };
         let factor = c.abs() * self.transform.scale / self.transform.temperature;
-        let (slope, of_slope) = self.slope(x);
+        let (slope, of_slope) = self.slope(j);
         // Probabilities and products that the arithmetic cannot hold may be 0.
         let flushed = 16.0 * self.precision.arithmetic.least_normal() * (1.0 + factor);
-        factor * (slope * (of_d + 8.0 * u * d.abs()) + of_slope * (d.abs() + of_d)) + flushed
+        let of_product = times(slope, of_d + 8.0 * u * d.abs()) + times(of_slope, d.abs() + of_d);
+        factor * of_product + flushed
     }
 
-    /// `1 − tanh²`, and how far it may be off as a difference.
-    fn slope(&self, x: f64) -> (f64, f64) {
+    /// `1 − tanh²`, and how far it may be off as a difference, with what x and its argument are off.
+    fn slope(&self, j: usize) -> (f64, f64) {
         let Some(c) = self.transform.softcap else { return (1.0, 0.0) };
         let u = self.unit();
-        let v = self.transform.scale * x / c;
+        let v = self.transform.scale * Self::of(self.x, j) / c;
+        let of_v = self.transform.scale * Self::of(&self.dx, j) / c + argument(&self.precision, v);
         let tanh = libm::tanh(v).abs();
-        let cosh = libm::cosh(v);
-        let slope = 1.0 / cosh / cosh;
-        let of_tanh =
-            slope * argument(&self.precision, v) + 2.0 * u * self.precision.tanh.at(v) * tanh;
-        (slope, 2.0 * tanh * of_tanh + 3.0 * u)
+        let slope = slope_near(v, 0.0);
+        // Steepest where the curve is nearest to 0.
+        let moved = (slope_near(v, of_v) - slope).max(2.0 * tanh * slope * of_v);
+        let of_tanh = 2.0 * u * self.precision.tanh.at(v) * tanh;
+        (slope, moved + 2.0 * tanh * of_tanh + 3.0 * u)
     }
+}
+
+/// A product in which 0 is stronger than an error without bound.
+fn times(slope: f64, error: f64) -> f64 {
+    if slope == 0.0 { 0.0 } else { slope * error }
 }
 
 /// What the argument v of a tanh may be off, after a product and a division.

@@ -242,7 +242,8 @@ impl RowModel {
             y.iter().position(largest)
         };
         figures.argmax = column.filter(|_| !norm.base.is_nan()).map_or(ANY, |column| column as f64);
-        let broken = norm.base.is_nan();
+        let has_nan = y.iter().any(|y| y.is_nan());
+        let broken = max == f64::NEG_INFINITY || (has_nan && self.mistake != Mistake::NanIsSkipped);
         figures.mean_logit = match self.mistake {
             _ if broken => f64::NAN,
             Mistake::SumOfLogits => sum,

@@ -1,10 +1,22 @@
-//! The one table of error bounds, each with the worst that was measured and where.
+//! What is promised of the crate's figures, by type and arithmetic, each with the worst that was
+//! measured and where.
 //!
-//! Inputs are seeded, a result has the same bits on every level, so what a run measures does not
-//! change: a bound that is exceeded fails, and so does one that is looser than twice what the run
-//! measured ("can be tightened").
+//! Inputs of the crate's tests are seeded, and a result has the same bits on every level, so what a
+//! run measures does not change: there a bound that is exceeded fails, and so does one that is looser
+//! than twice what the run measured ("can be tightened"). A host that compares its kernels with the
+//! crate's adds these to what its own precision allows.
+//!
+//! ```
+//! use dpo_kernel::verify::bounds::{Promised, promised};
+//! use dpo_kernel::{Arithmetic, bf16};
+//!
+//! let bound = promised::<bf16>(Promised::LogZ, Arithmetic::Portable).unwrap();
+//! assert_eq!(bound.name, "log Z of random bf16 rows, absolute");
+//! assert!(bound.worst.0 <= bound.most);
+//! ```
 
-use dpo_kernel::Arithmetic;
+use crate::Element;
+use crate::level::Arithmetic;
 
 /// How far a figure may be off.
 #[derive(Clone, Copy, Debug)]
@@ -12,10 +24,93 @@ pub struct Bound {
     /// What is measured, with its unit; for 16-bit storage against the exact value of what is
     /// stored.
     pub name: &'static str,
+    /// The roundings that it holds for.
     pub arithmetic: Arithmetic,
+    /// The bound, in the unit that the name says.
     pub most: f64,
     /// The worst measured, and its input.
     pub worst: (f64, &'static str),
+}
+
+/// Figures that have a bound for each storage type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Promised {
+    /// Token log-probs, beyond their rounding to f32, absolute.
+    LogProb,
+    /// log Z, absolute, of logits between ±300 or so.
+    LogZ,
+    /// log Z of logits near ±1000, absolute.
+    LogZOfLargeLogits,
+    /// p of a column, as part of (4 + |ln p|)·2⁻²⁴.
+    Probability,
+    /// 1 − p of a target, relative, in 2⁻²⁴.
+    OneMinusP,
+    /// Entropies, beyond their rounding to f32, absolute.
+    Entropy,
+    /// log Σp², beyond its rounding to f32, absolute.
+    LogSumSqProbs,
+    /// Means of logits, beyond their rounding to f32, in 2⁻²⁴ of the mean size.
+    MeanLogit,
+}
+
+/// The bound of a figure that comes from logits stored in `E`.
+///
+/// # Panics
+/// Never. `None` only if the table lacks the entry, which a test forbids.
+#[must_use]
+pub fn promised<E: Element>(figure: Promised, arithmetic: Arithmetic) -> Option<&'static Bound> {
+    let [single, half, brain] = match figure {
+        Promised::LogProb => [
+            "token log-prob of f32 rows, beyond its rounding",
+            "token log-prob of f16 rows, beyond its rounding",
+            "token log-prob of bf16 rows, beyond its rounding",
+        ],
+        Promised::LogZ => [
+            "log Z of random f32 rows, absolute",
+            "log Z of random f16 rows, absolute",
+            "log Z of random bf16 rows, absolute",
+        ],
+        Promised::LogZOfLargeLogits => [
+            "log Z of random f32 rows near ±1000, absolute",
+            "log Z of random f16 rows near ±1000, absolute",
+            "log Z of random bf16 rows near ±1000, absolute",
+        ],
+        Promised::Probability => [
+            "p of random f32 rows, part of (4 + |ln p|) 2^-24",
+            "p of random f16 rows, part of (4 + |ln p|) 2^-24",
+            "p of random bf16 rows, part of (4 + |ln p|) 2^-24",
+        ],
+        Promised::OneMinusP => [
+            "1 - p of f32 targets, relative in 2^-24",
+            "1 - p of f16 targets, relative in 2^-24",
+            "1 - p of bf16 targets, relative in 2^-24",
+        ],
+        Promised::Entropy => [
+            "entropy of f32 rows, beyond its rounding",
+            "entropy of f16 rows, beyond its rounding",
+            "entropy of bf16 rows, beyond its rounding",
+        ],
+        Promised::LogSumSqProbs => [
+            "log of the sum of p^2 of f32 rows, beyond its rounding",
+            "log of the sum of p^2 of f16 rows, beyond its rounding",
+            "log of the sum of p^2 of bf16 rows, beyond its rounding",
+        ],
+        Promised::MeanLogit => [
+            "mean logit of f32 rows, beyond its rounding, in 2^-24 of the mean size",
+            "mean logit of f16 rows, beyond its rounding, in 2^-24 of the mean size",
+            "mean logit of bf16 rows, beyond its rounding, in 2^-24 of the mean size",
+        ],
+    };
+    // The lowest number tells f16 apart, the neighbour of 1 the others.
+    let name = if E::LOWEST > -1e5 {
+        half
+    } else if E::from_f32(1.0 + f32::EPSILON).to_f32() > 1.0 {
+        single
+    } else {
+        brain
+    };
+    BOUNDS.iter().find(|bound| bound.name == name && bound.arithmetic == arithmetic)
 }
 
 macro_rules! bounds {
