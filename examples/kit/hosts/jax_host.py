@@ -1,4 +1,4 @@
-"""JAX on the CPU: `jax.nn` and `jax.grad`, in the format of the logits.
+"""JAX on the CPU: `jax.nn` and `jax.vjp`, in the format of the logits, under `jax.jit`.
 
 Its documentation says nothing of the precision of log_softmax in 16 bits. Held to: sums in f32, one rounding to the
 format. A transform is made in f32. Rows that are not scored are left out by indexing: there is no ignored target.
@@ -44,32 +44,42 @@ class Jax:
         return kit.single(form)
 
     def asked(self, case, logits, x):
-        """log p, log Z and the gradient of Σ c log p by x, of scored rows."""
-        targets, c = jnp.asarray(case.targets[case.scored])[:, None], jnp.asarray(case.coefficients[case.scored])
+        """log p, log Z and the gradient of Σ c log p by x, of scored rows, compiled."""
+        rows, targets = np.flatnonzero(case.scored), case.targets[case.scored][:, None]
+        c = case.coefficients[case.scored]
 
         def log_prob(x):
-            y = transformed(logits(x[case.scored]), case.transform)
+            y = transformed(logits(x[rows]), case.transform)
             return jnp.take_along_axis(jax.nn.log_softmax(y), targets, axis=1)[:, 0]
 
-        log_probs, pull = jax.vjp(log_prob, x)
-        log_z = jax.nn.logsumexp(transformed(logits(x[case.scored]), case.transform), axis=-1)
-        found = {"log_probs": log_probs, "log_z": log_z}
-        found = {key: case.spread(np.asarray(value.astype(x.dtype))) for key, value in found.items()}
-        return found, np.asarray(pull(c.astype(log_probs.dtype))[0])
+        @jax.jit
+        def all_of(x):
+            log_probs, pull = jax.vjp(log_prob, x)
+            log_z = jax.nn.logsumexp(transformed(logits(x[rows]), case.transform), axis=-1)
+            return log_probs.astype(x.dtype), log_z.astype(x.dtype), pull(c.astype(log_probs.dtype))[0]
+
+        log_probs, log_z, grads = map(np.asarray, all_of(x))
+        return {"log_probs": case.spread(log_probs), "log_z": case.spread(log_z)}, grads
 
     def rows(self, case):
         """Rows of logits."""
         x = array(case.logits)
-        y = transformed(x, case.transform)
         found, grads = self.asked(case, lambda x: x, x)
-        found["mean_logit"] = case.spread(np.asarray(jnp.mean(y, axis=-1).astype(x.dtype))[case.scored])
-        return found | {"argmax": np.asarray(jnp.argmax(y, axis=-1)), "grads": grads}
+
+        @jax.jit
+        def more(x):
+            y = transformed(x, case.transform)
+            return jnp.argmax(y, axis=-1), jnp.mean(y, axis=-1).astype(x.dtype)
+
+        argmax, mean = map(np.asarray, more(x))
+        return found | {"argmax": argmax, "mean_logit": case.spread(mean[case.scored]), "grads": grads}
 
     def pairs(self, case):
         """DPO by log_sigmoid, in f32; derivatives by `jax.grad`."""
         columns = jnp.asarray(case.columns, jnp.float32)
         beta, epsilon = case.beta, case.label_smoothing
 
+        @jax.jit
         def losses(chosen, rejected):
             margin = beta * ((chosen - columns[2]) - (rejected - columns[3]))
             z = margin - columns[5]

@@ -1,6 +1,6 @@
 """MLX on the CPU: `mlx.nn` and `mx.grad`, in the format of the logits.
 
-Its documentation says nothing of the precision of log_softmax in 16 bits; softmax has an argument `precise`, which
+Its documentation says nothing of the precision of logsumexp in 16 bits; softmax has an argument `precise`, which
 promises f32 there. Held to: sums in f32, one rounding to the format. A transform is made in f32. Rows that are not
 scored are left out by indexing: there is no ignored target.
 """
@@ -36,7 +36,7 @@ def transformed(x, transform):
 
 
 class Mlx:
-    """log_softmax, logsumexp, losses.cross_entropy, log_sigmoid, matmul."""
+    """logsumexp, losses.cross_entropy, log_sigmoid, matmul."""
 
     name = f"mlx {version('mlx')}"
     formats = ("f32", "bf16", "f16")
@@ -60,8 +60,10 @@ class Mlx:
             return -(c.astype(losses.dtype) * losses).sum()
 
         y = transformed(logits(x[rows]), case.transform)
-        log_probs = mx.take_along_axis(nn.log_softmax(y), targets[:, None], axis=-1)[:, 0]
-        found = {"log_probs": log_probs, "log_z": mx.logsumexp(y, axis=-1)}
+        log_z = mx.logsumexp(y, axis=-1)
+        # As `nn.log_softmax` has it, uncompiled.
+        log_probs = mx.take_along_axis(y - log_z[:, None], targets[:, None], axis=-1)[:, 0]
+        found = {"log_probs": log_probs, "log_z": log_z}
         return {key: case.spread(back(value.astype(x.dtype))) for key, value in found.items()}, back(mx.grad(loss)(x))
 
     def rows(self, case):

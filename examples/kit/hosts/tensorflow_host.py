@@ -23,7 +23,7 @@ def transformed(x, transform):
     y = tf.cast(x, tf.float32) * transform.scale
     if transform.softcap is not None:
         y = transform.softcap * tf.tanh(y / transform.softcap)
-        y = tf.where(x == -np.inf, tf.constant(-np.inf, tf.float32), y)
+        y = tf.where(x < x.dtype.min, tf.constant(-np.inf, tf.float32), y)
     return y / transform.temperature
 
 
