@@ -36,7 +36,7 @@ def transformed(x, transform):
 
 
 class Mlx:
-    """logsumexp, losses.cross_entropy, log_sigmoid, matmul."""
+    """losses.cross_entropy, of which log-probs are the negative, logsumexp, log_sigmoid, matmul."""
 
     name = f"mlx {version('mlx')}"
     formats = ("f32", "bf16", "f16")
@@ -60,10 +60,8 @@ class Mlx:
             return -(c.astype(losses.dtype) * losses).sum()
 
         y = transformed(logits(x[rows]), case.transform)
-        log_z = mx.logsumexp(y, axis=-1)
-        # As `nn.log_softmax` has it, uncompiled.
-        log_probs = mx.take_along_axis(y - log_z[:, None], targets[:, None], axis=-1)[:, 0]
-        found = {"log_probs": log_probs, "log_z": log_z}
+        log_probs = -nn.losses.cross_entropy(y, targets, reduction="none")
+        found = {"log_probs": log_probs, "log_z": mx.logsumexp(y, axis=-1)}
         return {key: case.spread(back(value.astype(x.dtype))) for key, value in found.items()}, back(mx.grad(loss)(x))
 
     def rows(self, case):

@@ -37,7 +37,8 @@ fn transformed(x: Tensor<2>, transform: &Transform) -> Tensor<2> {
     let mut y = x.clone() * transform.scale;
     if let Some(softcap) = transform.softcap {
         // What is masked stays so.
-        y = ((y / softcap).tanh() * softcap).mask_fill(x.equal_elem(f32::NEG_INFINITY), f32::NEG_INFINITY);
+        y = ((y / softcap).tanh() * softcap)
+            .mask_fill(x.equal_elem(f32::NEG_INFINITY), f32::NEG_INFINITY);
     }
     y / transform.temperature
 }
@@ -112,13 +113,15 @@ impl<E: Element + burn::tensor::Element> Framework for Burn<E> {
     fn pairs(&self, pairs: &Pairs<'_>) -> Result<Vec<[f32; 6]>, Infallible> {
         #[allow(clippy::cast_possible_truncation, reason = "they are numbers of f32")]
         let of = |get: &dyn Fn(usize) -> Option<f64>| {
-            let values = (0..pairs.log_probs.len()).map(|place| get(place).unwrap_or(f64::NAN) as f32);
+            let values =
+                (0..pairs.log_probs.len()).map(|place| get(place).unwrap_or(f64::NAN) as f32);
             column(&values.collect::<Vec<_>>())
         };
         let log_probs = pairs.log_probs;
         let chosen = of(&|at| log_probs.get(at).map(|pair| pair.policy_chosen)).require_grad();
         let rejected = of(&|at| log_probs.get(at).map(|pair| pair.policy_rejected)).require_grad();
-        let of_chosen = chosen.clone() - of(&|at| log_probs.get(at).map(|pair| pair.reference_chosen));
+        let of_chosen =
+            chosen.clone() - of(&|at| log_probs.get(at).map(|pair| pair.reference_chosen));
         let of_rejected =
             rejected.clone() - of(&|at| log_probs.get(at).map(|pair| pair.reference_rejected));
         let (weight, offset) =

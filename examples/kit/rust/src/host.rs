@@ -207,14 +207,8 @@ impl<F: Framework> Backend for Host<F> {
             // By the kit's convention a pair of weight 0 is not there: its rewards are not asked for.
             let rewards = if weight == 0.0 { [0.0; 3] } else { rewards };
             let [reward_chosen, reward_rejected, margin] = rewards;
-            *out = PairResult {
-                loss,
-                reward_chosen,
-                reward_rejected,
-                margin,
-                d_chosen,
-                d_rejected,
-            };
+            *out =
+                PairResult { loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected };
         }
         Ok(())
     }
