@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dpo_kernel::{Dpo, IGNORE_INDEX, Pair, Span, Targets, Transform};
+use dpo_kernel::{Dpo, Error, IGNORE_INDEX, Pair, Span, Targets, Transform};
 
 use super::fields::Field;
 use super::json;
@@ -17,7 +17,7 @@ pub(crate) struct Manifest {
     pub(crate) rows: usize,
     pub(crate) vocab: usize,
     pub(crate) stride: usize,
-    pub(crate) transform: Transform,
+    pub(crate) transform: Parts,
     targets: Vec<u32>,
     ignore: u32,
     pub(crate) spans: Vec<Span>,
@@ -26,6 +26,22 @@ pub(crate) struct Manifest {
     pub(crate) reference: Reference,
     pub(crate) expected: Expected,
     pub(crate) tolerances: Tolerances,
+}
+
+/// A transform as it is stated; one that a manifest states has been checked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parts {
+    pub(crate) scale: f32,
+    pub(crate) softcap: Option<f32>,
+    pub(crate) temperature: f32,
+}
+
+impl Parts {
+    pub(crate) const NONE: Self = Self { scale: 1.0, softcap: None, temperature: 1.0 };
+
+    pub(crate) fn transform(self) -> Result<Transform, Error> {
+        Transform::new(self.scale, self.softcap, self.temperature)
+    }
 }
 
 /// Log-probs under the frozen reference.
@@ -113,7 +129,7 @@ impl Manifest {
             rows,
             vocab,
             stride,
-            transform: root.optional("transform").map_or(Ok(Transform::NONE), |f| transform(&f))?,
+            transform: root.optional("transform").map_or(Ok(Parts::NONE), |f| transform(&f))?,
             targets,
             ignore,
             dpo: dpo(root)?,
@@ -202,12 +218,16 @@ fn sequences(field: &Field<'_>) -> Result<(Vec<Span>, Vec<Pair>), String> {
     Ok((spans, pairs))
 }
 
-fn transform(field: &Field<'_>) -> Result<Transform, String> {
+fn transform(field: &Field<'_>) -> Result<Parts, String> {
     field.only(&["scale", "softcap", "temperature"])?;
     let parameter = |name| field.optional(name).map(|x| x.single()).transpose();
     let (scale, temperature) = (parameter("scale")?, parameter("temperature")?);
-    Transform::new(scale.unwrap_or(1.0), parameter("softcap")?, temperature.unwrap_or(1.0))
-        .or_else(|error| field.complain(error))
+    let parts = Parts {
+        scale: scale.unwrap_or(1.0),
+        softcap: parameter("softcap")?,
+        temperature: temperature.unwrap_or(1.0),
+    };
+    parts.transform().map(|_| parts).or_else(|error| field.complain(error))
 }
 
 fn dpo(root: &Field<'_>) -> Result<Dpo, String> {

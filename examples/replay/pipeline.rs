@@ -52,7 +52,8 @@ pub(crate) fn run(
 
 #[allow(clippy::cast_precision_loss, reason = "there are few pairs")]
 fn run_on<E: Element>(manifest: &Manifest, data: &[E], dispatch: Dispatch) -> Result<Found, Error> {
-    let &Manifest { rows, vocab, stride, transform, .. } = manifest;
+    let &Manifest { rows, vocab, stride, .. } = manifest;
+    let transform = manifest.transform.transform()?;
     let (spans, pairs) = (&manifest.spans, &manifest.pairs);
     let mut order = vec![0; spans.len()];
     let layout = Layout::in_any_order(manifest.targets(), spans, vocab, &mut order)?;

@@ -1,5 +1,10 @@
 //! The logits as they lie in their file.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+
 use dpo_kernel::{Element, bf16, f16};
 
 use super::fields::Field;
@@ -32,7 +37,7 @@ impl Type {
         }
     }
 
-    const fn bytes(self) -> usize {
+    pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
@@ -68,22 +73,57 @@ pub(crate) enum Storage {
 impl Storage {
     /// Reads the file that a manifest names; complaints name it.
     pub(crate) fn read(manifest: &Manifest) -> Result<Self, String> {
-        let Manifest { logits, rows, stride, dtype, .. } = manifest;
-        let complain = |what: String| format!("{}: {what}", logits.display());
-        let bytes = std::fs::read(logits).map_err(|error| complain(error.to_string()))?;
-        let needed = rows.checked_mul(*stride).and_then(|n| n.checked_mul(dtype.bytes()));
-        if needed != Some(bytes.len()) {
-            let name = dtype.name();
-            let found = bytes.len();
-            return Err(complain(format!(
-                "{found} bytes where {rows} rows of {stride} in {name} are needed"
-            )));
+        let all = LogitsFile::of(manifest)?;
+        all.read(0..all.rows)
+    }
+}
+
+/// Rows of logits that lie one after another in a file, read as many at a time as are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct LogitsFile {
+    pub(crate) path: PathBuf,
+    /// Bytes before the first row.
+    pub(crate) offset: u64,
+    pub(crate) dtype: Type,
+    pub(crate) rows: usize,
+    pub(crate) stride: usize,
+}
+
+impl LogitsFile {
+    /// The file that a manifest names, which must have the bytes of its rows and no more.
+    pub(crate) fn of(manifest: &Manifest) -> Result<Self, String> {
+        let &Manifest { ref logits, rows, stride, dtype, .. } = manifest;
+        let of = Self { path: logits.clone(), offset: 0, dtype, rows, stride };
+        let found = std::fs::metadata(logits).map_err(|error| of.complain(error))?.len();
+        let needed = rows.checked_mul(stride).and_then(|n| n.checked_mul(dtype.bytes()));
+        if needed.and_then(|n| u64::try_from(n).ok()) == Some(found) {
+            return Ok(of);
         }
-        Ok(match dtype {
-            Type::F32 => Self::F32(elements(&bytes, f32::from_le_bytes)),
-            Type::F16 => Self::F16(elements(&bytes, f16::from_le_bytes)),
-            Type::Bf16 => Self::Bf16(elements(&bytes, bf16::from_le_bytes)),
+        let name = dtype.name();
+        Err(of
+            .complain(format!("{found} bytes where {rows} rows of {stride} in {name} are needed")))
+    }
+
+    /// The elements of some rows, padding too.
+    pub(crate) fn read(&self, rows: Range<usize>) -> Result<Storage, String> {
+        let size = self.stride.saturating_mul(self.dtype.bytes());
+        let mut bytes = vec![0; rows.len().saturating_mul(size)];
+        let start = self.offset + rows.start.saturating_mul(size) as u64;
+        File::open(&self.path)
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(start))?;
+                file.read_exact(&mut bytes)
+            })
+            .map_err(|error| self.complain(error))?;
+        Ok(match self.dtype {
+            Type::F32 => Storage::F32(elements(&bytes, f32::from_le_bytes)),
+            Type::F16 => Storage::F16(elements(&bytes, f16::from_le_bytes)),
+            Type::Bf16 => Storage::Bf16(elements(&bytes, bf16::from_le_bytes)),
         })
+    }
+
+    fn complain(&self, what: impl std::fmt::Display) -> String {
+        format!("{}: {what}", self.path.display())
     }
 }
 

@@ -1,0 +1,105 @@
+//! What the dumps say by themselves: other tokens, other positions, tokens that one side leaves
+//! out; and what they cannot say.
+
+use super::super::dump::Dump;
+use super::super::pair::{Fate, Pair, Side, slack};
+use super::{Cause, Finding, How, Verdict};
+
+/// The share of the tokens that have to be the neighbour's for a shift to be named.
+const SHARE: f64 = 0.9;
+
+/// Whether two dumps are of other tokens; a shift by one is named as such. Rows that one side does
+/// not score are not compared.
+pub(crate) fn tokenisation(a: &Dump, b: &Dump) -> Option<Cause> {
+    let (of_a, of_b) = (a.tokens.as_ref()?, b.tokens.as_ref()?);
+    let differ = |&(_, (a, b)): &(usize, (i64, i64))| a >= 0 && b >= 0 && a != b;
+    let first =
+        of_a.iter().copied().zip(of_b.iter().copied()).enumerate().find(differ).map(|(row, _)| row);
+    let row = match first {
+        Some(row) => row,
+        None if of_a.len() == of_b.len() => return None,
+        // One goes on where the other ends.
+        None => of_a.len().min(of_b.len()),
+    };
+    for by in [1, -1] {
+        let neighbour = |row: usize| row.checked_add_signed(-by).and_then(|row| of_a.get(row));
+        let both = of_b.iter().enumerate().filter_map(|(row, b)| Some((neighbour(row)?, b)));
+        let scored = both.filter(|&(&a, &b)| a >= 0 && b >= 0);
+        let (mut all, mut same) = (0_usize, 0_usize);
+        for (a, b) in scored {
+            all += 1;
+            same += usize::from(a == b);
+        }
+        if all >= 8 && same as f64 >= SHARE * all as f64 {
+            return Some(Cause::ShiftedTokens { by });
+        }
+    }
+    Some(Cause::Tokenisation { row })
+}
+
+/// Positions and tokens that are treated otherwise.
+pub(crate) fn found(pair: &Pair) -> Vec<Finding> {
+    let mut causes = Vec::new();
+    if let (Some(a), Some(b)) = (&pair.a.positions, &pair.b.positions) {
+        let differ =
+            |&row: &usize| a.get(row) != b.get(row) && pair.fates.get(row) != Some(&Fate::Aside);
+        causes.extend((0..pair.len()).find(differ).map(|row| Cause::Positions { row }));
+    }
+    for side in [Side::A, Side::B] {
+        for (fate, side, how) in [
+            (Fate::OnlyScored(side), side.other(), How::NotScored),
+            (Fate::NotANumber(side), side, How::NotANumber),
+            (Fate::Impossible(side), side, How::Impossible),
+            (Fate::Zero(side), side, How::Zero),
+        ] {
+            let cause = |(count, first)| Cause::Masked { side, how, count, first };
+            causes.extend(pair.count(fate).map(cause));
+        }
+    }
+    causes.into_iter().map(|cause| Finding { cause, by: None, or: None }).collect()
+}
+
+/// Tokens that are finite on both sides and differ by more than rounding.
+pub(crate) fn differing(pair: &Pair) -> usize {
+    let all = pair.fates.iter().zip(pair.of_a.iter().zip(&pair.of_b));
+    all.filter(|&(&fate, (&a, &b))| {
+        fate == Fate::Finite && (a - b).abs() > slack(pair.tolerance, a, b)
+    })
+    .count()
+}
+
+/// What cannot be told.
+pub(crate) fn notes(pair: &Pair, differing: usize, verdict: &mut Verdict) {
+    let notes = &mut verdict.notes;
+    let found = verdict.causes.iter().any(|finding| finding.by.is_some());
+    if differing > 0 && !found {
+        if differing < 8 {
+            notes.push(format!(
+                "{differing} tokens differ by more than rounding: too few to tell a cause from luck"
+            ));
+        }
+        match (pair.a.logits().is_some(), pair.b.logits().is_some()) {
+            (false, false) => notes.push(
+                "from log-probs alone a temperature, scale, softcap, rounding of logits, mask of the \
+                 vocabulary or wrong row cannot be told: dump the logits of one side"
+                    .to_owned(),
+            ),
+            (true, true) => {}
+            (a, _) => {
+                let (has, lacks) = if a { ("A", "B") } else { ("B", "A") };
+                notes.push(format!(
+                    "a mask of the vocabulary on one side is told only if {lacks} has logits too, and \
+                     what {has}'s logits were before they were rounded or masked cannot be told"
+                ));
+            }
+        }
+    }
+    if pair.a.tokens.is_none() || pair.b.tokens.is_none() {
+        let which = match (&pair.a.tokens, &pair.b.tokens) {
+            (None, None) => "neither dump names",
+            (None, _) => "A does not name",
+            _ => "B does not name",
+        };
+        notes.push(format!("{which} its tokens: that they are the same was not checked"));
+    }
+}

@@ -1,0 +1,102 @@
+//! What is refused, with its numbers, before anything is computed.
+
+use crate::common::{Random, cases::random, device, open};
+use dpo_kernel_wgpu::{
+    DeviceOptions, Error, Gpu, HeadOperands, Kernels, Matrix, Targets, Transform,
+};
+
+#[test]
+fn an_adapter_that_is_not_there_is_named() {
+    let adapter = Some("no such adapter".to_owned());
+    let error = Gpu::new(&DeviceOptions { adapter: adapter.clone(), ..DeviceOptions::default() })
+        .expect_err("an adapter of that name");
+    let Error::NoAdapter { wanted, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(wanted, &adapter, "the name");
+    assert!(error.to_string().contains("no such adapter"), "{error}");
+    let none = Error::NoAdapter { wanted: None, found: Vec::new() };
+    assert!(none.to_string().contains("mesa-vulkan-drivers"), "{none}");
+}
+
+#[test]
+fn shapes_and_targets_are_checked() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let data = vec![0.0_f32; 12];
+    for (rows, columns, stride) in [(0, 3, 3), (3, 0, 3), (3, 4, 3)] {
+        let error = Matrix::new(&gpu, &data, rows, columns, stride).expect_err("a shape");
+        assert_eq!(error, Error::Shape { rows, columns, stride });
+    }
+    let error = Matrix::new(&gpu, &data, 4, 4, 4).expect_err("a length");
+    assert_eq!(error, Error::Length { what: "matrix", expected: 16, found: 12 });
+    // The last row needs no padding.
+    Matrix::new(&gpu, &data, 3, 2, 5).expect("a matrix");
+
+    let logits = Matrix::new(&gpu, &data, 3, 4, 4).expect("logits");
+    let score = |ids: &[u32]| {
+        kernels.token_log_probs(&logits, &Targets::new(ids), Transform::NONE).map(|_| ())
+    };
+    assert_eq!(score(&[0, 1]), Err(Error::Length { what: "targets", expected: 3, found: 2 }));
+    assert_eq!(score(&[0, 4, 1]), Err(Error::Target { row: 1, target: 4, vocab: 4 }));
+
+    let ids = [0, 1, dpo_kernel::IGNORE_INDEX];
+    let scored =
+        kernels.token_log_probs(&logits, &Targets::new(&ids), Transform::NONE).expect("a forward");
+    let mut grads = Matrix::new(&gpu, &data, 3, 4, 4).expect("gradients");
+    for (coefficients, row) in [([f64::NAN, 1.0, 1.0], 0), ([1.0, 3e38, 1.0], 1)] {
+        let error = kernels.logit_grads(&logits, &scored, &coefficients, &mut grads);
+        let Err(Error::Coefficient { row: found, .. }) = error else { panic!("{error:?}") };
+        assert_eq!(found, row, "the row");
+    }
+    // That of a row that is not scored is not looked at.
+    kernels.logit_grads(&logits, &scored, &[1.0, 1.0, f64::NAN], &mut grads).expect("gradients");
+    let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("gradients");
+    let error = kernels.logit_grads(&logits, &scored, &[1.0; 3], &mut narrow).expect_err("a shape");
+    assert_eq!(error, Error::Length { what: "gradients", expected: 12, found: 9 });
+    let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("logits");
+    let error = kernels.logit_grads_in_place(&mut narrow, &scored, &[1.0; 3]).expect_err("others");
+    assert_eq!(error, Error::Length { what: "scored columns", expected: 3, found: 4 });
+    let mut short = [0.0; 2];
+    let error = scored.log_probs(&gpu, &mut short).expect_err("a length");
+    assert_eq!(error, Error::Length { what: "log-probs", expected: 3, found: 2 });
+    assert!(matches!(Transform::new(0.0, None, 1.0), Err(Error::Library(_))), "a scale of 0");
+
+    let hidden = Matrix::new(&gpu, &data, 3, 4, 4).expect("states");
+    let weight = Matrix::new(&gpu, &data, 4, 3, 3).expect("weights");
+    let head = HeadOperands { hidden: &hidden, weight: &weight, bias: None };
+    let error = kernels.head_log_probs(&head, &Targets::new(&ids), Transform::NONE).expect_err("H");
+    assert_eq!(error, Error::Length { what: "a row of the head", expected: 4, found: 3 });
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_numbers() {
+    let options = DeviceOptions { max_binding: Some(4096), ..DeviceOptions::default() };
+    let Some(gpu) = open(&options) else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let batch = random::<f32>(&mut Random(1), 1200, 3);
+    let logits = Matrix::new(&gpu, &batch.logits, 3, 1200, batch.stride).expect("logits");
+    let error = kernels
+        .token_log_probs(&logits, &batch.targets(), Transform::NONE)
+        .expect_err("a row that does not fit");
+    let Error::TooLarge { bytes, allowed, limit, .. } = error else { panic!("{error:?}") };
+    assert!(bytes >= 4800 && allowed == 4096, "{bytes} of {allowed}");
+    assert_eq!(limit, "max_storage_buffer_binding_size");
+
+    let weight = Matrix::new(&gpu, &vec![0.0_f32; 64 * 64], 64, 64, 64).expect("weights");
+    let hidden = Matrix::new(&gpu, &vec![0.0_f32; 64], 1, 64, 64).expect("states");
+    let head = HeadOperands { hidden: &hidden, weight: &weight, bias: None };
+    let error = kernels
+        .head_log_probs(&head, &Targets::new(&[1]), Transform::NONE)
+        .expect_err("weights that do not fit");
+    let Error::TooLarge { bytes, allowed, .. } = error else { panic!("{error:?}") };
+    assert_eq!((bytes, allowed), (16_384, 4096));
+
+    let options = DeviceOptions { max_workgroups: Some(2), ..DeviceOptions::default() };
+    let Some(gpu) = open(&options) else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let wide = Matrix::new(&gpu, &vec![0.0_f32; 9000], 1, 9000, 9000).expect("logits");
+    let scored =
+        kernels.token_log_probs(&wide, &Targets::new(&[1]), Transform::NONE).expect("a forward");
+    let mut grads = Matrix::zeros(&gpu, 1, 9000).expect("gradients");
+    let error = kernels.logit_grads(&wide, &scored, &[1.0], &mut grads).expect_err("too wide");
+    assert_eq!(error, Error::TooManyWorkgroups { what: "map", needed: 5, allowed: 2 });
+}
