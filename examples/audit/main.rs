@@ -148,7 +148,13 @@ fn audit(of: &Audit) -> Result<(bool, String), String> {
         let (a, b) = (a.path.display(), b.path.display());
         return Err(format!("{a}: {of_a} tokens, {b}: {of_b}; they must be as many{hint}"));
     }
+    let names = [a.path.display().to_string(), b.path.display().to_string()];
     let pair = Pair::new(a, b, of.tolerance)?;
+    if !pair.compares() {
+        let [a, b] = names;
+        let tokens = pair.len();
+        return Err(format!("{a}, {b}: none of {tokens} tokens has a log-prob on both sides"));
+    }
     let verdict = causes::verdict(&pair)?;
     let report = report::Report::of(&pair, verdict, of);
     if let Some(path) = &of.svg {

@@ -101,6 +101,11 @@ impl Pair {
         Some((self.fates.iter().filter(|&&found| found == fate).count(), first))
     }
 
+    /// Whether any token was there to compare.
+    pub(crate) fn compares(&self) -> bool {
+        self.fates.iter().any(|&fate| fate != Fate::Aside)
+    }
+
     /// Whether every token agrees within rounding.
     pub(crate) fn agrees(&self) -> bool {
         self.fates.iter().zip(self.of_a.iter().zip(&self.of_b)).all(|(fate, (&a, &b))| match fate {

@@ -9,15 +9,19 @@
 //!
 //! `check` prints the report of `verify::kit`: every row with a wrong figure, what was given, expected
 //! and found, the bound that follows from the precision that the host declares, and the mistake that
-//! explains it. The exit status is 0 if all is right, 1 if a figure is wrong or a row has other bits
-//! in other surroundings, 2 if the command line, a manifest or an answer cannot be used.
+//! explains it. The exit status is 0 if all is right, 1 if a figure is wrong, a row has other bits in
+//! other surroundings, or an answer is missing or too short (then all of its call has failed), 2 if
+//! the command line, the manifest or `answers.json` cannot be used.
 //!
 //! # Cases
 //!
-//! `manifest.json` has `format` (`dpo-kernel-kit 1`), `seed`, `size`, `dtype` and the list `cases`.
+//! `manifest.json` has `format` (`dpo-kernel-kit 1`), `seed`, `size`, `dtype`, the `digest` of all
+//! inputs and the list `cases`.
 //! Arrays are raw and little-endian, in files beside it. R rows, V columns, S their stride, P pairs,
 //! H the hidden size. Each case has a `name`, its `input` in words, an `operation`, and the names of
 //! the files that its `answers` go to.
+//!
+//! A `transform` has `scale`, `softcap` (null for none) and `temperature`.
 //!
 //! | operation | given | answers |
 //! |---|---|---|
@@ -43,7 +47,11 @@
 //! | `skipped`, optional | reasons by the names of cases that the host does not claim to do |
 //! | `errors`, optional | messages by the names of cases in which the host failed |
 //!
-//! The cases are made again from the seed to be checked, not read.
+//! What `grads` holds past the vocabulary, NaN or 0, is taken for untouched; so is NaN in rows that are
+//! not scored, where `argmax` may be anything.
+//!
+//! The cases are made again from the seed to be checked, not read: `check` refuses those of a version
+//! whose digest is another.
 
 pub(crate) mod answers;
 mod args;
@@ -108,9 +116,9 @@ fn check(
 ) -> Result<u8, Complaint> {
     let Cases { dtype, plan } = Cases::read(cases)?;
     let report = match dtype {
-        Format::F16 => run(&mut Recorded::<f16>::open(answers)?, plan),
-        Format::Bf16 => run(&mut Recorded::<bf16>::open(answers)?, plan),
-        _ => run(&mut Recorded::<f32>::open(answers)?, plan),
+        Format::F16 => run(&mut Recorded::<f16>::open(answers, plan)?, plan),
+        Format::Bf16 => run(&mut Recorded::<bf16>::open(answers, plan)?, plan),
+        _ => run(&mut Recorded::<f32>::open(answers, plan)?, plan),
     };
     if let Some(path) = json {
         let text = format!("{:#}\n", report::json(&report));

@@ -1,5 +1,6 @@
 //! A backend whose answers lie in a folder.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -15,6 +16,11 @@ use super::fields::Field;
 
 /// What the manifest of a folder of cases says of itself.
 pub(crate) const FORMAT: &str = "dpo-kernel-kit 1";
+
+/// The digest of a plan's inputs, as the manifest has it.
+pub(crate) fn digest<E: Element>(plan: Plan) -> String {
+    format!("{:016x}", plan.digest::<E>())
+}
 
 /// What a folder of cases was made from.
 #[derive(Debug)]
@@ -48,7 +54,20 @@ impl Cases {
             other => return size.complain(format!("`{other}` is none of small, full")),
         };
         let seed = root.get("seed")?.index()? as u64;
-        Ok(Self { dtype: storage, plan: Plan { size, ..Plan::new(seed) } })
+        let plan = Plan { size, ..Plan::new(seed) };
+        let field = root.get("digest")?;
+        let ours = match storage {
+            Format::F16 => digest::<f16>(plan),
+            Format::Bf16 => digest::<bf16>(plan),
+            _ => digest::<f32>(plan),
+        };
+        if field.text()? != ours {
+            let theirs = field.text()?;
+            return field.complain(format!(
+                "{theirs} where this version's cases have {ours}: write them again, and have them answered again"
+            ));
+        }
+        Ok(Self { dtype: storage, plan })
     }
 }
 
@@ -62,9 +81,22 @@ pub(crate) struct Recorded<E> {
 }
 
 impl<E: Element> Recorded<E> {
-    /// Of a folder.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Complaint> {
+    /// Of a folder, to the cases of a plan.
+    pub(crate) fn open(folder: &Path, plan: Plan) -> Result<Self, Complaint> {
         let answers = Answers::open(folder, Format::of::<E>())?;
+        let names: BTreeSet<String> =
+            plan.groups::<E>().flat_map(|group| group.calls).map(|call| call.name).collect();
+        for (field, messages) in [("skipped", &answers.skipped), ("errors", &answers.errors)] {
+            if let Some(name) = messages.keys().find(|name| !names.contains(*name)) {
+                let path = folder.join("answers.json");
+                return Err(format!("{}: {field}: there is no case {name}", path.display()));
+            }
+        }
+        if let Some(name) = answers.errors.keys().find(|name| answers.skipped.contains_key(*name)) {
+            let path = folder.join("answers.json");
+            let path = path.display();
+            return Err(format!("{path}: errors: {name} is skipped, so that it cannot fail"));
+        }
         Ok(Self { answers, call: String::new(), element: PhantomData })
     }
 
@@ -158,7 +190,9 @@ impl<E: Element> Backend for Recorded<E> {
         for (at, (to, from)) in grads.iter_mut().zip(found).enumerate() {
             let (row, column) = (at / rows.stride.max(1), at % rows.stride.max(1));
             let is_written = rows.is_scored(row) && column < rows.vocab;
-            if is_written || !from.to_f32().is_nan() {
+            // A host's buffer may have been of zeros before: past the vocabulary they say nothing.
+            let is_blank = from.to_f32().is_nan() || (column >= rows.vocab && from.to_f32() == 0.0);
+            if is_written || !is_blank {
                 *to = from;
             }
         }

@@ -1,6 +1,9 @@
 //! The report as JSON. Numbers that JSON lacks are the strings `NaN`, `inf` and `-inf`.
 
-use dpo_kernel::verify::kit::{Broken, Failure, Precision, Report, Unanswered, Wrong};
+use dpo_kernel::verify::kit::{
+    Additions, Broken, Difference, Failure, Precision, Report, Size, Target, Tested, Ulps,
+    Unanswered, Wrong,
+};
 use serde_json::{Value, json};
 
 /// All of a report.
@@ -20,10 +23,12 @@ pub(crate) fn json(report: &Report) -> Value {
         "storage": report.storage.name(),
         "precision": precision(&report.precision),
         "seed": report.plan.seed,
+        "size": if report.plan.size == Size::Full { "full" } else { "small" },
         "offers": offers.collect::<Vec<_>>(),
         "calls": report.calls,
-        "figures": report.figures,
-        "related": report.related,
+        "figures": report.figures(),
+        "related": report.related(),
+        "tested": report.tested.iter().map(tested).collect::<Vec<_>>(),
         "accurate": report.is_accurate(),
         "invariant": report.is_invariant(),
         "causes": causes.collect::<Vec<_>>(),
@@ -35,17 +40,56 @@ pub(crate) fn json(report: &Report) -> Value {
     })
 }
 
+fn tested(tested: &Tested) -> Value {
+    json!({
+        "output": tested.output.name(),
+        "figures": tested.figures,
+        "unbounded": tested.unbounded,
+        "related": tested.related,
+    })
+}
+
 fn number(x: f64) -> Value {
     if x.is_finite() { json!(x) } else { json!(x.to_string()) }
 }
 
+fn ulps(ulps: Ulps) -> Value {
+    json!({ "constant": ulps.constant, "slope": ulps.slope })
+}
+
+fn additions(additions: Additions) -> Value {
+    match additions {
+        Additions::Any => json!("any"),
+        Additions::Chain(longest) => json!(longest),
+    }
+}
+
+/// As `answers.json` has it.
 fn precision(precision: &Precision) -> Value {
     json!({
         "arithmetic": precision.arithmetic.name(),
         "output": precision.output.name(),
         "pair": precision.pair.name(),
         "product": precision.product.name(),
-        "words": format!("{precision:?}"),
+        "head_logits": precision.head_logits.name(),
+        "head_grads": precision.head_grads.name(),
+        "hidden_grads": precision.hidden_grads.name(),
+        "exp": ulps(precision.exp),
+        "log": ulps(precision.log),
+        "tanh": ulps(precision.tanh),
+        "division": ulps(precision.division),
+        "log_absolute": precision.log_absolute,
+        "additions": additions(precision.additions),
+        "product_additions": additions(precision.product_additions),
+        "rescales": precision.rescales,
+        "difference": match precision.difference {
+            Difference::Shifted => "shifted",
+            Difference::Whole => "whole",
+        },
+        "target": match precision.target {
+            Target::InSum => "in_sum",
+            Target::Apart => "apart",
+        },
     })
 }
 

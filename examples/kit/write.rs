@@ -9,27 +9,32 @@ use dpo_kernel::verify::kit::{Call, Format, Given, HeadGiven, PairsGiven, Plan, 
 use serde_json::{Value, json};
 
 use super::Complaint;
-use super::recorded::FORMAT;
+use super::recorded::{FORMAT, digest};
 
 /// Writes manifest and arrays; the number of cases.
 pub(crate) fn cases<E: Element>(folder: &Path, plan: Plan) -> Result<usize, Complaint> {
     let complain = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(complain)?;
+    // A folder with a manifest is whole: that of older cases goes first, the new one comes last.
+    let manifest = folder.join("manifest.json");
+    match fs::remove_file(&manifest) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(complain(error)),
+        _ => {}
+    }
     let mut cases = Vec::new();
     for call in plan.groups::<E>().flat_map(|group| group.calls) {
         cases.push(case(folder, &call)?);
     }
     let count = cases.len();
-    let manifest = json!({
+    let said = json!({
         "format": FORMAT,
         "seed": plan.seed,
         "size": if plan.size == Size::Full { "full" } else { "small" },
         "dtype": Format::of::<E>().name(),
+        "digest": digest::<E>(plan),
         "cases": cases,
     });
-    // The last file: a folder with a manifest is whole.
-    let text = format!("{manifest:#}\n");
-    fs::write(folder.join("manifest.json"), text).map_err(complain)?;
+    fs::write(&manifest, format!("{said:#}\n")).map_err(complain)?;
     Ok(count)
 }
 

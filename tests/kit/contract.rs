@@ -75,7 +75,7 @@ fn failed_and_declined_calls_are_listed_apart() {
 fn a_backend_that_offers_nothing_is_not_accurate() {
     let mut backend = Plain::<f32, f32>::new(Style::PLAIN, SINGLE).offering(&[]);
     let report = run(&mut backend, Plan::new(1));
-    assert_eq!((report.calls, report.figures), (0, 0));
+    assert_eq!((report.calls, report.figures()), (0, 0));
     assert!(!report.is_accurate());
     assert!(report.failures.is_empty());
 }

@@ -134,7 +134,7 @@ impl Host<'_> {
                 to.fill(0.0);
             }
             if self.fault == Some(Fault::WritesPadding) {
-                grads[row * stride + vocab..(row + 1) * stride].fill(0.0);
+                grads[row * stride + vocab..(row + 1) * stride].fill(0.5);
             }
         }
         let names = ["log_probs", "log_z", "entropy", "mean_logit", "log_sum_sq_probs"];

@@ -14,7 +14,8 @@
 //!
 //! - **Bounds are derived, not chosen.** [`Precision`] says what sums and functions are computed in;
 //!   the worst case of its roundings is what figures may be off. Zeros, constants and figures of 16
-//!   bits do not pass.
+//!   bits do not pass. Where the declared roundings may add up to anything, such as sums of many
+//!   columns in 16 bits, the report counts the figures that no bound holds.
 //! - **Relations need no reference.** A row has the same bits alone and in a batch, at any place,
 //!   stride and padding, beside rows of NaN, and once more. They are reported apart from accuracy:
 //!   many products of matrices do not keep them.
@@ -32,6 +33,7 @@ mod backend;
 mod bound;
 mod call;
 mod diagnose;
+mod digest;
 mod format;
 mod input;
 mod judge;
@@ -56,6 +58,6 @@ pub use output::{Output, Unscored};
 pub use plan::{Group, Plan, Related, Size};
 pub use precision::{Additions, Difference, Precision, Target, Ulps};
 pub use relation::Relation;
-pub use report::{Broken, Failure, Report, Unanswered, Wrong};
+pub use report::{Broken, Failure, Report, Tested, Unanswered, Wrong};
 pub use run::run;
 pub use view::{Head, Pairs, RowOut, Rows};

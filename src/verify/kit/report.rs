@@ -83,6 +83,21 @@ pub struct Unanswered {
     pub message: String,
 }
 
+/// What of an output was compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tested {
+    /// Which.
+    pub output: Output,
+    /// Figures that were held to a bound.
+    pub figures: usize,
+    /// Figures whose bound is infinite, because the roundings of the declared precision may add up to
+    /// anything: any number passes.
+    pub unbounded: usize,
+    /// Rows that were held to the bits of others.
+    pub related: usize,
+}
+
 /// What a run found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -99,10 +114,8 @@ pub struct Report {
     pub offers: Vec<Output>,
     /// How many calls were made.
     pub calls: usize,
-    /// How many figures were compared.
-    pub figures: usize,
-    /// How many rows were held to the bits of other rows.
-    pub related: usize,
+    /// What of each output that is offered was compared.
+    pub tested: Vec<Tested>,
     /// Rows and pairs with a wrong figure, all of them.
     pub failures: Vec<Failure>,
     /// Relations that do not hold, apart from accuracy.
@@ -117,10 +130,23 @@ pub struct Report {
 
 impl Report {
     /// Whether all figures are within their bounds, nothing was written beside them, no call failed,
-    /// and something was asked for at all.
+    /// and of everything that is offered something was compared.
     #[must_use]
     pub fn is_accurate(&self) -> bool {
-        self.figures > 0 && self.failures.is_empty() && self.errors.is_empty()
+        let all = self.tested.iter().all(|tested| tested.figures > 0);
+        all && self.figures() > 0 && self.failures.is_empty() && self.errors.is_empty()
+    }
+
+    /// How many figures were held to a bound.
+    #[must_use]
+    pub fn figures(&self) -> usize {
+        self.tested.iter().map(|tested| tested.figures).sum()
+    }
+
+    /// How many rows were held to the bits of others.
+    #[must_use]
+    pub fn related(&self) -> usize {
+        self.tested.iter().map(|tested| tested.related).sum()
     }
 
     /// Whether every relation holds to the last bit.
@@ -214,20 +240,29 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{} calls, {} figures, {} rows held to the bits of others",
-            self.calls, self.figures, self.related
+            "{} calls, {} figures, {} figures of rows held to the bits of others",
+            self.calls,
+            self.figures(),
+            self.related()
         )?;
-        writeln!(
-            f,
-            "accuracy: {}, invariance: {}",
-            if self.is_accurate() { "ok" } else { "FAILED" },
-            if self.is_invariant() { "ok" } else { "FAILED" }
-        )?;
-        for output in &self.offers {
-            let of = |failure: &&Failure| failure.output == *output;
-            let failed = self.failures.iter().filter(of).count();
+        let invariant = match self.is_invariant() {
+            true if self.related() == 0 => "not tested",
+            true => "ok",
+            false => "FAILED",
+        };
+        let accurate = if self.is_accurate() { "ok" } else { "FAILED" };
+        writeln!(f, "accuracy: {accurate}, invariance: {invariant}")?;
+        for Tested { output, figures, unbounded, .. } in &self.tested {
+            let failed = self.failures.iter().filter(|failure| failure.output == *output).count();
             let broken = self.broken.iter().filter(|broken| broken.output == *output).count();
-            writeln!(f, "  {output:<18} {failed} rows wrong, {broken} not invariant")?;
+            write!(f, "  {output:<18} {failed} rows wrong, {broken} not invariant")?;
+            if *unbounded > 0 {
+                write!(f, "; {unbounded} figures have no finite bound at this precision")?;
+            }
+            if *figures == 0 {
+                write!(f, "; NOT TESTED: no figure was compared")?;
+            }
+            writeln!(f)?;
         }
         for (cause, count) in &self.causes {
             writeln!(f, "likely cause of {count}: {cause}")?;

@@ -10,8 +10,8 @@ use super::diagnose::{Evidence, KEPT, explain};
 use super::input::Input;
 use super::judge::{Judged, judge};
 use super::plan::{Group, Related};
-use super::report::{Broken, Failure, Report, Unanswered, Wrong};
-use super::{Backend, Format, Mistake, Plan};
+use super::report::{Broken, Failure, Report, Tested, Unanswered, Wrong};
+use super::{Backend, Format, Mistake, Output, Plan};
 use crate::Element;
 
 /// Runs the calls of a plan on a backend and says what is wrong, and why.
@@ -85,6 +85,10 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
 
+const fn tested(output: Output) -> Tested {
+    Tested { output, figures: 0, unbounded: 0, related: 0 }
+}
+
 fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
     Unanswered { call: call.name.clone(), input: call.input.clone(), message }
 }
@@ -107,8 +111,7 @@ impl Run {
             plan,
             offers: backend.offers().to_vec(),
             calls: 0,
-            figures: 0,
-            related: 0,
+            tested: backend.offers().iter().map(|&output| tested(output)).collect(),
             failures: Vec::new(),
             broken: Vec::new(),
             errors: Vec::new(),
@@ -147,7 +150,13 @@ impl Run {
     fn judge<E: Element>(&mut self, call: &Call<E>, answer: &Answer, strays: &[Stray]) {
         let input = Input::of(&call.given);
         let judged = judge(&input, answer, &self.report.precision, &self.report.offers);
-        self.report.figures += judged.len();
+        for one in &judged {
+            if let Some(tested) = self.report.tested.iter_mut().find(|t| t.output == one.output) {
+                // NaN and infinities are held to themselves, whatever the bound.
+                let bounded = one.allowed.is_finite() || !one.expected.is_finite();
+                *(if bounded { &mut tested.figures } else { &mut tested.unbounded }) += 1;
+            }
+        }
         let first = self.report.failures.len();
         self.add_failures(call, &judged, strays);
         let failed = self.report.failures.len() > first;
@@ -245,8 +254,12 @@ impl Run {
             return;
         };
         for &(from, to) in rows.iter().filter(|(from, _)| first.given.is_scored(*from)) {
-            self.report.related += 1;
             for &output in first.given.outputs() {
+                let Some(tested) = self.report.tested.iter_mut().find(|t| t.output == output)
+                else {
+                    continue;
+                };
+                tested.related += 1;
                 let width = first.given.width(output);
                 let of = |answer: &Answer, row: usize| -> Vec<f64> {
                     answer.list(output).iter().skip(row * width).take(width).copied().collect()

@@ -7,7 +7,8 @@ use crate::verify::{Dpo, PairLogProbs, Transform};
 /// A batch of rows of logits: row t scores `targets[t]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a, E> {
-    /// R rows, `stride` apart: R · S elements. What lies past the vocabulary, and rows of the ignore
+    /// R rows, `stride` apart: R · S elements, or fewer by what would lie past the last row's
+    /// vocabulary. What lies past the vocabulary, and rows of the ignore
     /// target, may hold NaN: they are not to be read.
     pub logits: &'a [E],
     /// R

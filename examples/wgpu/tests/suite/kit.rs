@@ -169,7 +169,7 @@ fn check<E: Element + Debug>() {
     let kernels = Kernels::<E>::new(&gpu).expect("shaders");
     let report = run(&mut Shaders { kernels: &kernels, name: gpu.name() }, Plan::new(1));
     assert!(report.is_clean(), "{report}");
-    assert!(report.figures > 1000, "{report}");
+    assert!(report.figures() > 1000, "{report}");
 }
 
 #[test]
