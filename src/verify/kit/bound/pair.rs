@@ -35,6 +35,12 @@ pub(in super::super) fn allowed_of_pair(
     let of_z = beta * of_ratios + 2.0 * u * margin.abs() + u * z.abs() + narrow_offset;
 
     let (plus, sigma) = (softplus(-z), sigmoid(-z));
+    // A sum on the way that leaves the range stays infinite, whatever weight follows.
+    let largest = ratios.iter().flat_map(|x| [x.abs(), beta * x.abs()]).fold(z.abs(), f64::max);
+    let on_the_way = largest.max(plus + label_smoothing * z.abs());
+    if on_the_way + of_z >= precision.pair.overflow() {
+        return [f64::INFINITY; 6];
+    }
     let tail = libm::exp(-z.abs());
     let of_exp = 2.0 * u * precision.exp.at(z) + 2.0 * u;
     let of_log = 2.0 * u * precision.log.at(1.0) + 2.0 * u;

@@ -23,7 +23,7 @@ pub(in super::super) struct RowBound<'a> {
     max: f64,
     /// γ of the row's additions.
     additions: f64,
-    /// ε_s
+    /// `ε_s`
     sum: f64,
     /// Of ln s, with that of s.
     log_sum: f64,
@@ -49,14 +49,14 @@ impl<'a> RowBound<'a> {
             .collect();
         let exp = precision.exp;
         #[allow(clippy::cast_precision_loss, reason = "few rescalings")]
-        let rescales = precision.rescales.min(y.len()) as f64;
+        let often = precision.rescales.min(y.len()) as f64;
         let of_term = |(&y, &dy): (&f64, &f64)| {
             let d = max - y;
             if !d.is_finite() {
                 return 0.0;
             }
-            let rescaled = rescales * (2.0 * exp.constant + 1.0) * u
-                + if rescales > 0.0 { (2.0 * exp.slope + 1.0) * u * d } else { 0.0 };
+            let rescaled = often * (2.0 * exp.constant + 1.0) * u
+                + if often > 0.0 { (2.0 * exp.slope + 1.0) * u * d } else { 0.0 };
             dy + u * d + 2.0 * u * exp.at(d) + rescaled
         };
         let terms: Vec<f64> = y.iter().zip(&dy).map(of_term).collect();

@@ -52,7 +52,7 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     let bias = if base.bias.is_some() { "bias" } else { "no bias" };
     let input = format!("{words}, {rows} x {hidden_size} x {vocab}, {bias}");
     let mut variants = Variants::default();
-    if rows > 1 && place % 2 == 0 {
+    if rows > 1 && place.is_multiple_of(2) {
         variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
         let reversed = HeadGiven {
             hidden: base.hidden.chunks(hidden_size).rev().flatten().copied().collect(),
@@ -109,7 +109,7 @@ fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
         Kind::Sunk => bias = Some((0..vocab).map(|_| -120.0 + random.normal()).collect()),
         Kind::Masked => {
             let scored: Vec<usize> = targets.iter().map(|&target| target as usize).collect();
-            let masked = |j: usize| j % 4 == 0 && !scored.contains(&j);
+            let masked = |j: usize| j.is_multiple_of(4) && !scored.contains(&j);
             let of = |j| if masked(j) { f64::NEG_INFINITY } else { random.normal() };
             bias = Some((0..vocab).map(of).collect());
         }

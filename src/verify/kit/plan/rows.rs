@@ -90,7 +90,7 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     };
     let base = batch::<E>(shape, vocab, random);
     let input = format!("{}, {}", shape.words(), words(&base));
-    let related = base.rows() > 1 && base.rows() * vocab < 4000 && place % 2 == 0;
+    let related = base.rows() > 1 && base.rows() * vocab < 4000 && place.is_multiple_of(2);
     let mut group = Group { calls: vec![call(place, 0, &input, base)], relations: Vec::new() };
     if related {
         add_variants(&mut group, place, &input, random);
@@ -109,9 +109,9 @@ fn call<E>(place: usize, variant: usize, input: &str, given: RowsGiven<E>) -> Ca
 
 fn words<E: Element>(given: &RowsGiven<E>) -> alloc::string::String {
     let Transform { scale, softcap, temperature } = given.transform;
-    let mut words = format!("{} x {}, stride {}", given.rows(), given.vocab, given.stride);
+    let words = format!("{} x {}, stride {}", given.rows(), given.vocab, given.stride);
     if given.transform != Transform::NONE {
-        words += &format!(", scale {scale}, softcap {softcap:?}, temperature {temperature}");
+        return format!("{words}, scale {scale}, softcap {softcap:?}, temperature {temperature}");
     }
     words
 }
