@@ -128,7 +128,7 @@ impl<E: Element> Backend for Ours<E> {
             .log_probs
             .iter()
             .flat_map(|p| [p.policy_chosen, p.policy_rejected])
-            .map(|sum| SequenceLogProb { sum, count: 1, ..SequenceLogProb::default() })
+            .map(|sum| SequenceLogProb { sum, count: 1 })
             .collect();
         let reference: Vec<f64> = pairs
             .log_probs
