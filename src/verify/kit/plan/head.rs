@@ -10,7 +10,7 @@ use super::{Group, IGNORE, Size, Variants};
 use crate::Element;
 use crate::verify::Transform;
 
-const HIDDEN: [usize; 11] = [1, 3, 7, 8, 16, 17, 32, 33, 65, 130, 200];
+const HIDDEN: [usize; 13] = [1, 3, 7, 8, 12, 17, 32, 33, 44, 65, 100, 130, 200];
 const WIDTHS: [usize; 13] = [2, 5, 9, 16, 17, 33, 65, 100, 129, 257, 300, 513, 1000];
 
 pub(super) const fn count(size: Size) -> usize {
