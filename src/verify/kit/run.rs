@@ -17,9 +17,9 @@ use crate::Element;
 /// Runs the calls of a plan on a backend and says what is wrong, and why.
 ///
 /// Every figure is held to the reference in f64, within the bound that follows from the backend's
-/// [`Precision`](super::Precision); rows in other surroundings are held to the same bits; and where figures are wrong,
-/// each known [`Mistake`](super::Mistake) is made on the same inputs, to see which of them gives what
-/// was found.
+/// [`Precision`](super::Precision); rows in other surroundings are held to the same bits; and where
+/// figures are wrong, each known [`Mistake`](super::Mistake) is made on the same inputs, to see which
+/// of them gives what was found.
 ///
 /// # Panics
 /// Never, if the backend does not.
