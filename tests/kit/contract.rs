@@ -46,7 +46,7 @@ impl Backend for Failing {
         out: &mut RowOut<'_>,
     ) -> Result<(), String> {
         self.calls += 1;
-        if self.calls % 5 == 0 {
+        if self.calls.is_multiple_of(5) {
             return Err(format!("launch {} failed", self.calls));
         }
         assert!(rows.transform.softcap.is_none(), "declined");

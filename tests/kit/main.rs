@@ -13,6 +13,10 @@
     clippy::missing_panics_doc,
     clippy::missing_errors_doc,
     clippy::doc_markdown,
+    clippy::needless_range_loop,
+    clippy::match_same_arms,
+    clippy::cast_possible_wrap,
+    clippy::unnecessary_literal_bound,
     reason = "a test may panic, compares bits where bits are promised, and makes its inputs by casts"
 )]
 

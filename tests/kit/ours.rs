@@ -128,7 +128,7 @@ impl<E: Element> Backend for Ours<E> {
             .log_probs
             .iter()
             .flat_map(|p| [p.policy_chosen, p.policy_rejected])
-            .map(|sum| SequenceLogProb { sum, count: 1, ..SequenceLogProb::default() })
+            .map(|sum| SequenceLogProb { sum, count: 1 })
             .collect();
         let reference: Vec<f64> = pairs
             .log_probs
@@ -160,7 +160,11 @@ impl<E: Element> Backend for Ours<E> {
 }
 
 fn is_clean<E: Element>(arithmetic: Arithmetic, seed: u64) {
-    for dispatch in Dispatch::available().filter(|d| d.arithmetic() == arithmetic) {
+    let mut dispatches = Dispatch::available().filter(|d| d.arithmetic() == arithmetic).peekable();
+    // Only a processor without multiply-add has no fused arithmetic.
+    let fused = Dispatch::available().any(|d| d.arithmetic() == Arithmetic::Fused);
+    assert!(dispatches.peek().is_some() || (arithmetic == Arithmetic::Fused && !fused));
+    for dispatch in dispatches {
         let mut ours =
             Ours::<E> { dispatch, norms: Vec::new(), log_z: Vec::new(), element: PhantomData };
         let report = run(&mut ours, Plan::new(seed));

@@ -3,7 +3,6 @@
 use std::marker::PhantomData;
 use std::ops::{Add, Div, Mul, Sub};
 
-use dpo_kernel::verify::kit::Format;
 use dpo_kernel::{Element, bf16, f16};
 
 pub trait Real:
@@ -15,8 +14,6 @@ pub trait Real:
     + Div<Output = Self>
     + 'static
 {
-    const FORMAT: Format;
-
     fn of(x: f64) -> Self;
     fn wide(self) -> f64;
 
@@ -67,8 +64,6 @@ pub trait Real:
 }
 
 impl Real for f64 {
-    const FORMAT: Format = Format::F64;
-
     fn of(x: f64) -> Self {
         x
     }
@@ -80,8 +75,6 @@ impl Real for f64 {
 
 /// The functions are those of the platform in f32, not rounded ones of f64.
 impl Real for f32 {
-    const FORMAT: Format = Format::F32;
-
     fn of(x: f64) -> Self {
         x as Self
     }
@@ -155,10 +148,8 @@ macro_rules! operators {
 operators!(Add add +, Sub sub -, Mul mul *, Div div /);
 
 macro_rules! soft {
-    ($($t:ty => $format:expr),+) => {
+    ($($t:ty),+) => {
         $(impl Real for Soft<$t> {
-            const FORMAT: Format = $format;
-
             fn of(x: f64) -> Self {
                 Self::rounded(x as f32)
             }
@@ -170,4 +161,4 @@ macro_rules! soft {
     };
 }
 
-soft!(f16 => Format::F16, bf16 => Format::Bf16);
+soft!(f16, bf16);

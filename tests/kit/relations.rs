@@ -41,7 +41,7 @@ impl Moved {
             Depends::Neighbours => {
                 (0..rows.rows).any(|other| rows.logits[other * rows.stride].is_nan())
             }
-            Depends::Calls => self.calls % 3 == 0,
+            Depends::Calls => self.calls.is_multiple_of(3),
         }
     }
 }

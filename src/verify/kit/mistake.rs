@@ -31,7 +31,7 @@ macro_rules! mistakes {
         }
     };
     (@each $each:ident, $name:ident) => { $each(Self::$name) };
-    (@each $each:ident, $name:ident, $all:expr) => { $all.into_iter().for_each(|of| $each(Self::$name(of))) };
+    (@each $each:ident, $name:ident, $all:expr) => { for of in $all { $each(Self::$name(of)) } };
     (@pattern $name:ident, $of:ident) => { Self::$name };
     (@pattern $name:ident, $of:ident, $kind:ident) => { Self::$name($of) };
     (@write $f:ident, $words:literal, $of:ident) => { $f.write_str($words) };

@@ -28,7 +28,10 @@
 //!
 //! The kit allocates; the rest of `verify` does not.
 
-#![allow(clippy::float_cmp, reason = "figures are held to what they were, and to exact parameters")]
+#![allow(
+    clippy::float_cmp,
+    reason = "formats are told apart, and factors of 1 and kept outputs found, by exact numbers"
+)]
 
 mod ask;
 mod backend;

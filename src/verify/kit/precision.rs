@@ -2,7 +2,8 @@
 
 use super::Format;
 
-/// The error of a function's result: `constant + slope·|x|` units in the last place, x its argument.
+/// The error of a function's result: `constant + slope·|x|` units in the last place, x its argument;
+/// of ln, whose argument may be any size, its result.
 ///
 /// One rounding is half of a unit. WGSL allows its `exp` 3 + 2|x|.
 #[derive(Clone, Copy, Debug, PartialEq)]

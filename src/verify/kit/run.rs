@@ -220,7 +220,8 @@ impl Run {
                     let share = |failure: &Failure| {
                         (failure.found - failure.expected).abs() / failure.bound
                     };
-                    if !share(last).is_nan() && !(share(&new) <= share(last)) {
+                    let (worst, other) = (share(last), share(&new));
+                    if !worst.is_nan() && (other.is_nan() || other > worst) {
                         *last = new;
                     }
                     last.count = count;

@@ -125,7 +125,7 @@ impl<E: Element, A: Real> Plain<E, A> {
                 return c * d * A::zero();
             }
             if self.has(Mistake::NanOfMask) && x == A::lowest() {
-                return c * (x - x);
+                return c * A::of(f64::NAN);
             }
             c * d * self.slope(x, transform)
         };

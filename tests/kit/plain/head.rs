@@ -39,13 +39,13 @@ impl<E: Element, A: Real> Plain<E, A> {
             if let Some(bias) = head.bias {
                 let column = if self.has(Mistake::FirstBias) { 0 } else { j };
                 let bias = A::of(bias[column].to_f32().into());
-                let tiles = self.cut(|m| is!(m, Mistake::BiasEveryTile(t) => t));
-                let times = if self.has(Mistake::NoBias) {
+                let cut = self.cut(|m| is!(m, Mistake::BiasEveryTile(t) => t));
+                let added = if self.has(Mistake::NoBias) {
                     0
                 } else {
-                    tiles.map_or(1, |cut| head.hidden_size.div_ceil(cut.into()))
+                    cut.map_or(1, |cut| head.hidden_size.div_ceil(cut.into()))
                 };
-                for _ in 0..times {
+                for _ in 0..added {
                     x = x + bias;
                 }
             }

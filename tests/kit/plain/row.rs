@@ -243,7 +243,7 @@ impl<E: Element, A: Real> Plain<E, A> {
     fn entropy(&self, y: &[A], norm: &Norm<A>) -> A {
         let term = |&y: &A| {
             let log_p = self.log_prob(y, false, norm);
-            if y == A::lowest() && !self.has(Mistake::EntropyOfMask) && norm.sum == norm.sum {
+            if y == A::lowest() && !self.has(Mistake::EntropyOfMask) && !norm.sum.wide().is_nan() {
                 A::zero()
             } else {
                 log_p.exp() * log_p

@@ -52,6 +52,11 @@ impl Precision {
 
     /// Of a division, or of a product with a reciprocal.
     fn divided(&self, x: f64) -> f64 {
-        (2.0 * self.division.at(x) + 1.0) * self.unit()
+        self.divided_in(self.arithmetic, x)
+    }
+
+    /// The same in a format.
+    fn divided_in(&self, format: Format, x: f64) -> f64 {
+        (2.0 * self.division.at(x) + 1.0) * format.unit()
     }
 }

@@ -35,17 +35,28 @@ pub(in super::super) fn allowed_of_pair(
     let of_z = beta * of_ratios + 2.0 * u * margin.abs() + u * z.abs() + narrow_offset;
 
     let (plus, sigma) = (softplus(-z), sigmoid(-z));
+    // A sum on the way that leaves the range stays infinite, whatever weight follows.
+    let largest = ratios.iter().flat_map(|x| [x.abs(), beta * x.abs()]).fold(z.abs(), f64::max);
+    let on_the_way = largest.max(plus + label_smoothing * z.abs());
+    if on_the_way + of_z >= precision.pair.overflow() {
+        return [f64::INFINITY; 6];
+    }
     let tail = libm::exp(-z.abs());
     let of_exp = 2.0 * u * precision.exp.at(z) + 2.0 * u;
     let of_log = 2.0 * u * precision.log.at(1.0) + 2.0 * u;
     let flushed = 4.0 * precision.pair.least_normal();
     // The curve is steepest at the near end of what z may be.
     let steep = sigmoid(-(z - of_z));
-    let of_plus = steep * of_z + libm::log1p(tail) * (of_exp + of_log) + u * plus + flushed;
+    let of_plus = steep * of_z
+        + libm::log1p(tail) * (of_exp + of_log)
+        + u * plus
+        + precision.log_absolute
+        + flushed;
     let of_loss = weight * (of_plus + label_smoothing * (of_z + 2.0 * u * z.abs()))
         + 4.0 * u * weight * (plus + label_smoothing * z.abs());
     let bend = (steep * (1.0 - sigmoid(-(z + of_z)))).min(0.25);
-    let of_sigma = bend * of_z + sigma * (of_exp + precision.divided(1.0)) + flushed;
+    let of_sigma =
+        bend * of_z + sigma * (of_exp + precision.divided_in(precision.pair, 1.0)) + flushed;
     let of_d = weight * beta * (of_sigma + 4.0 * u * (sigma + label_smoothing));
     let of_reward = |reward: f64, inputs: [f64; 2]| {
         let narrow: f64 = if narrow { inputs.iter().map(|x| u * x.abs()).sum() } else { 0.0 };

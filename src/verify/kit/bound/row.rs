@@ -23,7 +23,7 @@ pub(in super::super) struct RowBound<'a> {
     max: f64,
     /// γ of the row's additions.
     additions: f64,
-    /// ε_s
+    /// `ε_s`
     sum: f64,
     /// Of ln s, with that of s.
     log_sum: f64,
@@ -49,14 +49,14 @@ impl<'a> RowBound<'a> {
             .collect();
         let exp = precision.exp;
         #[allow(clippy::cast_precision_loss, reason = "few rescalings")]
-        let rescales = precision.rescales.min(y.len()) as f64;
+        let often = precision.rescales.min(y.len()) as f64;
         let of_term = |(&y, &dy): (&f64, &f64)| {
             let d = max - y;
             if !d.is_finite() {
                 return 0.0;
             }
-            let rescaled = rescales * (2.0 * exp.constant + 1.0) * u
-                + if rescales > 0.0 { (2.0 * exp.slope + 1.0) * u * d } else { 0.0 };
+            let rescaled = often * (2.0 * exp.constant + 1.0) * u
+                + if often > 0.0 { (2.0 * exp.slope + 1.0) * u * d } else { 0.0 };
             dy + u * d + 2.0 * u * exp.at(d) + rescaled
         };
         let terms: Vec<f64> = y.iter().zip(&dy).map(of_term).collect();
@@ -116,7 +116,10 @@ impl<'a> RowBound<'a> {
         // Kept apart where it is largest, and as ever where it is not: the better of both.
         let kept = match self.precision.target {
             Target::InSum => in_sum,
-            Target::Apart => in_sum.min(self.others(target) + 4.0 * u * log_prob.abs()),
+            Target::Apart => {
+                let of_log = 4.0 * u * log_prob.abs() + self.precision.log_absolute;
+                in_sum.min(self.others(target) + of_log)
+            }
         };
         kept + leaves
     }
@@ -137,19 +140,22 @@ impl<'a> RowBound<'a> {
         // ln of a sum far from 1 has its own error.
         let far = (Self::of(self.y, target) - self.log_z).abs();
         let of_log = if far > 0.5 { self.log_sum } else { 0.0 };
-        error + mass * (self.additions + 4.0 * self.unit()) + of_log
+        error + mass * (self.additions + self.precision.divided(1.0) + 4.0 * self.unit()) + of_log
     }
 
     /// Forms differ: `−Σ p log p`, or `log Z − Σ p y`.
     pub(in super::super) fn entropy(&self, entropy: f64) -> f64 {
         let u = self.unit();
-        let (mut error, mut size) = (0.0, 0.0);
+        let (mut error, mut size, mut of_terms) = (0.0, 0.0, 0.0);
+        let divided = self.precision.divided(1.0);
         for ((&y, &e), &dy) in self.y.iter().zip(&self.terms).zip(&self.dy) {
             let log_p = y - self.log_z;
             let p = weight(log_p);
             if p > 0.0 {
-                error += p * (1.0 + log_p.abs()) * (e + self.sum + self.additions + 4.0 * u);
+                let of_p = e + self.sum + self.additions + divided + 4.0 * u;
+                error += p * (1.0 + log_p.abs()) * of_p;
                 error += p * (dy + self.log_sum);
+                of_terms += p * e;
                 size += p * (y - self.max).abs();
             }
         }
@@ -157,7 +163,11 @@ impl<'a> RowBound<'a> {
             Difference::Shifted => 0.0,
             Difference::Whole => self.max.abs(),
         };
+        // Where y and log Z are whole, the errors of p come times their size.
+        let of_whole = whole * (of_terms + self.sum + divided)
+            + (1.0 + entropy.abs()) * (self.kept_log_z() - self.log_sum);
         error
+            + of_whole
             + (self.additions + 4.0 * u) * (size + whole + (self.log_z - self.max).abs())
             + rounding(self.precision.output, entropy)
     }
@@ -190,13 +200,18 @@ impl<'a> RowBound<'a> {
         let (mut error, mut total) = (0.0, 0.0);
         for (&y, &e) in self.y.iter().zip(&self.terms) {
             let square = weight(2.0 * (y - self.log_z));
-            error += square * 2.0 * e;
+            if square > 0.0 {
+                error += square * (2.0 * e + 2.0 * u * (y - self.log_z).abs());
+            }
             total += square;
         }
         let size = (value + 2.0 * (self.log_z - self.max)).abs();
+        // p may be e/s, or exp(y − log Z) of a log Z that was rounded.
+        let of_p = self.precision.divided(1.0) + self.kept_log_z() - self.log_sum;
         error / total
             + self.additions
             + 3.0 * self.log_sum
+            + 2.0 * of_p
             + 2.0 * u * self.precision.log.at(size) * size
             + self.precision.log_absolute
             + 4.0 * u * (value.abs() + 2.0 * (self.log_z - self.max).abs())
@@ -242,8 +257,9 @@ impl<'a> RowBound<'a> {
         };
         let factor = c.abs() * self.transform.scale / self.transform.temperature;
         let (slope, of_slope) = self.slope(j);
-        // Probabilities and products that the arithmetic cannot hold may be 0.
-        let flushed = 16.0 * self.precision.arithmetic.least_normal() * (1.0 + factor);
+        // Subnormal numbers may be 0: p, with a margin for functions that end a little earlier, the
+        // product with the coefficient, that with the slope, and what is stored.
+        let flushed = (4.0 * factor + 3.0) * self.precision.arithmetic.least_normal();
         let of_product = times(slope, of_d + 8.0 * u * d.abs()) + times(of_slope, d.abs() + of_d);
         factor * of_product + flushed
     }

@@ -12,6 +12,8 @@ use super::verdict::{Verdict, verdict};
 /// The failing calls of an output that are looked at first, to leave out most mistakes.
 const SCREENED: usize = 6;
 
+/// Figures of a call that is wide.
+const WIDE: usize = 5000;
 /// Fewer figures than these are all looked at: two mistakes may leave few calls to each.
 const CHEAP: usize = 8000;
 
@@ -43,14 +45,21 @@ pub(super) fn candidates_of(
             .get(i)
             .map_or(Verdict::Silent, |e| verdict(&report.precision, e, output, mistake, constant))
     };
+    // Spread over the failing calls, so that one odd call does not decide; wide ones, whose models
+    // take long, where there is nothing else.
+    let narrow =
+        order.iter().take_while(|&&i| evidence.get(i).is_some_and(|e| e.judged.len() < WIDE));
+    let looked_at = match narrow.count() {
+        0 => order.len(),
+        narrow => narrow,
+    };
+    let step = if cheap { 1 } else { looked_at.div_ceil(SCREENED).max(1) };
+    let screened = order.iter().take(looked_at).step_by(step);
     Mistake::each(|mistake| {
         if !can_show(mistake, output) {
             return;
         }
-        // Spread over the failing calls, so that one odd call does not decide.
-        let step = if cheap { 1 } else { order.len().div_ceil(SCREENED).max(1) };
-        let mut screened = order.iter().step_by(step);
-        if !screened.any(|&i| verdict(mistake, i) == Verdict::Explains) {
+        if !screened.clone().any(|&i| verdict(mistake, i) == Verdict::Explains) {
             return;
         }
         let explained: Vec<usize> =

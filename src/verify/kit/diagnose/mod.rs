@@ -72,7 +72,7 @@ pub(super) fn explain(report: &mut Report, evidence: &[Evidence]) {
             left = rest;
         }
     }
-    spread(report);
+    spread(report, evidence);
     count(report);
 }
 
@@ -121,7 +121,7 @@ fn assign(
 }
 
 /// Calls beyond those that were kept have the cause of their output, if it has a single one.
-fn spread(report: &mut Report) {
+fn spread(report: &mut Report, evidence: &[Evidence]) {
     for output in report.offers.clone() {
         let mut causes: Vec<Mistake> = Vec::new();
         let of =
@@ -142,8 +142,11 @@ fn spread(report: &mut Report) {
             if failure.cause.is_some() { with += 1 } else { without += 1 }
         }
         if with * 4 >= without && with >= KEPT_FAILING {
-            let wrong = report.failures.iter_mut().filter(wrong);
-            wrong.for_each(|failure| failure.cause = Some(*cause));
+            // What was looked at and not explained stays so.
+            let looked_at = |i: usize| evidence.iter().any(|e| e.failures.contains(&i));
+            let rest = report.failures.iter_mut().enumerate().filter(|(i, _)| !looked_at(*i));
+            let rest = rest.map(|(_, failure)| failure).filter(wrong);
+            rest.for_each(|failure| failure.cause = Some(*cause));
         }
     }
 }

@@ -94,8 +94,7 @@ pub(super) fn target_of(
         Mistake::TargetOfNextRow => at(row + 1).map(|&target| target as usize),
         Mistake::TargetOfRowBefore => at(row.checked_sub(1)?).map(|&target| target as usize),
         Mistake::ColumnAfterTarget => own.map(|target| target + 1),
-        Mistake::ColumnBeforeTarget => own?.checked_sub(1),
-        Mistake::DropsFirstColumn => own?.checked_sub(1),
+        Mistake::ColumnBeforeTarget | Mistake::DropsFirstColumn => own?.checked_sub(1),
         _ => own,
     }
 }

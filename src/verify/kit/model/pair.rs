@@ -99,10 +99,11 @@ fn one(
     match mistake {
         Mistake::OffsetInMargin => margin -= offset,
         // Whether rewards are swapped too is another matter.
-        Mistake::SwapsPairs | Mistake::NoBetaInRewards | Mistake::NoBeta => {
-            (chosen, rejected, margin) = (ANY, ANY, ANY);
-        }
-        Mistake::NoReference | Mistake::AddsReference => {
+        Mistake::SwapsPairs
+        | Mistake::NoBetaInRewards
+        | Mistake::NoBeta
+        | Mistake::NoReference
+        | Mistake::AddsReference => {
             (chosen, rejected, margin) = (ANY, ANY, ANY);
         }
         _ => {}

@@ -10,7 +10,7 @@ use super::{Group, IGNORE, Size, Variants};
 use crate::Element;
 use crate::verify::Transform;
 
-const HIDDEN: [usize; 11] = [1, 3, 7, 8, 16, 17, 32, 33, 65, 130, 200];
+const HIDDEN: [usize; 13] = [1, 3, 7, 8, 12, 17, 32, 33, 44, 65, 100, 130, 200];
 const WIDTHS: [usize; 13] = [2, 5, 9, 16, 17, 33, 65, 100, 129, 257, 300, 513, 1000];
 
 pub(super) const fn count(size: Size) -> usize {
@@ -52,7 +52,7 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     let bias = if base.bias.is_some() { "bias" } else { "no bias" };
     let input = format!("{words}, {rows} x {hidden_size} x {vocab}, {bias}");
     let mut variants = Variants::default();
-    if rows > 1 && place % 2 == 0 {
+    if rows > 1 && place.is_multiple_of(2) {
         variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
         let reversed = HeadGiven {
             hidden: base.hidden.chunks(hidden_size).rev().flatten().copied().collect(),
@@ -109,7 +109,7 @@ fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
         Kind::Sunk => bias = Some((0..vocab).map(|_| -120.0 + random.normal()).collect()),
         Kind::Masked => {
             let scored: Vec<usize> = targets.iter().map(|&target| target as usize).collect();
-            let masked = |j: usize| j % 4 == 0 && !scored.contains(&j);
+            let masked = |j: usize| j.is_multiple_of(4) && !scored.contains(&j);
             let of = |j| if masked(j) { f64::NEG_INFINITY } else { random.normal() };
             bias = Some((0..vocab).map(of).collect());
         }

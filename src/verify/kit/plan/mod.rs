@@ -91,7 +91,7 @@ impl<E> Group<E> {
     }
 
     /// Figures of the first call are those of another.
-    fn relate(&mut self, other: usize, (relation, rows): (Relation, Vec<(usize, usize)>)) {
+    fn relate(&mut self, other: usize, (relation, rows): Pairing) {
         self.relations.push(Related { relation, other, rows });
     }
 }
@@ -108,7 +108,10 @@ pub struct Related {
 }
 
 /// The same input in other surroundings, as it is collected.
-struct Variants<T>(Vec<(T, (Relation, Vec<(usize, usize)>))>);
+struct Variants<T>(Vec<(T, Pairing)>);
+
+/// A relation, with the rows that it holds to each other.
+type Pairing = (Relation, Vec<(usize, usize)>);
 
 impl<T> Default for Variants<T> {
     fn default() -> Self {

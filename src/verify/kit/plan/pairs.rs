@@ -31,8 +31,9 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
         SCALES.get(place % SCALES.len()).copied().unwrap_or((3.0, 60.0, "usual log-ratios"));
     let pairs = 2 + random.below(12);
     let beta = random.of(&[0.0625, 0.1, 0.25, 0.5, 2.0], 0.1);
-    let label_smoothing = if place % 3 == 1 { random.of(&[0.0625, 0.1, 0.25], 0.1) } else { 0.0 };
-    let plain = place % 4 == 0;
+    let smooth = random.chance(0.4);
+    let label_smoothing = if smooth { random.of(&[0.0625, 0.1, 0.25], 0.1) } else { 0.0 };
+    let plain = place.is_multiple_of(4);
     let ratios = |random: &mut Random| single(ratio * random.normal());
     // One in seven batches has z where exponentials of f32 end: above 88, below −88, at −104.
     let ends = place % 7 == 6;

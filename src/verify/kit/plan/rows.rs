@@ -90,7 +90,9 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     };
     let base = batch::<E>(shape, vocab, random);
     let input = format!("{}, {}", shape.words(), words(&base));
-    let related = base.rows() > 1 && base.rows() * vocab < 4000 && place % 2 == 0;
+    let related = base.rows() > 1
+        && base.rows() * vocab < 4000
+        && (place + place / SHAPES.len()).is_multiple_of(2);
     let mut group = Group { calls: vec![call(place, 0, &input, base)], relations: Vec::new() };
     if related {
         add_variants(&mut group, place, &input, random);
@@ -109,9 +111,9 @@ fn call<E>(place: usize, variant: usize, input: &str, given: RowsGiven<E>) -> Ca
 
 fn words<E: Element>(given: &RowsGiven<E>) -> alloc::string::String {
     let Transform { scale, softcap, temperature } = given.transform;
-    let mut words = format!("{} x {}, stride {}", given.rows(), given.vocab, given.stride);
+    let words = format!("{} x {}, stride {}", given.rows(), given.vocab, given.stride);
     if given.transform != Transform::NONE {
-        words += &format!(", scale {scale}, softcap {softcap:?}, temperature {temperature}");
+        return format!("{words}, scale {scale}, softcap {softcap:?}, temperature {temperature}");
     }
     words
 }
@@ -211,14 +213,15 @@ fn add_variants<E: Element>(group: &mut Group<E>, place: usize, input: &str, ran
             let pairs = (0..rows).map(|row| (row, rows - 1 - row));
             variants.add(Relation::Position, reversed, pairs);
         }
-        2 => {
+        2 if base.stride > base.vocab => {
             let mut padded = base.clone();
             for row in padded.logits.chunks_mut(base.stride) {
                 row.iter_mut().skip(base.vocab).for_each(|x| *x = E::from_f32(7.5));
             }
             variants.add(Relation::Padding, padded, (0..rows).map(|row| (row, row)));
         }
-        3 => {
+        // Without padding there is no other.
+        2 | 3 => {
             let stride = base.stride + 1 + random.below(9);
             let mut wider = RowsGiven {
                 logits: vec![E::from_f32(f32::NAN); rows * stride],

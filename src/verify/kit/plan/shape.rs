@@ -98,7 +98,9 @@ impl Shape {
             }
             Self::Huge => {
                 let most = if format == Format::F16 { 3e4 } else { 1e38 };
-                row.iter_mut().for_each(|x| *x *= most / 6.0);
+                for x in row.iter_mut() {
+                    *x *= most / 6.0;
+                }
             }
             Self::MaskedTarget => set(row, target, f64::NEG_INFINITY),
             Self::Broken => match random.below(4) {
