@@ -55,13 +55,11 @@ impl Answers {
         root.only(&["backend", "offers", "types", "unscored", "precision", "skipped", "errors"])?;
         let mut offers = Vec::new();
         for field in root.get("offers")?.list()? {
-            match Output::from_name(field.text()?) {
-                Some(output) => offers.push(output),
-                None => {
-                    let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
-                    return field.complain(format!("none of {}", names.join(", ")));
-                }
-            }
+            let Some(output) = Output::from_name(field.text()?) else {
+                let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
+                return field.complain(format!("none of {}", names.join(", ")));
+            };
+            offers.push(output);
         }
         let unscored = match root.optional("unscored") {
             None => Unscored::Untouched,

@@ -90,11 +90,16 @@ impl<'a> RowBound<'a> {
 
     /// Of log Z as it is kept, before it is rounded to leave.
     fn kept_log_z(&self) -> f64 {
+        self.log_sum + self.rounded_log_z()
+    }
+
+    /// Of that, what its own size costs.
+    fn rounded_log_z(&self) -> f64 {
         let size = match self.precision.difference {
             Difference::Shifted => (self.log_z - self.max).abs(),
             Difference::Whole => self.log_z.abs() + self.max.abs(),
         };
-        self.log_sum + self.unit() * size
+        self.unit() * size
     }
 
     pub(in super::super) fn log_z(&self) -> f64 {
@@ -164,8 +169,8 @@ impl<'a> RowBound<'a> {
             Difference::Whole => self.max.abs(),
         };
         // Where y and log Z are whole, the errors of p come times their size.
-        let of_whole = whole * (of_terms + self.sum + divided)
-            + (1.0 + entropy.abs()) * (self.kept_log_z() - self.log_sum);
+        let of_whole =
+            whole * (of_terms + self.sum + divided) + (1.0 + entropy.abs()) * self.rounded_log_z();
         error
             + of_whole
             + (self.additions + 4.0 * u) * (size + whole + (self.log_z - self.max).abs())
@@ -207,7 +212,7 @@ impl<'a> RowBound<'a> {
         }
         let size = (value + 2.0 * (self.log_z - self.max)).abs();
         // p may be e/s, or exp(y − log Z) of a log Z that was rounded.
-        let of_p = self.precision.divided(1.0) + self.kept_log_z() - self.log_sum;
+        let of_p = self.precision.divided(1.0) + self.rounded_log_z();
         error / total
             + self.additions
             + 3.0 * self.log_sum
