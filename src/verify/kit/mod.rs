@@ -52,7 +52,7 @@ mod precision;
 mod random;
 mod relation;
 mod report;
-mod run;
+mod runner;
 mod view;
 
 pub use backend::Backend;
@@ -64,5 +64,5 @@ pub use plan::{Group, Plan, Related, Size};
 pub use precision::{Additions, Difference, Precision, Target, Ulps};
 pub use relation::Relation;
 pub use report::{Broken, Failure, Report, Tested, Unanswered, Wrong};
-pub use run::run;
+pub use runner::run;
 pub use view::{Head, Pairs, RowOut, Rows};
