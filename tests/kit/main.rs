@@ -30,3 +30,4 @@ mod plain;
 mod planted;
 mod real;
 mod relations;
+mod tight;
