@@ -104,6 +104,8 @@ fn manifests_that_cannot_be_used() {
     let path = format!("{cases}/manifest.json");
     let right: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     assert_eq!((&right["seed"], &right["size"]), (&json!(u64::MAX), &json!("full")));
+    // As it is, the cases are those of its size and seed: only the answers are missing.
+    assert!(refused(&["check", &cases, &cases]).contains("answers.json: "));
     for (pointer, value, words) in [
         ("/format", json!("kit 2"), "format: `kit 2` where dpo-kernel-kit 1 is needed"),
         ("/dtype", json!("f64"), "dtype: none of f32, f16, bf16"),
