@@ -9,9 +9,8 @@ use super::{Group, IGNORE};
 use crate::Element;
 use crate::verify::Transform;
 
-/// Three rows of 40 columns, 2³⁰ + 64 elements apart: the last begins beyond 2³¹.
-///
-/// Zeros come from the system as pages that nobody has touched, so the rows cost little.
+/// Three rows of 40 columns, 2³⁰ + 64 elements apart: the last begins beyond 2³¹ and ends at its
+/// vocabulary, without padding.
 pub(super) fn group<E: Element>(random: &mut Random) -> Group<E> {
     const VOCAB: usize = 40;
     const STRIDE: u64 = (1 << 30) + 64;

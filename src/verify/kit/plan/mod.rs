@@ -24,7 +24,7 @@ pub enum Size {
     /// Some 300: seconds of a plain backend.
     #[default]
     Small,
-    /// Some 800.
+    /// Some 900.
     Full,
 }
 
@@ -38,8 +38,8 @@ pub struct Plan {
     pub seed: u64,
     /// How many there are.
     pub size: Size,
-    /// Whether rows that lie beyond 2³¹ elements are among them: 4 GiB of f16 or bf16, 8 of f32,
-    /// nearly all of them zeros that are never touched.
+    /// Whether rows that lie beyond 2³¹ elements are among them: 4 GiB of logits in f16 or bf16, 8 in
+    /// f32, nearly all of them zeros that nobody reads, and as much again where gradients are offered.
     pub beyond_2_31: bool,
 }
 
