@@ -107,6 +107,7 @@ pub static DPO_KERNEL_VERIFY: &[Entry] = entries![
     Dual::ln,
     Dual::tanh,
     verify::batch_loss_derivative,
+    verify::bounds::promised::<f32>,
     verify::compare::<f32>,
     verify::compare_all::<f32, fn(usize) -> Tolerance>,
     <f32 as Figure>::ulp,
