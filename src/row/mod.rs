@@ -45,6 +45,7 @@
 mod base;
 mod block;
 mod details;
+mod exact;
 mod extra;
 mod finish;
 mod fold;

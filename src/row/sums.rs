@@ -27,16 +27,6 @@ impl<S: Simd> LaneSums<S> {
         let none = s.lanes(0.0);
         Self { scales: none, mantissas: none, largest_t: s.splat(0.0) }
     }
-
-    /// Zeros, in place: a new value would take as much memory again.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.largest_t = s.splat(0.0);
-        for s in s.parts() {
-            s.put(&mut self.scales, s.splat(0.0));
-            s.put(&mut self.mantissas, s.splat(0.0));
-        }
-    }
 }
 
 /// The sums behind the details, in each lane. A struct of its own, so that it takes no memory where
@@ -54,17 +44,7 @@ impl<S: Simd> LaneDetails<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { weighted: none, squares: none, max: s.splat(0.0) }
-    }
-
-    /// Before the first column of a block, in place.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.max = s.splat(f32::NEG_INFINITY);
-        for s in s.parts() {
-            s.put(&mut self.weighted, s.splat(0.0));
-            s.put(&mut self.squares, s.splat(0.0));
-        }
+        Self { weighted: none, squares: none, max: s.splat(f32::NEG_INFINITY) }
     }
 }
 
