@@ -16,6 +16,8 @@ pub(super) const HEADROOM: i16 = 7;
 
 /// By how many powers of two the terms of a block may exceed its base together: 512 · 2^7.5.
 const ROOM: i64 = 17;
+/// The squares of the terms: 512 · 2^15.
+const ROOM_OF_SQUARES: i64 = 24;
 
 /// ln 2 less its f64.
 const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
@@ -133,7 +135,7 @@ impl Place {
     /// Where sums of squared terms are kept.
     #[inline(always)]
     pub(super) const fn squares(&self) -> Window {
-        Window::below(2 * self.power + ROOM + 8)
+        Window::below(2 * self.power + ROOM_OF_SQUARES)
     }
 }
 

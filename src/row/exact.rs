@@ -1,13 +1,15 @@
 //! Sums that do not depend on the order of what is added: integers at fixed places.
 //!
-//! A number is cut at the multiples of 32 binary places, whatever they are, each piece rounded to its
-//! place, and added to the integer there. Three places are kept: those from the largest number that the row
+//! A number is rounded to some places behind its block's base and cut at the multiples of 32 binary places,
+//! whatever they are; each piece is added to the integer of its place. Three places are kept: those from the largest number that the row
 //! can have downwards, [`Window`]. When a larger one comes, the window moves up and the lowest
 //! places fall out; what falls out of one part of a row would have fallen out of another. So every
 //! place that is kept holds the exact sum of its pieces, in any order and any grouping.
 
 /// Binary places of a piece.
 const PIECE: u32 = 32;
+/// What fits a piece.
+const MASK: u64 = (1 << PIECE) - 1;
 /// Places that are kept.
 pub(crate) const PLACES: usize = 3;
 /// The sums of pieces, highest place first. A piece takes 32 bits of the 64: some 2^24 blocks do not
@@ -34,23 +36,21 @@ impl Window {
         (self.top - 2) << PIECE.trailing_zeros()
     }
 
-    /// For numbers that are multiples of 2^power.
+    /// For numbers that are multiplied by 2^power, which the window was made for, and rounded to
+    /// 2^−digits before.
     #[inline(always)]
-    pub(crate) fn knife(self, power: i64) -> Knife {
-        /// 1.5 · 2⁵²: adding it leaves the nearest integer.
-        const ROUND: f64 = 6_755_399_441_055_744.0;
-        let lowest = self.lowest() - power;
-        let place = |i: i64| ROUND * power_of_two(lowest + i * i64::from(PIECE));
-        Knife { at: [place(2), place(1), place(0)] }
+    #[allow(clippy::cast_possible_truncation, reason = "below 64")]
+    const fn shift(self, power: i64, digits: i64) -> u32 {
+        (power - digits - self.lowest()) as u32 & 63
     }
 
-    /// Sums of pieces of numbers that are multiples of 2^power.
+    /// Adds x · 2^power, x rounded to 2^−38.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "integers below 2^53")]
-    pub(crate) fn places(self, [high, middle, low]: [f64; PLACES], power: i64) -> Places {
-        let lowest = self.lowest() - power;
-        let place = |i: i64| power_of_two(-lowest - i * i64::from(PIECE));
-        [(high * place(2)) as i64, (middle * place(1)) as i64, (low * place(0)) as i64]
+    #[allow(clippy::cast_possible_truncation, reason = "the rounding")]
+    pub(crate) fn add(self, x: f64, power: i64, to: &mut Places) {
+        const DIGITS: i64 = 38;
+        let digits = (x * power_of_two(DIGITS)) as i64;
+        add_digits(digits, self.shift(power, DIGITS), to);
     }
 
     /// What is left of the places of a lower window.
@@ -75,32 +75,39 @@ impl Window {
     }
 }
 
-/// Cuts numbers at the places of a window.
-#[derive(Clone, Copy)]
+/// Cuts numbers below 2^17 at the places of a window: once a block, so in few instructions.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Knife {
-    at: [f64; PLACES],
+    shift: u32,
 }
 
 impl Knife {
-    /// The pieces of x, each rounded to its place. What is below the window is dropped.
-    #[inline(always)]
-    fn cut(&self, x: f64) -> [f64; PLACES] {
-        let [a, b, c] = self.at;
-        let high = (x + a) - a;
-        let rest = x - high;
-        let middle = (rest + b) - b;
-        let low = ((rest - middle) + c) - c;
-        [high, middle, low]
+    /// Binary places behind the point that a number keeps.
+    const DIGITS: i64 = 34;
+
+    /// For numbers that are multiplied by 2^power, which the window was made for.
+    pub(crate) const fn new(window: Window, power: i64) -> Self {
+        Self { shift: window.shift(power, Self::DIGITS) }
     }
 
-    /// Adds the pieces of x: exact, up to some 2^20 numbers.
+    /// Adds x, rounded to 2^−34. NaN gives any number.
     #[inline(always)]
-    pub(crate) fn add(&self, x: f64, to: &mut [f64; PLACES]) {
-        let [high, middle, low] = self.cut(x);
-        let [to_high, to_middle, to_low] = to;
-        *to_high += high;
-        *to_middle += middle;
-        *to_low += low;
+    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+    pub(crate) fn add(self, x: f64, to: &mut Places) {
+        /// 1.5 · 2^52 · 2^−34: a sum with it has the rounded number in its low bits.
+        const ROUND: f64 = 6_755_399_441_055_744.0 / (1_u64 << Knife::DIGITS) as f64;
+        let digits = (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        add_digits(digits, self.shift, to);
+    }
+}
+
+/// Adds the pieces of an integer whose last digit is `shift` places above a window's end, 1 to 63.
+#[inline(always)]
+fn add_digits(digits: i64, shift: u32, to: &mut Places) {
+    let low = (digits << shift).cast_unsigned();
+    let pieces = [digits >> (64 - shift), (low >> PIECE).cast_signed(), (low & MASK).cast_signed()];
+    for (to, piece) in to.iter_mut().zip(pieces) {
+        *to = to.wrapping_add(piece);
     }
 }
 

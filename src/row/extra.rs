@@ -116,8 +116,8 @@ pub struct BlockDetails {
 /// [`BlockSums`] behind [`DetailSums`].
 #[derive(Clone, Copy, Default)]
 pub struct DetailPieces {
-    weighted: [f64; PLACES],
-    squares: [f64; PLACES],
+    weighted: Places,
+    squares: Places,
     values: Values,
 }
 
@@ -131,8 +131,8 @@ impl BlockSums for DetailPieces {
     fn add(&mut self, base: Place, block: &BlockDetails) {
         let Place { power, part, rest } = base;
         let weighted = (block.weighted + rest * block.others) * part;
-        base.terms().knife(power).add(weighted, &mut self.weighted);
-        base.squares().knife(2 * power).add(block.squares * (part * part), &mut self.squares);
+        base.terms().add(weighted, power, &mut self.weighted);
+        base.squares().add(block.squares * (part * part), 2 * power, &mut self.squares);
         self.values.add(block.values);
     }
 }
@@ -208,12 +208,8 @@ impl ExtraSums for DetailSums {
     #[inline(always)]
     fn add(&mut self, row: Place, blocks: Place, terms: &Places, of: &DetailPieces) {
         let power = blocks.power;
-        let [weighted, squares] = [
-            blocks.terms().places(of.weighted, power),
-            blocks.squares().places(of.squares, 2 * power),
-        ];
-        add_times(&mut self.weighted, 1, &row.terms().moved(weighted, blocks.terms()));
-        add_times(&mut self.squares, 1, &row.squares().moved(squares, blocks.squares()));
+        add_times(&mut self.weighted, 1, &row.terms().moved(of.weighted, blocks.terms()));
+        add_times(&mut self.squares, 1, &row.squares().moved(of.squares, blocks.squares()));
         add_times(&mut self.powers, power - row.power, terms);
         self.values.merge(&of.values);
     }
@@ -279,11 +275,9 @@ impl Values {
                 // By a power of two, so that its places are powers of two that f64 has.
                 let (power, window) =
                     (i64::from(self.below), Window::below(self.below.into()));
-                let mut pieces = [0.0; PLACES];
                 let half = power / 2;
                 let x = x * power_of_two(-half) * power_of_two(half - power);
-                window.knife(power).add(x, &mut pieces);
-                add_times(&mut self.places, 1, &window.places(pieces, power));
+                window.add(x, power, &mut self.places);
             }
         }
     }

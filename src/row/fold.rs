@@ -239,41 +239,22 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>) {
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        self.begin(s, copies);
-        let Some(base) = self.next else { return };
-        let transform = self.stats.transform;
-        let mut at = At::new::<UNIT>(s, transform, base);
-        let mut blocks = Blocks::new(base, transform.factor());
         loop {
             self.begin(s, copies);
-            let Some(base) = self.next else { break };
             if UNIT && !self.is_unit() {
                 break;
             }
-            let Some(block) = quads.block(self.at) else { break };
-            // A branch, so that the terms of a block do not wait for its base where that is the one
-            // of the block before, as mostly.
-            if blocks.base != base {
-                self.stats.add(&blocks);
-                blocks = Blocks::new(base, transform.factor());
-                at = At::new::<UNIT>(s, transform, base);
-            }
-            let (max, of) = at.sum_block::<E, D, UNIT>(s, &block);
-            self.next = None;
-            let Some(of) = of else {
+            let Some(base) = self.next.take() else { break };
+            let at = At::new::<UNIT>(s, self.stats.transform, base);
+            let (column, blocks, is_too_large) =
+                at.sum_blocks::<E, D, UNIT>(s, quads, self.at, &mut leader);
+            self.at = column;
+            self.stats.add(&blocks);
+            if is_too_large && let Some(block) = quads.block(column) {
                 // The base of all its columns is at most some powers of two below them.
                 self.find(block.largest::<S, QUAD>(s), block.elements());
-                continue;
-            };
-            if D::ON && max > leader.max {
-                // The column is searched once a tile, at its end: in n blocks the leader changes
-                // some ln n times.
-                leader = Leader { max, block: self.at };
             }
-            self.at += BLOCK;
-            blocks.add(&of);
         }
-        self.stats.add(&blocks);
         if D::ON
             && leader.max > f32::NEG_INFINITY
             && leader.max >= self.stats.extra.max()
@@ -323,6 +304,7 @@ impl<E: Element> Block<'_, E> {
 
 /// The constants of a base.
 struct At<S: Simd> {
+    base: Base,
     exp: Exp<S>,
     shift: S::F,
     factor: f64,
@@ -342,6 +324,7 @@ impl<S: Simd> At<S> {
         let is_unit = UNIT || (transform.is_none() && base.shift.to_bits() == 0);
         let (middle, correction) = base.middle(factor);
         Self {
+            base,
             exp: Exp::new(s, factor, base.exponent, is_unit),
             shift: s.splat(base.shift),
             factor,
@@ -350,6 +333,41 @@ impl<S: Simd> At<S> {
             correction,
             drift: 1.0 + Exp::<S>::drift(is_unit, base.exponent),
         }
+    }
+
+    /// Adds up the block at a column and those after it, as long as they have the same base. Returns
+    /// the column of the first that is left, and whether a term of it is too large for the base.
+    #[inline(always)]
+    fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
+        &self,
+        s: S,
+        quads: Quads<'_, E>,
+        first: usize,
+        leader: &mut Leader,
+    ) -> (usize, Blocks<D>, bool) {
+        let mut blocks = Blocks::new(self.base, self.factor);
+        let mut column = first;
+        while let Some(block) = quads.block(column) {
+            // A branch, so that the terms of a block do not wait for its base where that is the one
+            // of the block before, as mostly.
+            if column != first {
+                let some = block.largest::<S, 1>(s);
+                if !some.is_finite() || Base::at(some, self.factor) != self.base {
+                    break;
+                }
+            }
+            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block) else {
+                return (column, blocks, true);
+            };
+            if D::ON && max > leader.max {
+                // The column is searched once a tile, at its end: in n blocks the leader changes
+                // some ln n times.
+                *leader = Leader { max, block: column };
+            }
+            blocks.add(&of);
+            column += BLOCK;
+        }
+        (column, blocks, false)
     }
 
     /// The largest value of a block, where it is asked for, and its sums; none if a term is too

@@ -143,16 +143,14 @@ impl<D: Extra> RowStats<D> {
     /// Adds blocks.
     #[inline(always)]
     pub(super) fn add(&mut self, blocks: &Blocks<D>) {
-        let Blocks { base, place, others, .. } = blocks;
+        let Blocks { base, place, others, sum, .. } = blocks;
         self.raise(*base);
-        let [high, _, _] = others;
-        if !high.is_finite() {
+        if !sum.is_finite() {
             self.is_broken = true;
             return;
         }
         let row = self.base.unwrap_or(*base).place(self.transform.factor());
-        let terms = place.terms().places(*others, place.power);
-        let terms = row.terms().moved(terms, place.terms());
+        let terms = row.terms().moved(*others, place.terms());
         add_times(&mut self.others, 1, &terms);
         self.extra.add(row, *place, &terms, &blocks.extra);
     }
@@ -195,7 +193,9 @@ pub(super) struct Blocks<D: Extra> {
     pub(super) base: Base,
     place: Place,
     knife: Knife,
-    others: [f64; PLACES],
+    others: Places,
+    /// The same, rounded: NaN if a block's is.
+    sum: f64,
     extra: <D::Sums as ExtraSums>::Blocks,
 }
 
@@ -203,12 +203,13 @@ impl<D: Extra> Blocks<D> {
     #[inline(always)]
     pub(super) fn new(base: Base, factor: f64) -> Self {
         let place = base.place(factor);
-        let knife = place.terms().knife(place.power);
-        Self { base, place, knife, others: [0.0; PLACES], extra: Default::default() }
+        let knife = Knife::new(place.terms(), place.power);
+        Self { base, place, knife, others: [0; PLACES], sum: 0.0, extra: Default::default() }
     }
 
     #[inline(always)]
     pub(super) fn add(&mut self, block: &BlockDetails) {
+        self.sum += block.others;
         self.knife.add(block.others * self.place.part, &mut self.others);
         self.extra.add(self.place, block);
     }
