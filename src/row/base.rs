@@ -1,18 +1,19 @@
 //! The base of a row's sums: what they are kept relative to, so that they neither overflow nor
 //! vanish.
 
-use super::exact::Window;
+use super::exact::{Window, power_of_two};
 use crate::math::branchless::ROUND;
-use crate::simd::exp::{LN_2, MAX_EXPONENT};
+use crate::simd::exp::{LN_2, MAX_EXPONENT, t_at};
 
-/// Bases are powers of two whose exponents are multiples of it. So blocks that are much alike have
-/// the same base, whose constants the loop then has ready.
-const STEP: i32 = 8;
+/// Exponents of what the loop's terms are relative to are multiples of it. So all blocks of most
+/// rows, and most rows, have the same, whose constants the loop has ready: 2^0 for logits between
+/// ±22.
+const WIDE_STEP: i32 = 64;
 
 /// By how many powers of two a block's largest term may exceed the base that a part of its columns
 /// chose. More would cost the entropy digits: it adds up distances to the base, which are rounded
 /// in f32.
-pub(super) const HEADROOM: i16 = 7;
+const HEADROOM: i32 = 7;
 
 /// By how many powers of two the terms of a block may exceed its base together: 512 · 2^7.5.
 const ROOM: i64 = 17;
@@ -37,11 +38,9 @@ impl Base {
     pub(super) fn at(v: f32, factor: f64) -> Self {
         // The nearest integer, as long as it is small, is by how much the bits of the sum exceed
         // those of `ROUND`.
-        let sum = f64::from(v) * factor * (core::f64::consts::LOG2_E / f64::from(STEP)) + ROUND;
+        let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
         match i32::try_from(sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()) {
-            Ok(steps) if steps.abs() <= MAX_EXPONENT / STEP => {
-                Self { shift: 0.0, exponent: STEP * steps }
-            }
+            Ok(exponent) if exponent.abs() <= MAX_EXPONENT => Self { shift: 0.0, exponent },
             _ => Self { shift: v, exponent: 0 },
         }
     }
@@ -50,6 +49,25 @@ impl Base {
     #[inline(always)]
     pub(super) fn ln(self, factor: f64) -> f64 {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
+    }
+
+    /// What the loop's terms are relative to.
+    #[inline(always)]
+    pub(super) const fn wide(self) -> Self {
+        let exponent = (self.exponent + WIDE_STEP / 2) & -WIDE_STEP;
+        Self { shift: self.shift, exponent }
+    }
+
+    /// What terms are relative to, by the base that it was made of.
+    #[inline(always)]
+    pub(super) fn by(self, base: Self) -> f64 {
+        power_of_two(i64::from(self.exponent - base.exponent))
+    }
+
+    /// The t of terms relative to `wide` that are too large for the base.
+    #[inline(always)]
+    pub(super) fn ceiling(self, wide: Self) -> f32 {
+        t_at(self.exponent - wide.exponent + HEADROOM)
     }
 
     /// ln base / k rounded to f32, from which distances are measured, and what makes them distances

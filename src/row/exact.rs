@@ -36,21 +36,39 @@ impl Window {
         (self.top - 2) << PIECE.trailing_zeros()
     }
 
-    /// For numbers that are multiplied by 2^power, which the window was made for, and rounded to
-    /// 2^−digits before.
+    /// The pieces of x · 2^power, |x| < 2^17 rounded to 2^−34: once a block, so in few instructions.
+    /// NaN gives any.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "below 64")]
-    const fn shift(self, power: i64, digits: i64) -> u32 {
-        (power - digits - self.lowest()) as u32 & 63
+    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
+    pub(crate) fn pieces(self, x: f64, power: i64) -> Places {
+        const DIGITS: i64 = 34;
+        /// 1.5 · 2^52 · 2^−34: a sum with it has the rounded number in its low bits.
+        const ROUND: f64 = 6_755_399_441_055_744.0 / (1_u64 << DIGITS) as f64;
+        let digits = (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        self.pieces_of_digits(digits, power - DIGITS)
     }
 
-    /// Adds x · 2^power, x rounded to 2^−38.
+    /// The pieces of x · 2^power, |x| < 2^24 rounded to 2^−38.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "the rounding")]
-    pub(crate) fn add(self, x: f64, power: i64, to: &mut Places) {
+    pub(crate) fn finer_pieces(self, x: f64, power: i64) -> Places {
         const DIGITS: i64 = 38;
-        let digits = (x * power_of_two(DIGITS)) as i64;
-        add_digits(digits, self.shift(power, DIGITS), to);
+        self.pieces_of_digits((x * power_of_two(DIGITS)) as i64, power - DIGITS)
+    }
+
+    /// The pieces of digits · 2^power. Below the window they are cut off.
+    #[inline(always)]
+    fn pieces_of_digits(self, digits: i64, power: i64) -> Places {
+        let place = power - self.lowest();
+        // At most 57: above the window there is nothing.
+        let (digits, place) = match u8::try_from(place) {
+            Ok(place) => (digits, place & 63),
+            Err(_) => (digits >> place.unsigned_abs().min(63), 0),
+        };
+        let low = (digits << place).cast_unsigned();
+        // In two steps, because a shift by 64 is none.
+        let high = digits >> 1 >> (63 - place);
+        [high, (low >> PIECE).cast_signed(), (low & MASK).cast_signed()]
     }
 
     /// What is left of the places of a lower window.
@@ -72,42 +90,6 @@ impl Window {
         const NEXT: f64 = (1_u64 << PIECE) as f64;
         let sum = (high as f64 * NEXT + middle as f64) * NEXT + low as f64;
         sum * power_of_two(self.lowest() - power)
-    }
-}
-
-/// Cuts numbers below 2^17 at the places of a window: once a block, so in few instructions.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Knife {
-    shift: u32,
-}
-
-impl Knife {
-    /// Binary places behind the point that a number keeps.
-    const DIGITS: i64 = 34;
-
-    /// For numbers that are multiplied by 2^power, which the window was made for.
-    pub(crate) const fn new(window: Window, power: i64) -> Self {
-        Self { shift: window.shift(power, Self::DIGITS) }
-    }
-
-    /// Adds x, rounded to 2^−34. NaN gives any number.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
-    pub(crate) fn add(self, x: f64, to: &mut Places) {
-        /// 1.5 · 2^52 · 2^−34: a sum with it has the rounded number in its low bits.
-        const ROUND: f64 = 6_755_399_441_055_744.0 / (1_u64 << Knife::DIGITS) as f64;
-        let digits = (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
-        add_digits(digits, self.shift, to);
-    }
-}
-
-/// Adds the pieces of an integer whose last digit is `shift` places above a window's end, 1 to 63.
-#[inline(always)]
-fn add_digits(digits: i64, shift: u32, to: &mut Places) {
-    let low = (digits << shift).cast_unsigned();
-    let pieces = [digits >> (64 - shift), (low >> PIECE).cast_signed(), (low & MASK).cast_signed()];
-    for (to, piece) in to.iter_mut().zip(pieces) {
-        *to = to.wrapping_add(piece);
     }
 }
 

@@ -36,10 +36,8 @@ pub trait Extra: Copy {
 pub trait ExtraSums: Copy + Debug + PartialEq {
     /// Nothing folded yet.
     const NONE: Self;
-    /// The sums of blocks of one base.
-    type Blocks: BlockSums;
-    /// Adds blocks of one base, whose terms are at `terms`, under a row's base.
-    fn add(&mut self, row: Place, blocks: Place, terms: &Places, of: &Self::Blocks);
+    /// Adds a block, whose terms are at `terms`, under a row's base.
+    fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block);
     /// Adds the logits of a block without terms.
     fn add_values(&mut self, values: f64);
     /// The largest value so far.
@@ -93,16 +91,10 @@ pub struct DetailFigures {
     pub(super) argmax: u32,
 }
 
-/// Sums of blocks of one base, in pieces.
-pub trait BlockSums: Copy + Default {
-    /// Adds a block, relative to its base.
-    fn add(&mut self, base: Place, block: &BlockDetails);
-}
-
 /// What a block amounts to, relative to its base. Its largest value is not among it: the fold keeps
 /// that of a whole tile.
 #[derive(Debug)]
-pub struct BlockDetails {
+pub struct Block {
     /// Σ term
     pub(super) others: f64,
     /// Σ term · (y − ln base)
@@ -111,30 +103,6 @@ pub struct BlockDetails {
     pub(super) squares: f64,
     /// Σ v of all columns
     pub(super) values: f64,
-}
-
-/// [`BlockSums`] behind [`DetailSums`].
-#[derive(Clone, Copy, Default)]
-pub struct DetailPieces {
-    weighted: Places,
-    squares: Places,
-    values: Values,
-}
-
-impl BlockSums for () {
-    #[inline(always)]
-    fn add(&mut self, _: Place, _: &BlockDetails) {}
-}
-
-impl BlockSums for DetailPieces {
-    #[inline(always)]
-    fn add(&mut self, base: Place, block: &BlockDetails) {
-        let Place { power, part, rest } = base;
-        let weighted = (block.weighted + rest * block.others) * part;
-        base.terms().add(weighted, power, &mut self.weighted);
-        base.squares().add(block.squares * (part * part), 2 * power, &mut self.squares);
-        self.values.add(block.values);
-    }
 }
 
 impl Extra for () {
@@ -149,10 +117,9 @@ impl Extra for () {
 
 impl ExtraSums for () {
     const NONE: Self = ();
-    type Blocks = ();
 
     #[inline(always)]
-    fn add(&mut self, _: Place, _: Place, _: &Places, (): &()) {}
+    fn add(&mut self, _: Place, _: Place, _: &Places, _: &Block) {}
 
     #[inline(always)]
     fn add_values(&mut self, _: f64) {}
@@ -194,8 +161,6 @@ impl Extra for Details {
 }
 
 impl ExtraSums for DetailSums {
-    type Blocks = DetailPieces;
-
     const NONE: Self = Self {
         weighted: [0; PLACES],
         powers: [0; PLACES],
@@ -206,12 +171,14 @@ impl ExtraSums for DetailSums {
     };
 
     #[inline(always)]
-    fn add(&mut self, row: Place, blocks: Place, terms: &Places, of: &DetailPieces) {
-        let power = blocks.power;
-        add_times(&mut self.weighted, 1, &row.terms().moved(of.weighted, blocks.terms()));
-        add_times(&mut self.squares, 1, &row.squares().moved(of.squares, blocks.squares()));
+    fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block) {
+        let Place { power, part, rest } = base;
+        let weighted = (block.weighted + rest * block.others) * part;
+        add_times(&mut self.weighted, 1, &row.terms().finer_pieces(weighted, power));
+        let squares = block.squares * (part * part);
+        add_times(&mut self.squares, 1, &row.squares().finer_pieces(squares, 2 * power));
         add_times(&mut self.powers, power - row.power, terms);
-        self.values.merge(&of.values);
+        self.values.add(block.values);
     }
 
     #[inline(always)]
@@ -253,12 +220,6 @@ impl ExtraSums for DetailSums {
     }
 }
 
-impl Default for Values {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
-
 impl Values {
     const NONE: Self = Self { places: [0; PLACES], below: i32::MIN, is_masked: false };
 
@@ -277,7 +238,7 @@ impl Values {
                     (i64::from(self.below), Window::below(self.below.into()));
                 let half = power / 2;
                 let x = x * power_of_two(-half) * power_of_two(half - power);
-                window.add(x, power, &mut self.places);
+                add_times(&mut self.places, 1, &window.finer_pieces(x, power));
             }
         }
     }

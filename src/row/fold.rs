@@ -8,16 +8,16 @@
 
 use core::slice::from_mut;
 
-use super::base::{Base, HEADROOM};
+use super::base::Base;
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
-use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::extra::{Block as BlockSums, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
-use super::stats::{Blocks, RowStats};
+use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
 use crate::{Element, Transform};
 use crate::simd::exp::Exp;
-use crate::simd::quad::QUAD;
+use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 
 /// A row, or a tile of it, on its way through the fold.
@@ -245,12 +245,11 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
                 break;
             }
             let Some(base) = self.next.take() else { break };
-            let at = At::new::<UNIT>(s, self.stats.transform, base);
-            let (column, blocks, is_too_large) =
-                at.sum_blocks::<E, D, UNIT>(s, quads, self.at, &mut leader);
-            self.at = column;
-            self.stats.add(&blocks);
-            if is_too_large && let Some(block) = quads.block(column) {
+            let at = At::new::<UNIT>(s, self.stats.transform, base.wide());
+            let mut run = Run { stats: self.stats, column: self.at, leader: &mut leader };
+            let is_too_large = at.sum_blocks::<E, D, UNIT>(s, quads, base, &mut run);
+            (self.stats, self.at) = (run.stats, run.column);
+            if is_too_large && let Some(block) = quads.block(self.at) {
                 // The base of all its columns is at most some powers of two below them.
                 self.find(block.largest::<S, QUAD>(s), block.elements());
             }
@@ -302,72 +301,80 @@ impl<E: Element> Block<'_, E> {
     }
 }
 
-/// The constants of a base.
+/// Statistics on their way through some blocks.
+struct Run<'a, D: Extra> {
+    stats: RowStats<D>,
+    /// Where the next block begins.
+    column: usize,
+    leader: &'a mut Leader,
+}
+
+/// The constants of what terms are relative to.
 struct At<S: Simd> {
-    base: Base,
+    wide: Base,
     exp: Exp<S>,
     shift: S::F,
     factor: f64,
     /// Whether y = x, and the base is a power of two.
     is_unit: bool,
-    /// ln base / k, rounded to f32.
-    middle: f32,
-    /// Added to a distance to `middle`, it gives the distance to ln base.
-    correction: f64,
     drift: f64,
 }
 
 impl<S: Simd> At<S> {
     #[inline(always)]
-    fn new<const UNIT: bool>(s: S, transform: Transform, base: Base) -> Self {
+    fn new<const UNIT: bool>(s: S, transform: Transform, wide: Base) -> Self {
         let factor = if UNIT { 1.0 } else { transform.factor() };
-        let is_unit = UNIT || (transform.is_none() && base.shift.to_bits() == 0);
-        let (middle, correction) = base.middle(factor);
+        let is_unit = UNIT || (transform.is_none() && wide.shift.to_bits() == 0);
         Self {
-            base,
-            exp: Exp::new(s, factor, base.exponent, is_unit),
-            shift: s.splat(base.shift),
+            wide,
+            exp: Exp::new(s, factor, wide.exponent, is_unit),
+            shift: s.splat(wide.shift),
             factor,
             is_unit,
-            middle,
-            correction,
-            drift: 1.0 + Exp::<S>::drift(is_unit, base.exponent),
+            drift: 1.0 + Exp::<S>::drift(is_unit, wide.exponent),
         }
     }
 
-    /// Adds up the block at a column and those after it, as long as they have the same base. Returns
-    /// the column of the first that is left, and whether a term of it is too large for the base.
+    /// Adds up the next block, whose base is known, and those after it, as long as their terms are
+    /// relative to the same. Returns whether the first that is left has a term too large for its
+    /// base.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         quads: Quads<'_, E>,
-        first: usize,
-        leader: &mut Leader,
-    ) -> (usize, Blocks<D>, bool) {
-        let mut blocks = Blocks::new(self.base, self.factor);
-        let mut column = first;
-        while let Some(block) = quads.block(column) {
-            // A branch, so that the terms of a block do not wait for its base where that is the one
-            // of the block before, as mostly.
-            if column != first {
-                let some = block.largest::<S, 1>(s);
-                if !some.is_finite() || Base::at(some, self.factor) != self.base {
-                    break;
-                }
-            }
-            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block) else {
-                return (column, blocks, true);
+        mut base: Base,
+        run: &mut Run<'_, D>,
+    ) -> bool {
+        while let Some(block) = quads.block(run.column) {
+            // What chooses the next block's base is looked at while this one is summed, so that the
+            // choice is not waited for; but for the blocks whose quads are copied.
+            let next = run.column + BLOCK;
+            let ahead = quads.plain(next);
+            let mut some = f32::NEG_INFINITY;
+            let (max, Some(of)) =
+                self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
+            else {
+                return true;
             };
-            if D::ON && max > leader.max {
+            if D::ON && max > run.leader.max {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
-                *leader = Leader { max, block: column };
+                *run.leader = Leader { max, block: run.column };
             }
-            blocks.add(&of);
-            column += BLOCK;
+            if ahead.is_none()
+                && let Some(block) = quads.block(next)
+            {
+                some = block.largest::<S, 1>(s);
+            }
+            run.stats.add(base, &of);
+            run.column = next;
+            base = Base::at(some, self.factor);
+            if !some.is_finite() || base.wide() != self.wide {
+                break;
+            }
         }
-        (column, blocks, false)
+        false
     }
 
     /// The largest value of a block, where it is asked for, and its sums; none if a term is too
@@ -377,19 +384,26 @@ impl<S: Simd> At<S> {
         &self,
         s: S,
         block: &Block<'_, E>,
-    ) -> (f32, Option<BlockDetails>) {
-        let Self { exp, shift, is_unit, drift, .. } = self;
+        ahead: Option<&[Quad<E>; BLOCK / QUAD_LEN]>,
+        base: Base,
+        some: &mut f32,
+    ) -> (f32, Option<BlockSums>) {
+        let Self { wide, exp, shift, is_unit, factor, drift } = self;
+        let (middle, correction) = if D::ON { base.middle(*factor) } else { (0.0, 0.0) };
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         for i in 0..block.len {
             let quad = block.quad(i);
             // After a copied quad, of which a row has two at most, this prefetches something
             // useless.
             fetch_ahead(quad);
+            let next = ahead.and_then(|ahead| ahead.get(i)).unwrap_or(quad);
             for s in s.parts() {
-                let from = Distance { shift: *shift, middle: s.splat(self.middle) };
+                sums.ahead = s.max(sums.ahead, E::load_mixed(s, &next[0]));
+                let from = Distance { shift: *shift, middle: s.splat(middle) };
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }
         }
+        *some = largest(s, sums.ahead);
         let mut max = f32::NEG_INFINITY;
         if D::ON {
             max = largest(s, details.max);
@@ -397,20 +411,21 @@ impl<S: Simd> At<S> {
             let of = if UNIT { details.max } else { s.sub(details.max, *shift) };
             sums.largest_t = exp.t_of(s, of);
         }
-        if s.any_gt(sums.largest_t, s.splat(Exp::<S>::t_at(HEADROOM))) {
+        if s.any_gt(sums.largest_t, s.splat(base.ceiling(*wide))) {
             return (max, None);
         }
         for s in s.parts() {
             let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
             s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, scales, mantissas));
         }
-        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
-        let mut of = BlockDetails { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        let scale = wide.by(base) * drift;
+        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * scale;
+        let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
             let zero = s.lanes(0.0);
-            of.weighted = self.factor * E::sum_mixed(s, &details.weighted, &zero) * drift
-                + self.correction * others;
-            of.squares = E::sum_mixed(s, &details.squares, &zero) * drift * drift;
+            of.weighted =
+                factor * E::sum_mixed(s, &details.weighted, &zero) * scale + correction * others;
+            of.squares = E::sum_mixed(s, &details.squares, &zero) * scale * scale;
             of.values = block_logit_sum(s, block);
         }
         (max, Some(of))

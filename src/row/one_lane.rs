@@ -5,11 +5,10 @@
 //! that it masks, the target's and those past the end, have terms of exactly 0 there. Here they are
 //! left out, so no quad is copied.
 
-use super::base::{Base, HEADROOM};
+use super::base::Base;
 use super::block::BLOCK;
-use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::extra::{Block, Extra, ExtraSums};
 use super::fold::{Fold, low_u32};
-use super::stats::Blocks;
 use super::logit_sum::SCALE;
 use crate::Element;
 use crate::simd::exp::Exp;
@@ -90,11 +89,12 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
     fn sum_by_lanes<S: Simd>(&mut self, s: S, base: Base) -> bool {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
-        let unit = transform.is_none() && base.shift.to_bits() == 0;
-        let exp = Exp::new(s, factor, base.exponent, unit);
-        let shift = s.splat(base.shift);
+        let wide = base.wide();
+        let unit = transform.is_none() && wide.shift.to_bits() == 0;
+        let exp = Exp::new(s, factor, wide.exponent, unit);
+        let shift = s.splat(wide.shift);
         let (middle, correction) = base.middle(factor);
-        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, wide.exponent));
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
         let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
         let mut largest_t = zero;
@@ -143,19 +143,17 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 of_squares.add(n, s.first(squares), 0.0);
             }
         }
-        if s.any_gt(largest_t, s.splat(Exp::<S>::t_at(HEADROOM))) {
+        if s.any_gt(largest_t, s.splat(base.ceiling(wide))) {
             return false;
         }
-        let others = terms.sum() * drift;
-        let mut of = BlockDetails { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        let others = terms.sum() * scale;
+        let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
-            of.weighted = factor * of_weighted.sum() * drift + correction * others;
-            of.squares = of_squares.sum() * drift * drift;
+            of.weighted = factor * of_weighted.sum() * scale + correction * others;
+            of.squares = of_squares.sum() * scale * scale;
             of.values = self.sum_of_values(s);
         }
-        let mut blocks = Blocks::new(base, factor);
-        blocks.add(&of);
-        self.stats.add(&blocks);
+        self.stats.add(base, &of);
         if D::ON && leader.max > f32::NEG_INFINITY {
             let column = low_u32(self.at.saturating_add(leader.column));
             self.stats.extra.see(leader.max, self.first_column.saturating_add(column));

@@ -1,8 +1,8 @@
 //! The statistics of a row: what they hold, how parts of a row merge, how their sums change base.
 
-use super::base::{Base, Place};
-use super::exact::{Knife, PLACES, Places};
-use super::extra::{BlockDetails, BlockSums, Extra, ExtraSums, add_times};
+use super::base::Base;
+use super::exact::{PLACES, Places};
+use super::extra::{Block, Extra, ExtraSums, add_times};
 use super::norm::RowNorm;
 use crate::{Error, Transform};
 
@@ -140,19 +140,16 @@ impl<D: Extra> RowStats<D> {
         self.base = Some(to);
     }
 
-    /// Adds blocks.
+    /// Adds a block, whose sums are relative to `base`.
     #[inline(always)]
-    pub(super) fn add(&mut self, blocks: &Blocks<D>) {
-        let Blocks { base, place, others, sum, .. } = blocks;
-        self.raise(*base);
-        if !sum.is_finite() {
-            self.is_broken = true;
-            return;
-        }
-        let row = self.base.unwrap_or(*base).place(self.transform.factor());
-        let terms = row.terms().moved(*others, place.terms());
+    pub(super) fn add(&mut self, base: Base, block: &Block) {
+        self.raise(base);
+        self.is_broken |= !block.others.is_finite();
+        let factor = self.transform.factor();
+        let [row, place] = [self.base.unwrap_or(base), base].map(|base| base.place(factor));
+        let terms = row.terms().pieces(block.others * place.part, place.power);
         add_times(&mut self.others, 1, &terms);
-        self.extra.add(row, *place, &terms, &blocks.extra);
+        self.extra.add(row, place, &terms, block);
     }
 
     /// The same sums with others beside them.
@@ -185,32 +182,5 @@ impl<D: Extra> RowStats<D> {
     #[must_use]
     pub const fn columns(&self) -> u64 {
         self.columns
-    }
-}
-
-/// Sums of blocks of one base, in pieces.
-pub(super) struct Blocks<D: Extra> {
-    pub(super) base: Base,
-    place: Place,
-    knife: Knife,
-    others: Places,
-    /// The same, rounded: NaN if a block's is.
-    sum: f64,
-    extra: <D::Sums as ExtraSums>::Blocks,
-}
-
-impl<D: Extra> Blocks<D> {
-    #[inline(always)]
-    pub(super) fn new(base: Base, factor: f64) -> Self {
-        let place = base.place(factor);
-        let knife = Knife::new(place.terms(), place.power);
-        Self { base, place, knife, others: [0; PLACES], sum: 0.0, extra: Default::default() }
-    }
-
-    #[inline(always)]
-    pub(super) fn add(&mut self, block: &BlockDetails) {
-        self.sum += block.others;
-        self.knife.add(block.others * self.place.part, &mut self.others);
-        self.extra.add(self.place, block);
     }
 }

@@ -79,6 +79,13 @@ pub(crate) fn drift(exponent: i32) -> f64 {
     f64::from(exponent) * ONE_WORD
 }
 
+/// The t of [`Exp::split`] where n − N = `above`.
+#[inline(always)]
+#[allow(clippy::cast_precision_loss, reason = "below 2^24")]
+pub(crate) const fn t_at(above: i32) -> f32 {
+    (ROUND + BIAS + above) as f32
+}
+
 /// The constants of one (k, N), in every lane.
 pub(crate) struct Exp<S: Simd> {
     log2e: S::F,
@@ -148,7 +155,7 @@ impl<S: Simd> Exp<S> {
     }
 
     /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t
-    /// into 2^(n−N); t grows with n ([`Exp::t_at`]).
+    /// into 2^(n−N); t grows with n ([`t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -190,13 +197,6 @@ impl<S: Simd> Exp<S> {
     #[inline(always)]
     pub(crate) fn t_of(&self, s: S, d: S::F) -> S::F {
         s.mul_add(self.bounded(s, d), self.log2e, self.magic)
-    }
-
-    /// The t where n − N = `above`.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
-    pub(crate) const fn t_at(above: i16) -> f32 {
-        (ROUND + BIAS + above as i32) as f32
     }
 
     /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
