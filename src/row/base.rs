@@ -13,12 +13,12 @@ const WIDE_STEP: i32 = 64;
 /// By how many powers of two a block's largest term may exceed the base that a part of its columns
 /// chose. More would cost the entropy digits: it adds up distances to the base, which are rounded
 /// in f32.
-const HEADROOM: i32 = 7;
+const HEADROOM: i32 = 4;
 
-/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^7.5.
-const ROOM: i64 = 17;
-/// The squares of the terms: 512 · 2^15.
-const ROOM_OF_SQUARES: i64 = 24;
+/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^4.5.
+const ROOM: i64 = 14;
+/// The squares of the terms: 512 · 2^9.
+const ROOM_OF_SQUARES: i64 = 18;
 
 /// ln 2 less its f64.
 const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;

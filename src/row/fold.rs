@@ -246,9 +246,8 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             }
             let Some(base) = self.next.take() else { break };
             let at = At::new::<UNIT>(s, self.stats.transform, base.wide());
-            let mut run = Run { stats: self.stats, column: self.at, leader: &mut leader };
-            let is_too_large = at.sum_blocks::<E, D, UNIT>(s, quads, base, &mut run);
-            (self.stats, self.at) = (run.stats, run.column);
+            let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
+            let is_too_large = at.sum_blocks::<E, D, UNIT>(s, quads, base, run);
             if is_too_large && let Some(block) = quads.block(self.at) {
                 // The base of all its columns is at most some powers of two below them.
                 self.find(block.largest::<S, QUAD>(s), block.elements());
@@ -303,9 +302,9 @@ impl<E: Element> Block<'_, E> {
 
 /// Statistics on their way through some blocks.
 struct Run<'a, D: Extra> {
-    stats: RowStats<D>,
+    stats: &'a mut RowStats<D>,
     /// Where the next block begins.
-    column: usize,
+    column: &'a mut usize,
     leader: &'a mut Leader,
 }
 
@@ -317,7 +316,6 @@ struct At<S: Simd> {
     factor: f64,
     /// Whether y = x, and the base is a power of two.
     is_unit: bool,
-    drift: f64,
 }
 
 impl<S: Simd> At<S> {
@@ -331,7 +329,6 @@ impl<S: Simd> At<S> {
             shift: s.splat(wide.shift),
             factor,
             is_unit,
-            drift: 1.0 + Exp::<S>::drift(is_unit, wide.exponent),
         }
     }
 
@@ -344,12 +341,12 @@ impl<S: Simd> At<S> {
         s: S,
         quads: Quads<'_, E>,
         mut base: Base,
-        run: &mut Run<'_, D>,
+        run: Run<'_, D>,
     ) -> bool {
-        while let Some(block) = quads.block(run.column) {
+        while let Some(block) = quads.block(*run.column) {
             // What chooses the next block's base is looked at while this one is summed, so that the
             // choice is not waited for; but for the blocks whose quads are copied.
-            let next = run.column + BLOCK;
+            let next = *run.column + BLOCK;
             let ahead = quads.plain(next);
             let mut some = f32::NEG_INFINITY;
             let (max, Some(of)) =
@@ -360,7 +357,7 @@ impl<S: Simd> At<S> {
             if D::ON && max > run.leader.max {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
-                *run.leader = Leader { max, block: run.column };
+                *run.leader = Leader { max, block: *run.column };
             }
             if ahead.is_none()
                 && let Some(block) = quads.block(next)
@@ -368,7 +365,7 @@ impl<S: Simd> At<S> {
                 some = block.largest::<S, 1>(s);
             }
             run.stats.add(base, &of);
-            run.column = next;
+            *run.column = next;
             base = Base::at(some, self.factor);
             if !some.is_finite() || base.wide() != self.wide {
                 break;
@@ -388,7 +385,7 @@ impl<S: Simd> At<S> {
         base: Base,
         some: &mut f32,
     ) -> (f32, Option<BlockSums>) {
-        let Self { wide, exp, shift, is_unit, factor, drift } = self;
+        let Self { wide, exp, shift, is_unit, factor } = self;
         let (middle, correction) = if D::ON { base.middle(*factor) } else { (0.0, 0.0) };
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         for i in 0..block.len {
@@ -414,11 +411,12 @@ impl<S: Simd> At<S> {
         if s.any_gt(sums.largest_t, s.splat(base.ceiling(*wide))) {
             return (max, None);
         }
+        let above = f64::from(base.exponent - wide.exponent);
         for s in s.parts() {
             let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
-            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, scales, mantissas));
+            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, above, scales, mantissas));
         }
-        let scale = wide.by(base) * drift;
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(*is_unit, base.exponent));
         let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * scale;
         let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {

@@ -94,7 +94,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let exp = Exp::new(s, factor, wide.exponent, unit);
         let shift = s.splat(wide.shift);
         let (middle, correction) = base.middle(factor);
-        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, wide.exponent));
+        let above = f64::from(base.exponent - wide.exponent);
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, base.exponent));
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
         let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
         let mut largest_t = zero;
@@ -136,7 +137,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 scales = sum;
                 mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
             }
-            let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
+            let mantissas = Exp::<S>::restored(unit, s, above, scales, mantissas);
             terms.add(n, s.first(scales), s.first(mantissas));
             if D::ON {
                 of_weighted.add(n, s.first(weighted), 0.0);
