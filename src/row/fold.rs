@@ -15,10 +15,10 @@ use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::{Element, Transform};
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
+use crate::{Element, Transform};
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
@@ -349,8 +349,7 @@ impl<S: Simd> At<S> {
             let next = *run.column + BLOCK;
             let ahead = quads.plain(next);
             let mut some = f32::NEG_INFINITY;
-            let (max, Some(of)) =
-                self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
+            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
             else {
                 return true;
             };
