@@ -35,6 +35,7 @@ mod gradients;
 mod layout;
 mod levels;
 mod merge;
+mod shards;
 mod metamorphic;
 mod readme;
 mod refusals;
