@@ -251,7 +251,8 @@ fn damaged_bytes_are_refused() {
     assert_eq!(with(56, &[!bytes[56]]), Err(Error::MergeOfDifferentRows));
     let other = Transform::new(2.0, Some(30.0), 1.0).unwrap();
     assert_eq!(RowStats::<Details>::from_bytes(other, &bytes), Err(Error::MergeOfDifferentRows));
-    let long = Error::Length { buffer: dpo_kernel::error::Buffer::RowBytes, expected: 64, found: 176 };
+    let long =
+        Error::Length { buffer: dpo_kernel::error::Buffer::RowBytes, expected: 64, found: 176 };
     assert_eq!(RowStats::<()>::from_bytes(transform, &bytes), Err(long));
     // Whatever bytes are taken, what is made of them panics nowhere.
     let mut random = Random::new(3);
