@@ -188,7 +188,8 @@ impl ExtraSums for DetailSums {
         argmax: u32::MAX,
     };
 
-    #[inline(always)]
+    // Not inlined: there are as many copies of the loop as levels and types.
+    #[inline(never)]
     fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block) {
         let Place { power, part, rest } = base;
         let weighted = (block.weighted + rest * block.others) * part;
