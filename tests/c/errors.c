@@ -397,7 +397,7 @@ static void statistics(void) {
 static void bytes_of_statistics(void) {
     const dpo_transform none = DPO_TRANSFORM_NONE;
     const dpo_transform warm = {0.0f, 0.0f, 2.0f}, capped = {0.0f, 30.0f, 0.0f};
-    const float row[3] = {1.0f, 2.0f, 3.0f};
+    const float row[3] = {1.0f, 2.0f, 6.0f};
     uint8_t bytes[DPO_ROW_DETAIL_BYTES], long_bytes[DPO_ROW_DETAIL_BYTES + 1];
     dpo_row_stats made, read, before;
     dpo_error error;
@@ -418,14 +418,13 @@ static void bytes_of_statistics(void) {
     CHECK(dpo_row_stats_from_bytes(&capped, bytes, sizeof bytes, &read, NULL) ==
           DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
     for (int i = 0; i < 8; i++) {
-        /* A version, magic, a flag, an exponent, columns, a sum, a largest value, an end. */
+        /* A version, magic, a flag, an exponent, columns, a sum, a largest value of NaN, an end. */
         static const size_t at[8] = {3, 0, 7, 21, 31, 39, 167, 172}, named[8] = {0, 0, 4, 24, 24, 24, 164, 172};
-        const uint8_t kept = bytes[at[i]], next = bytes[at[i] - (at[i] > 0)];
-        bytes[at[i]] ^= 0xff;
-        if (i == 6) bytes[166] = 0xff;
+        static const uint8_t bad[8] = {2, 'D', 0x80, 0x77, 0xff, 0x80, 0x7f, 1};
+        const uint8_t kept = bytes[at[i]];
+        bytes[at[i]] = bad[i];
         CHECK(dpo_row_stats_from_bytes(&none, bytes, sizeof bytes, &read, &error) == DPO_ERROR_ROW_BYTES);
         CHECK(error.numbers[0] == named[i]);
-        if (i == 6) bytes[166] = next;
         bytes[at[i]] = kept;
     }
     CHECK(memcmp(&read, &before, sizeof read) == 0);

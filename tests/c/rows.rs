@@ -190,6 +190,59 @@ fn statistics_are_those_of_rust() {
     }
 }
 
+/// NaN and +inf are no errors: the row goes on, and its results are NaN wherever it is merged.
+#[test]
+fn broken_rows_go_on() {
+    let (fastest, none) = (dpo_dispatch { level: 0, arithmetic: 0 }, ptr::null_mut());
+    let minus_nan = f32::from_bits(0xffff_ffff);
+    for broken in [f32::NAN, minus_nan, f32::from_bits(0xff80_0001), f32::INFINITY] {
+        for at in [0, 1, 3, 600] {
+            for flags in 0..4 {
+                let of = format!("{broken} at {at}, flags {flags}");
+                let mut row = row(1.0, 0.0).repeat(4);
+                row[at] = broken;
+                let (transform, target) = (zeroed::<dpo_transform>(), (flags & DPO_ROW_TARGET) * 3);
+                let mut halves = [zeroed::<dpo_row_stats>(); 2];
+                for (half, first) in halves.iter_mut().zip([0, 512]) {
+                    let tile = &row[first..first + 512];
+                    let (data, to) = (tile.as_ptr().cast(), &raw mut *half);
+                    // SAFETY: every pointer is to a struct or to a tile of its length.
+                    unsafe {
+                        succeed(dpo_row_stats_new(&raw const transform, flags, target, to, none));
+                        let f32 = DPO_TYPE_F32;
+                        succeed(dpo_row_stats_fold(
+                            fastest,
+                            to,
+                            f32,
+                            data,
+                            512,
+                            first as u32,
+                            none,
+                        ));
+                        // Nothing more, of statistics that hold it.
+                        succeed(dpo_row_stats_fold(fastest, to, f32, data, 0, 0, none));
+                    }
+                }
+                // The target's column says so by its value.
+                let is_broken = |stats: &dpo_row_stats| {
+                    stats.flags & DPO_ROW_BROKEN != 0 || !stats.target_value.is_finite()
+                };
+                assert_eq!(halves.each_ref().map(is_broken), [at < 512, at >= 512], "{of}");
+                for (mut into, from) in [(halves[0], halves[1]), (halves[1], halves[0])] {
+                    let mut result = zeroed::<dpo_row_result>();
+                    // SAFETY: structs.
+                    unsafe {
+                        succeed(dpo_row_stats_merge(&raw mut into, &raw const from, none));
+                        succeed(dpo_row_stats_finish(&raw const into, &raw mut result, none));
+                    }
+                    assert!(is_broken(&into) && result.log_z.is_nan(), "{of}");
+                    assert!(result.log_prob.is_nan() && result.details.entropy.is_nan(), "{of}");
+                }
+            }
+        }
+    }
+}
+
 /// A host may begin with a struct of zeros and the flags: its first tile makes all else.
 #[test]
 fn statistics_may_begin_as_zeros() {
