@@ -230,8 +230,10 @@ pub fn of_code(text: &str) -> Declared {
         if let Some((value, _)) = rest.strip_prefix(" = ").and_then(|rest| rest.split_once(';')) {
             let value = match value {
                 "crate::IGNORE_INDEX" => i64::from(dpo_kernel::IGNORE_INDEX),
-                "crate::row::ROW_BYTES" => dpo_kernel::row::ROW_BYTES as i64,
-                "crate::row::ROW_DETAIL_BYTES" => dpo_kernel::row::ROW_DETAIL_BYTES as i64,
+                "crate::row::ROW_BYTES" => dpo_kernel::row::ROW_BYTES.try_into().unwrap(),
+                "crate::row::ROW_DETAIL_BYTES" => {
+                    dpo_kernel::row::ROW_DETAIL_BYTES.try_into().unwrap()
+                }
                 value => c_number(value).unwrap_or_else(|| panic!("DPO_{name} = {value}")),
             };
             declared.constants.insert(format!("DPO_{name}"), value);

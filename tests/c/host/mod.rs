@@ -420,9 +420,9 @@ impl Host {
 fn bytes_of(stats: &dpo_row_stats, len: usize) -> Vec<u8> {
     let mut bytes = vec![0x77; len];
     // SAFETY: a struct, and memory of the length.
-    let status =
+    let written =
         unsafe { dpo_row_stats_write_bytes(stats, bytes.as_mut_ptr(), len, ptr::null_mut()) };
-    assert_eq!(status, DPO_OK);
+    assert_eq!(written, DPO_OK);
     bytes
 }
 

@@ -316,7 +316,7 @@ fn folded(
         [0.5, -1.5, 80.0, f32::NEG_INFINITY, -2000.0, f32::NAN, f32::MAX, 3.25];
     let tile: [f32; 3] = std::array::from_fn(|_| LOGITS[host.choice() % LOGITS.len()]);
     let (len, first) = (host.choice() % 4, host.choice() as u32 % 4);
-    let target = if flags & DPO_ROW_TARGET == 0 { 0 } else { 1 };
+    let target = flags & DPO_ROW_TARGET;
     let none = std::ptr::null_mut();
     // SAFETY: numbers, of which 0 is one; every pointer is to a struct or to as many elements.
     unsafe {
