@@ -223,8 +223,8 @@ fn bytes_of_another_transform_are_refused() {
         of(0.0, 30.0, 0.0),
         of(0.0, 20.0, 0.0),
         // Which differ in whether there is a softcap alone.
-        of(2.0, 0.0, 0.0),
-        of(2.0, 2.0, 0.0),
+        of(3.0, 0.0, 0.0),
+        of(3.0, 3.0, 0.0),
     ];
     for (i, mine) in transforms.iter().enumerate() {
         for flags in FLAGS {
