@@ -149,7 +149,9 @@ typedef struct dpo_row_details {
     uint32_t argmax;        /* the first of the largest */
 } dpo_row_details;
 
-/* Flags of dpo_row_stats; the first two are given, the others found. */
+/* Flags of dpo_row_stats; the first two are given, the others found: the target's column was folded,
+   some column was above -inf, one other than the target's was NaN or +inf (or the target's came
+   twice), one was -inf (with DPO_ROW_DETAILS). */
 #define DPO_ROW_TARGET UINT32_C(1)
 #define DPO_ROW_DETAILS UINT32_C(2)
 #define DPO_ROW_TARGET_SEEN UINT32_C(4)
@@ -161,9 +163,10 @@ typedef struct dpo_row_details {
 #define DPO_ROW_BYTES 64
 #define DPO_ROW_DETAIL_BYTES 176
 
-/* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, send it to another
-   machine of the same byte order, merge it there; dpo_row_stats_write_bytes is for any. But for transform, flags and target, the fields are the library's.
-   Zeroed: nothing folded yet of a row without target. */
+/* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, give it to another
+   process of the same machine and library; dpo_row_stats_write_bytes is for any machine. But for
+   transform, flags and target, the fields are the library's. Zeroed: nothing folded yet of a row
+   without target. */
 typedef struct dpo_row_stats {
     dpo_transform transform;
     uint32_t flags; /* DPO_ROW_ */

@@ -96,7 +96,7 @@ pub fn report_of(error: Error) -> dpo_error {
 }
 
 /// Buffers that the library names, with their numbers in the header.
-pub const BUFFERS: [(Buffer, i32); 39] = [
+pub const BUFFERS: [(Buffer, i32); 40] = [
     (Buffer::Logits, 1),
     (Buffer::Targets, 2),
     (Buffer::TokenLogProbs, 3),

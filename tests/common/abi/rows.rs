@@ -29,32 +29,47 @@ pub fn new_stats(
     let out = Ranges::default().write(out, 1, DPO_BUFFER_OUT)?;
     // SAFETY: numbers, of which 0 is one.
     let zeros = unsafe { std::mem::zeroed::<dpo_row_stats>() };
-    // The largest of no logits, and its column.
-    let (max, argmax) = if flags >= 2 { (f32::NEG_INFINITY, u32::MAX) } else { (0.0, 0) };
-    let due = dpo_row_stats { transform, flags, target, max, argmax, ..zeros };
+    let due = dpo_row_stats { transform, flags, target, ..zeros };
+    let due = if flags >= 2 { without_columns(due) } else { due };
     written.push(out.becomes("stats", vec![due]));
     Ok(())
 }
 
-/// Whether a fold can have made them.
-fn check_stats(stats: &dpo_row_stats) -> Due<()> {
-    let refused = Err(refusal(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]));
-    let [has_target, _, has_value, has_base] = [1, 2, 4, 8].map(|flag| stats.flags & flag != 0);
-    if stats.flags > 15 || (!has_target && stats.target != 0) {
-        return refused;
+/// Details of no columns: the largest of no logits, its column, and a bound of no sums.
+pub(super) fn without_columns(stats: dpo_row_stats) -> dpo_row_stats {
+    dpo_row_stats {
+        max: f32::NEG_INFINITY,
+        argmax: u32::MAX,
+        values_below: i32::MIN,
+        weighted: [0; 3],
+        powers: [0; 3],
+        squares: [0; 3],
+        values: [0; 3],
+        ..stats
     }
-    let is_empty = !has_value && !has_base && stats.others == 0.0;
-    if stats.columns == 0 && !is_empty {
+}
+
+/// Whether a fold can have made them.
+pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
+    let refused = Err(refusal(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]));
+    let [has_target, has_value, has_base, is_broken] =
+        [1, 4, 8, 16].map(|flag| stats.flags & flag != 0);
+    if stats.flags > 63 || (!has_target && stats.target != 0) || stats.reserved != 0 {
         return refused;
     }
     transform_of(stats.transform)?;
+    if stats.columns == 0 && (has_value || has_base || is_broken) {
+        return refused;
+    }
     let (shift, exponent) = (stats.shift, stats.exponent);
     let is_exponent = (-1900..=1900).contains(&exponent);
     let is_one_of_both = exponent == 0 || shift.to_bits() == 0;
     if has_base && !(shift.is_finite() && is_exponent && is_one_of_both) {
         return refused;
     }
-    let is_sum = stats.others.is_nan() || stats.others >= 0.0;
+    // Integers of a base.
+    let least = stats.others.into_iter().min().unwrap_or(0);
+    let is_sum = least >= 0 && (has_base || stats.others == [0; 3]);
     if (has_value && !has_target) || !is_sum || stats.columns >= 1 << 53 {
         return refused;
     }

@@ -11,7 +11,7 @@ use dpo_kernel::head::{
     hidden_grads_in_place, hidden_row_grads_in_place, tile_terms_in_place,
 };
 use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
-use dpo_kernel::row::{Details, RowStats};
+use dpo_kernel::row::{Details, RowStats, shard_columns};
 use dpo_kernel::step::UnpairedStepBatch;
 use dpo_kernel::step::{
     FrozenHead, ScoredHead, StepScratch, StepSummary, TrainedHead, unpaired_step,
@@ -183,6 +183,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowStats::<()>::columns,
     RowStats::<()>::log_prob,
     RowStats::<()>::norm,
+    RowStats::<()>::write_bytes,
+    RowStats::<()>::from_bytes,
     RowStats::<Details>::new,
     RowStats::<Details>::merge,
     RowStats::<Details>::log_z,
@@ -191,6 +193,9 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowStats::<Details>::log_prob,
     RowStats::<Details>::norm,
     RowStats::<Details>::details,
+    RowStats::<Details>::write_bytes,
+    RowStats::<Details>::from_bytes,
+    shard_columns,
     TokenOut::new,
     TokenOut::with_norms,
     TokenOut::with_details,
