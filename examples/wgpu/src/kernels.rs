@@ -68,7 +68,7 @@ impl Entry {
             ),
             Self::Functions => (
                 "functions",
-                vec![DOUBLE, FORMULA, EXP, FOLD, include_str!("shaders/functions.wgsl")],
+                vec![DOUBLE, FORMULA, EXP, FOLD, PLACES, include_str!("shaders/functions.wgsl")],
                 true,
             ),
             Self::Factors => (
