@@ -31,6 +31,9 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// In the place of none.
+    pub(super) const NONE: Self = Self { shift: 0.0, exponent: 0 };
+
     /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is
     /// exact, the value itself elsewhere.
     #[cfg_attr(target_pointer_width = "32", inline(never))]

@@ -28,6 +28,10 @@ pub trait Extra: Copy {
     const ON: bool;
     /// What is collected.
     type Sums: ExtraSums;
+    /// The sums, if any are collected.
+    fn sums(sums: &Self::Sums) -> Option<DetailSums>;
+    /// What is collected, from such sums.
+    fn from_sums(sums: Option<DetailSums>) -> Self::Sums;
     /// The sums relative to the base, if any are collected; `others` is Σ term.
     fn collected(sums: &Self::Sums, base: Option<Place>, others: f64) -> Option<DetailFigures>;
 }
@@ -109,6 +113,12 @@ impl Extra for () {
     const ON: bool = false;
     type Sums = ();
 
+    fn sums((): &()) -> Option<DetailSums> {
+        None
+    }
+
+    fn from_sums(_: Option<DetailSums>) {}
+
     #[inline(always)]
     fn collected((): &(), _: Option<Place>, _: f64) -> Option<DetailFigures> {
         None
@@ -140,6 +150,14 @@ impl Extra for Details {
     const ON: bool = true;
     type Sums = DetailSums;
 
+    fn sums(sums: &DetailSums) -> Option<DetailSums> {
+        Some(*sums)
+    }
+
+    fn from_sums(sums: Option<DetailSums>) -> DetailSums {
+        sums.unwrap_or(DetailSums::NONE)
+    }
+
     fn collected(sums: &DetailSums, base: Option<Place>, others: f64) -> Option<DetailFigures> {
         let DetailSums { weighted, powers, squares, values, max, argmax } = *sums;
         let values = values.sum();
@@ -170,7 +188,8 @@ impl ExtraSums for DetailSums {
         argmax: u32::MAX,
     };
 
-    #[inline(always)]
+    // Not inlined: there are as many copies of the loop as levels and types.
+    #[inline(never)]
     fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block) {
         let Place { power, part, rest } = base;
         let weighted = (block.weighted + rest * block.others) * part;
@@ -223,6 +242,11 @@ impl ExtraSums for DetailSums {
 impl Values {
     const NONE: Self = Self { places: [0; PLACES], below: i32::MIN, is_masked: false };
 
+    /// Whether sums of blocks can be below 2^below and none below a lower power.
+    pub(super) const fn is_below(below: i32) -> bool {
+        below == i32::MIN || (below > -1022 && below <= 1024)
+    }
+
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "of 11 bits")]
     fn add(&mut self, x: f64) {
@@ -232,13 +256,13 @@ impl Values {
             0 => {}
             0x7ff => self.is_masked = true,
             _ => {
-                self.raise(exponent - 1022);
-                // By a power of two, so that its places are powers of two that f64 has.
-                let (power, window) =
-                    (i64::from(self.below), Window::below(self.below.into()));
-                let half = power / 2;
+                let below = exponent - 1022;
+                self.raise(below);
+                // Relative to its own power of two, in halves that f64 has.
+                let (power, half) = (i64::from(below), i64::from(below / 2));
                 let x = x * power_of_two(-half) * power_of_two(half - power);
-                add_times(&mut self.places, 1, &window.finer_pieces(x, power));
+                let pieces = Window::below(self.below.into()).finer_pieces(x, power);
+                add_times(&mut self.places, 1, &pieces);
             }
         }
     }

@@ -8,9 +8,9 @@ use super::base::Base;
 use super::extra::Extra;
 use super::norm::RowNorm;
 use super::stats::RowStats;
+use crate::Transform;
 use crate::math::{branchless, formula};
 use crate::simd::exp::LN_2;
-use crate::Transform;
 use crate::simd::{Dispatch, GROUP, Kernel, SHORT_LOOPS, Simd};
 
 /// The results of a complete row.
@@ -248,7 +248,8 @@ pub(crate) fn finish_rows<'a, D: Extra + 'a>(
     let mut found = [Finished::NAN; GROUP];
     let figures = others.into_iter().zip(sum).zip(q).zip(ln);
     for ((row, found), (((others, sum), q), ln)) in rows.zip(&mut found).zip(figures) {
-        *found = finished(row.base, others, sum, q, ln).unwrap_or_else(|| row.settled().finish_any());
+        *found =
+            finished(row.base, others, sum, q, ln).unwrap_or_else(|| row.settled().finish_any());
     }
     found
 }

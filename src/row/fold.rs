@@ -15,10 +15,10 @@ use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::{Element, Transform};
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
+use crate::{Element, Transform};
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
@@ -159,10 +159,6 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 
     const LOOP: Loop = if D::ON { Loop::Details } else { Loop::Sums };
 
-    /// Where there are several, those of one block all get their base before any is folded: a row's
-    /// maximum and base are a chain of instructions that wait for each other, and the chains of
-    /// different rows overlap. Longer rows would wait there for memory that the fold of the row
-    /// before has not asked for yet.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
@@ -178,32 +174,32 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
                 fold.held = true;
             }
         }
-        let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
-        let together = if is_short { folds.len().max(1) } else { 1 };
-        for (folds, copies) in folds.chunks_mut(together).zip(copies.chunks(together)) {
-            for (fold, copies) in folds.iter_mut().zip(copies) {
-                fold.begin(s, copies);
-            }
-            for (fold, copies) in folds.iter_mut().zip(copies) {
-                fold.advance::<S, UNIT>(s, copies);
-            }
+        // Made for the most common rows; those that are not such make another.
+        let mut at = At::new::<UNIT>(s, Transform::NONE, Base::NONE);
+        for (fold, copies) in folds.iter_mut().zip(copies) {
+            fold.advance::<S, UNIT>(s, copies, &mut at);
         }
     }
 }
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
-    /// Finds the next block that is not all masked, and a base for it.
+    /// Finds the next block that is not all masked, and a base for it: that of all its columns if
+    /// a part has chosen one that is too low.
     #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>) {
+    fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>, is_too_low: bool) {
         let quads = Quads::new(self.tile, self.target, copies);
+        let mut vectors = if is_too_low { QUAD } else { 1 };
         while self.next.is_none()
             && let Some(block) = quads.block(self.at)
         {
-            let some = block.largest::<S, 1>(s);
-            if some.is_finite() {
-                self.next = Some(Base::at(some, self.stats.transform.factor()));
+            let max = block.largest(s, vectors);
+            if max.is_finite() {
+                self.next = Some(Base::at(max, self.stats.transform.factor()));
+            } else if vectors == QUAD {
+                self.find(max, block.elements());
+                vectors = 1;
             } else {
-                self.find(block.largest::<S, QUAD>(s), block.elements());
+                vectors = QUAD;
             }
         }
     }
@@ -236,22 +232,22 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
 
     /// Adds blocks to the sums.
     #[inline(always)]
-    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>) {
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>, at: &mut At<S>) {
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
+        let mut is_too_low = false;
         loop {
-            self.begin(s, copies);
+            self.begin(s, copies, is_too_low);
             if UNIT && !self.is_unit() {
                 break;
             }
             let Some(base) = self.next.take() else { break };
-            let at = At::new::<UNIT>(s, self.stats.transform, base.wide());
-            let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
-            let is_too_large = at.sum_blocks::<E, D, UNIT>(s, quads, base, run);
-            if is_too_large && let Some(block) = quads.block(self.at) {
-                // The base of all its columns is at most some powers of two below them.
-                self.find(block.largest::<S, QUAD>(s), block.elements());
+            // A branch, so that terms do not wait for the base where its constants are there.
+            if !at.is_of(self.stats.transform, base.wide()) {
+                *at = At::new::<UNIT>(s, self.stats.transform, base.wide());
             }
+            let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
+            (self.next, is_too_low) = at.sum_blocks::<E, D, UNIT>(s, quads, base, run);
         }
         if D::ON
             && leader.max > f32::NEG_INFINITY
@@ -272,31 +268,20 @@ struct Leader {
 }
 
 impl<E: Element> Block<'_, E> {
-    /// The largest value of the first `N` vectors of each quad, the target left out: however large
-    /// it is, the sum of the others must not vanish. −inf if all are masked, or NaN.
+    /// The largest value of the first vectors of each quad, the target left out: however large it
+    /// is, the sum of the others must not vanish. −inf if all are masked, or NaN.
     #[inline(always)]
-    fn largest<S: Simd, const N: usize>(&self, s: S) -> f32 {
-        let mut max = f32::NEG_INFINITY;
-        for s in s.parts() {
-            // Several, so that no maximum waits for the one before.
-            let mut parts = [s.splat(f32::NEG_INFINITY); N];
-            for i in 0..self.len {
-                let quad = self.quad(i);
-                for i in 0..N {
-                    parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
+    fn largest<S: Simd>(&self, s: S, vectors: usize) -> f32 {
+        let mut max = s.splat(f32::NEG_INFINITY);
+        for i in 0..self.len {
+            let quad = self.quad(i);
+            for vector in quad.iter().take(vectors) {
+                for s in s.parts() {
+                    max = s.max(max, E::load_mixed(s, vector));
                 }
             }
-            let mut of_all = parts[0];
-            for i in 1..N {
-                of_all = s.max(of_all, parts[i]);
-            }
-            let top = largest(s, of_all);
-            // Not `f32::max`, which is a call where the target has no instruction of its meaning.
-            if top > max {
-                max = top;
-            }
         }
-        max
+        largest(s, max)
     }
 }
 
@@ -332,9 +317,17 @@ impl<S: Simd> At<S> {
         }
     }
 
+    /// Whether these are the constants of a transform and a base.
+    #[inline(always)]
+    fn is_of(&self, transform: Transform, wide: Base) -> bool {
+        self.wide == wide
+            && self.factor.to_bits() == transform.factor().to_bits()
+            && (self.is_unit || !transform.is_none() || wide.shift.to_bits() != 0)
+    }
+
     /// Adds up the next block, whose base is known, and those after it, as long as their terms are
-    /// relative to the same. Returns whether the first that is left has a term too large for its
-    /// base.
+    /// relative to the same. Returns the base of the next, if that is known, and whether its own
+    /// was too low.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
@@ -342,36 +335,33 @@ impl<S: Simd> At<S> {
         quads: Quads<'_, E>,
         mut base: Base,
         run: Run<'_, D>,
-    ) -> bool {
+    ) -> (Option<Base>, bool) {
         while let Some(block) = quads.block(*run.column) {
             // What chooses the next block's base is looked at while this one is summed, so that the
             // choice is not waited for; but for the blocks whose quads are copied.
             let next = *run.column + BLOCK;
             let ahead = quads.plain(next);
             let mut some = f32::NEG_INFINITY;
-            let (max, Some(of)) =
-                self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
+            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
             else {
-                return true;
+                return (None, true);
             };
             if D::ON && max > run.leader.max {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
                 *run.leader = Leader { max, block: *run.column };
             }
-            if ahead.is_none()
-                && let Some(block) = quads.block(next)
-            {
-                some = block.largest::<S, 1>(s);
-            }
             run.stats.add(base, &of);
             *run.column = next;
-            base = Base::at(some, self.factor);
-            if !some.is_finite() || base.wide() != self.wide {
+            if ahead.is_none() || !some.is_finite() {
                 break;
             }
+            base = Base::at(some, self.factor);
+            if base.wide() != self.wide {
+                return (Some(base), false);
+            }
         }
-        false
+        (None, false)
     }
 
     /// The largest value of a block, where it is asked for, and its sums; none if a term is too

@@ -101,8 +101,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let mut largest_t = zero;
         let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
         for (n, lane) in Tree::lanes() {
-            let (mut scales, mut mantissas, mut weighted, mut squares) =
-                (zero, zero, zero, zero);
+            let (mut scales, mut mantissas, mut weighted, mut squares) = (zero, zero, zero, zero);
             let mut column = lane;
             while column < block.len() {
                 let (mut quad, mut quad_mantissas) = (zero, zero);

@@ -140,8 +140,9 @@ impl<D: Extra> RowStats<D> {
         self.base = Some(to);
     }
 
-    /// Adds a block, whose sums are relative to `base`.
-    #[inline(always)]
+    /// Adds a block, whose sums are relative to `base`. Not inlined: there are as many copies of the
+    /// loop as levels and types.
+    #[inline(never)]
     pub(super) fn add(&mut self, base: Base, block: &Block) {
         self.raise(base);
         self.is_broken |= !block.others.is_finite();

@@ -27,7 +27,12 @@ impl<S: Simd> LaneSums<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { scales: none, mantissas: none, largest_t: s.splat(0.0), ahead: s.splat(f32::NEG_INFINITY) }
+        Self {
+            scales: none,
+            mantissas: none,
+            largest_t: s.splat(0.0),
+            ahead: s.splat(f32::NEG_INFINITY),
+        }
     }
 }
 

@@ -228,13 +228,7 @@ impl<S: Simd> Exp<S> {
     /// large.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    pub(crate) fn restored(
-        unit: bool,
-        s: S,
-        at: f64,
-        scales: S::F,
-        mantissas: S::F,
-    ) -> S::F {
+    pub(crate) fn restored(unit: bool, s: S, at: f64, scales: S::F, mantissas: S::F) -> S::F {
         if !(unit && S::FUSED) {
             return mantissas;
         }
