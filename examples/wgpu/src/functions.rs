@@ -27,6 +27,13 @@ pub enum Function {
     Encoded = 13,
     IsBad = 14,
     ValueOf = 15,
+    /// n of a base e^(k·shift) · 2^exponent = 2^n · part, of 64 bits; the arguments are shift and
+    /// exponent.
+    PlacePower = 16,
+    /// The part, in f64.
+    PlacePart = 17,
+    /// f64 of an integer of 64 bits.
+    OfSigned = 18,
 }
 
 impl<E: Element> Kernels<'_, E> {

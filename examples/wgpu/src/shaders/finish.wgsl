@@ -54,7 +54,7 @@ fn finish(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     var base = vec2<u32>(known.shift, bitcast<u32>(known.exponent));
-    var others = known.others;
+    var others = sum_of(known);
     var is_far = is_masked;
     var away = vec2<u32>(0u, 0u);
     if !is_masked {

@@ -1,28 +1,14 @@
-// The fold of a row's columns: its base, and the sums of a block by lanes.
+// A block's base, and its sums by lanes.
 //
-// The order is the library's: blocks of 512 columns, sixteen lanes, quads of four vectors; f32 within a block, f64 over
-// blocks. Column j is in lane j mod 16 whatever the machine, so 16 invocations are a block. The target is left out.
+// The order is the library's: blocks of 512 columns, sixteen lanes, quads of four vectors; f32 within a lane, f64 over
+// lanes. Column j is in lane j mod 16 whatever the machine, so 16 invocations are a block. The target is left out.
 
 const LANES: u32 = 16u;
 const BLOCK: u32 = 512u;
-// By how many powers of two a term may exceed the base.
-const HEADROOM: i32 = 7;
+// By how many powers of two a term may exceed the base that a part of the columns chose.
+const HEADROOM: i32 = 4;
 const MAX_EXPONENT: i32 = 1900;
 const NO_ROOM: i32 = 100;
-
-// What became of a row.
-const UNSCORED: u32 = 0u;
-const BASED: u32 = 1u;
-const BASELESS: u32 = 2u;
-const BROKEN: u32 = 3u;
-
-struct RowState {
-    shift: u32,
-    exponent: i32,
-    kind: u32,
-    target_value: u32,
-    others: vec2<u32>,
-}
 
 // By integers: the order of finite numbers, and -inf below them.
 fn key_of(bits: u32) -> i32 {
@@ -54,19 +40,9 @@ fn base_of(shift: u32, exponent: i32, room: i32) -> Base {
     return Base(bitcast<f32>(shift), exponent, f32(MAGIC - exponent), bitcast<f32>(floor), bitcast<f32>(roof));
 }
 
-// Sums by one base as those by another.
-fn rebased(others: vec2<u32>, old: vec2<u32>, to: vec2<u32>) -> vec2<u32> {
-    let power = bitcast<i32>(old.y) - bitcast<i32>(to.y);
-    let delta = mul(params.factor_double, sub(of_f32(old.x), of_f32(to.x)));
-    if is_zero(delta) {
-        return scaled(others, power);
-    }
-    if exponent_of(delta) > 1023 + 18 {
-        return vec2<u32>(0u, 0u);
-    }
-    let sum = add(mul(delta, params.log2e_double), ROUND);
-    let r = sub(delta, mul(sub(sum, ROUND), params.plain_ln2_double));
-    return scaled(mul(others, exp_double(r)), bitcast<i32>(sum.x) + power);
+// The exponent of what a block's terms are relative to: a multiple of 64, so 0 in most rows.
+fn wide_exponent(exponent: i32) -> i32 {
+    return (exponent + 32) & -64;
 }
 
 struct LaneSums {
@@ -110,11 +86,11 @@ fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneS
     return LaneSums(scales, mantissas, top, broken);
 }
 
-// The key of the largest value of a lane, and whether one is broken.
-fn lane_top(row: u32, first: u32, lane: u32, skipped: u32) -> vec2<i32> {
+// The key of the largest value of a lane's columns, `step` apart, and whether one is broken.
+fn lane_top(row: u32, first: u32, lane: u32, skipped: u32, step: u32) -> vec2<i32> {
     var top = vec2<i32>(LOWEST_KEY, 0);
-    for (var at = 0u; at < BLOCK; at += LANES) {
-        let column = first + at + lane;
+    for (var at = lane; at < BLOCK; at += step) {
+        let column = first + at;
         if column < params.vocab && column != skipped {
             let bits = value_at(row, column);
             if is_bad(bits) {
@@ -127,8 +103,9 @@ fn lane_top(row: u32, first: u32, lane: u32, skipped: u32) -> vec2<i32> {
     return top;
 }
 
-fn ceiling() -> f32 {
-    return f32(MAGIC + HEADROOM);
+// The t of terms that are too large for a base, relative to `wide`.
+fn ceiling(exponent: i32, wide: Base) -> f32 {
+    return f32(MAGIC + exponent - wide.exponent + HEADROOM);
 }
 
 // The lane's two sums in f64.

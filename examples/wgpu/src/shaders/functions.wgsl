@@ -7,6 +7,13 @@ fn value_at(row: u32, column: u32) -> u32 {
     return NEG_INFINITY;
 }
 
+fn placed(base: vec2<u32>) -> RowState {
+    var state = empty(NEG_INFINITY);
+    state.shift = base.x;
+    state.exponent = bitcast<i32>(base.y);
+    return with_place(state);
+}
+
 @compute @workgroup_size(64)
 fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= params.rows {
@@ -36,6 +43,9 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
         case 13u: { found.x = encoded(a.x); }
         case 14u: { found.x = select(0u, 1u, is_bad(a.x)); }
         case 15u: { found.x = value_of(a.x); }
+        case 16u: { found = placed(a).power; }
+        case 17u: { found = placed(a).part; }
+        case 18u: { found = of_signed(a); }
         default: {}
     }
     results[id.x] = found;

@@ -64,7 +64,7 @@ fn figures_are_within_their_bounds() {
 }
 
 /// (the fault, what stands there, what stands there instead)
-const FAULTS: [(&str, &str, &str); 18] = [
+const FAULTS: [(&str, &str, &str); 23] = [
     ("the target is in the sum, too", "column != skipped", "column != 0xffffffffu"),
     (
         "padding is read",
@@ -121,20 +121,33 @@ const FAULTS: [(&str, &str, &str); 18] = [
         "atomicStore(&grads[word], grad);",
     ),
     (
-        "sums keep their old base",
-        "state.others = rebased(state.others, old, to);",
-        "state.others = select(rebased(state.others, old, to), state.others, true);",
+        "places stay where they are",
+        "let below = wide_sub(highest(sum.power), highest(other.power));",
+        "let below = vec2<u32>(0u, 0u);",
     ),
-    ("terms too large for the base", "const HEADROOM: i32 = 7;", "const HEADROOM: i32 = 1000;"),
+    ("the lower base is kept", "if is_above(b, a) {", "if is_above(a, b) {"),
+    (
+        "bases of both signs by their words",
+        "bitcast<i32>(a.power.y) > bitcast<i32>(b.power.y)",
+        "a.power.y > b.power.y",
+    ),
+    ("sums of powers of two alone", "mul(sum, state.part)", "sum"),
+    ("the eighths are not added up", "part < GROUPS", "part < 1u"),
+    (
+        "the part's base whatever it is",
+        "step >= LANES; step /= 4u",
+        "step >= 4u * LANES; step /= 4u",
+    ),
+    ("terms too large for the base", "const HEADROOM: i32 = 4;", "const HEADROOM: i32 = 1000;"),
     ("rows without their stride", "row * params.stride", "row * params.vocab"),
 ];
 
 /// Faults below the bounds, which only the bits show.
 const SMALL_FAULTS: [(&str, &str, &str); 3] = [
     (
-        "blocks are added in f32",
-        "state.others = add(state.others, doubles[b * LANES]);",
-        "state.others = of_f32(to_f32(add(state.others, doubles[b * LANES])));",
+        "blocks are rounded to f32",
+        "scaled(doubles[i], -by)",
+        "of_f32(to_f32(scaled(doubles[i], -by)))",
     ),
     (
         "WGSL's own tanh",

@@ -100,6 +100,34 @@ pub fn special() -> Vec<Named> {
         ("3e38 apart", [3e38, -3e38, 0.0].repeat(300), 1),
         ("65504 apart", [65504.0, -65504.0, 0.0].repeat(300), 0),
     ];
+    // A block's base comes from the first sixteen of every 64 columns.
+    for away in [5.0, 20.0, 200.0, 30_000.0, 3e38] {
+        rows.push(("largest outside of the part", with(normal(1200, 1.0), 600, away), 9));
+    }
+    let is_part = |column: usize| column % 64 < 16;
+    rows.extend([
+        (
+            "masked part",
+            (0..1300).map(|i| if is_part(i) { MASKED } else { (i % 11) as f32 }).collect(),
+            20,
+        ),
+        (
+            "NaN outside of a masked part",
+            (0..1300).map(|i| if is_part(i) { MASKED } else { f32::NAN }).collect(),
+            20,
+        ),
+        ("low part", (0..1300).map(|i| if is_part(i) { -4000.0 } else { 0.0 }).collect(), 20),
+        ("slowly rising blocks", slope(9000, 7.0), 8),
+        ("slowly falling blocks", slope(9000, -7.0), 8800),
+        ("blocks up and down", (0..9000).map(|i| (i / 512 * 7 % 18 * 5) as f32).collect(), 70),
+        ("values near 5000", normal(5000, 3.0).into_iter().map(|x| x + 5000.0).collect(), 5),
+        ("values near -5000", normal(5000, 3.0).into_iter().map(|x| x - 5000.0).collect(), 5),
+        ("values near 1e6", normal(5000, 3.0).into_iter().map(|x| x + 1e6).collect(), 5),
+        ("values near -3e7", normal(5000, 30.0).into_iter().map(|x| x - 3e7).collect(), 5),
+        ("equal and far", vec![3e12; 5000], 5),
+        ("equal and far below", vec![-3e12; 5000], 5),
+        ("two blocks far apart", [vec![3e12; 600], vec![2.999_999e12; 600]].concat(), 5),
+    ]);
     for away in [1.0, 10.0, 17.0, 20.0, 40.0, 87.0, 100.0] {
         rows.push(("confident", with(normal(999, 0.3), 700, away), 700));
         rows.push(("doubtful", with(normal(999, 0.3), 700, -away), 700));
