@@ -6,6 +6,7 @@ pub mod batch;
 pub mod defaults;
 #[path = "../../finetune/head.rs"]
 pub mod head;
+#[allow(private_interfaces, reason = "as in the example")]
 #[path = "../../finetune/jsonl/mod.rs"]
 pub mod jsonl;
 #[path = "../../finetune/linear.rs"]

@@ -56,6 +56,8 @@ pub fn start(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                     eprintln!("{NAME}: {line}");
                 }
             }
+            // A launcher ends all as soon as one has ended with a status: not before it is told.
+            let _ = world.barrier();
             ExitCode::from(2)
         }
         Err(error) => {
