@@ -61,10 +61,7 @@ fn what_is_refused_is_named_with_its_value() {
 fn a_rank_with_other_results_is_named() {
     assert!(agree(&[1, 2, 1, 2, 1, 2]).is_ok());
     let Err(Error::Refused(lines)) = agree(&[1, 2, 1, 2, 1, 3]) else { panic!("they differ") };
-    assert_eq!(
-        lines,
-        ["rank 2: digest of weights 0000000000000003, on rank 0 0000000000000002"]
-    );
+    assert_eq!(lines, ["rank 2: digest of weights 0000000000000003, on rank 0 0000000000000002"]);
     let Err(Error::Refused(lines)) = agree(&[1, 2, 0, 2]) else { panic!("they differ") };
     assert!(lines[0].starts_with("rank 1: digest of losses"), "{lines:?}");
 }

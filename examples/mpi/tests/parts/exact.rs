@@ -10,9 +10,7 @@ fn sum(values: &[f32], parts: usize) -> f32 {
 
 /// Numbers of many sizes.
 fn numbers(count: usize, random: &mut Random) -> Vec<f32> {
-    (0..count)
-        .map(|_| random.normal() * 2.0_f32.powi((random.bits() % 24) as i32 - 12))
-        .collect()
+    (0..count).map(|_| random.normal() * 2.0_f32.powi((random.bits() % 24) as i32 - 12)).collect()
 }
 
 #[test]
