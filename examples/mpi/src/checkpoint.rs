@@ -144,6 +144,13 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "tests"
+)]
 mod tests {
     use super::*;
 

@@ -140,6 +140,13 @@ pub fn shake(world: &Comm, own: &Record) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::type_complexity,
+    reason = "tests"
+)]
 mod tests {
     use super::*;
 

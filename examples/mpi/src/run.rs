@@ -131,16 +131,13 @@ fn train(
     let mut out: Box<dyn Write> =
         if comms.world.rank == 0 { Box::new(io::stdout()) } else { Box::new(io::sink()) };
     introduce(comms, dispatch, &mut out)?;
-    let (mut replica, moments) = match &prepared.state {
-        Some(state) => {
-            let _ = writeln!(out, "state: goes on from phase {}, step {}", state.phase, state.step);
-            restore(state, comms, prepared)?
-        }
-        None => {
-            let replica = prepared.shard_of(&prepared.model, comms.place)?;
-            let moments = Moments::new(&replica, 0);
-            (replica, moments)
-        }
+    let (mut replica, moments) = if let Some(state) = &prepared.state {
+        let _ = writeln!(out, "state: goes on from phase {}, step {}", state.phase, state.step);
+        restore(state, comms, prepared)?
+    } else {
+        let replica = prepared.shard_of(&prepared.model, comms.place)?;
+        let moments = Moments::new(&replica, 0);
+        (replica, moments)
     };
     let path = options.state.as_deref();
     let keeper = Keeper { path, every: options.every, settings: &prepared.settings };

@@ -289,7 +289,9 @@ fn project(replica: &Replica, states: &[f32]) -> Vec<f32> {
     let (model, width) = (&replica.model, replica.model.width());
     let a = model.weights.adapter.get(model.head.a.clone()).unwrap_or_default();
     let mut u = matmul(states, &transpose(a, width), width, RANK);
-    u.iter_mut().for_each(|value| *value *= SCALE);
+    for value in &mut u {
+        *value *= SCALE;
+    }
     u
 }
 

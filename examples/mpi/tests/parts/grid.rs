@@ -28,7 +28,7 @@ fn columns_begin_at_units_and_cover_the_vocabulary() {
                 let own = columns(vocab, unit, shards, shard);
                 assert_eq!(own.start, next, "{vocab} columns, shard {shard} of {shards}");
                 let of_units: Vec<_> = units(own.clone(), unit).collect();
-                assert_eq!(of_units.iter().map(|unit| unit.len()).sum::<usize>(), own.len());
+                assert_eq!(of_units.iter().map(ExactSizeIterator::len).sum::<usize>(), own.len());
                 for of_unit in &of_units {
                     assert_eq!(of_unit.start % unit, 0, "a unit does not depend on the shard");
                     assert!(of_unit.len() == unit || of_unit.end == vocab, "whole, or the last");

@@ -138,7 +138,7 @@ fn bytes_that_are_no_partials_are_refused() {
     let (rows, targets) = rows(2, 64, 1.0, &mut random);
     let good = partials(&rows, &targets, 32, (1, 0));
     assert!(matches!(merge(&good[1..], &targets, 1, 64), Err(Error::Length { .. })));
-    assert!(merge(&vec![0xff; 2 * PARTIAL_LEN], &targets, 1, 64).is_err(), "noise");
+    assert!(merge(&[0xff; 2 * PARTIAL_LEN], &targets, 1, 64).is_err(), "noise");
     // Rows of other targets are other rows.
     let swapped = [&good[PARTIAL_LEN..], &good[..PARTIAL_LEN]].concat();
     if targets[0] != targets[1] {
