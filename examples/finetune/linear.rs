@@ -153,7 +153,7 @@ pub fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: 
 }
 
 /// Columns that are summed together: two registers of the narrowest machine.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 fn add_row_products<const ROWS: usize>(
     out: &mut [f32],

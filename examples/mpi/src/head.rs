@@ -9,7 +9,7 @@
 //! ```
 //!
 //! W and B are split by columns of the logits; A is whole on every rank. A unit's product is one
-//! sum in the order of its columns; units are added as integers ([`exact`](crate::exact)), so
+//! sum in the order of its columns; units are added as integers ([`exact`]), so
 //! neither follows the number of shards.
 
 use std::ops::Range;
