@@ -154,9 +154,15 @@ typedef struct dpo_row_details {
 #define DPO_ROW_DETAILS UINT32_C(2)
 #define DPO_ROW_TARGET_SEEN UINT32_C(4)
 #define DPO_ROW_BASE UINT32_C(8)
+#define DPO_ROW_BROKEN UINT32_C(16)
+#define DPO_ROW_MASKED UINT32_C(32)
+
+/* What dpo_row_stats_write_bytes writes, without and with details. */
+#define DPO_ROW_BYTES 64
+#define DPO_ROW_DETAIL_BYTES 176
 
 /* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, send it to another
-   machine, merge it there. But for transform, flags and target, the fields are the library's.
+   machine of the same byte order, merge it there; dpo_row_stats_write_bytes is for any. But for transform, flags and target, the fields are the library's.
    Zeroed: nothing folded yet of a row without target. */
 typedef struct dpo_row_stats {
     dpo_transform transform;
@@ -167,11 +173,14 @@ typedef struct dpo_row_stats {
     int32_t exponent;
     float max;
     uint32_t argmax;
+    int32_t values_below;
+    uint32_t reserved; /* 0 */
     uint64_t columns;
-    double others;
-    double weighted;
-    double squares;
-    double values;
+    int64_t others[3];
+    int64_t weighted[3];
+    int64_t powers[3];
+    int64_t squares[3];
+    int64_t values[3];
 } dpo_row_stats;
 
 /* Results of a complete row; NaN where there are none. */

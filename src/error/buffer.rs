@@ -84,6 +84,8 @@ pub enum Buffer {
     HeadGrads,
     /// A matrix of an adapter: `rank · hidden size` numbers, or `vocab · rank`.
     Adapter,
+    /// Bytes of the statistics of a row.
+    RowBytes,
 }
 
 impl Buffer {
@@ -128,6 +130,7 @@ impl Buffer {
             Self::HeadNumbers => "numbers of the head's scratch",
             Self::HeadGrads => "gradients of the head",
             Self::Adapter => "a matrix of the adapter",
+            Self::RowBytes => "bytes of row statistics",
         }
     }
 }

@@ -1,8 +1,27 @@
 //! The base of a row's sums: what they are kept relative to, so that they neither overflow nor
 //! vanish.
 
+use super::exact::{Window, power_of_two};
 use crate::math::branchless::ROUND;
-use crate::simd::exp::{LN_2, MAX_EXPONENT};
+use crate::simd::exp::{LN_2, MAX_EXPONENT, t_at};
+
+/// Exponents of what the loop's terms are relative to are multiples of it. So all blocks of most
+/// rows, and most rows, have the same, whose constants the loop has ready: 2^0 for logits between
+/// ±22.
+const WIDE_STEP: i32 = 64;
+
+/// By how many powers of two a block's largest term may exceed the base that a part of its columns
+/// chose. More would cost the entropy digits: it adds up distances to the base, which are rounded
+/// in f32.
+const HEADROOM: i32 = 4;
+
+/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^4.5.
+const ROOM: i64 = 14;
+/// The squares of the terms: 512 · 2^9.
+const ROOM_OF_SQUARES: i64 = 18;
+
+/// ln 2 less its f64.
+const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
 
 /// Sums of a row are divided by e^(k·shift) · 2^exponent, of which either shift or exponent is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,13 +31,16 @@ pub(super) struct Base {
 }
 
 impl Base {
+    /// In the place of none.
+    pub(super) const NONE: Self = Self { shift: 0.0, exponent: 0 };
+
     /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is
     /// exact, the value itself elsewhere.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(super) fn at(v: f32, factor: f64) -> Self {
-        // The nearest integer, as long as it is small enough to be an exponent, is by how much the
-        // bits of the sum exceed those of `ROUND`.
+        // The nearest integer, as long as it is small, is by how much the bits of the sum exceed
+        // those of `ROUND`.
         let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
         match i32::try_from(sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()) {
             Ok(exponent) if exponent.abs() <= MAX_EXPONENT => Self { shift: 0.0, exponent },
@@ -32,6 +54,73 @@ impl Base {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
     }
 
+    /// What the loop's terms are relative to.
+    #[inline(always)]
+    pub(super) const fn wide(self) -> Self {
+        let exponent = (self.exponent + WIDE_STEP / 2) & -WIDE_STEP;
+        Self { shift: self.shift, exponent }
+    }
+
+    /// What terms are relative to, by the base that it was made of.
+    #[inline(always)]
+    pub(super) fn by(self, base: Self) -> f64 {
+        power_of_two(i64::from(self.exponent - base.exponent))
+    }
+
+    /// The t of terms relative to `wide` that are too large for the base.
+    #[inline(always)]
+    pub(super) fn ceiling(self, wide: Self) -> f32 {
+        t_at(self.exponent - wide.exponent + HEADROOM)
+    }
+
+    /// ln base / k rounded to f32, from which distances are measured, and what makes them distances
+    /// of logits to ln base once they are multiplied by k.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "lanes are f32")]
+    pub(super) fn middle(self, factor: f64) -> (f32, f64) {
+        let ln = f64::from(self.exponent) * LN_2;
+        let middle = (ln / factor) as f32;
+        (middle, factor * f64::from(middle) - ln)
+    }
+
+    /// As a power of two and a number near 1. The power grows with the base.
+    #[inline(always)]
+    pub(super) fn place(self, factor: f64) -> Place {
+        if self.shift.to_bits() == 0 {
+            Place { power: i64::from(self.exponent), part: 1.0, rest: 0.0 }
+        } else {
+            self.place_of_shift(factor)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::cast_possible_truncation, reason = "an integer below 2^41")]
+    fn place_of_shift(self, factor: f64) -> Place {
+        /// 2^40: from here on the values next to each other are e^60,000 apart or more.
+        const FAR: f64 = 1_099_511_627_776.0;
+        let v = f64::from(self.shift);
+        let y = factor * v;
+        if y.abs() >= FAR {
+            // Equal values alone add up, so any power will do that is larger than all below and
+            // grows with the value.
+            let bits = i64::from(self.shift.to_bits() & 0x7fff_ffff);
+            let power = (1 << 41) + bits * 4096;
+            let power = if v < 0.0 { -power } else { power };
+            return Place { power, part: 1.0, rest: 0.0 };
+        }
+        let n = (y * core::f64::consts::LOG2_E + ROUND) - ROUND;
+        let lost = libm::fma(factor, v, -y);
+        let rest = libm::fma(-n, LN_2, y) - n * LN_2_LOW + lost;
+        Place { power: n as i64, part: libm::exp(rest), rest }
+    }
+
+    /// Whether sums are relative to this one where they have both.
+    pub(super) fn is_above(self, other: Self, factor: f64) -> bool {
+        let [power, other_power] = [self, other].map(|base| base.place(factor).power);
+        power > other_power || (power == other_power && self.shift > other.shift)
+    }
+
     /// This base by another, as a number near 1 and a power of two, and their quotient's logarithm.
     /// A power of two alone where neither has a shift.
     pub(super) fn over(self, other: Self, factor: f64) -> (f64, i32, f64) {
@@ -39,6 +128,35 @@ impl Base {
         let (part, power) = if delta == 0.0 { (1.0, 0) } else { exp(delta) };
         let exponents = self.exponent - other.exponent;
         (part, power + exponents, delta + f64::from(exponents) * LN_2)
+    }
+}
+
+/// A base as 2^power · part, where ln part = rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub(super) power: i64,
+    pub(super) part: f64,
+    pub(super) rest: f64,
+}
+
+impl Place {
+    /// What is relative to 2^power, relative to the base.
+    #[inline(always)]
+    pub(super) fn by_part(&self, x: f64) -> f64 {
+        // Compared as bits: where there is no part, there is no division.
+        if self.part.to_bits() == 1.0_f64.to_bits() { x } else { x / self.part }
+    }
+
+    /// Where sums of terms are kept.
+    #[inline(always)]
+    pub(super) const fn terms(&self) -> Window {
+        Window::below(self.power + ROOM)
+    }
+
+    /// Where sums of squared terms are kept.
+    #[inline(always)]
+    pub(super) const fn squares(&self) -> Window {
+        Window::below(2 * self.power + ROOM_OF_SQUARES)
     }
 }
 

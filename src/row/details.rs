@@ -1,7 +1,7 @@
 //! From the sums that a fold collected on request to entropy, mean logit, log Σp² and argmax.
 
 use super::base::Base;
-use super::extra::{Details, Extra, ExtraSums};
+use super::extra::{Details, Extra};
 use super::finish::Normalizer;
 use super::stats::RowStats;
 
@@ -61,23 +61,28 @@ impl<D: Extra> RowStats<D> {
         if !D::ON {
             return None;
         }
-        let mut this = *self;
+        let mut settled = self.settled();
         let factor = self.transform.factor();
-        if let (Some(base), Some(v)) = (this.base, this.target_value)
-            && this.target_distance(base) > 300.0
+        let place = self.base.map(|base| base.place(factor));
+        let mut sums = D::collected(&self.extra, place, settled.others)?;
+        if let (Some(base), Some(v)) = (settled.base, self.target_value)
+            && settled.target_distance(base) > 300.0
         {
             // Σ term² would overflow.
-            this.rebase(Base::at(v, factor));
+            let others = settled.others;
+            let (part, power, ln) = settled.rebase(Base::at(v, factor));
+            let scale = |x: f64| libm::scalbn(x * part, power);
+            sums.weighted = scale(sums.weighted + ln * others);
+            sums.squares = scale(scale(sums.squares));
         }
-        let mut sums = D::collected(&this.extra)?;
-        let Some(Normalizer { sum, term, distance, .. }) = this.normalizer() else {
+        let Some(Normalizer { sum, term, distance, .. }) = settled.normalizer() else {
             return Some(RowDetails::NAN);
         };
         if term > 0.0 {
             sums.weighted += term * distance;
             sums.squares += term * term;
         }
-        if let (Some(v), Some(column)) = (this.target_value, this.target) {
+        if let (Some(v), Some(column)) = (self.target_value, self.target) {
             sums.see(v, column);
         }
         let log_sum = libm::log(sum);

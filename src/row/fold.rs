@@ -10,20 +10,15 @@ use core::slice::from_mut;
 
 use super::base::Base;
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
-use super::extra::{BlockDetails, Extra, ExtraSums};
+use super::extra::{Block as BlockSums, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::Element;
-use crate::simd::exp::{Exp, LN_2};
-use crate::simd::quad::QUAD;
+use crate::simd::exp::Exp;
+use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
-
-/// By how many powers of two a block's largest term may exceed the base before the block is done
-/// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
-/// in f32.
-pub(super) const HEADROOM: i16 = 7;
+use crate::{Element, Transform};
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
@@ -35,8 +30,8 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     pub(super) target: usize,
     /// First column of the next block.
     pub(super) at: usize,
-    /// Whether that block was too large for the base.
-    redo: bool,
+    /// The base of that block, if it was looked at.
+    pub(super) next: Option<Base>,
     /// Whether the copies of its quads are made.
     held: bool,
 }
@@ -49,7 +44,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         first_column: 0,
         target: usize::MAX,
         at: 0,
-        redo: false,
+        next: None,
         held: false,
     };
 
@@ -62,14 +57,14 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             .and_then(|target| usize::try_from(target).ok())
             .filter(|&target| target < tile.len())
             .unwrap_or(usize::MAX);
-        Self { stats, tile, first_column, target, at: 0, redo: false, held: false }
+        Self { stats, tile, first_column, target, at: 0, next: None, held: false }
     }
 
     /// Takes down the target's value.
     pub(super) fn see_target(&mut self, value: f32) {
         if self.stats.target_value.is_some() {
             // The same column again: a row has one target.
-            self.stats.others = f64::NAN;
+            self.stats.is_broken = true;
         }
         self.stats.target_value = Some(value);
     }
@@ -81,9 +76,9 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         }
     }
 
-    /// Whether y = x, and no value near the row's largest is the base.
+    /// Whether y = x, and the next block's base is a power of two.
     fn is_unit(&self) -> bool {
-        let shift = self.stats.base.map_or(0.0, |base| base.shift);
+        let shift = self.next.map_or(0.0, |base| base.shift);
         self.stats.transform.is_none() && shift.to_bits() == 0
     }
 }
@@ -197,17 +192,34 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 }
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
-    /// Chooses the base from the next block that is not all masked, unless there is one that does.
+    /// Finds the next block that is not all masked, and a base for it.
     #[inline(always)]
     fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>) {
         let quads = Quads::new(self.tile, self.target, copies);
-        while (self.stats.base.is_none() || self.redo)
+        while self.next.is_none()
             && let Some(block) = quads.block(self.at)
         {
-            self.redo = false;
-            if !self.stats.choose_base(s, &block) {
-                self.skip(block.elements().len());
+            let some = block.largest::<S, 1>(s);
+            if some.is_finite() {
+                self.next = Some(Base::at(some, self.stats.transform.factor()));
+            } else {
+                self.find(block.largest::<S, QUAD>(s), block.elements());
             }
+        }
+    }
+
+    /// Takes down the base of the next block, of which the largest value is `max`, the target left
+    /// out; or goes on to the next if it has none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn find(&mut self, max: f32, elements: &[E]) {
+        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
+            self.stats.is_broken = true;
+        }
+        if max.is_finite() {
+            self.next = Some(Base::at(max, self.stats.transform.factor()));
+        } else {
+            self.skip(elements.len());
         }
     }
 
@@ -218,21 +230,29 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
         let alone = columns == 1 && self.target == self.at;
         let value = self.stats.target_value.filter(|_| alone);
         let values = value.map_or(f64::NEG_INFINITY, f64::from);
-        self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
+        self.stats.extra.add_values(values);
         self.at += BLOCK;
     }
 
     /// Adds blocks to the sums.
     #[inline(always)]
     fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>) {
-        let Some(base) = self.stats.base else { return };
-        if UNIT && !self.is_unit() {
-            return;
-        }
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        self.at = self.stats.sum_blocks::<S, E, UNIT>(s, quads, self.at, &mut leader, base);
-        self.redo = self.at < self.tile.len();
+        loop {
+            self.begin(s, copies);
+            if UNIT && !self.is_unit() {
+                break;
+            }
+            let Some(base) = self.next.take() else { break };
+            let at = At::new::<UNIT>(s, self.stats.transform, base.wide());
+            let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
+            let is_too_large = at.sum_blocks::<E, D, UNIT>(s, quads, base, run);
+            if is_too_large && let Some(block) = quads.block(self.at) {
+                // The base of all its columns is at most some powers of two below them.
+                self.find(block.largest::<S, QUAD>(s), block.elements());
+            }
+        }
         if D::ON
             && leader.max > f32::NEG_INFINITY
             && leader.max >= self.stats.extra.max()
@@ -251,121 +271,161 @@ struct Leader {
     block: usize,
 }
 
-impl<D: Extra> RowStats<D> {
-    /// Chooses the base from a block's maximum. Not if the block is all masked, or if it holds
-    /// NaN or +inf, which makes the row's sum NaN. The target is left out: however large it is, the
-    /// sum of the others must not vanish.
+impl<E: Element> Block<'_, E> {
+    /// The largest value of the first `N` vectors of each quad, the target left out: however large
+    /// it is, the sum of the others must not vanish. −inf if all are masked, or NaN.
     #[inline(always)]
-    fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> bool {
+    fn largest<S: Simd, const N: usize>(&self, s: S) -> f32 {
         let mut max = f32::NEG_INFINITY;
         for s in s.parts() {
             // Several, so that no maximum waits for the one before.
-            let mut parts = [s.splat(f32::NEG_INFINITY); QUAD];
-            for i in 0..block.len {
-                let quad = block.quad(i);
-                for i in 0..QUAD {
+            let mut parts = [s.splat(f32::NEG_INFINITY); N];
+            for i in 0..self.len {
+                let quad = self.quad(i);
+                for i in 0..N {
                     parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
                 }
             }
-            let [a, b, c, d] = parts;
-            let top = largest(s, s.max(s.max(a, b), s.max(c, d)));
+            let mut of_all = parts[0];
+            for i in 1..N {
+                of_all = s.max(of_all, parts[i]);
+            }
+            let top = largest(s, of_all);
             // Not `f32::max`, which is a call where the target has no instruction of its meaning.
             if top > max {
                 max = top;
             }
         }
-        self.set_base(max, block.elements())
+        max
+    }
+}
+
+/// Statistics on their way through some blocks.
+struct Run<'a, D: Extra> {
+    stats: &'a mut RowStats<D>,
+    /// Where the next block begins.
+    column: &'a mut usize,
+    leader: &'a mut Leader,
+}
+
+/// The constants of what terms are relative to.
+struct At<S: Simd> {
+    wide: Base,
+    exp: Exp<S>,
+    shift: S::F,
+    factor: f64,
+    /// Whether y = x, and the base is a power of two.
+    is_unit: bool,
+}
+
+impl<S: Simd> At<S> {
+    #[inline(always)]
+    fn new<const UNIT: bool>(s: S, transform: Transform, wide: Base) -> Self {
+        let factor = if UNIT { 1.0 } else { transform.factor() };
+        let is_unit = UNIT || (transform.is_none() && wide.shift.to_bits() == 0);
+        Self {
+            wide,
+            exp: Exp::new(s, factor, wide.exponent, is_unit),
+            shift: s.splat(wide.shift),
+            factor,
+            is_unit,
+        }
     }
 
-    /// Chooses the base from the largest of a block's values, the target left out.
+    /// Adds up the next block, whose base is known, and those after it, as long as their terms are
+    /// relative to the same. Returns whether the first that is left has a term too large for its
+    /// base.
     #[inline(always)]
-    pub(super) fn set_base<E: Element>(&mut self, max: f32, elements: &[E]) -> bool {
-        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
-            self.others = f64::NAN;
-            return false;
-        }
-        if max == f32::NEG_INFINITY {
-            return false;
-        }
-        let base = Base::at(max, self.transform.factor());
-        if self.base.is_none() {
-            self.base = Some(base);
-        } else {
-            self.rebase(base);
-        }
-        true
-    }
-
-    /// Adds blocks from column `at` on to the sums until one is too large for the base. Returns
-    /// where that begins, or the end.
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    fn sum_blocks<S: Simd, E: Element, const UNIT: bool>(
-        &mut self,
+    fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
+        &self,
         s: S,
         quads: Quads<'_, E>,
-        mut at: usize,
-        leader: &mut Leader,
-        base: Base,
-    ) -> usize {
-        let factor = if UNIT { 1.0 } else { self.transform.factor() };
-        let unit = UNIT || (self.transform.is_none() && base.shift.to_bits() == 0);
-        let exp = Exp::new(s, factor, base.exponent, unit);
-        let shift = s.splat(base.shift);
-        let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
-        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
-        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the
-        // distance to ln base.
-        let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
-        let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
-        while let Some(block) = quads.block(at) {
-            sums.clear(s);
-            details.clear(s);
-            for i in 0..block.len {
-                let quad = block.quad(i);
-                // After a copied quad, of which a row has two at most, this prefetches something
-                // useless.
-                fetch_ahead(quad);
-                for s in s.parts() {
-                    let m = s.splat(middle);
-                    let from = Distance { shift, middle: m };
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &from, &mut sums, &mut details);
-                }
+        mut base: Base,
+        run: Run<'_, D>,
+    ) -> bool {
+        while let Some(block) = quads.block(*run.column) {
+            // What chooses the next block's base is looked at while this one is summed, so that the
+            // choice is not waited for; but for the blocks whose quads are copied.
+            let next = *run.column + BLOCK;
+            let ahead = quads.plain(next);
+            let mut some = f32::NEG_INFINITY;
+            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
+            else {
+                return true;
+            };
+            if D::ON && max > run.leader.max {
+                // The column is searched once a tile, at its end: in n blocks the leader changes
+                // some ln n times.
+                *run.leader = Leader { max, block: *run.column };
             }
-            if D::ON {
-                // t grows with the value, so the largest value has the largest t.
-                let max = if UNIT { details.max } else { s.sub(details.max, shift) };
-                sums.largest_t = exp.t_of(s, max);
+            if ahead.is_none()
+                && let Some(block) = quads.block(next)
+            {
+                some = block.largest::<S, 1>(s);
             }
-            if s.any_gt(sums.largest_t, ceiling) {
-                return at;
+            run.stats.add(base, &of);
+            *run.column = next;
+            base = Base::at(some, self.factor);
+            if !some.is_finite() || base.wide() != self.wide {
+                break;
             }
-            for s in s.parts() {
-                let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
-                s.put(&mut sums.mantissas, Exp::<S>::restored(unit, s, scales, mantissas));
-            }
-            let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
-            self.others += others;
-            if D::ON {
-                let zero = s.lanes(0.0);
-                let logit_sum = block_logit_sum(s, &block);
-                let leads = s.any_gt(details.max, s.splat(leader.max));
-                self.extra.add(&BlockDetails {
-                    weighted: factor * E::sum_mixed(s, &details.weighted, &zero) * drift
-                        + correction * others,
-                    squares: E::sum_mixed(s, &details.squares, &zero) * drift * drift,
-                    values: logit_sum,
-                });
-                if leads {
-                    // The column is searched once a tile, at its end: in n blocks the leader
-                    // changes some ln n times.
-                    *leader = Leader { max: largest(s, details.max), block: at };
-                }
-            }
-            at += BLOCK;
         }
-        at
+        false
+    }
+
+    /// The largest value of a block, where it is asked for, and its sums; none if a term is too
+    /// large for the base. They depend on the block's columns alone.
+    #[inline(always)]
+    fn sum_block<E: Element, D: Extra, const UNIT: bool>(
+        &self,
+        s: S,
+        block: &Block<'_, E>,
+        ahead: Option<&[Quad<E>; BLOCK / QUAD_LEN]>,
+        base: Base,
+        some: &mut f32,
+    ) -> (f32, Option<BlockSums>) {
+        let Self { wide, exp, shift, is_unit, factor } = self;
+        let (middle, correction) = if D::ON { base.middle(*factor) } else { (0.0, 0.0) };
+        let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
+        for i in 0..block.len {
+            let quad = block.quad(i);
+            // After a copied quad, of which a row has two at most, this prefetches something
+            // useless.
+            fetch_ahead(quad);
+            let next = ahead.and_then(|ahead| ahead.get(i)).unwrap_or(quad);
+            for s in s.parts() {
+                sums.ahead = s.max(sums.ahead, E::load_mixed(s, &next[0]));
+                let from = Distance { shift: *shift, middle: s.splat(middle) };
+                sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
+            }
+        }
+        *some = largest(s, sums.ahead);
+        let mut max = f32::NEG_INFINITY;
+        if D::ON {
+            max = largest(s, details.max);
+            // t grows with the value, so the largest value has the largest t.
+            let of = if UNIT { details.max } else { s.sub(details.max, *shift) };
+            sums.largest_t = exp.t_of(s, of);
+        }
+        if s.any_gt(sums.largest_t, s.splat(base.ceiling(*wide))) {
+            return (max, None);
+        }
+        let above = f64::from(base.exponent - wide.exponent);
+        for s in s.parts() {
+            let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
+            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, above, scales, mantissas));
+        }
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(*is_unit, base.exponent));
+        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * scale;
+        let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        if D::ON {
+            let zero = s.lanes(0.0);
+            of.weighted =
+                factor * E::sum_mixed(s, &details.weighted, &zero) * scale + correction * others;
+            of.squares = E::sum_mixed(s, &details.squares, &zero) * scale * scale;
+            of.values = block_logit_sum(s, block);
+        }
+        (max, Some(of))
     }
 }
 

@@ -45,13 +45,14 @@
 mod base;
 mod block;
 mod details;
+mod exact;
 mod extra;
 mod finish;
 mod fold;
 mod logit_sum;
 mod norm;
 mod one_lane;
-#[cfg(feature = "c")]
+mod shard;
 mod state;
 mod stats;
 mod sums;
@@ -62,11 +63,15 @@ pub use block::BLOCK;
 pub(crate) use block::{Copies, HELD};
 pub use details::RowDetails;
 pub use extra::Details;
+#[cfg(feature = "c")]
+pub(crate) use extra::Values;
 pub(crate) use extra::{DetailSums, Extra, ExtraSums, Nothing};
 pub(crate) use finish::{Finished, finish_rows};
 pub(crate) use fold::{Fold, fold_all};
 pub use norm::RowNorm;
+pub use shard::shard_columns;
 #[cfg(feature = "c")]
 pub(crate) use state::RowState;
+pub use state::{ROW_BYTES, ROW_DETAIL_BYTES};
 pub use stats::RowStats;
 pub(crate) use values::copy;

@@ -7,12 +7,12 @@
 
 use super::base::Base;
 use super::block::BLOCK;
-use super::extra::{BlockDetails, Extra, ExtraSums};
-use super::fold::{Fold, HEADROOM, low_u32};
+use super::extra::{Block, Extra, ExtraSums};
+use super::fold::{Fold, low_u32};
 use super::logit_sum::SCALE;
 use crate::Element;
-use crate::simd::exp::{Exp, LN_2};
-use crate::simd::quad::QUAD;
+use crate::simd::exp::Exp;
+use crate::simd::quad::{QUAD, QUAD_LEN};
 use crate::simd::softcap::Softcap;
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
@@ -29,18 +29,24 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         if !SHORT_LOOPS && let Some(&x) = self.tile.get(self.target) {
             self.see_target(s.first(self.value(s, x)));
         }
-        let mut redo = false;
         while self.at < self.tile.len() {
-            if self.stats.base.is_none() || redo {
-                redo = false;
-                let (block, max) = (self.block(), self.largest(s));
-                if !self.stats.set_base(max, block) {
-                    self.skip(block.len());
+            let mut base = self.some_base(s);
+            if base.is_none_or(|base| !self.sum_by_lanes(s, base)) {
+                let max = self.largest(s, QUAD_LEN);
+                self.find(max, self.block());
+                base = self.next.take();
+                if let Some(base) = base {
+                    self.sum_by_lanes(s, base);
                 }
-            } else if let Some(base) = self.stats.base {
-                redo = self.sum_by_lanes(s, base);
             }
         }
+    }
+
+    /// The base of a part of the next block's columns, if one of them is above −inf.
+    #[inline(always)]
+    fn some_base<S: Simd>(&self, s: S) -> Option<Base> {
+        let some = self.largest(s, LANES);
+        some.is_finite().then(|| Base::at(some, self.stats.transform.factor()))
     }
 
     /// The columns of the next block.
@@ -61,102 +67,99 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         s.splat(self.softcap().map_or(x, |softcap| softcap.value_alone(S::FUSED, x)))
     }
 
-    /// The largest value of the next block, the target left out.
+    /// The largest value of the next block in the first `count` columns of each quad, the target
+    /// left out.
     #[inline(always)]
-    fn largest<S: Simd>(&self, s: S) -> f32 {
+    fn largest<S: Simd>(&self, s: S, count: usize) -> f32 {
         let mut max = f32::NEG_INFINITY;
         for (column, &x) in self.block().iter().enumerate() {
-            let x = s.first(self.value(s, x));
-            if x > max && self.at + column != self.target {
-                max = x;
+            if column % QUAD_LEN < count && self.at + column != self.target {
+                let x = s.first(self.value(s, x));
+                if x > max {
+                    max = x;
+                }
             }
         }
         // −0 becomes 0, as on other levels.
         max + 0.0
     }
 
-    /// Adds blocks to the sums until one is too large for the base; whether one was.
+    /// Adds the next block to the sums, unless a term is too large for the base.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
     fn sum_by_lanes<S: Simd>(&mut self, s: S, base: Base) -> bool {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
-        let unit = transform.is_none() && base.shift.to_bits() == 0;
-        let exp = Exp::new(s, factor, base.exponent, unit);
-        let shift = s.splat(base.shift);
-        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
-        while self.at < self.tile.len() {
-            let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
-            let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
-            let mut largest_t = zero;
-            let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
-            for (n, lane) in Tree::lanes() {
-                let (mut scales, mut mantissas, mut weighted, mut squares) =
-                    (zero, zero, zero, zero);
-                let mut column = lane;
-                while column < block.len() {
-                    let (mut quad, mut quad_mantissas) = (zero, zero);
-                    for _ in 0..QUAD {
-                        if let Some(&x) = block.get(column)
-                            && column != target
-                        {
-                            let x = self.value(s, x);
-                            if D::ON {
-                                leader.see(s.first(x), column);
-                            }
-                            let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
-                            let mut w = [d];
-                            let [t] = exp.split::<false, 1>(s, &mut w);
-                            largest_t = s.max_positive(largest_t, t);
-                            exp.w(s, &mut w);
-                            let ([w], scale) = (w, s.to_exponent(t));
-                            quad = s.add(quad, scale);
-                            quad_mantissas = s.mul_add(w, scale, quad_mantissas);
-                            if D::ON {
-                                let term = s.mul_add(w, scale, scale);
-                                let distance = s.sub(exp.bounded(s, d), s.splat(middle));
-                                weighted = s.mul_add(term, distance, weighted);
-                                squares = s.mul_add(term, term, squares);
-                            }
+        let wide = base.wide();
+        let unit = transform.is_none() && wide.shift.to_bits() == 0;
+        let exp = Exp::new(s, factor, wide.exponent, unit);
+        let shift = s.splat(wide.shift);
+        let (middle, correction) = base.middle(factor);
+        let above = f64::from(base.exponent - wide.exponent);
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, base.exponent));
+        let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
+        let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
+        let mut largest_t = zero;
+        let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
+        for (n, lane) in Tree::lanes() {
+            let (mut scales, mut mantissas, mut weighted, mut squares) = (zero, zero, zero, zero);
+            let mut column = lane;
+            while column < block.len() {
+                let (mut quad, mut quad_mantissas) = (zero, zero);
+                for _ in 0..QUAD {
+                    if let Some(&x) = block.get(column)
+                        && column != target
+                    {
+                        let x = self.value(s, x);
+                        if D::ON {
+                            leader.see(s.first(x), column);
                         }
-                        column += LANES;
+                        let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
+                        let mut w = [d];
+                        let [t] = exp.split::<false, 1>(s, &mut w);
+                        largest_t = s.max_positive(largest_t, t);
+                        exp.w(s, &mut w);
+                        let ([w], scale) = (w, s.to_exponent(t));
+                        quad = s.add(quad, scale);
+                        quad_mantissas = s.mul_add(w, scale, quad_mantissas);
+                        if D::ON {
+                            let term = s.mul_add(w, scale, scale);
+                            let distance = s.sub(exp.bounded(s, d), s.splat(middle));
+                            weighted = s.mul_add(term, distance, weighted);
+                            squares = s.mul_add(term, term, squares);
+                        }
                     }
-                    let sum = s.add(scales, quad);
-                    // What the addition rounded away: exact unless the quad is larger than the sum.
-                    let lost = s.sub(quad, s.sub(sum, scales));
-                    scales = sum;
-                    mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
+                    column += LANES;
                 }
-                let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
-                terms.add(n, s.first(scales), s.first(mantissas));
-                if D::ON {
-                    of_weighted.add(n, s.first(weighted), 0.0);
-                    of_squares.add(n, s.first(squares), 0.0);
-                }
+                let sum = s.add(scales, quad);
+                // What the addition rounded away: exact unless the quad is larger than the sum.
+                let lost = s.sub(quad, s.sub(sum, scales));
+                scales = sum;
+                mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
             }
-            if s.any_gt(largest_t, s.splat(Exp::<S>::t_at(HEADROOM))) {
-                return true;
-            }
-            let others = terms.sum() * drift;
+            let mantissas = Exp::<S>::restored(unit, s, above, scales, mantissas);
+            terms.add(n, s.first(scales), s.first(mantissas));
             if D::ON {
-                // `middle` is ln base / k rounded to f32.
-                let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
-                let details = BlockDetails {
-                    weighted: factor * of_weighted.sum() * drift + correction * others,
-                    squares: of_squares.sum() * drift * drift,
-                    values: self.sum_of_values(s),
-                };
-                self.stats.extra.add(&details);
-                if leader.max > f32::NEG_INFINITY {
-                    let column = low_u32(self.at.saturating_add(leader.column));
-                    self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
-                }
+                of_weighted.add(n, s.first(weighted), 0.0);
+                of_squares.add(n, s.first(squares), 0.0);
             }
-            self.stats.others += others;
-            self.at += BLOCK;
         }
-        false
+        if s.any_gt(largest_t, s.splat(base.ceiling(wide))) {
+            return false;
+        }
+        let others = terms.sum() * scale;
+        let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        if D::ON {
+            of.weighted = factor * of_weighted.sum() * scale + correction * others;
+            of.squares = of_squares.sum() * scale * scale;
+            of.values = self.sum_of_values(s);
+        }
+        self.stats.add(base, &of);
+        if D::ON && leader.max > f32::NEG_INFINITY {
+            let column = low_u32(self.at.saturating_add(leader.column));
+            self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
+        }
+        self.at += BLOCK;
+        true
     }
 
     /// Σ v of the next block, the target's included, as

@@ -1,7 +1,8 @@
 //! The statistics of a row: what they hold, how parts of a row merge, how their sums change base.
 
 use super::base::Base;
-use super::extra::{Extra, ExtraSums};
+use super::exact::{PLACES, Places};
+use super::extra::{Block, Extra, ExtraSums, add_times};
 use super::norm::RowNorm;
 use crate::{Error, Transform};
 
@@ -21,10 +22,11 @@ use crate::{Error, Transform};
 /// also entropy, argmax, mean logit and log Σp², from the same sweep.
 ///
 /// # Numerics
-/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](super::BLOCK) gives the
-/// bits of the row folded whole. Other tiles, and merges, add the same terms in another order: log
-/// Z then differs by less than 1e-6, which is twice the bound of its own error; the largest
-/// difference found is 2e-7.
+/// Tiles that begin at multiples of [`BLOCK`](super::BLOCK), in any order, folded into one or into
+/// several that are merged in any order, give the bits of the row folded whole: a block's sum does
+/// not depend on what is beside it, and sums of blocks are exact to 2^−54 of the largest. Tiles
+/// that begin elsewhere have other blocks: log Z then differs by less than 1e-6, which is twice the
+/// bound of its own error.
 ///
 /// # Example
 /// ```
@@ -56,8 +58,10 @@ pub struct RowStats<D: Extra = ()> {
     pub(super) target_value: Option<f32>,
     /// `None` until a column above −inf was folded.
     pub(super) base: Option<Base>,
-    /// Σ term over the columns other than the target's, by the base.
-    pub(super) others: f64,
+    /// Σ term over the columns other than the target's, in places of the base.
+    pub(super) others: Places,
+    /// Whether a column was NaN or +inf, or the target's came twice.
+    pub(super) is_broken: bool,
     pub(super) columns: u64,
     pub(super) extra: D::Sums,
 }
@@ -76,7 +80,8 @@ impl<D: Extra> RowStats<D> {
             target,
             target_value: None,
             base: None,
-            others: 0.0,
+            others: [0; PLACES],
+            is_broken: false,
             columns: 0,
             extra: D::Sums::NONE,
         }
@@ -85,9 +90,7 @@ impl<D: Extra> RowStats<D> {
     /// Adds the statistics of other columns of the same row.
     ///
     /// # Numerics
-    /// Sums are added in f64, after those with the smaller base are scaled to the larger one,
-    /// exactly where the scale is a power of two. [`RowStats`] says by how much the order of merges
-    /// may change log Z.
+    /// Exact: the order and the grouping of merges change no bit ([`RowStats`]).
     ///
     /// # Errors
     /// [`Error::MergeOfDifferentRows`] if transform or target differ, or if both hold the target's
@@ -101,24 +104,58 @@ impl<D: Extra> RowStats<D> {
             return Err(Error::MergeOfDifferentRows);
         }
         let mut other = *other;
-        if let (Some(a), Some(b)) = (self.base, other.base) {
-            let factor = self.transform.factor();
-            let higher = if a.ln(factor) >= b.ln(factor) { a } else { b };
-            self.rebase(higher);
-            other.rebase(higher);
+        if let Some(base) = other.base {
+            self.raise(base);
         }
-        self.base = self.base.or(other.base);
+        if let Some(base) = self.base {
+            other.raise(base);
+        }
         self.target_value = self.target_value.or(other.target_value);
-        self.others += other.others;
+        add_times(&mut self.others, 1, &other.others);
+        self.is_broken |= other.is_broken;
         self.columns += other.columns;
         self.extra.merge(&other.extra);
         Ok(())
     }
 
+    /// Changes to another base, if that is higher.
+    #[inline(always)]
+    pub(super) fn raise(&mut self, to: Base) {
+        match self.base {
+            None => self.base = Some(to),
+            Some(from) if from != to => self.raise_from(from, to),
+            Some(_) => {}
+        }
+    }
+
+    #[inline(never)]
+    fn raise_from(&mut self, from: Base, to: Base) {
+        let factor = self.transform.factor();
+        if !to.is_above(from, factor) {
+            return;
+        }
+        let [from, place] = [from, to].map(|base| base.place(factor));
+        self.others = place.terms().moved(self.others, from.terms());
+        self.extra.raise(from, place, &self.others);
+        self.base = Some(to);
+    }
+
+    /// Adds a block, whose sums are relative to `base`.
+    #[inline(always)]
+    pub(super) fn add(&mut self, base: Base, block: &Block) {
+        self.raise(base);
+        self.is_broken |= !block.others.is_finite();
+        let factor = self.transform.factor();
+        let [row, place] = [self.base.unwrap_or(base), base].map(|base| base.place(factor));
+        let terms = row.terms().pieces(block.others * place.part, place.power);
+        add_times(&mut self.others, 1, &terms);
+        self.extra.add(row, place, &terms, block);
+    }
+
     /// The same sums with others beside them.
     pub(crate) const fn with_extra<F: Extra>(self, extra: F::Sums) -> RowStats<F> {
-        let Self { transform, target, target_value, base, others, columns, .. } = self;
-        RowStats { transform, target, target_value, base, others, columns, extra }
+        let Self { transform, target, target_value, base, others, is_broken, columns, .. } = self;
+        RowStats { transform, target, target_value, base, others, is_broken, columns, extra }
     }
 
     /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
@@ -145,19 +182,5 @@ impl<D: Extra> RowStats<D> {
     #[must_use]
     pub const fn columns(&self) -> u64 {
         self.columns
-    }
-
-    /// Changes the base of the sums: exactly between powers of two.
-    #[inline(never)]
-    pub(super) fn rebase(&mut self, to: Base) {
-        if let Some(from) = self.base
-            && from != to
-        {
-            let (part, power, ln) = from.over(to, self.transform.factor());
-            let scale = |x: f64| libm::scalbn(x * part, power);
-            self.extra.rescale(scale, ln, self.others);
-            self.others = scale(self.others);
-        }
-        self.base = Some(to);
     }
 }

@@ -19,22 +19,19 @@ pub(super) struct LaneSums<S: Simd> {
     /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
     /// Where details are collected, the t of [`LaneDetails::max`], found after the block.
     pub(super) largest_t: S::F,
+    /// The largest value in the first vectors of the next block's quads, of all parts.
+    pub(super) ahead: S::F,
 }
 
 impl<S: Simd> LaneSums<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { scales: none, mantissas: none, largest_t: s.splat(0.0) }
-    }
-
-    /// Zeros, in place: a new value would take as much memory again.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.largest_t = s.splat(0.0);
-        for s in s.parts() {
-            s.put(&mut self.scales, s.splat(0.0));
-            s.put(&mut self.mantissas, s.splat(0.0));
+        Self {
+            scales: none,
+            mantissas: none,
+            largest_t: s.splat(0.0),
+            ahead: s.splat(f32::NEG_INFINITY),
         }
     }
 }
@@ -54,17 +51,7 @@ impl<S: Simd> LaneDetails<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { weighted: none, squares: none, max: s.splat(0.0) }
-    }
-
-    /// Before the first column of a block, in place.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.max = s.splat(f32::NEG_INFINITY);
-        for s in s.parts() {
-            s.put(&mut self.weighted, s.splat(0.0));
-            s.put(&mut self.squares, s.splat(0.0));
-        }
+        Self { weighted: none, squares: none, max: s.splat(f32::NEG_INFINITY) }
     }
 }
 

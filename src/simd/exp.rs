@@ -79,6 +79,13 @@ pub(crate) fn drift(exponent: i32) -> f64 {
     f64::from(exponent) * ONE_WORD
 }
 
+/// The t of [`Exp::split`] where n − N = `above`.
+#[inline(always)]
+#[allow(clippy::cast_precision_loss, reason = "below 2^24")]
+pub(crate) const fn t_at(above: i32) -> f32 {
+    (ROUND + BIAS + above) as f32
+}
+
 /// The constants of one (k, N), in every lane.
 pub(crate) struct Exp<S: Simd> {
     log2e: S::F,
@@ -148,7 +155,7 @@ impl<S: Simd> Exp<S> {
     }
 
     /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t
-    /// into 2^(n−N); t grows with n ([`Exp::t_at`]).
+    /// into 2^(n−N); t grows with n ([`t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -192,13 +199,6 @@ impl<S: Simd> Exp<S> {
         s.mul_add(self.bounded(s, d), self.log2e, self.magic)
     }
 
-    /// The t where n − N = `above`.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
-    pub(crate) const fn t_at(above: i16) -> f32 {
-        (ROUND + BIAS + above as i32) as f32
-    }
-
     /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
     #[inline(always)]
     pub(crate) fn w<const M: usize>(&self, s: S, f: &mut [S::F; M]) {
@@ -219,22 +219,23 @@ impl<S: Simd> Exp<S> {
     }
 
     /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the
-    /// drift at N.
+    /// drift at N + `at`, which is near the largest terms: that is a factor on sums in f64, while
+    /// here f32 rounds.
     ///
-    /// A term is too small by the share (n − N)·1.9e-9. The mean of n − N, weighted by the terms,
+    /// A term is too small by the share (n − N − at)·1.9e-9. The mean of n − N, weighted by the terms,
     /// is the binary logarithm of their sum less H, the entropy of the 32 terms in bits, which is 0
     /// to 5. H is taken as 1.5: log Z is then within 6.7e-9, and within 2.9e-9 where few terms are
     /// large.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    pub(crate) fn restored(unit: bool, s: S, scales: S::F, mantissas: S::F) -> S::F {
+    pub(crate) fn restored(unit: bool, s: S, at: f64, scales: S::F, mantissas: S::F) -> S::F {
         if !(unit && S::FUSED) {
             return mantissas;
         }
         // The bits of a float, read as an integer, are close to its logarithm: 2²³·(log2 x + 127),
         // within 0.09 · 2²³.
         let per_bit = s.splat((ONE_WORD / f64::from(1 << 23)) as f32);
-        let at_zero = s.splat(((f64::from(-BIAS) - LANE_BITS) * ONE_WORD) as f32);
+        let at_zero = s.splat(((f64::from(-BIAS) - LANE_BITS - at) * ONE_WORD) as f32);
         let missing = s.mul_add(s.bits_as_number(scales), per_bit, at_zero);
         s.mul_add(scales, missing, mantissas)
     }
