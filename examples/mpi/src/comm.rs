@@ -158,20 +158,37 @@ impl Comm {
         check_length("ranks of a gather", self.size, counts.len())?;
         let own = counts.get(self.rank).copied().unwrap_or_default();
         check_length("what a rank gives to a gather", own, mine.len())?;
-        let total = counts.iter().sum();
-        i32::try_from(total).map_err(|_| Error::TooMany { what: "a gather", found: total })?;
         if self.size == 1 {
             return Ok(mine.to_vec());
         }
-        // Each is below the total.
-        let sizes: Vec<i32> =
-            counts.iter().map(|&count| i32::try_from(count).unwrap_or(i32::MAX)).collect();
-        let starts: Vec<i32> =
-            sizes.iter().scan(0, |at, size| Some(std::mem::replace(at, *at + size))).collect();
+        let total = counts.iter().sum();
+        let (sizes, starts) = places(total, counts)?;
         let mut all = vec![T::default(); total];
         let bytes = (size_of_val(mine), (total - own) * size_of::<T>());
         self.run(("MPI_Allgatherv", load), bytes, |inner| {
             inner.allgatherv(mine, &mut all, &sizes, &starts)
+        })?;
+        Ok(all)
+    }
+
+    /// Of everyone's parts for this rank, in the order of ranks. What this rank gives is in parts
+    /// for all ranks, in order; `counts` says how long the part for each rank is, on every rank.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::TooMany`], [`Error::Mpi`].
+    pub fn transpose(&self, load: Load, mine: &[u8], counts: &[usize]) -> Result<Vec<u8>, Error> {
+        check_length("ranks of an exchange", self.size, counts.len())?;
+        check_length("what a rank gives to an exchange", counts.iter().sum(), mine.len())?;
+        if self.size == 1 {
+            return Ok(mine.to_vec());
+        }
+        let own = counts.get(self.rank).copied().unwrap_or_default();
+        let (given, given_at) = places(mine.len(), counts)?;
+        let (taken, taken_at) = places(own * self.size, &vec![own; self.size])?;
+        let mut all = vec![0; own * self.size];
+        let bytes = (mine.len() - own, all.len() - own);
+        self.run(("MPI_Alltoallv", load), bytes, |inner| {
+            inner.alltoallv(mine, &given, &given_at, &mut all, &taken, &taken_at)
         })?;
         Ok(all)
     }
@@ -238,6 +255,16 @@ impl Comm {
         self.run(("MPI_Barrier", Load::Rest), (0, 0), Communicator::barrier)?;
         Ok(())
     }
+}
+
+/// Lengths and starts of parts, as MPI takes them.
+fn places(total: usize, counts: &[usize]) -> Result<(Vec<i32>, Vec<i32>), Error> {
+    i32::try_from(total).map_err(|_| Error::TooMany { what: "a collective", found: total })?;
+    // Each is at most the total.
+    let sizes: Vec<i32> =
+        counts.iter().map(|&count| i32::try_from(count).unwrap_or(i32::MAX)).collect();
+    let starts = sizes.iter().scan(0, |at, size| Some(std::mem::replace(at, *at + size)));
+    Ok((sizes.clone(), starts.collect()))
 }
 
 /// A rank's communicators.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! y = x Wᵀ + u Bᵀ,  u = s x Aᵀ          W: V × width, B: V × RANK, A: RANK × width
-//! forward     y of own columns ─▶ partials ─▶ gather ─▶ log p, norm            of every row
+//! forward     y of own columns ─▶ partials ─▶ exchange ─▶ log p, norm          of every row
 //! backward    g = c (onehot − softmax) of own columns
 //!             dx, du = Σ over units of g W, g B                                 exact, over shards
 //!             dW += gᵀ x   or   dB += gᵀ u                                      own columns alone
@@ -15,15 +15,14 @@
 use std::ops::Range;
 
 use dpo_kernel::gradient::tile_grads_in_place;
-use dpo_kernel::row::RowNorm;
+use dpo_kernel::row::{ROW_BYTES, RowNorm};
 use dpo_kernel::{Dispatch, Transform};
 
 use crate::comm::{Comm, Load};
 use crate::error::{Error, check_length};
 use crate::exact::{self, Fixed, NOT_FINITE};
 use crate::finetune::linear::{Adapter, RANK, matmul, transpose};
-use crate::shards::{Partial, columns, merge, units};
-use dpo_kernel::shard::PARTIAL_LEN;
+use crate::shards::{Partial, columns, exchange, units};
 
 /// Products go over whole groups of so many columns.
 const LANES: usize = 8;
@@ -100,7 +99,7 @@ impl HeadShard {
     /// with it off. All shards of a group call this with the same rows.
     ///
     /// # Errors
-    /// [`Error::Length`] and what [`merge`] refuses.
+    /// [`Error::Length`] and what [`exchange`] refuses.
     pub fn score(
         &self,
         comm: &Comm,
@@ -133,10 +132,11 @@ impl HeadShard {
             }
             tiles.push(y);
         }
-        let own: Vec<u8> = partials.iter().flat_map(Partial::to_bytes).collect();
-        let counts = vec![rows * PARTIAL_LEN; comm.size];
-        let gathered = comm.gather(Load::Partials, &own, &counts)?;
-        let found = merge(&gathered, targets, comm.size, self.vocab)?;
+        let mut own = Vec::with_capacity(rows * ROW_BYTES);
+        for partial in &partials {
+            partial.write(&mut own)?;
+        }
+        let found = exchange(comm, &own, targets, self.vocab)?;
         let log_probs = found.iter().map(|row| row.log_prob).collect();
         let norms = found.iter().map(|row| row.norm).collect();
         Ok(Pass { adapter, tiles, norms, log_probs })

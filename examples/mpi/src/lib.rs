@@ -4,7 +4,7 @@
 //! ```text
 //!  pairs ─▶ own pairs through the body ─▶ hidden states ══ gather, shards ══▶ states of the group
 //!                                                                                    │
-//!      log p, norm ◀── merge ◀══ gather of partials, shards ══ fold of own columns ◀─┘
+//!      log p, norm ◀══ exchange and merge of partials, shards ══ fold of own columns ◀┘
 //!          │
 //!          ▼ sequences ══ gather, groups ══▶ loss of all pairs, on every rank
 //!                                                    │

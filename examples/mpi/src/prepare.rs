@@ -4,7 +4,7 @@
 use std::fs;
 
 use dpo_kernel::Dispatch;
-use dpo_kernel::shard::PARTIAL_LEN;
+use dpo_kernel::row::ROW_BYTES;
 
 use crate::args::Options;
 use crate::checkpoint::State;
@@ -115,7 +115,7 @@ impl Prepared {
             version: of("version"),
             arithmetic: of("arithmetic"),
             vocab: of("vocabulary"),
-            partial: PARTIAL_LEN.to_string(),
+            partial: ROW_BYTES.to_string(),
             grid: grid.to_string(),
             recipe: of("recipe"),
             data: of("data"),

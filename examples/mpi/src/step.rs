@@ -3,7 +3,7 @@
 //! ```text
 //! items (texts, or pairs) ─▶ own items through the model's body      a rank alone
 //!                         ─▶ hidden states of the group's items      gathered over shards
-//!                         ─▶ log-probs of the group's rows           partials gathered over shards
+//!                         ─▶ log-probs of the group's rows           partials exchanged over shards
 //!                         ─▶ log-probs of all sequences              gathered over groups
 //!                         ─▶ loss of the whole batch                 every rank, the same bits
 //!                         ─▶ hidden gradients of own items           exact sums over shards

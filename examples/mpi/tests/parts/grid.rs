@@ -1,5 +1,6 @@
 //! Columns and pairs: each has one owner, in order, whatever the grid.
 
+use dpo_kernel::row::{BLOCK, shard_columns};
 use dpo_kernel_mpi::grid::{Grid, Place, part};
 use dpo_kernel_mpi::shards::{columns, units};
 
@@ -32,6 +33,10 @@ fn columns_begin_at_units_and_cover_the_vocabulary() {
                 for of_unit in &of_units {
                     assert_eq!(of_unit.start % unit, 0, "a unit does not depend on the shard");
                     assert!(of_unit.len() == unit || of_unit.end == vocab, "whole, or the last");
+                }
+                // In units of the library's blocks they are the library's shards.
+                if unit == BLOCK {
+                    assert_eq!(own, shard_columns(vocab, shards, shard));
                 }
                 next = own.end;
             }

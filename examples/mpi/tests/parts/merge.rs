@@ -1,10 +1,10 @@
 //! Rows over shards, without MPI: what the shards would gather is put together here.
 
 use dpo_kernel::Dispatch;
-use dpo_kernel::shard::PARTIAL_LEN;
+use dpo_kernel::row::ROW_BYTES;
 use dpo_kernel_mpi::error::Error;
 use dpo_kernel_mpi::finetune::random::Random;
-use dpo_kernel_mpi::shards::{Partial, Row, columns, merge, units};
+use dpo_kernel_mpi::shards::{Partial, Row, columns, merge, units, whole};
 
 /// What shard `shard` gives of all rows.
 fn partials(
@@ -19,14 +19,18 @@ fn partials(
         for of_unit in units(columns(row.len(), unit, shards, shard), unit) {
             partial.fold(Dispatch::detect(), &row[of_unit.clone()], of_unit.start);
         }
-        out.extend(partial.to_bytes());
+        partial.write(&mut out).unwrap();
     }
     out
 }
 
 fn over(shards: usize, rows: &[Vec<f32>], targets: &[u32], unit: usize) -> Result<Vec<Row>, Error> {
     let all = (0..shards).flat_map(|shard| partials(rows, targets, unit, (shards, shard)));
-    merge(&all.collect::<Vec<_>>(), targets, shards, rows[0].len())
+    join(&all.collect::<Vec<_>>(), targets, shards, rows[0].len())
+}
+
+fn join(all: &[u8], targets: &[u32], shards: usize, vocab: usize) -> Result<Vec<Row>, Error> {
+    whole(&merge(all, targets, shards)?, targets, vocab)
 }
 
 fn rows(count: usize, vocab: usize, size: f32, random: &mut Random) -> (Vec<Vec<f32>>, Vec<u32>) {
@@ -98,13 +102,13 @@ fn a_missing_or_doubled_shard_is_named() {
     let mut random = Random(3);
     let (rows, targets) = rows(3, 256, 1.0, &mut random);
     let shard = |shard| partials(&rows, &targets, 32, (2, shard));
-    let missing = merge(&shard(0), &targets, 1, 256).unwrap_err();
+    let missing = join(&shard(0), &targets, 1, 256).unwrap_err();
     assert!(matches!(missing, Error::Columns { row: 0, found: 128, vocab: 256 }), "{missing}");
     // A shard that comes twice has the right number of columns; the target tells, where it has it.
     let of = targets.map_to_shard();
-    let doubled = merge(&[shard(of), shard(of)].concat(), &targets, 2, 256).unwrap_err();
+    let doubled = join(&[shard(of), shard(of)].concat(), &targets, 2, 256).unwrap_err();
     assert!(matches!(doubled, Error::Kernel(_)), "{doubled}");
-    let doubled = merge(&[shard(1 - of), shard(1 - of)].concat(), &targets, 2, 256).unwrap_err();
+    let doubled = join(&[shard(1 - of), shard(1 - of)].concat(), &targets, 2, 256).unwrap_err();
     assert!(matches!(doubled, Error::Row { row: 0, .. }), "{doubled}");
 }
 
@@ -137,16 +141,16 @@ fn bytes_that_are_no_partials_are_refused() {
     let mut random = Random(5);
     let (rows, targets) = rows(2, 64, 1.0, &mut random);
     let good = partials(&rows, &targets, 32, (1, 0));
-    assert!(matches!(merge(&good[1..], &targets, 1, 64), Err(Error::Length { .. })));
-    assert!(merge(&[0xff; 2 * PARTIAL_LEN], &targets, 1, 64).is_err(), "noise");
+    assert!(matches!(join(&good[1..], &targets, 1, 64), Err(Error::Length { .. })));
+    assert!(join(&[0xff; 2 * ROW_BYTES], &targets, 1, 64).is_err(), "noise");
     // Rows of other targets are other rows.
-    let swapped = [&good[PARTIAL_LEN..], &good[..PARTIAL_LEN]].concat();
+    let swapped = [&good[ROW_BYTES..], &good[..ROW_BYTES]].concat();
     if targets[0] != targets[1] {
-        assert!(matches!(merge(&swapped, &targets, 1, 64), Err(Error::Kernel(_))), "swapped rows");
+        assert!(matches!(join(&swapped, &targets, 1, 64), Err(Error::Kernel(_))), "swapped rows");
     }
 }
 
 #[test]
 fn a_partial_is_at_most_64_bytes() {
-    const { assert!(PARTIAL_LEN <= 64, "what the README says") };
+    const { assert!(ROW_BYTES <= 64, "what the README says") };
 }
