@@ -179,7 +179,7 @@ impl dpo_row_stats {
         let numbers = match stats {
             Stats::Plain(stats) => stats.state(),
             Stats::Detailed(stats) => {
-                let sums = stats.detail_sums();
+                let sums = stats.extra();
                 *self = Self {
                     max: sums.max,
                     argmax: sums.argmax,

@@ -53,7 +53,9 @@ impl Window {
     #[allow(clippy::cast_possible_truncation, reason = "the rounding")]
     pub(crate) fn finer_pieces(self, x: f64, power: i64) -> Places {
         const DIGITS: i64 = 38;
-        self.pieces_of_digits((x * power_of_two(DIGITS)) as i64, power - DIGITS)
+        // Of the size, not of the two's complement: that has ones in the places above.
+        let pieces = self.pieces_of_digits((x.abs() * power_of_two(DIGITS)) as i64, power - DIGITS);
+        if x < 0.0 { pieces.map(i64::wrapping_neg) } else { pieces }
     }
 
     /// The pieces of digits · 2^power. Below the window they are cut off.

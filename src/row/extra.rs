@@ -255,12 +255,13 @@ impl Values {
             0 => {}
             0x7ff => self.is_masked = true,
             _ => {
-                self.raise(exponent - 1022);
-                // By a power of two, so that its places are powers of two that f64 has.
-                let (power, window) = (i64::from(self.below), Window::below(self.below.into()));
-                let half = power / 2;
+                let below = exponent - 1022;
+                self.raise(below);
+                // Relative to its own power of two, in halves that f64 has.
+                let (power, half) = (i64::from(below), i64::from(below / 2));
                 let x = x * power_of_two(-half) * power_of_two(half - power);
-                add_times(&mut self.places, 1, &window.finer_pieces(x, power));
+                let pieces = Window::below(self.below.into()).finer_pieces(x, power);
+                add_times(&mut self.places, 1, &pieces);
             }
         }
     }

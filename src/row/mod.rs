@@ -11,26 +11,28 @@
 //!
 //! | name | for |
 //! |---|---|
-//! | [`RowStats`] | fold, merge, log Z, the target's log-prob |
+//! | [`RowStats`] | fold, merge, log Z, the target's log-prob; to bytes and back |
+//! | [`shard_columns`] | the columns of each machine |
 //! | [`RowNorm`] | what the backward needs of a row ([`tile_grads_in_place`](crate::gradient::tile_grads_in_place)) |
 //! | [`Details`], [`RowDetails`] | entropy, argmax, mean logit and log Σp² of the same sweep |
-//! | [`BLOCK`] | tiles that begin at multiples of it give the bits of the whole row |
+//! | [`BLOCK`] | tiles that begin at multiples of it give the bits of the whole row, in any order |
 //!
 //! # How it is computed
 //!
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This
 //! one differs in that
-//! 1. there is one sweep. Sums are relative to a base 2^N, N an integer near the first block's
-//!    maximum: the row's own maximum is not needed. A block whose maximum is more than 2^7.5 above
-//!    the base is done again with a larger base, which scales the sums so far by an exact power of
-//!    two;
+//! 1. there is one sweep. A block's sum is relative to a base 2^N of its own, N the integer nearest
+//!    to the largest of the first vectors of its quads: a quarter of its columns, which are looked
+//!    at while the block before is summed. A block whose maximum is more than 2^4.5 above that is
+//!    done again with the base of its maximum. So what a block adds depends on its columns alone;
 //! 2. the target is left out of the sum, so 1 − p(target) = others / Z never cancels: a confident
 //!    token keeps the relative accuracy of its small log-prob;
 //! 3. each term is a power of two, its scale, plus a mantissa (`simd::exp`), which are summed
 //!    separately in sixteen f32 lanes: over four vectors (a quad), then over the eight quads of a
-//!    block. Blocks are added in f64, so the error does not grow with V. A scale that is half an
-//!    ulp of its sum would be rounded away every time, a bias of 3e-8; so what a sum of scales
-//!    loses at a quad is given to the mantissas;
+//!    block. A scale that is half an ulp of its sum would be rounded away every time, a bias of
+//!    3e-8; so what a sum of scales loses at a quad is given to the mantissas. Blocks are rounded to
+//!    2^−37 of their base and added as integers at fixed binary places (`exact`): in any order, on
+//!    any machine, to the same bits;
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) have one of their own

@@ -3,7 +3,7 @@
 
 use super::base::Base;
 use super::exact::Places;
-use super::extra::{DetailSums, Details, Extra, Values};
+use super::extra::{DetailSums, Extra, Values};
 use super::stats::RowStats;
 use crate::error::{Buffer, check_length};
 use crate::simd::exp::MAX_EXPONENT;
@@ -42,6 +42,7 @@ impl RowState {
 
 impl<D: Extra> RowStats<D> {
     /// What it holds, as plain numbers.
+    #[cfg(feature = "c")]
     pub(crate) const fn state(&self) -> RowState {
         RowState {
             target_value: self.target_value,
@@ -71,17 +72,10 @@ impl<D: Extra> RowStats<D> {
     }
 }
 
-impl RowStats<Details> {
-    /// The sums of the details.
-    pub(crate) const fn detail_sums(&self) -> DetailSums {
-        self.extra
-    }
-}
-
 /// Bytes of [`RowStats`] without details.
 pub const ROW_BYTES: usize = 64;
 
-/// Bytes of [`RowStats`] with [`Details`].
+/// Bytes of [`RowStats`] with [`Details`](super::Details).
 pub const ROW_DETAIL_BYTES: usize = 176;
 
 /// What the bytes begin with; its last byte is the version of their form and of what is in them.
@@ -96,7 +90,8 @@ const IS_MASKED: u32 = 32;
 
 #[allow(private_bounds, reason = "sealed: () and Details")]
 impl<D: Extra> RowStats<D> {
-    /// Bytes that [`RowStats::write_bytes`] writes: [`ROW_BYTES`] or [`ROW_DETAIL_BYTES`].
+    /// Bytes that [`RowStats::write_bytes`] writes: [`ROW_BYTES`], with [`Details`](super::Details)
+    /// [`ROW_DETAIL_BYTES`].
     pub const BYTES: usize = if D::ON { ROW_DETAIL_BYTES } else { ROW_BYTES };
 
     /// Writes the statistics as bytes for another machine: little-endian whatever the machine,
