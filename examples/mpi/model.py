@@ -20,7 +20,7 @@ NETWORKS = {  # seconds, bytes a second
     "InfiniBand NDR": (2e-6, 50e9),
     "100 GbE": (10e-6, 12.5e9),
     "25 GbE": (20e-6, 3.1e9),
-    "loopback": (0.7e-6, 3.9e9),
+    "loopback": (0.2e-6, 3.9e9),
 }
 OVERHEAD = 0.5e-6  # seconds a message
 ROWS = 8192  # of a group and step
