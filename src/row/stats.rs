@@ -145,7 +145,10 @@ impl<D: Extra> RowStats<D> {
     #[inline(never)]
     pub(super) fn add(&mut self, base: Base, block: &Block) {
         self.raise(base);
-        self.is_broken |= !block.others.is_finite();
+        if !block.others.is_finite() {
+            self.is_broken = true;
+            return;
+        }
         let factor = self.transform.factor();
         let [row, place] = [self.base.unwrap_or(base), base].map(|base| base.place(factor));
         let terms = row.terms().pieces(block.others * place.part, place.power);
