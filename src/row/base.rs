@@ -3,22 +3,17 @@
 
 use super::exact::{Window, power_of_two};
 use crate::math::branchless::ROUND;
-use crate::simd::exp::{LN_2, MAX_EXPONENT, t_at};
+use crate::simd::exp::{BIAS, LN_2, MAX_EXPONENT, t_at};
 
 /// Exponents of what the loop's terms are relative to are multiples of it. So all blocks of most
 /// rows, and most rows, have the same, whose constants the loop has ready: 2^0 for logits between
 /// ±22.
 const WIDE_STEP: i32 = 64;
 
-/// By how many powers of two a block's largest term may exceed the base that a part of its columns
-/// chose. More would cost the entropy digits: it adds up distances to the base, which are rounded
-/// in f32.
-const HEADROOM: i32 = 4;
-
-/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^4.5.
-const ROOM: i64 = 14;
-/// The squares of the terms: 512 · 2^9.
-const ROOM_OF_SQUARES: i64 = 18;
+/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^½.
+const ROOM: i64 = 10;
+/// The squares of the terms: 512 · 2.
+const ROOM_OF_SQUARES: i64 = 11;
 
 /// ln 2 less its f64.
 const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
@@ -39,11 +34,22 @@ impl Base {
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(super) fn at(v: f32, factor: f64) -> Self {
+        Self::within(MAX_EXPONENT, v, factor)
+    }
+
+    /// What the terms of a block are relative to, `v` being its largest value. At the last of the
+    /// powers of two, which f32 rounds otherwise than f64, the terms say whether it is right.
+    pub(super) fn wide_at(v: f32, factor: f64) -> Self {
+        Self::within(MAX_EXPONENT + 2, v, factor).wide()
+    }
+
+    #[inline(always)]
+    fn within(limit: i32, v: f32, factor: f64) -> Self {
         // The nearest integer, as long as it is small, is by how much the bits of the sum exceed
         // those of `ROUND`.
         let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
         match i32::try_from(sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()) {
-            Ok(exponent) if exponent.abs() <= MAX_EXPONENT => Self { shift: 0.0, exponent },
+            Ok(exponent) if exponent.abs() <= limit => Self { shift: 0.0, exponent },
             _ => Self { shift: v, exponent: 0 },
         }
     }
@@ -67,20 +73,44 @@ impl Base {
         power_of_two(i64::from(self.exponent - base.exponent))
     }
 
-    /// The t of terms relative to `wide` that are too large for the base.
+    /// The same for a block that may have another base.
     #[inline(always)]
-    pub(super) fn ceiling(self, wide: Self) -> f32 {
-        t_at(self.exponent - wide.exponent + HEADROOM)
+    pub(super) fn without_shift(self) -> Self {
+        if self.shift.to_bits() == 0 { self } else { Self::NONE }
     }
 
-    /// ln base / k rounded to f32, from which distances are measured, and what makes them distances
-    /// of logits to ln base once they are multiplied by k.
+    /// The base of a block whose terms are relative to this, by the t of the largest; or what they
+    /// have to be relative to.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "lanes are f32")]
-    pub(super) fn middle(self, factor: f64) -> (f32, f64) {
-        let ln = f64::from(self.exponent) * LN_2;
-        let middle = (ln / factor) as f32;
-        (middle, factor * f64::from(middle) - ln)
+    #[allow(clippy::cast_possible_truncation, reason = "out of range, it saturates out of range")]
+    pub(super) fn base_of(self, top: f32) -> Result<Self, Relative> {
+        if self.shift.to_bits() != 0 {
+            return Ok(self);
+        }
+        let above = (top - t_at(0)) as i32;
+        let base = Self { shift: 0.0, exponent: self.exponent.saturating_add(above) };
+        if above <= -BIAS + 1 || above > 4 * MAX_EXPONENT || base.exponent.abs() > MAX_EXPONENT {
+            return Err(Relative::Unknown);
+        }
+        let wide = base.wide();
+        if wide == self { Ok(base) } else { Err(Relative::To(wide)) }
+    }
+
+    /// A value near some of a block's, from which distances are measured so that they have digits;
+    /// less the shift.
+    #[inline(always)]
+    pub(super) fn middle(self, some: f32, factor: f64) -> f32 {
+        if some.is_finite() {
+            some - self.shift
+        } else {
+            (f64::from(self.exponent) * LN_2 / factor) as f32
+        }
+    }
+
+    /// What makes distances from `middle`, multiplied by k, distances from ln base.
+    #[inline(always)]
+    pub(super) fn beyond(self, middle: f32, factor: f64) -> f64 {
+        factor * f64::from(middle) - f64::from(self.exponent) * LN_2
     }
 
     /// As a power of two and a number near 1. The power grows with the base.
@@ -129,6 +159,14 @@ impl Base {
         let exponents = self.exponent - other.exponent;
         (part, power + exponents, delta + f64::from(exponents) * LN_2)
     }
+}
+
+/// What the terms of a block have to be relative to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Relative {
+    To(Base),
+    /// Its largest value says.
+    Unknown,
 }
 
 /// A base as 2^power · part, where ln part = rest.

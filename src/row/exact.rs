@@ -36,13 +36,13 @@ impl Window {
         (self.top - 2) << PIECE.trailing_zeros()
     }
 
-    /// The pieces of x · 2^power, |x| < 2^14 rounded to 2^−37: once a block, so in few instructions.
+    /// The pieces of x · 2^power, |x| < 2^11 rounded to 2^−40: once a block, so in few instructions.
     /// NaN gives any.
     #[inline(always)]
     #[allow(clippy::cast_precision_loss, reason = "a power of two")]
     pub(crate) fn pieces(self, x: f64, power: i64) -> Places {
-        const DIGITS: i64 = 37;
-        /// 1.5 · 2^52 · 2^−37: a sum with it has the rounded number in its low bits.
+        const DIGITS: i64 = 40;
+        /// 1.5 · 2^52 · 2^−40: a sum with it has the rounded number in its low bits.
         const ROUND: f64 = 6_755_399_441_055_744.0 / (1_u64 << DIGITS) as f64;
         let digits = (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
         self.pieces_of_digits(digits, power - DIGITS)

@@ -8,7 +8,7 @@
 
 use core::slice::from_mut;
 
-use super::base::Base;
+use super::base::{Base, Relative};
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
 use super::extra::{Block as BlockSums, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
@@ -30,7 +30,7 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     pub(super) target: usize,
     /// First column of the next block.
     pub(super) at: usize,
-    /// The base of that block, if it was looked at.
+    /// What the terms of that block are relative to, if that is known.
     pub(super) next: Option<Base>,
     /// Whether the copies of its quads are made.
     held: bool,
@@ -183,38 +183,20 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 }
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
-    /// Finds the next block that is not all masked, and a base for it: that of all its columns if
-    /// a part has chosen one that is too low.
-    #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>, is_too_low: bool) {
-        let quads = Quads::new(self.tile, self.target, copies);
-        let mut vectors = if is_too_low { QUAD } else { 1 };
-        while self.next.is_none()
-            && let Some(block) = quads.block(self.at)
-        {
-            let max = block.largest(s, vectors);
-            if max.is_finite() {
-                self.next = Some(Base::at(max, self.stats.transform.factor()));
-            } else if vectors == QUAD {
-                self.find(max, block.elements());
-                vectors = 1;
-            } else {
-                vectors = QUAD;
-            }
-        }
-    }
-
-    /// Takes down the base of the next block, of which the largest value is `max`, the target left
-    /// out; or goes on to the next if it has none.
+    /// Takes down what the terms of the next block are relative to, of which the largest value is
+    /// `max`, the target left out; or goes on to the next block if this has none. `is_again` if what
+    /// this has said before has shown to be wrong.
     #[cold]
     #[inline(never)]
-    pub(super) fn find(&mut self, max: f32, elements: &[E]) {
-        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
-            self.stats.is_broken = true;
-        }
-        if max.is_finite() {
-            self.next = Some(Base::at(max, self.stats.transform.factor()));
+    pub(super) fn find(&mut self, max: f32, elements: &[E], is_again: bool) {
+        if max.is_finite() && !has_nan(elements) {
+            self.next = Some(if is_again {
+                Base { shift: max, exponent: 0 }
+            } else {
+                Base::wide_at(max, self.stats.transform.factor())
+            });
         } else {
+            self.stats.is_broken |= max > f32::NEG_INFINITY || has_nan(elements);
             self.skip(elements.len());
         }
     }
@@ -235,19 +217,27 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>, at: &mut At<S>) {
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        let mut is_too_low = false;
-        loop {
-            self.begin(s, copies, is_too_low);
+        while let Some(block) = quads.block(self.at) {
             if UNIT && !self.is_unit() {
                 break;
             }
-            let Some(base) = self.next.take() else { break };
-            // A branch, so that terms do not wait for the base where its constants are there.
-            if !at.is_of(self.stats.transform, base.wide()) {
-                *at = At::new::<UNIT>(s, self.stats.transform, base.wide());
+            let known = self.next.take();
+            let wide = known.unwrap_or(at.wide.without_shift());
+            // A branch, so that terms do not wait for constants that are there.
+            if !at.is_of(self.stats.transform, wide) {
+                *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
+            let middle = if D::ON { block.largest(s, 1) } else { 0.0 };
             let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
-            (self.next, is_too_low) = at.sum_blocks::<E, D, UNIT>(s, quads, base, run);
+            match at.sum_blocks::<E, D, UNIT>(s, quads, middle, run) {
+                None => {}
+                Some(Relative::To(wide)) => self.next = Some(wide),
+                Some(Relative::Unknown) => {
+                    if let Some(block) = quads.block(self.at) {
+                        self.find(block.largest(s, QUAD), block.elements(), known.is_some());
+                    }
+                }
+            }
         }
         if D::ON
             && leader.max > f32::NEG_INFINITY
@@ -325,58 +315,54 @@ impl<S: Simd> At<S> {
             && (self.is_unit || !transform.is_none() || wide.shift.to_bits() != 0)
     }
 
-    /// Adds up the next block, whose base is known, and those after it, as long as their terms are
-    /// relative to the same. Returns the base of the next, if that is known, and whether its own
-    /// was too low.
+    /// Adds up the next block and those after it, as long as their terms are relative to the same.
+    /// Returns what those of the first that is left have to be relative to. `middle` is of the
+    /// details alone: the largest value in the first vectors of the block's quads.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         quads: Quads<'_, E>,
-        mut base: Base,
+        mut middle: f32,
         run: Run<'_, D>,
-    ) -> (Option<Base>, bool) {
+    ) -> Option<Relative> {
         while let Some(block) = quads.block(*run.column) {
-            // What chooses the next block's base is looked at while this one is summed, so that the
-            // choice is not waited for; but for the blocks whose quads are copied.
             let next = *run.column + BLOCK;
-            let ahead = quads.plain(next);
-            let mut some = f32::NEG_INFINITY;
-            let (max, Some(of)) = self.sum_block::<E, D, UNIT>(s, &block, ahead, base, &mut some)
-            else {
-                return (None, true);
+            // What details are measured from is looked at while the block before is summed, but for
+            // the blocks whose quads are copied.
+            let ahead = if D::ON { quads.plain(next) } else { None };
+            let found = self.sum_block::<E, D, UNIT>(s, &block, ahead, middle);
+            let ahead_max = if D::ON { largest(s, found.details.ahead) } else { 0.0 };
+            let base = match self.wide.base_of(found.top) {
+                Ok(base) => base,
+                Err(relative) => return Some(relative),
             };
-            if D::ON && max > run.leader.max {
+            if D::ON && found.max > run.leader.max {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
-                *run.leader = Leader { max, block: *run.column };
+                *run.leader = Leader { max: found.max, block: *run.column };
             }
-            run.stats.add(base, &of);
+            run.stats.add(base, &self.relative_to::<E, D>(s, base, &block, found));
             *run.column = next;
-            if ahead.is_none() || !some.is_finite() {
+            if self.wide.shift.to_bits() != 0 || (D::ON && ahead.is_none()) {
                 break;
             }
-            base = Base::at(some, self.factor);
-            if base.wide() != self.wide {
-                return (Some(base), false);
-            }
+            middle = ahead_max;
         }
-        (None, false)
+        None
     }
 
-    /// The largest value of a block, where it is asked for, and its sums; none if a term is too
-    /// large for the base. They depend on the block's columns alone.
+    /// Sums the terms of a block.
     #[inline(always)]
     fn sum_block<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         block: &Block<'_, E>,
         ahead: Option<&[Quad<E>; BLOCK / QUAD_LEN]>,
-        base: Base,
-        some: &mut f32,
-    ) -> (f32, Option<BlockSums>) {
-        let Self { wide, exp, shift, is_unit, factor } = self;
-        let (middle, correction) = if D::ON { base.middle(*factor) } else { (0.0, 0.0) };
+        some: f32,
+    ) -> Found<S> {
+        let Self { wide, exp, shift, factor, .. } = self;
+        let middle = if D::ON { wide.middle(some, *factor) } else { 0.0 };
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
         for i in 0..block.len {
             let quad = block.quad(i);
@@ -385,12 +371,13 @@ impl<S: Simd> At<S> {
             fetch_ahead(quad);
             let next = ahead.and_then(|ahead| ahead.get(i)).unwrap_or(quad);
             for s in s.parts() {
-                sums.ahead = s.max(sums.ahead, E::load_mixed(s, &next[0]));
+                if D::ON {
+                    details.ahead = s.max(details.ahead, E::load_mixed(s, &next[0]));
+                }
                 let from = Distance { shift: *shift, middle: s.splat(middle) };
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }
         }
-        *some = largest(s, sums.ahead);
         let mut max = f32::NEG_INFINITY;
         if D::ON {
             max = largest(s, details.max);
@@ -398,9 +385,20 @@ impl<S: Simd> At<S> {
             let of = if UNIT { details.max } else { s.sub(details.max, *shift) };
             sums.largest_t = exp.t_of(s, of);
         }
-        if s.any_gt(sums.largest_t, s.splat(base.ceiling(*wide))) {
-            return (max, None);
-        }
+        Found { top: s.largest(sums.largest_t), max, middle, sums, details }
+    }
+
+    /// The sums of a block relative to its base.
+    #[inline(always)]
+    fn relative_to<E: Element, D: Extra>(
+        &self,
+        s: S,
+        base: Base,
+        block: &Block<'_, E>,
+        found: Found<S>,
+    ) -> BlockSums {
+        let Self { wide, is_unit, factor, .. } = self;
+        let Found { mut sums, details, middle, .. } = found;
         let above = f64::from(base.exponent - wide.exponent);
         for s in s.parts() {
             let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
@@ -411,13 +409,24 @@ impl<S: Simd> At<S> {
         let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
             let zero = s.lanes(0.0);
-            of.weighted =
-                factor * E::sum_mixed(s, &details.weighted, &zero) * scale + correction * others;
+            of.weighted = factor * E::sum_mixed(s, &details.weighted, &zero) * scale
+                + base.beyond(middle, *factor) * others;
             of.squares = E::sum_mixed(s, &details.squares, &zero) * scale * scale;
             of.values = block_logit_sum(s, block);
         }
-        (max, Some(of))
+        of
     }
+}
+
+/// What is found of a block.
+struct Found<S: Simd> {
+    /// The t of its largest term.
+    top: f32,
+    /// Its largest value, where details are collected, and what distances are measured from.
+    max: f32,
+    middle: f32,
+    sums: LaneSums<S>,
+    details: LaneDetails<S>,
 }
 
 /// A column's number as u32, the type of target ids.

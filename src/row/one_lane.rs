@@ -5,7 +5,7 @@
 //! that it masks, the target's and those past the end, have terms of exactly 0 there. Here they are
 //! left out, so no quad is copied.
 
-use super::base::Base;
+use super::base::{Base, Relative};
 use super::block::BLOCK;
 use super::extra::{Block, Extra, ExtraSums};
 use super::fold::{Fold, low_u32};
@@ -30,23 +30,18 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             self.see_target(s.first(self.value(s, x)));
         }
         while self.at < self.tile.len() {
-            let mut base = self.some_base(s);
-            if base.is_none_or(|base| !self.sum_by_lanes(s, base)) {
-                let max = self.largest(s, QUAD_LEN);
-                self.find(max, self.block());
-                base = self.next.take();
-                if let Some(base) = base {
-                    self.sum_by_lanes(s, base);
+            let at_hand = self.stats.base.map_or(Base::NONE, |base| base.wide().without_shift());
+            let known = self.next.take();
+            let wide = known.unwrap_or(at_hand);
+            let some = if D::ON { self.largest(s, LANES) } else { 0.0 };
+            match self.sum_by_lanes(s, wide, some) {
+                Ok(()) => self.at += BLOCK,
+                Err(Relative::To(wide)) => self.next = Some(wide),
+                Err(Relative::Unknown) => {
+                    self.find(self.largest(s, QUAD_LEN), self.block(), known.is_some());
                 }
             }
         }
-    }
-
-    /// The base of a part of the next block's columns, if one of them is above −inf.
-    #[inline(always)]
-    fn some_base<S: Simd>(&self, s: S) -> Option<Base> {
-        let some = self.largest(s, LANES);
-        some.is_finite().then(|| Base::at(some, self.stats.transform.factor()))
     }
 
     /// The columns of the next block.
@@ -84,23 +79,21 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         max + 0.0
     }
 
-    /// Adds the next block to the sums, unless a term is too large for the base.
+    /// Adds the next block to the sums, if its terms are relative to what they have to be.
     #[inline(always)]
-    fn sum_by_lanes<S: Simd>(&mut self, s: S, base: Base) -> bool {
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, some: f32) -> Result<(), Relative> {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
-        let wide = base.wide();
         let unit = transform.is_none() && wide.shift.to_bits() == 0;
         let exp = Exp::new(s, factor, wide.exponent, unit);
         let shift = s.splat(wide.shift);
-        let (middle, correction) = base.middle(factor);
-        let above = f64::from(base.exponent - wide.exponent);
-        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, base.exponent));
+        let middle = if D::ON { wide.middle(some, factor) } else { 0.0 };
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
         let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
         let mut largest_t = zero;
-        let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
-        for (n, lane) in Tree::lanes() {
+        let (mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW);
+        let mut lanes = [(zero, zero); LANES];
+        for ((n, lane), sums) in Tree::lanes().zip(&mut lanes) {
             let (mut scales, mut mantissas, mut weighted, mut squares) = (zero, zero, zero, zero);
             let mut column = lane;
             while column < block.len() {
@@ -136,20 +129,25 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 scales = sum;
                 mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
             }
-            let mantissas = Exp::<S>::restored(unit, s, above, scales, mantissas);
-            terms.add(n, s.first(scales), s.first(mantissas));
+            *sums = (scales, mantissas);
             if D::ON {
                 of_weighted.add(n, s.first(weighted), 0.0);
                 of_squares.add(n, s.first(squares), 0.0);
             }
         }
-        if s.any_gt(largest_t, s.splat(base.ceiling(wide))) {
-            return false;
+        let base = wide.base_of(s.first(largest_t))?;
+        let above = f64::from(base.exponent - wide.exponent);
+        let mut terms = Tree::NEW;
+        for ((n, _), (scales, mantissas)) in Tree::lanes().zip(lanes) {
+            let mantissas = Exp::<S>::restored(unit, s, above, scales, mantissas);
+            terms.add(n, s.first(scales), s.first(mantissas));
         }
+        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, base.exponent));
         let others = terms.sum() * scale;
         let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
-            of.weighted = factor * of_weighted.sum() * scale + correction * others;
+            of.weighted = factor * of_weighted.sum() * scale
+                + base.beyond(middle, factor) * others;
             of.squares = of_squares.sum() * scale * scale;
             of.values = self.sum_of_values(s);
         }
@@ -158,8 +156,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             let column = low_u32(self.at.saturating_add(leader.column));
             self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
         }
-        self.at += BLOCK;
-        true
+        Ok(())
     }
 
     /// Σ v of the next block, the target's included, as

@@ -19,20 +19,13 @@ pub(super) struct LaneSums<S: Simd> {
     /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
     /// Where details are collected, the t of [`LaneDetails::max`], found after the block.
     pub(super) largest_t: S::F,
-    /// The largest value in the first vectors of the next block's quads, of all parts.
-    pub(super) ahead: S::F,
 }
 
 impl<S: Simd> LaneSums<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self {
-            scales: none,
-            mantissas: none,
-            largest_t: s.splat(0.0),
-            ahead: s.splat(f32::NEG_INFINITY),
-        }
+        Self { scales: none, mantissas: none, largest_t: s.splat(0.0) }
     }
 }
 
@@ -45,13 +38,16 @@ pub(super) struct LaneDetails<S: Simd> {
     pub(super) squares: S::Lanes,
     /// The largest value over the columns other than the target's, of all parts.
     pub(super) max: S::F,
+    /// The largest value in the first vectors of the next block's quads, of all parts.
+    pub(super) ahead: S::F,
 }
 
 impl<S: Simd> LaneDetails<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { weighted: none, squares: none, max: s.splat(f32::NEG_INFINITY) }
+        let least = s.splat(f32::NEG_INFINITY);
+        Self { weighted: none, squares: none, max: least, ahead: least }
     }
 }
 

@@ -53,7 +53,7 @@ const Q: [f32; 5] = [
 /// 1.5 · 2²³: adding it leaves the nearest integer in the low bits.
 const ROUND: i32 = 12_582_912;
 /// f32's exponent bias.
-const BIAS: i32 = 127;
+pub(crate) const BIAS: i32 = 127;
 /// Largest |N| at which all |n| stay below 2048, where the reduction is exact.
 pub(crate) const MAX_EXPONENT: i32 = 1900;
 
