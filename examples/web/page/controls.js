@@ -29,6 +29,7 @@ export function slider(parent, { id, label, min, max, step, get, set, places = 2
         if (document.activeElement !== input || Math.abs(Number(input.value) - to(get())) > step) input.value = String(to(get()));
         const words = shown(get(), places);
         output.textContent = words;
+        output.dataset.value = String(get());
         input.setAttribute('aria-valuetext', words);
     };
     show();

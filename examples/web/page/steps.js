@@ -22,8 +22,7 @@ function write(article, before) {
         const options = { transformOrigin: '0 0' };
         term.animate([{ transform: start, ...options }, { transform: 'none', ...options }], timing);
     }
-    const math = article.querySelector('math');
-    for (const [index, part] of [...(math?.children ?? [])].entries()) {
+    for (const [index, part] of [...article.querySelectorAll('math > *')].entries()) {
         if (travelled.has(part)) continue;
         part.animate([{ opacity: 0 }, { opacity: 0, offset: 0.4 }, { opacity: 1 }], { ...timing, duration: 900 + 60 * index });
     }
