@@ -43,9 +43,10 @@ export function arrow(x1, y1, x2, y2, color) {
     return svg('g', {}, line(x1, y1, bx, by, { stroke: color, 'stroke-width': 4 }), svg('polygon', { points, fill: color }));
 }
 
-/** Empties a picture and says how large it is; a unit is a CSS pixel. @param {SVGSVGElement} picture @param {number} height */
+/** Empties a picture and says how wide it is, in sixteenths of the page's letters. @param {SVGSVGElement} picture @param {number} height */
 export function sheet(picture, height) {
-    const width = Math.max(280, Math.round(picture.clientWidth || 600));
+    const unit = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+    const width = Math.max(280, Math.round((picture.clientWidth || 600) / unit));
     picture.setAttribute('viewBox', `0 0 ${width} ${height}`);
     picture.replaceChildren();
     return width;

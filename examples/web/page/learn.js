@@ -19,8 +19,6 @@ const LOSSES = /** @type {const} */ ([
     ['cpo', 'CPO', 0.1, 'CPO (Xu et al. 2024): no reference; likelihood of the chosen answers keeps them up.'],
     ['simpo', 'SimPO', 10, 'SimPO (Meng et al. 2024): means over letters, no reference. Means do not reward length, but nothing holds the policy either.'],
     ['sigmoid_norm', 'DPO of means', 10, 'Length-normalised DPO (Tülu 3, Lambert et al. 2024): log-ratios a letter.'],
-    ['hinge', 'Hinge', 0.1, 'Hinge (SLiC, Zhao et al. 2023): no push past a margin of 1.'],
-    ['apo_zero', 'APO-zero', 0.1, 'APO-zero (D’Oosterlinck et al. 2024): chosen up and rejected down, each by itself.'],
 ]);
 
 /** @template {HTMLElement} T @param {string} id @param {new () => T} kind @returns {T} */

@@ -14,7 +14,7 @@ import { Failure, Module, readPairs } from './wasm.js';
  *   | { type: 'refused', of: 'pairs' | 'run', why: string } | { type: 'broken', why: string }} Told */
 
 /** Steps between two looks at all pairs. */
-const EVERY = 2;
+const EVERY = 4;
 /** Milliseconds that a step takes at least, so that a person sees it. */
 const PACE = 25;
 const SAMPLES = 6;
@@ -40,6 +40,20 @@ function setPairs(packed) {
     module.bytes(packed);
     const [train, heldOut, cut, replaced, leftOut] = module.call('set_pairs');
     return { train, heldOut, cut, replaced, leftOut };
+}
+
+/**
+ * The page's own pairs, packed here: the reader is fetched by those who bring a file.
+ * @param {Uint8Array} file
+ */
+function packed(file) {
+    const lines = new TextDecoder().decode(file).trimEnd().split('\n');
+    const texts = lines.map(line => JSON.parse(line)).flatMap(({ prompt, chosen, rejected }) => [prompt, chosen, rejected]);
+    const bytes = texts.flatMap(text => {
+        const encoded = new TextEncoder().encode(text);
+        return [...new Uint8Array(new Uint32Array([encoded.length]).buffer), ...encoded];
+    });
+    return new Uint8Array(bytes);
 }
 
 /** Millions of logits a second, forward and backward. */
@@ -157,7 +171,7 @@ try {
     const [base, text] = await Promise.all([bytesOf('base.bin'), bytesOf('pairs.jsonl')]);
     module.bytes(base);
     module.call('set_model');
-    builtIn = await readPairs(text, 'pairs.jsonl');
+    builtIn = packed(text);
     tell({ type: 'ready', module: module.name, speed: speed(), counts: setPairs(builtIn) });
 } catch (error) {
     tell({ type: 'broken', why: why(error) });

@@ -17,6 +17,8 @@ use dpo_kernel::gradient::GradBatch;
 use dpo_kernel::row::RowNorm;
 use dpo_kernel::{Error, Layout, Span};
 
+use lol_alloc::{AssumeSingleThreaded, FreeListAllocator};
+
 use crate::model::Base;
 use crate::objective::Objective;
 use crate::pairs::{Examples, unpacked};
@@ -24,7 +26,9 @@ use crate::theory::{Answers, pair_loss, preference as preferred};
 use crate::train::{Figures, Run, gradients, log_probs};
 
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: AssumeSingleThreaded<FreeListAllocator> =
+    // SAFETY: wasm32-unknown-unknown without shared memory has one thread.
+    unsafe { AssumeSingleThreaded::new(FreeListAllocator::new()) };
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -284,9 +288,7 @@ extern "C" fn digest() -> u32 {
 /// Log-probs and gradients of `rows` rows of `vocab` made-up logits, to be timed.
 #[unsafe(no_mangle)]
 extern "C" fn bench(rows: usize, vocab: usize) -> u32 {
-    call(|page| {
-        page.bench.step(rows, vocab).map_err(|error| page.failed(error))
-    })
+    call(|page| page.bench.step(rows, vocab).map_err(|error| page.failed(error)))
 }
 
 impl Bench {

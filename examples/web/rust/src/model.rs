@@ -68,7 +68,8 @@ impl Base {
     /// x of every position of a text, first to last.
     pub fn inputs<'a>(&'a self, symbols: &'a [u8]) -> impl Iterator<Item = Input> + 'a {
         let mut memory = Memory::default();
-        (1..=symbols.len()).map(move |end| memory.next(self, symbols.get(..end).unwrap_or_default()))
+        (1..=symbols.len())
+            .map(move |end| memory.next(self, symbols.get(..end).unwrap_or_default()))
     }
 
     /// The logits of a position; without adapters it is the reference.
@@ -202,7 +203,9 @@ impl Adam {
         self.left = (self.left.0 * KEEP.0, self.left.1 * KEEP.1);
         let unbias = (1.0 - self.left.0, 1.0 - self.left.1);
         let moments = self.mean.parts_mut().zip(self.square.parts_mut());
-        for ((weights, grads), (means, squares)) in weights.parts_mut().zip(grads.parts()).zip(moments) {
+        for ((weights, grads), (means, squares)) in
+            weights.parts_mut().zip(grads.parts()).zip(moments)
+        {
             let moments = means.iter_mut().zip(squares);
             for ((weight, grad), (mean, square)) in weights.iter_mut().zip(grads).zip(moments) {
                 *mean = KEEP.0 * *mean + (1.0 - KEEP.0) * grad;

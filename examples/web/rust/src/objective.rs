@@ -5,9 +5,7 @@
 //! sigmoid       0.1
 //! r_dpo         0.1   offsets: each token that the chosen answer is longer by counts as 0.05 rewards already
 //! ld_dpo        0.1   token weights: tokens past the length of the shorter answer count nothing
-//! hinge         0.1
 //! dpop_inside   0.1   a fall of the chosen answer is dear
-//! apo_zero      0.1
 //! ipo           2     means; the aim is a gap of 1/(2β) nats a token
 //! sigmoid_norm  10    means
 //! simpo         10    means, no reference; target margin 1
@@ -22,8 +20,7 @@ use alloc::vec::Vec;
 
 use dpo_kernel::error::Parameter;
 use dpo_kernel::loss::{
-    ApoZero, Cpo, DpopInside, Hinge, Ipo, Nll, NllBatch, NllPer, Orpo, PreferenceLoss, SigmoidNorm,
-    SimPo, nll_loss,
+    Cpo, DpopInside, Ipo, Nll, NllBatch, NllPer, Orpo, PreferenceLoss, SigmoidNorm, SimPo, nll_loss,
 };
 use dpo_kernel::training::{ld_token_weights, length_offset};
 use dpo_kernel::{
@@ -64,7 +61,7 @@ pub struct Found {
 const TAIL_WEIGHT: f64 = 0.0;
 /// R-DPO's α, rewards a token.
 const LENGTH_PENALTY: f64 = 0.05;
-/// SimPO's γ.
+/// γ of `SimPo`.
 const TARGET_MARGIN: f64 = 1.0;
 /// DPOP's λ.
 const DROP_PENALTY: f64 = 50.0;
@@ -74,9 +71,7 @@ const ODDS_WEIGHT: f64 = 0.1;
 #[derive(Clone, Copy, Debug)]
 enum Loss {
     Dpo(Dpo),
-    Hinge(Hinge),
     DpopInside(DpopInside),
-    ApoZero(ApoZero),
     Ipo(Ipo),
     SigmoidNorm(SigmoidNorm),
     SimPo(SimPo),
@@ -94,19 +89,8 @@ pub struct Objective {
 }
 
 /// The names.
-pub const NAMES: [&str; 11] = [
-    "sigmoid",
-    "r_dpo",
-    "ld_dpo",
-    "hinge",
-    "dpop_inside",
-    "apo_zero",
-    "ipo",
-    "sigmoid_norm",
-    "simpo",
-    "cpo",
-    "orpo",
-];
+pub const NAMES: [&str; 9] =
+    ["sigmoid", "r_dpo", "ld_dpo", "dpop_inside", "ipo", "sigmoid_norm", "simpo", "cpo", "orpo"];
 
 /// The β of a loss where none is given; ORPO has none.
 pub fn default_beta(name: &str) -> Option<f64> {
@@ -129,9 +113,7 @@ impl Objective {
         let beta = beta.or(default_beta(name)).unwrap_or(f64::NAN);
         let loss = match name {
             "sigmoid" | "r_dpo" | "ld_dpo" => Loss::Dpo(Dpo::new(beta)?),
-            "hinge" => Loss::Hinge(Hinge::new(beta)?),
             "dpop_inside" => Loss::DpopInside(DpopInside::new(beta, DROP_PENALTY)?),
-            "apo_zero" => Loss::ApoZero(ApoZero::new(beta)?),
             "ipo" => Loss::Ipo(Ipo::new(beta)?),
             "sigmoid_norm" => Loss::SigmoidNorm(SigmoidNorm::new(beta)?),
             "simpo" => Loss::SimPo(SimPo::new(beta, TARGET_MARGIN)?),
@@ -155,9 +137,7 @@ impl Objective {
     fn loss(&self) -> &dyn PreferenceLoss {
         match &self.loss {
             Loss::Dpo(loss) => loss,
-            Loss::Hinge(loss) => loss,
             Loss::DpopInside(loss) => loss,
-            Loss::ApoZero(loss) => loss,
             Loss::Ipo(loss) => loss,
             Loss::SigmoidNorm(loss) => loss,
             Loss::SimPo(loss) => loss,
@@ -189,11 +169,8 @@ impl Objective {
         reference: &[SequenceLogProb],
     ) -> Result<Found, Error> {
         let loss = self.loss();
-        let reference = if loss.inputs().reference {
-            Reference::Sequences(reference)
-        } else {
-            Reference::Free
-        };
+        let reference =
+            if loss.inputs().reference { Reference::Sequences(reference) } else { Reference::Free };
         let divisor = pairs.len().max(1) as f64;
         let mut batch = PairBatch::new(pairs, weighted, reference, divisor);
         batch.offsets = beside.offsets.as_deref();
@@ -213,7 +190,11 @@ impl Objective {
     }
 
     /// The weight of each token, where it is not 1.
-    fn token_weights(&self, layout: &Layout<'_>, pairs: &[Pair]) -> Result<Option<Vec<f32>>, Error> {
+    fn token_weights(
+        &self,
+        layout: &Layout<'_>,
+        pairs: &[Pair],
+    ) -> Result<Option<Vec<f32>>, Error> {
         if self.extra != Extra::TokenWeights {
             return Ok(None);
         }
@@ -228,7 +209,8 @@ impl Objective {
             return Ok(None);
         }
         let offset = |pair: &Pair| {
-            let [chosen, rejected] = [pair.chosen, pair.rejected].map(|answer| layout.tokens(answer));
+            let [chosen, rejected] =
+                [pair.chosen, pair.rejected].map(|answer| layout.tokens(answer));
             Ok(length_offset(LENGTH_PENALTY, chosen, rejected)? as f32)
         };
         pairs.iter().map(offset).collect::<Result<_, Error>>().map(Some)

@@ -11,12 +11,7 @@ use crate::text::{ANSWER_LIMIT, END, VOCAB};
 const TEMPERATURE: f32 = 0.5;
 
 /// Draws an answer symbol by symbol, until its end or the limit; without adapters the reference's.
-pub fn sample(
-    base: &Base,
-    adapters: Option<&Adapters>,
-    opening: &[u8],
-    seed: u32,
-) -> Vec<u8> {
+pub fn sample(base: &Base, adapters: Option<&Adapters>, opening: &[u8], seed: u32) -> Vec<u8> {
     // Small seeds would begin with small numbers.
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9) | 1);
     let mut memory = Memory::default();

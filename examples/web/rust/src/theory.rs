@@ -32,7 +32,12 @@ impl Answers {
     ///
     /// # Errors
     /// Those of [`AnswerSet`].
-    pub fn new(reference: &[f64], rewards: &[f64], policy: &[f64], beta: f64) -> Result<Self, Error> {
+    pub fn new(
+        reference: &[f64],
+        rewards: &[f64],
+        policy: &[f64],
+        beta: f64,
+    ) -> Result<Self, Error> {
         let logs = |probs: &[f64]| probs.iter().copied().map(libm::log).collect::<Vec<_>>();
         let (ref_log_probs, log_probs) = (logs(reference), logs(policy));
         let answers = AnswerSet::new(&ref_log_probs, rewards, beta)?;

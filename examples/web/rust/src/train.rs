@@ -105,6 +105,8 @@ pub struct Run {
     at: usize,
     step: u32,
     last_loss: f64,
+    /// Of the reference, which does not change.
+    mean_length: f64,
 }
 
 impl Run {
@@ -131,7 +133,7 @@ impl Run {
         let at = order.len();
         let adam = Adam::default();
         let (step, last_loss) = (0, core::f64::consts::LN_2);
-        Ok(Self {
+        let mut run = Self {
             base,
             objective,
             rate,
@@ -144,7 +146,10 @@ impl Run {
             at,
             step,
             last_loss,
-        })
+            mean_length: 0.0,
+        };
+        run.mean_length = run.drawn_length(None);
+        Ok(run)
     }
 
     /// Steps so far.
@@ -239,7 +244,11 @@ impl Run {
 
     /// The mean length of drawn answers, three to each prompt that is shown.
     pub fn mean_length(&self, policy: bool) -> f64 {
-        let (mut symbols, mut answers, adapters) = (0, 0_u32, self.adapters(policy));
+        if policy { self.drawn_length(Some(&self.adapters)) } else { self.mean_length }
+    }
+
+    fn drawn_length(&self, adapters: Option<&Adapters>) -> f64 {
+        let (mut symbols, mut answers) = (0, 0_u32);
         for known in self.shown() {
             for _ in 0..3 {
                 answers += 1;
@@ -253,7 +262,9 @@ impl Run {
     /// The mean length of the answers that are trained on: chosen, rejected.
     pub fn data_lengths(&self) -> [f64; 2] {
         let mean = |answer: usize| {
-            let lengths = self.train.iter().filter_map(|pair| pair.example.texts().get(answer).map(|text| text.answer().len() - 1));
+            let lengths = self.train.iter().filter_map(|pair| {
+                pair.example.texts().get(answer).map(|text| text.answer().len() - 1)
+            });
             lengths.sum::<usize>() as f64 / self.train.len().max(1) as f64
         };
         [mean(0), mean(1)]
@@ -305,7 +316,9 @@ struct Packed {
 impl Packed {
     fn new(base: &Base, adapters: Option<&Adapters>, batch: &[&Known]) -> Self {
         let (mut logits, mut targets, mut spans) = (Vec::new(), Vec::new(), Vec::new());
-        for (text, inputs) in batch.iter().flat_map(|pair| pair.example.texts().into_iter().zip(&pair.inputs)) {
+        for (text, inputs) in
+            batch.iter().flat_map(|pair| pair.example.texts().into_iter().zip(&pair.inputs))
+        {
             let start = targets.len();
             logits.extend(inputs.iter().map(|x| base.logits(adapters, x)));
             targets.extend(text.answer().iter().copied().map(u32::from));

@@ -83,9 +83,12 @@ extern "C" fn read(length: usize) -> u32 {
         match crate::read(core::str::from_utf8(name).unwrap_or_default(), file) {
             Ok(pairs) => {
                 let mut packed = Vec::new();
-                for text in pairs.iter().flatten() {
-                    packed.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
-                    packed.extend(text.as_bytes());
+                for pair in &pairs {
+                    for text in [&pair.prompt, &pair.chosen, &pair.rejected] {
+                        // An address has 32 bits here, and so has a length.
+                        packed.extend_from_slice(&text.len().to_le_bytes());
+                        packed.extend_from_slice(text.as_bytes());
+                    }
                 }
                 *bytes = packed;
                 1

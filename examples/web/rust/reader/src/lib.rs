@@ -14,11 +14,12 @@ mod exports;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// The prompts, chosen and rejected answers of a file, in this order; `name` is what errors call it.
+pub use jsonl::Pair;
+
+/// The pairs of a file; `name` is what errors call it.
 ///
 /// # Errors
 /// What is wrong with it and where, in a sentence.
-pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<[String; 3]>, String> {
-    let pairs = jsonl::parse(name, bytes).map_err(|error| error.to_string())?;
-    Ok(pairs.into_iter().map(|pair| [pair.prompt, pair.chosen, pair.rejected]).collect())
+pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<Pair>, String> {
+    jsonl::parse(name, bytes).map_err(|error| error.to_string())
 }

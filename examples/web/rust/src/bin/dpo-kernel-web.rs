@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
         ["run", options @ ..] => run(options),
-        ["answers", beta, reference, rewards, policy] => answers(beta, [reference, rewards, policy]),
+        ["answers", beta, reference, rewards, policy] => {
+            answers(beta, [reference, rewards, policy])
+        }
         ["pair", beta, chosen, rejected] => pair(beta, [chosen, rejected]),
         ["preference", chosen, rejected] => preferred(chosen, rejected),
         ["read", file] => read(file).map(|pairs| println!("{} pairs", pairs.len())),
@@ -53,7 +55,9 @@ fn show(numbers: &[f64]) {
 }
 
 fn list(text: &str) -> Outcome<Vec<f64>> {
-    text.split(',').map(|number| number.parse().map_err(|_| format!("not a number: {number}").into())).collect()
+    text.split(',')
+        .map(|number| number.parse().map_err(|_| format!("not a number: {number}").into()))
+        .collect()
 }
 
 fn answers(beta: &str, lists: [&str; 3]) -> Outcome {
@@ -73,7 +77,7 @@ fn preferred(chosen: &str, rejected: &str) -> Outcome {
     Ok(())
 }
 
-fn read(file: &str) -> Outcome<Vec<[String; 3]>> {
+fn read(file: &str) -> Outcome<Vec<dpo_kernel_web_reader::Pair>> {
     let name = file.rsplit('/').next().unwrap_or(file);
     Ok(dpo_kernel_web_reader::read(name, &fs::read(file)?)?)
 }
@@ -101,9 +105,11 @@ fn run(options: &[&str]) -> Outcome {
             _ => return Err(USAGE.into()),
         }
     }
-    let model = Base::new(fs::read(base)?).ok_or_else(|| format!("{base} is no model of this program"))?;
+    let model =
+        Base::new(fs::read(base)?).ok_or_else(|| format!("{base} is no model of this program"))?;
     let pairs = read(data)?;
-    let pairs = pairs.iter().map(|pair| -> Pair<'_> { pair.each_ref().map(String::as_str) });
+    let pairs =
+        pairs.iter().map(|pair| -> Pair<'_> { [&pair.prompt, &pair.chosen, &pair.rejected] });
     let examples = Examples::new(pairs, longer);
     let mut run = Run::new(model, &examples, Objective::new(loss, beta)?, rate, seed)?;
     tell(&run)?;

@@ -64,7 +64,7 @@ fn forward(weights: &Weights, symbols: &[u8], logits: &mut Vec<f32>) -> Vec<[Vec
         }
         let mut hidden = vec![0.0; HIDDEN];
         (0..WIDTH).for_each(|i| add(&mut hidden, x[i], row(&weights[NEAR + 1], i, HIDDEN)));
-        hidden.iter_mut().for_each(|value| *value = value.max(0.0));
+        let hidden: Vec<f32> = hidden.into_iter().map(|value: f32| value.max(0.0)).collect();
         let mut y = vec![0.0; VOCAB];
         (0..HIDDEN).for_each(|i| add(&mut y, hidden[i], row(&weights[NEAR + 2], i, VOCAB)));
         logits.extend(y);
@@ -73,7 +73,13 @@ fn forward(weights: &Weights, symbols: &[u8], logits: &mut Vec<f32>) -> Vec<[Vec
     positions.collect()
 }
 
-fn backward(weights: &Weights, symbols: &[u8], tape: &[[Vec<f32>; 2]], dy: &[f32], grads: &mut Weights) {
+fn backward(
+    weights: &Weights,
+    symbols: &[u8],
+    tape: &[[Vec<f32>; 2]],
+    dy: &[f32],
+    grads: &mut Weights,
+) {
     let mut carry = [0.0; WIDTH];
     for (t, [x, hidden]) in tape.iter().enumerate().rev() {
         let dy = row(dy, t, VOCAB);
@@ -156,7 +162,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: pretrain PAIRS.jsonl BASE.bin".into());
     };
     let pairs = dpo_kernel_web_reader::read(&from.to_string_lossy(), &fs::read(&from)?)?;
-    let pairs: Vec<Pair<'_>> = pairs.iter().map(|pair| pair.each_ref().map(String::as_str)).collect();
+    let pairs: Vec<Pair<'_>> = pairs
+        .iter()
+        .map(|pair| -> Pair<'_> { [&pair.prompt, &pair.chosen, &pair.rejected] })
+        .collect();
     let held_out = Examples::new(pairs.iter().copied(), false).held_out;
     let mut changes = Changes::default();
     let is_seen = |[prompt, chosen, _]: &Pair<'_>| {
