@@ -18,10 +18,11 @@ const scale = (...most) => {
 
 /** Names and rewards under the bars. @param {SVGSVGElement} picture @param {number} x @param {number} index @param {number} width */
 function foot(picture, x, index, width) {
-    const small = width < 78 ? 11 : 14;
+    const [size, words] = width < 56 ? [9.5, ANSWERS[index].slice(1, -1)] : [width < 78 ? 11 : 14, ANSWERS[index]];
+    const reward = shown(state.rewards[index] + state.shift, 1);
     picture.append(
-        text(x, BASE + 22, ANSWERS[index], { 'text-anchor': 'middle', 'font-size': small }),
-        text(x, BASE + 44, `r = ${shown(state.rewards[index] + state.shift, 1)}`, { 'text-anchor': 'middle', 'font-size': small, class: 'green' }),
+        text(x, BASE + 22, words, { 'text-anchor': 'middle', 'font-size': size }),
+        text(x, BASE + 44, width < 56 ? reward : `r = ${reward}`, { 'text-anchor': 'middle', 'font-size': Math.max(size, 11), class: 'green' }),
     );
 }
 
