@@ -106,8 +106,9 @@ pub fn unpacked(mut bytes: &[u8]) -> Option<Vec<Pair<'_>>> {
     let mut next = || {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let text = core::str::from_utf8(text).ok()?;
         bytes = rest;
-        core::str::from_utf8(text).ok()
+        Some(text)
     };
     let mut pairs = Vec::new();
     while let Some(prompt) = next() {
