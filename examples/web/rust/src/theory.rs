@@ -11,13 +11,13 @@ use dpo_kernel::{
 /// Steps 1 to 3 for a prompt of n answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answers {
-    /// E[r] − β KL of the policy.
+    /// `E[r] − β KL` of the policy.
     pub objective: f64,
     /// Its largest value, β log Z.
     pub maximum: f64,
     /// log Z.
     pub log_partition: f64,
-    /// The policy's E[r].
+    /// `E[r]` of the policy.
     pub expected_reward: f64,
     /// π*, n probabilities.
     pub optimum: Vec<f64>,
