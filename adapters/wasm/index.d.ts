@@ -53,8 +53,11 @@ export interface Layout {
 
 /** Logits with their layout. Rows that are not scored, and columns past V, are never read. */
 export interface LogitsBatch<T extends ElementType = ElementType> extends Layout {
-    /** R × stride elements: a block, which stays where it is, or an array, which is copied in (and out). */
-    logits: Block<T> | Elements<T> | ArrayBufferView;
+    /**
+     * R × stride elements: a block, which stays where it is, or an array, which is copied in (and out). Of f16 also
+     * a Float16Array, which TypeScript may not know.
+     */
+    logits: Block<T> | Elements<T> | (T extends 'f16' ? ArrayBufferView : never);
     /** R */
     rows: number;
     /** Elements from one row to the next, >= V; V by default. */

@@ -184,12 +184,13 @@ export class DpoKernel {
         const rows = count(given.rows, 'rows');
         const layout = this.#layout(call, given);
         sameLength('targets', rows, layout.rows);
-        const { scale = 1, softcap = 0, temperature = 1, stride = given.vocab, logits } = given;
+        const { scale = 1, softcap, temperature = 1, stride = given.vocab, logits } = given;
         call.set({
             kind: KINDS[/** @type {keyof KINDS} */ (this.build.type)],
             stride: count(stride, 'stride'),
             scale: number(scale, 'scale'),
-            softcap: number(softcap, 'softcap'),
+            softcap: softcap === undefined ? 0 : number(softcap, 'softcap'),
+            has_softcap: softcap === undefined ? 0 : 1,
             temperature: number(temperature, 'temperature'),
         });
         call.copy('log_probs', new Float32Array(rows).fill(NaN));

@@ -4,8 +4,8 @@ import { Frame } from './heap.js';
 
 /** Fields of `Call` after the divisor, 4 bytes each: pointers and integers, and three of f32. */
 export const FIELDS = [
-    'kind', 'logits', 'logits_len', 'rows', 'vocab', 'stride', 'scale', 'softcap', 'temperature', 'unscored', 'targets',
-    'ignore', 'spans', 'sequences', 'order', 'log_probs', 'norms', 'coefficients', 'policy', 'd_log_probs',
+    'kind', 'logits', 'logits_len', 'rows', 'vocab', 'stride', 'scale', 'softcap', 'has_softcap', 'temperature',
+    'unscored', 'targets', 'ignore', 'spans', 'sequences', 'order', 'log_probs', 'norms', 'coefficients', 'policy', 'd_log_probs',
     'token_weights', 'pairs', 'answers', 'count', 'weights', 'offsets', 'reference_sums', 'reference_sequences',
     'pair_losses', 'answer_losses', 'loss_order', 'name', 'name_len', 'options', 'option_count',
 ];

@@ -1,4 +1,5 @@
 // Which build runs, and where its bytes come from.
+import { refuse } from './arrays.js';
 import { DpoError } from './errors.js';
 
 /** A module of one function that is valid where simd128 is. */
@@ -22,6 +23,7 @@ export function fileOf(type, losses, simd) {
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compile(file, source) {
+    if (source !== undefined && typeof source !== 'function') refuse(`source is ${String(source)}: not a function`);
     const found = await (source ? source(file) : new URL(`../dist/${file}`, import.meta.url));
     if (found instanceof WebAssembly.Module) return found;
     if (ArrayBuffer.isView(found) || found instanceof ArrayBuffer) {

@@ -59,8 +59,10 @@ pub struct Call {
     pub stride: usize,
     /// Of the transform.
     pub scale: f32,
-    /// Of the transform; 0 without.
+    /// Of the transform, if it has one.
     pub softcap: f32,
+    /// 1: it has.
+    pub has_softcap: u32,
     /// Of the transform.
     pub temperature: f32,
     /// 1: rows that are not scored and padding become 0.
@@ -206,10 +208,10 @@ impl<'a> Views<'a> {
     /// # Safety
     /// They are of this type.
     pub(crate) unsafe fn logits<E: Element>(&self) -> Result<LogitsMut<'a, E>, Error> {
-        let Call { rows, vocab, stride, scale, softcap, temperature, .. } = self.call;
+        let Call { rows, vocab, stride, scale, softcap, has_softcap, temperature, .. } = self.call;
         // SAFETY: that of `new`; of logits too all bits are values.
         let data = unsafe { write(self.call.logits.cast::<E>(), self.call.logits_len) };
-        let softcap = if softcap == 0.0 { None } else { Some(softcap) };
+        let softcap = (has_softcap != 0).then_some(softcap);
         let transform = Transform::new(scale, softcap, temperature)?;
         Ok(LogitsMut::with_stride(data, rows, vocab, stride)?.with_transform(transform))
     }

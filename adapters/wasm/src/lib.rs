@@ -27,11 +27,14 @@ pub mod outcome;
 pub mod run;
 
 #[cfg(feature = "losses")]
-#[path = "losses.rs"]
-mod loss;
+mod losses;
 #[cfg(not(feature = "losses"))]
-#[path = "sigmoid.rs"]
-mod loss;
+mod sigmoid;
+
+#[cfg(feature = "losses")]
+use losses as loss;
+#[cfg(not(feature = "losses"))]
+use sigmoid as loss;
 
 /// Nothing in the kernels panics.
 #[cfg(target_family = "wasm")]

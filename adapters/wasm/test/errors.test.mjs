@@ -44,6 +44,8 @@ const BAD = [
     [{ tokenWeights: [1, 1, NaN, 1] }, 'InvalidValue', { buffer: 'token weights', index: 2, value: NaN }],
     [{ scale: 0 }, 'Parameter', { parameter: 'scale', value: 0 }],
     [{ softcap: -1 }, 'Parameter', { parameter: 'softcap', value: -1 }],
+    [{ softcap: 0 }, 'Parameter', { parameter: 'softcap', value: 0 }],
+    [{ softcap: 1e-50 }, 'Parameter', { parameter: 'softcap', value: 0 }],
     [{ softcap: NaN }, 'Parameter', { parameter: 'softcap', value: NaN }],
     [{ temperature: Infinity }, 'Parameter', { parameter: 'temperature', value: Infinity }],
     [{ temperature: 2 ** -120 }, 'Parameter', { parameter: 'transform', value: 2 ** 120 }],

@@ -20,6 +20,8 @@ half.score({ ...layout, logits: bits });
 await load({ type: 'f64' });
 // @ts-expect-error a block of another type
 half.score({ ...layout, logits: block });
+// @ts-expect-error elements of another type
+dpo.score({ ...layout, logits: new Int32Array(20) });
 // @ts-expect-error pairs are missing
 dpo.preferenceStep({ ...layout, logits: block, loss: 'sigmoid' });
 // @ts-expect-error an option that no loss has
