@@ -1,7 +1,7 @@
 //! What JavaScript calls. A module has one page, one run and one thread.
 //!
 //! ```text
-//! in     bytes(n), numbers(n)     where to write n bytes or f64s; valid until the next call
+//! in     bytes(n), numbers(n)     where to write n bytes or f64s, or 0; valid until the next call
 //! out    out(), out_length()      f64s; text(), text_length(): UTF-8; both as the last call left them
 //! ```
 //!
@@ -23,7 +23,7 @@ use crate::model::Base;
 use crate::objective::Objective;
 use crate::pairs::{Examples, unpacked};
 use crate::theory::{Answers, pair_loss, preference as preferred};
-use crate::train::{Figures, Run, gradients, log_probs};
+use crate::train::{Figures, Run, StartError, gradients, log_probs};
 
 #[global_allocator]
 static ALLOCATOR: AssumeSingleThreaded<FreeListAllocator> =
@@ -35,6 +35,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
+/// Pairs of one's own, at most: the figures look at all of them every few steps.
+const MOST_PAIRS: usize = 500;
+
 /// Why a call did nothing.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
@@ -43,8 +46,8 @@ enum Failure {
     Parameter = 1,
     /// There is no such loss, or it needs more than pairs.
     Loss = 2,
-    /// The model's numbers are no longer finite.
-    NotFinite = 3,
+    /// Rows of the model's logits are no longer finite: how many.
+    RowsNotFinite = 3,
     /// Bytes that are no model, or no packed pairs.
     Bytes = 4,
     /// There is nothing yet to be asked.
@@ -53,6 +56,12 @@ enum Failure {
     NoPairs = 6,
     /// Anything else, which has no cause that a person can mend.
     Other = 7,
+    /// More pairs than [`MOST_PAIRS`]: how many, and that.
+    TooMany = 8,
+    /// A β for a loss that has none.
+    Unused = 9,
+    /// Losses of pairs are no longer finite: how many.
+    PairsNotFinite = 10,
 }
 
 #[derive(Default)]
@@ -97,8 +106,16 @@ impl Page {
                 self.out.push(value);
                 Failure::Parameter
             }
+            Error::ParameterUnused { .. } => Failure::Unused,
             Error::UnknownLoss => Failure::Loss,
-            Error::NonFiniteRows { .. } | Error::NonFinitePairs { .. } => Failure::NotFinite,
+            Error::NonFiniteRows { count, .. } => {
+                self.out.push(count as f64);
+                Failure::RowsNotFinite
+            }
+            Error::NonFinitePairs { count, .. } => {
+                self.out.push(count as f64);
+                Failure::PairsNotFinite
+            }
             _ => Failure::Other,
         }
     }
@@ -108,24 +125,26 @@ impl Page {
     }
 }
 
+/// Room for `length` values; null where there is no such memory.
+fn room<T: Clone>(values: &mut Vec<T>, length: usize, zero: T) -> *mut T {
+    values.clear();
+    if values.try_reserve_exact(length).is_err() {
+        return core::ptr::null_mut();
+    }
+    values.resize(length, zero);
+    values.as_mut_ptr()
+}
+
 /// Room for `length` bytes.
 #[unsafe(no_mangle)]
 extern "C" fn bytes(length: usize) -> *mut u8 {
-    page(core::ptr::null_mut(), |page| {
-        page.bytes.clear();
-        page.bytes.resize(length, 0);
-        page.bytes.as_mut_ptr()
-    })
+    page(core::ptr::null_mut(), |page| room(&mut page.bytes, length, 0))
 }
 
 /// Room for `length` numbers.
 #[unsafe(no_mangle)]
 extern "C" fn numbers(length: usize) -> *mut f64 {
-    page(core::ptr::null_mut(), |page| {
-        page.numbers.clear();
-        page.numbers.resize(length, 0.0);
-        page.numbers.as_mut_ptr()
-    })
+    page(core::ptr::null_mut(), |page| room(&mut page.numbers, length, 0.0))
 }
 
 #[unsafe(no_mangle)]
@@ -193,7 +212,12 @@ extern "C" fn set_model() -> u32 {
 extern "C" fn set_pairs() -> u32 {
     call(|page| {
         let pairs = core::mem::take(&mut page.bytes);
-        let examples = Examples::new(unpacked(&pairs).ok_or(Failure::Bytes)?.into_iter(), false);
+        let texts = unpacked(&pairs).ok_or(Failure::Bytes)?;
+        if texts.len() > MOST_PAIRS {
+            page.out = [texts.len(), MOST_PAIRS].map(|count| count as f64).to_vec();
+            return Err(Failure::TooMany);
+        }
+        let examples = Examples::new(texts.into_iter(), false);
         if examples.train.is_empty() {
             return Err(Failure::NoPairs);
         }
@@ -212,10 +236,6 @@ extern "C" fn set_pairs() -> u32 {
 extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
     call(|page| {
         let name = core::str::from_utf8(&page.bytes).map_err(|_| Failure::Loss)?;
-        if !(rate.is_finite() && rate > 0.0) {
-            page.out = [rate].to_vec();
-            return Err(Failure::Parameter);
-        }
         let beta = (!beta.is_nan()).then_some(beta);
         let objective = Objective::new(name, beta).map_err(|error| page.failed(error))?;
         let base = page.base.ok_or(Failure::Nothing)?;
@@ -225,7 +245,13 @@ extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
             return Err(Failure::NoPairs);
         }
         let run = Run::new(base, &examples, objective, rate as f32, seed);
-        page.run = Some(run.map_err(|error| page.failed(error))?);
+        page.run = Some(run.map_err(|error| match error {
+            StartError::Rate(_) => {
+                page.out = [rate].to_vec();
+                Failure::Parameter
+            }
+            StartError::Stage(error) => page.failed(error),
+        })?);
         Ok(())
     })
 }

@@ -8,6 +8,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use dpo_kernel::gradient::{GradBatch, logit_grads_in_place, token_coefficients};
 use dpo_kernel::row::RowNorm;
@@ -90,6 +91,34 @@ pub struct Figures {
     pub rejected: f64,
 }
 
+/// Why a run does not start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StartError {
+    /// A learning rate that is no finite number above 0, as an f32.
+    Rate(f32),
+    /// A stage of the crate.
+    Stage(Error),
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        Self::Stage(error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => {
+                write!(f, "the learning rate is {rate} as an f32: it is a finite number above 0")
+            }
+            Self::Stage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
 /// A run, between two steps.
 #[derive(Debug)]
 pub struct Run {
@@ -114,14 +143,17 @@ impl Run {
     /// of which 0 counts as 1.
     ///
     /// # Errors
-    /// Those of the crate's stages; with a finite model there are none.
+    /// [`StartError::Rate`]; those of the crate's stages, of which a finite model has none.
     pub fn new(
         base: Base,
         examples: &Examples,
         objective: Objective,
         rate: f32,
         seed: u32,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, StartError> {
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(StartError::Rate(rate));
+        }
         let mut random = Random(seed.max(1));
         let adapters = Adapters::start(BOUND, &mut random);
         let known = |examples: &[Example]| {

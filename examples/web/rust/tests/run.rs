@@ -10,7 +10,7 @@ use std::f64::consts::LN_2;
 use dpo_kernel_web::model::Base;
 use dpo_kernel_web::objective::{NAMES, Objective};
 use dpo_kernel_web::pairs::{Examples, Pair};
-use dpo_kernel_web::train::{Figures, Run};
+use dpo_kernel_web::train::{Figures, Run, StartError};
 
 const DIGESTS: [(&str, bool, &str); 10] = [
     ("sigmoid", false, "b6754f3f0c262be3"),
@@ -92,6 +92,18 @@ fn learns() {
     let mut dpo = run("sigmoid", false);
     (0..100).for_each(|_| _ = dpo.step().unwrap());
     assert!(dpo.figures().unwrap()[0].chosen < 0.0);
+}
+
+#[test]
+fn a_rate_that_is_no_number_above_0_starts_nothing() {
+    let base = Base::new(include_bytes!("../../page/base.bin").to_vec()).unwrap();
+    // The last two are 0 and infinite only as an f32.
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-50, 1e39] {
+        let objective = Objective::new("sigmoid", None).unwrap();
+        let found = Run::new(base, &examples(false), objective, rate as f32, 1).unwrap_err();
+        let StartError::Rate(refused) = found else { panic!("{rate}: {found}") };
+        assert_eq!(refused.to_bits(), (rate as f32).to_bits());
+    }
 }
 
 #[test]
