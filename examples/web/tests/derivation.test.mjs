@@ -101,11 +101,14 @@ test('step 4: f(x) moves all rewards and no preference', async () => {
     const page = await browser.open({ hash: '#step-4' });
     const before = await read(page, 4);
     assert.equal(before.preference, numbers('preference', before['reward-chosen'], before['reward-rejected'])[1]);
+    const shownBefore = await shown(page, 4);
     await slide(page, 'shift', 1.5);
     const after = await read(page, 4);
     assert.ok(Math.abs(after['reward-chosen'] - before['reward-chosen'] - 1.5) < 1e-12);
     assert.ok(Math.abs(after.maximum - before.maximum - 1.5) < 1e-12, 'β log Z takes all of f');
-    assert.equal((await shown(page, 4)).preference, (await shown(page, 4)).preference);
+    const shownAfter = await shown(page, 4);
+    assert.equal(shownAfter.preference, shownBefore.preference);
+    assert.notEqual(shownAfter['reward-chosen'], shownBefore['reward-chosen']);
     assert.ok(Math.abs(after.preference - before.preference) < 1e-15, 'the preference stays');
     await page.selectOption('#answer-rejected', '0');
     assert.equal((await read(page, 4)).preference, 0.5, 'an answer against itself');
