@@ -3,8 +3,8 @@
 
 /** Why a call did nothing, by its number there. */
 export const FAILURES = /** @type {const} */ ({
-    1: 'refused', 2: 'no such loss', 3: 'rows not finite', 4: 'bytes', 5: 'nothing yet', 6: 'no pairs', 7: 'other',
-    8: 'too many pairs', 9: 'β is given, but the loss has none', 10: 'pairs not finite',
+    1: 'refused', 2: 'no such loss', 3: 'not finite', 4: 'bytes', 5: 'nothing yet', 6: 'no pairs', 7: 'other',
+    8: 'too many pairs', 9: 'β is given, but the loss has none',
 });
 
 export class Failure extends Error {

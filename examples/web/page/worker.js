@@ -106,17 +106,13 @@ function samples() {
     });
 }
 
-const notFinite = (/** @type {number} */ count, /** @type {string} */ of) =>
-    `The model’s numbers are no longer finite (${of}: ${count}): start again with a smaller learning rate.`;
-
 /** @param {unknown} error */
 function why(error) {
     if (!(error instanceof Failure)) return error instanceof Error ? error.message : String(error);
     switch (error.code) {
         case 1: return `A parameter is refused: ${error.numbers[0]}. β and the learning rate are finite numbers above 0.`;
-        case 3: return notFinite(error.numbers[0], 'rows of logits');
+        case 3: return 'The model’s numbers are no longer finite: start again with a smaller learning rate.';
         case 8: return `${error.numbers[0]} pairs are too many for this page: it takes ${error.numbers[1]} at most.`;
-        case 10: return notFinite(error.numbers[0], 'pairs');
         case 6: return 'No pair is left to train on: answers are empty, or equal as the model reads them, or there is one prompt alone.';
         default: return `The module says: ${error.message}.`;
     }

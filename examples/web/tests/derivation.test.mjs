@@ -142,6 +142,10 @@ test('by the keyboard alone: every step, a slider, a run', async () => {
     }
     await page.keyboard.press('ArrowRight');
     assert.deepEqual(await visible(), ['step-5'], 'there is no sixth');
+    await page.click('[data-step="4"]');
+    await page.focus('#next');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'title-5', 'the last step disables the arrow, and keeps the focus');
     const reach = async id => {
         for (let i = 0; i < 80; i++) {
             if (await page.evaluate(id => document.activeElement.id === id, id)) return;
@@ -154,6 +158,8 @@ test('by the keyboard alone: every step, a slider, a run', async () => {
     assert.deepEqual(await visible(), ['step-5'], 'an arrow on a slider moves the slider');
     assert.ok((await read(page, 5)).margin > 0);
     await reach('start');
+    await page.keyboard.press('ArrowLeft');
+    assert.deepEqual(await visible(), ['step-5'], 'an arrow elsewhere moves no step');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => /Step [1-9]/.test(document.getElementById('status').textContent));
     await page.keyboard.press('Tab');

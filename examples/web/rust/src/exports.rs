@@ -23,7 +23,7 @@ use crate::model::Base;
 use crate::objective::Objective;
 use crate::pairs::{Examples, unpacked};
 use crate::theory::{Answers, pair_loss, preference as preferred};
-use crate::train::{Figures, Run, StartError, gradients, log_probs};
+use crate::train::{Figures, Rate, Run, gradients, log_probs};
 
 #[global_allocator]
 static ALLOCATOR: AssumeSingleThreaded<FreeListAllocator> =
@@ -38,6 +38,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Pairs of one's own, at most: the figures look at all of them every few steps.
 const MOST_PAIRS: usize = 500;
 
+/// Bytes of a model or of packed pairs, at most.
+const MOST_BYTES: usize = 1 << 26;
+
 /// Why a call did nothing.
 #[derive(Clone, Copy, Debug)]
 #[repr(u32)]
@@ -46,8 +49,8 @@ enum Failure {
     Parameter = 1,
     /// There is no such loss, or it needs more than pairs.
     Loss = 2,
-    /// Rows of the model's logits are no longer finite: how many.
-    RowsNotFinite = 3,
+    /// The model's numbers are no longer finite.
+    NotFinite = 3,
     /// Bytes that are no model, or no packed pairs.
     Bytes = 4,
     /// There is nothing yet to be asked.
@@ -60,8 +63,6 @@ enum Failure {
     TooMany = 8,
     /// A β for a loss that has none.
     Unused = 9,
-    /// Losses of pairs are no longer finite: how many.
-    PairsNotFinite = 10,
 }
 
 #[derive(Default)]
@@ -108,14 +109,8 @@ impl Page {
             }
             Error::ParameterUnused { .. } => Failure::Unused,
             Error::UnknownLoss => Failure::Loss,
-            Error::NonFiniteRows { count, .. } => {
-                self.out.push(count as f64);
-                Failure::RowsNotFinite
-            }
-            Error::NonFinitePairs { count, .. } => {
-                self.out.push(count as f64);
-                Failure::PairsNotFinite
-            }
+            // How many is not said: reading the count makes the module 800 bytes larger.
+            Error::NonFiniteRows { .. } | Error::NonFinitePairs { .. } => Failure::NotFinite,
             _ => Failure::Other,
         }
     }
@@ -125,26 +120,27 @@ impl Page {
     }
 }
 
-/// Room for `length` values; null where there is no such memory.
-fn room<T: Clone>(values: &mut Vec<T>, length: usize, zero: T) -> *mut T {
-    values.clear();
-    if values.try_reserve_exact(length).is_err() {
-        return core::ptr::null_mut();
-    }
-    values.resize(length, zero);
-    values.as_mut_ptr()
-}
-
-/// Room for `length` bytes.
+/// Room for `length` bytes; null above [`MOST_BYTES`].
 #[unsafe(no_mangle)]
 extern "C" fn bytes(length: usize) -> *mut u8 {
-    page(core::ptr::null_mut(), |page| room(&mut page.bytes, length, 0))
+    page(core::ptr::null_mut(), |page| {
+        page.bytes.clear();
+        if length > MOST_BYTES {
+            return core::ptr::null_mut();
+        }
+        page.bytes.resize(length, 0);
+        page.bytes.as_mut_ptr()
+    })
 }
 
 /// Room for `length` numbers.
 #[unsafe(no_mangle)]
 extern "C" fn numbers(length: usize) -> *mut f64 {
-    page(core::ptr::null_mut(), |page| room(&mut page.numbers, length, 0.0))
+    page(core::ptr::null_mut(), |page| {
+        page.numbers.clear();
+        page.numbers.resize(length, 0.0);
+        page.numbers.as_mut_ptr()
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -236,6 +232,10 @@ extern "C" fn set_pairs() -> u32 {
 extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
     call(|page| {
         let name = core::str::from_utf8(&page.bytes).map_err(|_| Failure::Loss)?;
+        let Some(rate) = Rate::new(rate) else {
+            page.out = [rate].to_vec();
+            return Err(Failure::Parameter);
+        };
         let beta = (!beta.is_nan()).then_some(beta);
         let objective = Objective::new(name, beta).map_err(|error| page.failed(error))?;
         let base = page.base.ok_or(Failure::Nothing)?;
@@ -244,14 +244,8 @@ extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
         if examples.train.is_empty() {
             return Err(Failure::NoPairs);
         }
-        let run = Run::new(base, &examples, objective, rate as f32, seed);
-        page.run = Some(run.map_err(|error| match error {
-            StartError::Rate(_) => {
-                page.out = [rate].to_vec();
-                Failure::Parameter
-            }
-            StartError::Stage(error) => page.failed(error),
-        })?);
+        let run = Run::new(base, &examples, objective, rate, seed);
+        page.run = Some(run.map_err(|error| page.failed(error))?);
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::text::{Changes, Text, opening};
+use crate::text::{Changes, Text};
 
 /// A preference: prompt, chosen answer, rejected answer.
 pub type Pair<'a> = [&'a str; 3];
@@ -59,34 +59,36 @@ impl Examples {
         let mut all = Self::default();
         let mut prompts: Vec<Vec<u8>> = Vec::new();
         for [prompt, chosen, rejected] in pairs {
-            // Both answers share the prompt, so what reading it changes counts once.
-            let mut of_prompt = Changes::default();
-            let opening = opening(prompt, &mut of_prompt);
-            let example = |chosen: &str| {
-                let mut changes = of_prompt;
-                let [chosen, rejected] =
-                    [chosen, rejected].map(|answer| Text::after(&opening, answer, &mut changes));
-                (Example { chosen, rejected }, changes)
+            let mut changes = Changes::default();
+            let example = Example {
+                chosen: Text::new(prompt, chosen, &mut changes),
+                rejected: Text::new(prompt, rejected, &mut changes),
             };
-            let (mut found, mut changes) = example(chosen);
-            if chosen.is_empty() || rejected.is_empty() || found.chosen == found.rejected {
+            if chosen.is_empty() || rejected.is_empty() || example.chosen == example.rejected {
                 all.left_out += 1;
                 continue;
             }
-            let number = prompts.iter().position(|known| *known == opening).unwrap_or_else(|| {
-                prompts.push(opening.clone());
+            let opening = example.chosen.opening();
+            let number = prompts.iter().position(|known| known == opening).unwrap_or_else(|| {
+                prompts.push(opening.to_vec());
                 prompts.len() - 1
             });
             if number % 5 == 1 {
-                all.held_out.push(found);
+                all.held_out.push(example);
+            } else if longer && all.train.len() % 4 != 3 {
+                changes = Changes::default();
+                let longer = lengthened(chosen, all.train.len());
+                let chosen = Text::new(prompt, &longer, &mut changes);
+                let rejected = Text::new(prompt, rejected, &mut changes);
+                all.train.push(Example { chosen, rejected });
             } else {
-                if longer && all.train.len() % 4 != 3 {
-                    (found, changes) = example(&lengthened(chosen, all.train.len()));
-                }
-                all.train.push(found);
+                all.train.push(example);
             }
-            all.changes.cut += changes.cut;
-            all.changes.replaced += changes.replaced;
+            // It was read with either answer, and counts once.
+            let mut of_prompt = Changes::default();
+            let _ = Text::new(prompt, "", &mut of_prompt);
+            all.changes.cut += changes.cut - of_prompt.cut;
+            all.changes.replaced += changes.replaced - of_prompt.replaced;
         }
         all
     }

@@ -38,26 +38,6 @@ pub struct Changes {
     pub replaced: u32,
 }
 
-/// The symbols of a text; characters that the alphabet lacks are counted.
-fn read(text: &str, changes: &mut Changes) -> Vec<u8> {
-    let space = symbol(' ').unwrap_or(END);
-    let of = |character| {
-        symbol(character).unwrap_or_else(|| {
-            changes.replaced += 1;
-            space
-        })
-    };
-    text.chars().map(of).collect()
-}
-
-/// Reads a prompt, with its end, and counts what that changes.
-pub fn opening(prompt: &str, changes: &mut Changes) -> Vec<u8> {
-    let prompt = read(prompt, changes);
-    let start = prompt.len().saturating_sub(PROMPT_LIMIT);
-    changes.cut += u32::from(start > 0);
-    prompt.into_iter().skip(start).chain([END]).collect()
-}
-
 /// A prompt with one of its answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
@@ -68,15 +48,24 @@ pub struct Text {
 impl Text {
     /// Reads prompt and answer, and counts what that changes.
     pub fn new(prompt: &str, answer: &str, changes: &mut Changes) -> Self {
-        Self::after(&opening(prompt, changes), answer, changes)
-    }
-
-    /// Reads an answer to the prompt of an [`opening`], and counts what that changes.
-    pub fn after(opening: &[u8], answer: &str, changes: &mut Changes) -> Self {
-        let answer = read(answer, changes);
-        changes.cut += u32::from(answer.len() > ANSWER_LIMIT);
-        let (mut symbols, first) = (opening.to_vec(), opening.len());
-        symbols.extend(answer.into_iter().take(ANSWER_LIMIT));
+        let mut read = |text: &str| -> Vec<u8> {
+            let space = symbol(' ').unwrap_or(END);
+            let of = |character| {
+                symbol(character).unwrap_or_else(|| {
+                    changes.replaced += 1;
+                    space
+                })
+            };
+            text.chars().map(of).collect()
+        };
+        let (prompt, answer) = (read(prompt), read(answer));
+        let start = prompt.len().saturating_sub(PROMPT_LIMIT);
+        let kept = answer.len().min(ANSWER_LIMIT);
+        changes.cut += u32::from(start > 0) + u32::from(kept < answer.len());
+        let mut symbols: Vec<u8> = prompt.into_iter().skip(start).collect();
+        symbols.push(END);
+        let first = symbols.len();
+        symbols.extend(answer.into_iter().take(kept));
         symbols.push(END);
         Self { symbols, first }
     }

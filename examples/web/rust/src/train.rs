@@ -8,7 +8,6 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
 use dpo_kernel::gradient::{GradBatch, logit_grads_in_place, token_coefficients};
 use dpo_kernel::row::RowNorm;
@@ -91,40 +90,24 @@ pub struct Figures {
     pub rejected: f64,
 }
 
-/// Why a run does not start.
+/// A learning rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum StartError {
-    /// A learning rate that is no finite number above 0, as an f32.
-    Rate(f32),
-    /// A stage of the crate.
-    Stage(Error),
-}
+pub struct Rate(f32);
 
-impl From<Error> for StartError {
-    fn from(error: Error) -> Self {
-        Self::Stage(error)
+impl Rate {
+    /// None, unless it is a finite number above 0 as an f32.
+    pub fn new(rate: f64) -> Option<Self> {
+        let rate = rate as f32;
+        (rate.is_finite() && rate > 0.0).then_some(Self(rate))
     }
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rate(rate) => {
-                write!(f, "the learning rate is {rate} as an f32: it is a finite number above 0")
-            }
-            Self::Stage(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for StartError {}
 
 /// A run, between two steps.
 #[derive(Debug)]
 pub struct Run {
     base: Base,
     objective: Objective,
-    rate: f32,
+    rate: Rate,
     train: Vec<Known>,
     held_out: Vec<Known>,
     adapters: Adapters,
@@ -143,17 +126,14 @@ impl Run {
     /// of which 0 counts as 1.
     ///
     /// # Errors
-    /// [`StartError::Rate`]; those of the crate's stages, of which a finite model has none.
+    /// Those of the crate's stages; with a finite model there are none.
     pub fn new(
         base: Base,
         examples: &Examples,
         objective: Objective,
-        rate: f32,
+        rate: Rate,
         seed: u32,
-    ) -> Result<Self, StartError> {
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(StartError::Rate(rate));
-        }
+    ) -> Result<Self, Error> {
         let mut random = Random(seed.max(1));
         let adapters = Adapters::start(BOUND, &mut random);
         let known = |examples: &[Example]| {
@@ -213,7 +193,7 @@ impl Run {
         for (x, dy) in inputs.zip(&packed.logits) {
             self.base.backward(&self.adapters, x, dy, &mut grads);
         }
-        let rate = self.rate * ((self.step + 1) as f32 / WARM_UP).min(1.0);
+        let rate = self.rate.0 * ((self.step + 1) as f32 / WARM_UP).min(1.0);
         self.adam.update(&mut self.adapters, &grads, rate);
         (self.at, self.step, self.last_loss) = (end, self.step + 1, loss);
         Ok(loss)
