@@ -15,6 +15,8 @@ export function slider(parent, { id, label, min, max, step, get, set, places = 2
     const name = Object.assign(document.createElement('label'), { htmlFor: id, textContent: label });
     const output = document.createElement('output');
     output.htmlFor.add(id);
+    // The slider says its value itself.
+    output.setAttribute('aria-live', 'off');
     const [to, from] = log ? [Math.log10, (/** @type {number} */ x) => 10 ** x] : [(/** @type {number} */ x) => x, (/** @type {number} */ x) => x];
     const input = Object.assign(document.createElement('input'), {
         type: 'range', id, min: String(to(min)), max: String(to(max)), step: String(step),

@@ -5,6 +5,7 @@ import { chart } from './charts.js';
 /** @typedef {import('./worker.js').Told} Told */
 /** @typedef {import('./worker.js').Asked} Asked */
 /** @typedef {import('./worker.js').Figures} Figures */
+/** @typedef {import('./worker.js').Source} Source */
 
 const STEPS = 100;
 
@@ -13,7 +14,7 @@ const LOSSES = /** @type {const} */ ([
     ['sigmoid', 'DPO', 0.1, 'DPO. Watch the chosen answers: their log-ratio falls too, only more slowly. With longer chosen answers the policy grows verbose far beyond its data: the length exploit.'],
     ['r_dpo', 'R-DPO', 0.1, 'R-DPO (Park et al. 2024): each letter that the chosen answer is longer by counts as 0.05 rewards already, so a long answer need not be pushed.'],
     ['ld_dpo', 'LD-DPO', 0.1, 'LD-DPO (Liu et al. 2024): letters past the length of the shorter answer do not count, its end included: nothing here teaches the model to stop.'],
-    ['ipo', 'IPO', 2, 'IPO (Azar et al. 2023): a gap of ¼ nat a letter is enough, and the loss goes no further: nothing runs away.'],
+    ['ipo', 'IPO', 2, 'IPO (Azar et al. 2023): a gap of 1/(2β) nats a letter is enough, and the loss goes no further: nothing runs away.'],
     ['dpop_inside', 'DPOP', 0.1, 'DPOP (Pal et al. 2024): a chosen answer that falls below the reference is dear. The chosen log-ratio stays above 0.'],
     ['orpo', 'ORPO', NaN, 'ORPO (Hong et al. 2024): no reference and no β; likelihood of the chosen answers, and odds.'],
     ['cpo', 'CPO', 0.1, 'CPO (Xu et al. 2024): no reference; likelihood of the chosen answers keeps them up.'],
@@ -27,6 +28,9 @@ function byId(id, kind) {
     if (!(found instanceof kind)) throw new Error(`no ${id}`);
     return found;
 }
+
+/** A name as a shell reads it back. @param {string} name */
+const quoted = name => (/^[\w.,@%+=:][\w.,@%+=:-]*$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
 
 export function learning() {
     const [loss, beta, rate] = [byId('loss', HTMLSelectElement), byId('beta', HTMLInputElement), byId('rate', HTMLInputElement)];
@@ -42,14 +46,18 @@ export function learning() {
 
     loss.append(...LOSSES.map(([name, words]) => new Option(words, name)));
     loss.addEventListener('change', chooseLoss);
+    const [use, builtIn] = [byId('use', HTMLButtonElement), byId('built-in', HTMLButtonElement)];
+    const [typed, chooser] = [byId('pairs', HTMLTextAreaElement), byId('file', HTMLInputElement)];
     /** @type {Figures[]} */
     let history = [];
     let until = STEPS;
     let running = false;
     let ready = false;
-    /** What the run at hand was started with. */
+    /** The run at hand: what the worker says of others came too late. */
+    let run = 0;
+    /** What it was started with. */
+    let options = '';
     let command = '';
-    let file = '';
 
     function chooseLoss() {
         const [, , usual, words] = LOSSES[loss.selectedIndex];
@@ -65,7 +73,7 @@ export function learning() {
     }
 
     function buttons() {
-        start.disabled = !ready;
+        start.disabled = use.disabled = builtIn.disabled = chooser.disabled = !ready;
         start.textContent = history.length ? 'Start again' : 'Start';
         pause.disabled = !ready || !history.length;
         pause.textContent = running || !history.length ? 'Pause' : (history.at(-1)?.step ?? 0) >= until ? `${STEPS} more` : 'Go on';
@@ -79,7 +87,10 @@ export function learning() {
         };
         const bad = /** @type {const} */ ([['β', beta], ['The learning rate', rate]])
             .find(([, input]) => !input.disabled && !(Number.isFinite(input.valueAsNumber) && input.valueAsNumber > 0));
-        for (const input of [beta, rate]) input.toggleAttribute('aria-invalid', input === bad?.[1]);
+        for (const input of [beta, rate]) {
+            if (input === bad?.[1]) input.setAttribute('aria-invalid', 'true');
+            else input.removeAttribute('aria-invalid');
+        }
         if (bad) {
             say(`${bad[0]} is ${bad[1].value === '' ? 'no number' : bad[1].value}: it is a finite number above 0.`, true);
             bad[1].focus();
@@ -88,26 +99,30 @@ export function learning() {
         history = [];
         until = STEPS;
         running = true;
-        command = `dpo-kernel-web run --loss ${settings.loss}${beta.disabled ? '' : ` --beta ${settings.beta}`} --rate ${settings.rate}`
-            + `${settings.longer ? ' --longer' : ''}${file ? ` --data ${file}` : ''} --steps `;
+        run++;
+        options = `dpo-kernel-web run --loss ${settings.loss}${beta.disabled ? '' : ` --beta ${settings.beta}`} --rate ${settings.rate}`
+            + `${settings.longer ? ' --longer' : ''}`;
         say('Scoring all pairs under the reference.');
-        ask({ type: 'start', settings, steps: until });
+        ask({ type: 'start', run, settings, steps: until });
         buttons();
     });
     pause.addEventListener('click', () => {
         if (running) {
-            ask({ type: 'pause' });
+            ask({ type: 'pause', run });
             return;
         }
         if ((history.at(-1)?.step ?? 0) >= until) until += STEPS;
         running = true;
-        ask({ type: 'resume', steps: until });
+        ask({ type: 'resume', run, steps: until });
         buttons();
     });
 
     function draw() {
         const points = (/** @type {(figures: Figures) => number} */ of) => history.map(figures => /** @type {[number, number]} */ ([figures.step, of(figures)]));
         const last = history.at(-1);
+        const heldOut = !last || last.heldOut.pairs > 0;
+        byId('ratio-side', HTMLElement).textContent = heldOut ? 'held out' : 'trained on';
+        byId('samples-title', HTMLElement).textContent = `Answers to prompts that ${heldOut ? 'were held out' : 'are trained on'}`;
         const share = (/** @type {import('./worker.js').Side} */ side) => (side.pairs ? side.correct / side.pairs : NaN);
         chart('chart-loss', [
             { name: 'trained on', color: 'var(--blue)', points: points(f => f.train.loss) },
@@ -127,19 +142,25 @@ export function learning() {
         ], until, { places: 1, marks: last ? [['chosen in the data', last.lengths.chosen], ['rejected in the data', last.lengths.rejected]] : [] });
     }
 
-    /** @param {import('./worker.js').Counts} counts @param {string} name */
-    function tellPairs({ train, heldOut, cut, replaced, leftOut }, name) {
-        byId('pair-count', HTMLElement).textContent = name ? `${train} of your pairs` : `its ${train} pairs`;
+    /** @param {import('./worker.js').Counts} counts @param {Source} source */
+    function tellPairs({ train, heldOut, cut, replaced, leftOut }, { name }) {
         const parts = [
             `${train} to train on, ${heldOut} held out`, leftOut ? `${leftOut} left out, empty or equal` : '',
             cut ? `${cut} texts cut` : '', replaced ? `${replaced} characters that the model lacks read as spaces` : '',
         ];
         say(`${name || 'The page’s own pairs'}: ${parts.filter(Boolean).join('; ')}.`, false, pairsStatus);
-        file = name;
+    }
+
+    /** The pairs that a run was started with, and how a PC gets them. @param {number} train @param {Source} source */
+    function tellSource(train, { name, typed }) {
+        byId('pair-count', HTMLElement).textContent = name ? `${train} of your pairs` : `its ${train} pairs`;
+        byId('saved', HTMLElement).textContent = typed ? 'Save the pairs that you typed as FILE first.' : '';
+        command = `${options}${name ? ` --data ${typed ? 'FILE' : quoted(name)}` : ''} --steps `;
     }
 
     worker.addEventListener('message', event => {
         const told = /** @type {Told} */ (event.data);
+        if ('run' in told && told.run !== run) return;
         switch (told.type) {
             case 'ready':
                 ready = true;
@@ -147,6 +168,9 @@ export function learning() {
                 byId('module', HTMLElement).textContent = `${told.module} runs${told.module.includes('simd') ? ', with simd128' : ', without simd128'}:`;
                 byId('speed', HTMLElement).textContent = `${Math.round(told.speed)} million logits a second, forward and backward.`;
                 byId('pair-count', HTMLElement).textContent = `its ${told.counts.train} pairs`;
+                break;
+            case 'started':
+                tellSource(told.counts.train, told.source);
                 break;
             case 'figures':
                 if (history.at(-1)?.step !== told.figures.step) history.push(told.figures);
@@ -167,11 +191,14 @@ export function learning() {
                 say(told.done ? `Done: ${history.at(-1)?.step} steps.` : `Paused at step ${history.at(-1)?.step}.`);
                 break;
             case 'pairs':
-                tellPairs(told.counts, told.name);
+                tellPairs(told.counts, told.source);
+                break;
+            case 'failed':
+                running = false;
+                say(told.why, true);
                 break;
             case 'refused':
-                if (told.of === 'run') running = false;
-                say(told.why, true, told.of === 'pairs' ? pairsStatus : status);
+                say(told.why, true, pairsStatus);
                 break;
             case 'broken':
                 say(`The page cannot work: ${told.why}`, true);
@@ -181,32 +208,46 @@ export function learning() {
     });
     worker.addEventListener('error', event => say(`The page cannot work: ${event.message || 'its worker did not start'}`, true));
 
-    /** @param {Blob} blob @param {string} name */
-    async function read(blob, name) {
+    /** @param {Blob} blob @param {Source} source */
+    async function read(blob, source) {
         byId('own', HTMLDetailsElement).open = true;
-        say(`Reading ${name}.`, false, pairsStatus);
-        const bytes = new Uint8Array(await blob.arrayBuffer());
-        ask({ type: 'pairs', bytes, name }, [bytes.buffer]);
+        if (!ready) {
+            say('The model is not loaded yet: bring the pairs again when it is.', true, pairsStatus);
+            return;
+        }
+        say(`Reading ${source.name}.`, false, pairsStatus);
+        try {
+            const bytes = new Uint8Array(await blob.arrayBuffer());
+            ask({ type: 'pairs', bytes, source }, [bytes.buffer]);
+        } catch (error) {
+            say(`${source.name} cannot be read: ${error instanceof Error ? error.message : error}`, true, pairsStatus);
+        }
     }
-    const typed = byId('pairs', HTMLTextAreaElement);
-    byId('use', HTMLElement).addEventListener('click', () => read(new Blob([typed.value]), 'pairs.jsonl'));
-    byId('built-in', HTMLElement).addEventListener('click', () => ask({ type: 'built-in' }));
-    const chooser = byId('file', HTMLInputElement);
+    use.addEventListener('click', () => read(new Blob([typed.value]), { name: 'pairs.jsonl', typed: true }));
+    builtIn.addEventListener('click', () => ask({ type: 'built-in' }));
     chooser.addEventListener('change', () => {
         const [chosen] = chooser.files ?? [];
-        if (chosen) read(chosen, chosen.name);
+        if (chosen) read(chosen, { name: chosen.name, typed: false });
         chooser.value = '';
     });
+    // Text that is dragged into a field is the browser's matter.
+    const files = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
     addEventListener('dragover', event => {
+        if (!files(event)) return;
         event.preventDefault();
         document.body.classList.add('dropping');
     });
     addEventListener('dragleave', () => document.body.classList.remove('dropping'));
     addEventListener('drop', event => {
-        event.preventDefault();
         document.body.classList.remove('dropping');
-        const [dropped] = event.dataTransfer?.files ?? [];
-        if (dropped) read(dropped, dropped.name);
+        if (!files(event)) return;
+        event.preventDefault();
+        const dropped = [...event.dataTransfer?.files ?? []];
+        if (dropped.length === 1) read(dropped[0], { name: dropped[0].name, typed: false });
+        else {
+            byId('own', HTMLDetailsElement).open = true;
+            say(`${dropped.length} files were dropped: one is read at a time.`, true, pairsStatus);
+        }
     });
 
     chooseLoss();

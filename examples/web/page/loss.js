@@ -87,7 +87,7 @@ export function loss(article, module, changed) {
             text(x(z) + (z > 3 ? 0 : 14), h(found.loss) - 12, `L = ${shown(found.loss)}`, { 'text-anchor': z > 3 ? 'end' : 'start', class: 'halo', 'font-weight': 600, 'font-size': 16 }),
             text(right, bottom + 26, width < 520 ? 'z' : 'z = β (chosen − rejected)', { 'text-anchor': 'end', class: 'soft', 'font-size': width < 520 ? 11 : 14 }),
         );
-        caption.textContent = z < -1
+        caption.textContent = z < -3
             ? 'Misordered: the loss pushes with nearly its whole β.'
             : z > 3 ? 'In order: hardly a push is left.' : `z is ${shown(z)}: the loss pushes with ${shown(found.dRejected / beta)} of its β.`;
         numbers(list, [

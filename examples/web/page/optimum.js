@@ -20,9 +20,10 @@ const scale = (...most) => {
 function foot(picture, x, index, width) {
     const [size, words] = width < 56 ? [9.5, ANSWERS[index].slice(1, -1)] : [width < 78 ? 11 : 14, ANSWERS[index]];
     const reward = shown(state.rewards[index] + state.shift, 1);
+    const named = state.shift === 0 ? `r = ${reward}` : width < 78 ? reward : `r + f = ${reward}`;
     picture.append(
         text(x, BASE + 22, words, { 'text-anchor': 'middle', 'font-size': size }),
-        text(x, BASE + 44, width < 56 ? reward : `r = ${reward}`, { 'text-anchor': 'middle', 'font-size': Math.max(size, 11), class: 'green' }),
+        text(x, BASE + 44, width < 56 ? reward : named, { 'text-anchor': 'middle', 'font-size': Math.max(size, 11), class: 'green' }),
     );
 }
 
@@ -175,7 +176,7 @@ export function optimum(article, module, changed) {
             picture.append(text(middle, BASE + 66, `× ${factor}`, { 'text-anchor': 'middle', class: 'soft', 'font-size': room < 78 ? 11 : 14 }));
             foot(picture, middle, i, room);
         });
-        picture.append(text(4, 16, '┅ π ref', { class: 'red' }), text(70, 16, '▇ π*', { class: 'blue' }), text(120, 16, '× e^(r/β) / Z', { class: 'soft' }));
+        picture.append(text(4, 16, '┅ π ref', { class: 'red' }), text(70, 16, '▇ π*', { class: 'blue' }), text(120, 16, state.shift === 0 ? '× e^(r/β)' : '× e^((r + f)/β)', { class: 'soft' }));
         const best = found.optimum.indexOf(Math.max(...found.optimum));
         caption.textContent = `With β = ${shown(state.beta, 2)} the best policy says ${ANSWERS[best]} ${shown(100 * found.optimum[best], 0)} % of the time.`;
         numbers(list, [

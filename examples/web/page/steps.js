@@ -46,6 +46,7 @@ export function navigate(steps) {
             else button.removeAttribute('aria-current');
         });
         const moved = now !== to;
+        const focused = document.activeElement;
         now = to;
         back.disabled = now === 0;
         next.disabled = now === steps.length - 1;
@@ -55,7 +56,8 @@ export function navigate(steps) {
             write(articles[now], before);
             history.replaceState(null, '', `#step-${now + 1}`);
         }
-        if (focus) /** @type {HTMLElement} */ (articles[now].querySelector('h3')).focus({ preventScroll: true });
+        // A button that is disabled loses the focus.
+        if (focus || [back, next].some(arrow => arrow.disabled && arrow === focused)) /** @type {HTMLElement} */ (articles[now].querySelector('h3')).focus({ preventScroll: true });
     }
 
     buttons.forEach((button, i) => button.addEventListener('click', () => go(i, true)));
@@ -64,9 +66,11 @@ export function navigate(steps) {
     document.addEventListener('keydown', event => {
         if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
         // Arrows belong to whatever they move already.
-        if (event.target instanceof Element && event.target.closest('input, select, textarea, .table')) return;
-        if (event.key === 'ArrowRight' || event.key === 'PageDown') go(now + 1, true);
-        else if (event.key === 'ArrowLeft' || event.key === 'PageUp') go(now - 1, true);
+        const at = event.target;
+        if (!(at instanceof Element) || at.closest('input, select, textarea')) return;
+        if (at !== document.body && !at.closest('#derivation')) return;
+        if (event.key === 'ArrowRight') go(now + 1, true);
+        else if (event.key === 'ArrowLeft') go(now - 1, true);
         else return;
         event.preventDefault();
     });

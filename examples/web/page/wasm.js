@@ -4,6 +4,7 @@
 /** Why a call did nothing, by its number there. */
 export const FAILURES = /** @type {const} */ ({
     1: 'refused', 2: 'no such loss', 3: 'not finite', 4: 'bytes', 5: 'nothing yet', 6: 'no pairs', 7: 'other',
+    8: 'too many pairs', 9: 'β is given, but the loss has none',
 });
 
 export class Failure extends Error {
@@ -59,12 +60,14 @@ export class Module {
     /** @param {readonly number[]} values */
     numbers(values) {
         const at = this.exports.numbers(values.length);
+        if (at === 0) throw new Error(`${values.length} numbers are more than this page can hold`);
         new Float64Array(this.memory.buffer, at, values.length).set(values);
     }
 
     /** @param {Uint8Array} bytes */
     bytes(bytes) {
         const at = this.exports.bytes(bytes.length);
+        if (at === 0) throw new Error(`${bytes.length} bytes are more than this page can hold`);
         new Uint8Array(this.memory.buffer, at, bytes.length).set(bytes);
     }
 

@@ -7,11 +7,15 @@ import { Failure, Module, readPairs } from './wasm.js';
 /** @typedef {{ step: number, train: Side, heldOut: Side, lengths: { reference: number, policy: number, chosen: number, rejected: number }, digest: string }} Figures */
 /** @typedef {{ prompt: string, reference: string, policy: string }[]} Samples */
 /** @typedef {{ train: number, heldOut: number, cut: number, replaced: number, leftOut: number }} Counts */
-/** @typedef {{ type: 'start', settings: Settings, steps: number } | { type: 'pause' } | { type: 'resume', steps: number }
- *   | { type: 'pairs', bytes: Uint8Array, name: string } | { type: 'built-in' }} Asked */
-/** @typedef {{ type: 'ready', module: string, speed: number, counts: Counts } | { type: 'figures', figures: Figures, loss?: number }
- *   | { type: 'samples', samples: Samples } | { type: 'stopped', done: boolean } | { type: 'pairs', counts: Counts, name: string }
- *   | { type: 'refused', of: 'pairs' | 'run', why: string } | { type: 'broken', why: string }} Told */
+/** Pairs by the name of their file, or '' for the page's own; `typed` ones are in no file yet. @typedef {{ name: string, typed: boolean }} Source */
+/** Each run has a number, which all that is asked and told of it carries.
+ * @typedef {{ type: 'start', run: number, settings: Settings, steps: number } | { type: 'pause', run: number }
+ *   | { type: 'resume', run: number, steps: number } | { type: 'pairs', bytes: Uint8Array, source: Source } | { type: 'built-in' }} Asked */
+/** @typedef {{ type: 'started', run: number, counts: Counts, source: Source } | { type: 'figures', run: number, figures: Figures }
+ *   | { type: 'samples', run: number, samples: Samples } | { type: 'stopped', run: number, done: boolean }
+ *   | { type: 'failed', run: number, why: string }} OfRun */
+/** @typedef {OfRun | { type: 'ready', module: string, speed: number, counts: Counts } | { type: 'pairs', counts: Counts, source: Source }
+ *   | { type: 'refused', why: string } | { type: 'broken', why: string }} Told */
 
 /** Steps between two looks at all pairs. */
 const EVERY = 4;
@@ -23,6 +27,10 @@ const SAMPLES = 6;
 let module;
 /** @type {Uint8Array} */
 let builtIn;
+/** The pairs that the next run starts with. @type {{ counts: Counts, source: Source }} */
+let pairs;
+/** The run that the module has; a loop of another one ends at its next turn. */
+let current = 0;
 let running = false;
 let until = 0;
 
@@ -35,11 +43,14 @@ async function bytesOf(name) {
     return new Uint8Array(await response.arrayBuffer());
 }
 
-/** @param {Uint8Array} packed @returns {Counts} */
-function setPairs(packed) {
+const OWN = { name: '', typed: false };
+
+/** @param {Uint8Array} packed @param {Source} source */
+function setPairs(packed, source) {
     module.bytes(packed);
     const [train, heldOut, cut, replaced, leftOut] = module.call('set_pairs');
-    return { train, heldOut, cut, replaced, leftOut };
+    pairs = { counts: { train, heldOut, cut, replaced, leftOut }, source };
+    return pairs;
 }
 
 /**
@@ -101,6 +112,7 @@ function why(error) {
     switch (error.code) {
         case 1: return `A parameter is refused: ${error.numbers[0]}. β and the learning rate are finite numbers above 0.`;
         case 3: return 'The model’s numbers are no longer finite: start again with a smaller learning rate.';
+        case 8: return `${error.numbers[0]} pairs are too many for this page: it takes ${error.numbers[1]} at most.`;
         case 6: return 'No pair is left to train on: answers are empty, or equal as the model reads them, or there is one prompt alone.';
         default: return `The module says: ${error.message}.`;
     }
@@ -109,60 +121,71 @@ function why(error) {
 async function run() {
     if (running) return;
     running = true;
+    const mine = current;
     try {
         let step = module.call('figures')[0];
         while (running && step < until) {
             const start = performance.now();
             [step] = module.call('step');
-            if (step % EVERY === 0 || step === until) tell({ type: 'figures', figures: figures() });
-            if (step % 20 === 0) tell({ type: 'samples', samples: samples() });
+            if (step % EVERY === 0 || step === until) tell({ type: 'figures', run: mine, figures: figures() });
+            if (step % 20 === 0) tell({ type: 'samples', run: mine, samples: samples() });
             await new Promise(resolve => setTimeout(resolve, Math.max(0, PACE - (performance.now() - start))));
+            // The module has another run by now, and `running` is that one's.
+            if (mine !== current) return;
         }
-        tell({ type: 'figures', figures: figures() });
-        tell({ type: 'samples', samples: samples() });
-        tell({ type: 'stopped', done: step >= until });
+        tell({ type: 'figures', run: mine, figures: figures() });
+        tell({ type: 'samples', run: mine, samples: samples() });
+        tell({ type: 'stopped', run: mine, done: step >= until });
     } catch (error) {
-        tell({ type: 'refused', of: 'run', why: why(error) });
+        tell({ type: 'failed', run: mine, why: why(error) });
     }
     running = false;
 }
 
-/** @param {Settings} settings @param {number} steps */
-async function start({ loss, beta, rate, longer, seed }, steps) {
+/** @param {number} number @param {Settings} settings @param {number} steps */
+async function start(number, { loss, beta, rate, longer, seed }, steps) {
+    current = number;
     running = false;
-    // The loop that still runs sees it at its next turn.
-    await new Promise(resolve => setTimeout(resolve, 2 * PACE));
     try {
         module.bytes(new TextEncoder().encode(loss));
         module.call('start', beta, rate, longer ? 1 : 0, seed);
         until = steps;
-        tell({ type: 'figures', figures: figures() });
-        tell({ type: 'samples', samples: samples() });
+        tell({ type: 'started', run: number, ...pairs });
+        tell({ type: 'figures', run: number, figures: figures() });
+        tell({ type: 'samples', run: number, samples: samples() });
     } catch (error) {
-        tell({ type: 'refused', of: 'run', why: why(error) });
+        tell({ type: 'failed', run: number, why: why(error) });
         return;
     }
     await run();
 }
 
-/** @param {Uint8Array} bytes @param {string} name */
-async function pairs(bytes, name) {
-    try {
-        tell({ type: 'pairs', counts: setPairs(await readPairs(bytes, name)), name });
-    } catch (error) {
-        tell({ type: 'refused', of: 'pairs', why: why(error) });
-    }
+/** Pairs are taken in the order in which they were asked for. */
+let last = Promise.resolve();
+
+/** @param {() => Promise<Uint8Array>} read @param {Source} source */
+function take(read, source) {
+    last = last.then(async () => {
+        try {
+            tell({ type: 'pairs', ...setPairs(await read(), source) });
+        } catch (error) {
+            tell({ type: 'refused', why: why(error) });
+        }
+    });
 }
 
-addEventListener('message', async event => {
+// The page asks for nothing before it is told that all is ready.
+addEventListener('message', event => {
     const asked = /** @type {Asked} */ (event.data);
-    if (asked.type === 'start') await start(asked.settings, asked.steps);
+    if (asked.type === 'start') start(asked.run, asked.settings, asked.steps);
+    else if (asked.type === 'pairs') take(() => readPairs(asked.bytes, asked.source.name), asked.source);
+    else if (asked.type === 'built-in') take(async () => builtIn, OWN);
+    else if (asked.run !== current) return;
     else if (asked.type === 'pause') running = false;
-    else if (asked.type === 'resume') {
+    else {
         until = Math.max(until, asked.steps);
-        await run();
-    } else if (asked.type === 'pairs') await pairs(asked.bytes, asked.name);
-    else tell({ type: 'pairs', counts: setPairs(builtIn), name: '' });
+        run();
+    }
 });
 
 try {
@@ -172,7 +195,7 @@ try {
     module.bytes(base);
     module.call('set_model');
     builtIn = packed(text);
-    tell({ type: 'ready', module: module.name, speed: speed(), counts: setPairs(builtIn) });
+    tell({ type: 'ready', module: module.name, speed: speed(), counts: setPairs(builtIn, OWN).counts });
 } catch (error) {
     tell({ type: 'broken', why: why(error) });
 }

@@ -101,11 +101,14 @@ test('step 4: f(x) moves all rewards and no preference', async () => {
     const page = await browser.open({ hash: '#step-4' });
     const before = await read(page, 4);
     assert.equal(before.preference, numbers('preference', before['reward-chosen'], before['reward-rejected'])[1]);
+    const shownBefore = await shown(page, 4);
     await slide(page, 'shift', 1.5);
     const after = await read(page, 4);
     assert.ok(Math.abs(after['reward-chosen'] - before['reward-chosen'] - 1.5) < 1e-12);
     assert.ok(Math.abs(after.maximum - before.maximum - 1.5) < 1e-12, 'β log Z takes all of f');
-    assert.equal((await shown(page, 4)).preference, (await shown(page, 4)).preference);
+    const shownAfter = await shown(page, 4);
+    assert.equal(shownAfter.preference, shownBefore.preference);
+    assert.notEqual(shownAfter['reward-chosen'], shownBefore['reward-chosen']);
     assert.ok(Math.abs(after.preference - before.preference) < 1e-15, 'the preference stays');
     await page.selectOption('#answer-rejected', '0');
     assert.equal((await read(page, 4)).preference, 0.5, 'an answer against itself');
@@ -139,6 +142,10 @@ test('by the keyboard alone: every step, a slider, a run', async () => {
     }
     await page.keyboard.press('ArrowRight');
     assert.deepEqual(await visible(), ['step-5'], 'there is no sixth');
+    await page.click('[data-step="4"]');
+    await page.focus('#next');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'title-5', 'the last step disables the arrow, and keeps the focus');
     const reach = async id => {
         for (let i = 0; i < 80; i++) {
             if (await page.evaluate(id => document.activeElement.id === id, id)) return;
@@ -151,6 +158,8 @@ test('by the keyboard alone: every step, a slider, a run', async () => {
     assert.deepEqual(await visible(), ['step-5'], 'an arrow on a slider moves the slider');
     assert.ok((await read(page, 5)).margin > 0);
     await reach('start');
+    await page.keyboard.press('ArrowLeft');
+    assert.deepEqual(await visible(), ['step-5'], 'an arrow elsewhere moves no step');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => /Step [1-9]/.test(document.getElementById('status').textContent));
     await page.keyboard.press('Tab');

@@ -53,6 +53,52 @@ test('pause and go on changes nothing', async () => {
     await page.context().close();
 });
 
+test('a start during a run drops all that the first still says', async () => {
+    const page = await browser.open();
+    await page.evaluate(() => {
+        globalThis.seen = [];
+        const status = document.getElementById('status');
+        new MutationObserver(() => globalThis.seen.push(status.textContent)).observe(status, { childList: true });
+    });
+    await page.click('#start');
+    await page.waitForFunction(() => /Step (1\d|2\d) /.test(document.getElementById('status').textContent));
+    await page.evaluate(() => { globalThis.seen.length = 0; });
+    // Twice in one turn of the page: no answer comes in between.
+    await page.evaluate(() => {
+        const choose = name => {
+            const loss = document.getElementById('loss');
+            loss.value = name;
+            loss.dispatchEvent(new Event('change'));
+            document.getElementById('start').click();
+        };
+        choose('simpo');
+        choose('ipo');
+    });
+    await status(page, 'Done');
+    const seen = await page.evaluate(() => globalThis.seen);
+    const steps = seen.map(words => /^Step (\d+) /.exec(words)?.[1]).filter(Boolean).map(Number);
+    assert.equal(steps[0], 0, `the new run begins at its start: ${seen.slice(0, 4)}`);
+    assert.deepEqual(steps, steps.toSorted((a, b) => a - b), 'no step of another run in between');
+    assert.equal(seen.filter(words => /^(Done|Paused)/.test(words)).length, 1, 'one end');
+    assert.equal(await printed(page), digest(100, '--loss', 'ipo'));
+    await page.context().close();
+});
+
+test('nothing is asked of a model that is not there', async () => {
+    const page = await browser.open();
+    await page.route('**/base.bin', route => setTimeout(() => route.continue(), 1000));
+    await page.reload();
+    await page.waitForSelector('body[data-ready]');
+    assert.equal(await page.textContent('#status'), 'Loading.');
+    const disabled = () => page.$$eval('#start, #pause, #use, #file, #built-in', all => all.filter(one => one.disabled).map(one => one.id));
+    assert.deepEqual((await disabled()).toSorted(), ['built-in', 'file', 'pause', 'start', 'use']);
+    await drop(page, ['early.jsonl']);
+    assert.match(await page.textContent('#pairs-status'), /not loaded yet/);
+    await status(page, 'Ready');
+    assert.deepEqual(await disabled(), ['pause']);
+    await page.context().close();
+});
+
 test('longer chosen answers: DPO runs beyond its data, and IPO does not', async () => {
     const lengths = {};
     for (const loss of ['sigmoid', 'ipo']) {
@@ -103,6 +149,38 @@ async function dropped(page, name, content) {
     return { words, wrong, file };
 }
 
+/** Drops made files of these names on the page, by the event. */
+const drop = (page, names) => page.evaluate(([names, content]) => {
+    const dataTransfer = new DataTransfer();
+    for (const name of names) dataTransfer.items.add(new File([content], name));
+    dispatchEvent(new DragEvent('drop', { dataTransfer, cancelable: true }));
+}, [names, GOOD]);
+
+test('what is dropped: one file, no more, and no text', async () => {
+    const page = await browser.open();
+    await drop(page, ['a.jsonl', 'b.jsonl', 'c.jsonl']);
+    assert.match(await page.textContent('#pairs-status'), /^3 files were dropped/);
+    const taken = await page.evaluate(() => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.setData('text/plain', 'words');
+        return !dispatchEvent(new DragEvent('dragover', { dataTransfer, cancelable: true }));
+    });
+    assert.equal(taken, false, 'text that is dragged is left to its field');
+    await drop(page, ['a.jsonl']);
+    await page.waitForFunction(() => document.getElementById('pairs-status').textContent.startsWith('a.jsonl: 1 to train on'));
+    await page.context().close();
+});
+
+test('more pairs than the page takes are refused with both numbers', async () => {
+    const page = await browser.open();
+    const pairs = count => Array.from({ length: count }, (_, i) => GOOD.replace('late', `late ${i}`)).join('\n');
+    const many = await dropped(page, 'many.jsonl', pairs(501));
+    assert.deepEqual([many.wrong, many.words], [true, '501 pairs are too many for this page: it takes 500 at most.']);
+    const most = await dropped(page, 'most.jsonl', pairs(500));
+    assert.equal(most.words, 'most.jsonl: 400 to train on, 100 held out.');
+    await page.context().close();
+});
+
 test('bad files: the words of the reader, as this machine has them', async () => {
     const page = await browser.open();
     const bad = {
@@ -134,15 +212,30 @@ test('own pairs, dropped and typed', async () => {
     const lines = readFileSync(path.join(dist, 'pairs.jsonl'), 'utf8').trim().split('\n').slice(0, 20);
     const own = await dropped(page, 'own.jsonl', `${lines.join('\n')}\n${GOOD.replace('late', 'ÄÖ late')}`);
     assert.equal(own.words,
-        'own.jsonl: 17 to train on, 4 held out; 4 characters that the model lacks read as spaces.');
+        'own.jsonl: 17 to train on, 4 held out; 2 characters that the model lacks read as spaces.');
     await page.fill('#pairs', GOOD);
     await page.click('#use');
     await page.waitForFunction(() => document.getElementById('pairs-status').textContent.startsWith('pairs.jsonl'));
     assert.match(await page.textContent('#pairs-status'), /1 to train on, 0 held out/);
+    const words = () => Promise.all(['pair-count', 'ratio-side', 'samples-title', 'command', 'saved'].map(id => page.textContent(`#${id}`)));
+    const options = 'dpo-kernel-web run --loss sigmoid --beta 0.1 --rate 0.0007';
     await page.click('#start');
     await page.waitForFunction(() => /Step [1-9]/.test(document.getElementById('status').textContent));
+    const [count, side, title, command, saved] = await words();
+    assert.deepEqual([count, side, title], ['1 of your pairs', 'trained on', 'Answers to prompts that are trained on']);
+    assert.match(command, new RegExp(`^${options} --data FILE --steps \\d+$`));
+    assert.match(saved, /Save the pairs that you typed as FILE/);
     await page.click('#built-in');
     await page.waitForFunction(() => document.getElementById('pairs-status').textContent.includes('48 to train on'));
+    assert.equal((await words())[0], '1 of your pairs', 'the run at hand has them still');
+    await dropped(page, "it's mine.jsonl", lines.join('\n'));
+    await page.click('#start');
+    await page.waitForFunction(() => document.getElementById('pair-count').textContent === '16 of your pairs'
+        && /Step [1-9]/.test(document.getElementById('status').textContent));
+    const named = await words();
+    assert.deepEqual(named.slice(1, 3), ['held out', 'Answers to prompts that were held out']);
+    assert.ok(named[3].startsWith(`${options} --data 'it'\\''s mine.jsonl' --steps `), named[3]);
+    assert.equal(named[4], '');
     await page.context().close();
 });
 
@@ -155,6 +248,7 @@ test('bad numbers are refused in words', async () => {
         await page.click('#start');
         assert.match(await page.textContent('#status'), /is a finite number above 0/);
         assert.equal(await page.evaluate(() => document.activeElement.id), field);
+        assert.deepEqual(await page.$$eval('[aria-invalid="true"]', all => all.map(one => one.id)), [field]);
     }
     // A rate at which numbers run away ends the run, and says so.
     await page.fill('#rate', '1e30');

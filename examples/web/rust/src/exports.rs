@@ -1,7 +1,7 @@
 //! What JavaScript calls. A module has one page, one run and one thread.
 //!
 //! ```text
-//! in     bytes(n), numbers(n)     where to write n bytes or f64s; valid until the next call
+//! in     bytes(n), numbers(n)     where to write n bytes or f64s, or 0; valid until the next call
 //! out    out(), out_length()      f64s; text(), text_length(): UTF-8; both as the last call left them
 //! ```
 //!
@@ -23,7 +23,7 @@ use crate::model::Base;
 use crate::objective::Objective;
 use crate::pairs::{Examples, unpacked};
 use crate::theory::{Answers, pair_loss, preference as preferred};
-use crate::train::{Figures, Run, gradients, log_probs};
+use crate::train::{Figures, Rate, Run, gradients, log_probs};
 
 #[global_allocator]
 static ALLOCATOR: AssumeSingleThreaded<FreeListAllocator> =
@@ -34,6 +34,12 @@ static ALLOCATOR: AssumeSingleThreaded<FreeListAllocator> =
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
+
+/// Pairs of one's own, at most: the figures look at all of them every few steps.
+const MOST_PAIRS: usize = 500;
+
+/// Bytes of a model or of packed pairs, at most.
+const MOST_BYTES: usize = 1 << 26;
 
 /// Why a call did nothing.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +59,10 @@ enum Failure {
     NoPairs = 6,
     /// Anything else, which has no cause that a person can mend.
     Other = 7,
+    /// More pairs than [`MOST_PAIRS`]: how many, and that.
+    TooMany = 8,
+    /// A β for a loss that has none.
+    Unused = 9,
 }
 
 #[derive(Default)]
@@ -97,7 +107,9 @@ impl Page {
                 self.out.push(value);
                 Failure::Parameter
             }
+            Error::ParameterUnused { .. } => Failure::Unused,
             Error::UnknownLoss => Failure::Loss,
+            // How many is not said: reading the count makes the module 800 bytes larger.
             Error::NonFiniteRows { .. } | Error::NonFinitePairs { .. } => Failure::NotFinite,
             _ => Failure::Other,
         }
@@ -108,11 +120,14 @@ impl Page {
     }
 }
 
-/// Room for `length` bytes.
+/// Room for `length` bytes; null above [`MOST_BYTES`].
 #[unsafe(no_mangle)]
 extern "C" fn bytes(length: usize) -> *mut u8 {
     page(core::ptr::null_mut(), |page| {
         page.bytes.clear();
+        if length > MOST_BYTES {
+            return core::ptr::null_mut();
+        }
         page.bytes.resize(length, 0);
         page.bytes.as_mut_ptr()
     })
@@ -193,7 +208,12 @@ extern "C" fn set_model() -> u32 {
 extern "C" fn set_pairs() -> u32 {
     call(|page| {
         let pairs = core::mem::take(&mut page.bytes);
-        let examples = Examples::new(unpacked(&pairs).ok_or(Failure::Bytes)?.into_iter(), false);
+        let texts = unpacked(&pairs).ok_or(Failure::Bytes)?;
+        if texts.len() > MOST_PAIRS {
+            page.out = [texts.len(), MOST_PAIRS].map(|count| count as f64).to_vec();
+            return Err(Failure::TooMany);
+        }
+        let examples = Examples::new(texts.into_iter(), false);
         if examples.train.is_empty() {
             return Err(Failure::NoPairs);
         }
@@ -212,10 +232,10 @@ extern "C" fn set_pairs() -> u32 {
 extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
     call(|page| {
         let name = core::str::from_utf8(&page.bytes).map_err(|_| Failure::Loss)?;
-        if !(rate.is_finite() && rate > 0.0) {
+        let Some(rate) = Rate::new(rate) else {
             page.out = [rate].to_vec();
             return Err(Failure::Parameter);
-        }
+        };
         let beta = (!beta.is_nan()).then_some(beta);
         let objective = Objective::new(name, beta).map_err(|error| page.failed(error))?;
         let base = page.base.ok_or(Failure::Nothing)?;
@@ -224,7 +244,7 @@ extern "C" fn start(beta: f64, rate: f64, longer: u32, seed: u32) -> u32 {
         if examples.train.is_empty() {
             return Err(Failure::NoPairs);
         }
-        let run = Run::new(base, &examples, objective, rate as f32, seed);
+        let run = Run::new(base, &examples, objective, rate, seed);
         page.run = Some(run.map_err(|error| page.failed(error))?);
         Ok(())
     })

@@ -107,7 +107,7 @@ impl Objective {
     ///
     /// # Errors
     /// [`Error::UnknownLoss`] for a name that is not one of [`NAMES`]; [`Error::Parameter`] for a β that the loss
-    /// refuses, or does not have.
+    /// refuses; [`Error::ParameterUnused`] for one that it does not have.
     pub fn new(name: &str, beta: Option<f64>) -> Result<Self, Error> {
         let given = beta;
         let beta = beta.or(default_beta(name)).unwrap_or(f64::NAN);
@@ -119,8 +119,8 @@ impl Objective {
             "simpo" => Loss::SimPo(SimPo::new(beta, TARGET_MARGIN)?),
             "cpo" => Loss::Cpo(Cpo::new(beta)?),
             "orpo" => {
-                if let Some(value) = given {
-                    return Err(Error::Parameter { parameter: Parameter::Beta, value });
+                if given.is_some() {
+                    return Err(Error::ParameterUnused { parameter: Parameter::Beta });
                 }
                 Loss::Orpo(Orpo::new(ODDS_WEIGHT)?)
             }

@@ -84,8 +84,11 @@ impl Examples {
             } else {
                 all.train.push(example);
             }
-            all.changes.cut += changes.cut;
-            all.changes.replaced += changes.replaced;
+            // It was read with either answer, and counts once.
+            let mut of_prompt = Changes::default();
+            let _ = Text::new(prompt, "", &mut of_prompt);
+            all.changes.cut += changes.cut - of_prompt.cut;
+            all.changes.replaced += changes.replaced - of_prompt.replaced;
         }
         all
     }

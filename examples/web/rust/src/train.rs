@@ -90,12 +90,24 @@ pub struct Figures {
     pub rejected: f64,
 }
 
+/// A learning rate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(f32);
+
+impl Rate {
+    /// None, unless it is a finite number above 0 as an f32.
+    pub fn new(rate: f64) -> Option<Self> {
+        let rate = rate as f32;
+        (rate.is_finite() && rate > 0.0).then_some(Self(rate))
+    }
+}
+
 /// A run, between two steps.
 #[derive(Debug)]
 pub struct Run {
     base: Base,
     objective: Objective,
-    rate: f32,
+    rate: Rate,
     train: Vec<Known>,
     held_out: Vec<Known>,
     adapters: Adapters,
@@ -119,7 +131,7 @@ impl Run {
         base: Base,
         examples: &Examples,
         objective: Objective,
-        rate: f32,
+        rate: Rate,
         seed: u32,
     ) -> Result<Self, Error> {
         let mut random = Random(seed.max(1));
@@ -181,7 +193,7 @@ impl Run {
         for (x, dy) in inputs.zip(&packed.logits) {
             self.base.backward(&self.adapters, x, dy, &mut grads);
         }
-        let rate = self.rate * ((self.step + 1) as f32 / WARM_UP).min(1.0);
+        let rate = self.rate.0 * ((self.step + 1) as f32 / WARM_UP).min(1.0);
         self.adam.update(&mut self.adapters, &grads, rate);
         (self.at, self.step, self.last_loss) = (end, self.step + 1, loss);
         Ok(loss)

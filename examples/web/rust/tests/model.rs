@@ -7,6 +7,7 @@
 )]
 
 use dpo_kernel::Error;
+use dpo_kernel::error::Parameter;
 use dpo_kernel_firmware::random::Random;
 use dpo_kernel_web::model::{ADAPTED, Adapters, BYTES, Base, HIDDEN, Input, Row, WIDTH, scored};
 use dpo_kernel_web::objective::{NAMES, Objective, default_beta};
@@ -140,6 +141,17 @@ fn a_fifth_of_the_prompts_is_held_out_and_never_made_longer() {
 }
 
 #[test]
+fn a_prompt_that_both_answers_share_is_counted_once() {
+    let (prompt, answer) = (["ä", &"x".repeat(PROMPT_LIMIT)].concat(), "y".repeat(200));
+    let pair = || std::iter::once::<Pair<'_>>([&prompt, &answer, "öö"]);
+    for longer in [false, true] {
+        let found = Examples::new(pair(), longer);
+        assert_eq!(found.train.len(), 1);
+        assert_eq!((found.changes.cut, found.changes.replaced), (2, 3), "longer: {longer}");
+    }
+}
+
+#[test]
 fn packed_pairs_come_back_and_other_bytes_do_not() {
     let texts = ["prompt", "", "an ä", "p", "c\0", "r"];
     let bytes = packed(texts.into_iter());
@@ -162,10 +174,12 @@ fn losses_have_the_defaults_of_finetune_and_refuse_what_they_refuse() {
         Objective::new(name, None).unwrap();
         for beta in [0.0, -1.0, f64::INFINITY] {
             let found = Objective::new(name, Some(beta)).unwrap_err();
-            assert!(
-                matches!(found, Error::Parameter { value, .. } if value == beta),
-                "{name} {found}"
-            );
+            let refused = match found {
+                Error::Parameter { parameter: Parameter::Beta, value } => value == beta,
+                Error::ParameterUnused { parameter: Parameter::Beta } => name == "orpo",
+                _ => false,
+            };
+            assert!(refused, "{name} {found}");
         }
     }
     assert!(matches!(Objective::new("kto", None), Err(Error::UnknownLoss)));

@@ -10,7 +10,7 @@ use std::f64::consts::LN_2;
 use dpo_kernel_web::model::Base;
 use dpo_kernel_web::objective::{NAMES, Objective};
 use dpo_kernel_web::pairs::{Examples, Pair};
-use dpo_kernel_web::train::{Figures, Run};
+use dpo_kernel_web::train::{Figures, Rate, Run};
 
 const DIGESTS: [(&str, bool, &str); 10] = [
     ("sigmoid", false, "b6754f3f0c262be3"),
@@ -38,9 +38,13 @@ fn examples(longer: bool) -> Examples {
     )
 }
 
+fn rate(rate: f64) -> Rate {
+    Rate::new(rate).unwrap()
+}
+
 fn run(loss: &str, longer: bool) -> Run {
     let base = Base::new(include_bytes!("../../page/base.bin").to_vec()).unwrap();
-    Run::new(base, &examples(longer), Objective::new(loss, None).unwrap(), 0.0007, 1).unwrap()
+    Run::new(base, &examples(longer), Objective::new(loss, None).unwrap(), rate(0.0007), 1).unwrap()
 }
 
 #[test]
@@ -95,10 +99,19 @@ fn learns() {
 }
 
 #[test]
+fn a_rate_is_a_finite_number_above_0() {
+    // The last two are 0 and infinite only as an f32.
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-50, 1e39] {
+        assert_eq!(Rate::new(rate), None, "{rate}");
+    }
+    assert!(Rate::new(1e-45).is_some() && Rate::new(1e38).is_some());
+}
+
+#[test]
 fn too_large_a_rate_is_an_error_and_changes_nothing() {
     let base = Base::new(include_bytes!("../../page/base.bin").to_vec()).unwrap();
     let objective = Objective::new("sigmoid", None).unwrap();
-    let mut run = Run::new(base, &examples(false), objective, 1e30, 1).unwrap();
+    let mut run = Run::new(base, &examples(false), objective, rate(1e30), 1).unwrap();
     let failed = (0..20).find_map(|_| run.step().err());
     assert!(failed.is_some(), "1e30 runs away");
     let (steps, digest) = (run.steps(), run.digest());

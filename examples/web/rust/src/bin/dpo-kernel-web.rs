@@ -16,7 +16,7 @@ use dpo_kernel_web::model::Base;
 use dpo_kernel_web::objective::Objective;
 use dpo_kernel_web::pairs::{Examples, Pair};
 use dpo_kernel_web::theory::{Answers, pair_loss, preference};
-use dpo_kernel_web::train::{Figures, Run};
+use dpo_kernel_web::train::{Figures, Rate, Run};
 
 const USAGE: &str = "usage: dpo-kernel-web run [--base F] [--data F] [--loss NAME] [--beta X] [--rate X]\n\
      \x20                         [--steps N] [--seed N] [--longer] [--every N]\n\
@@ -111,6 +111,8 @@ fn run(options: &[&str]) -> Outcome {
     let pairs =
         pairs.iter().map(|pair| -> Pair<'_> { [&pair.prompt, &pair.chosen, &pair.rejected] });
     let examples = Examples::new(pairs, longer);
+    let rate = Rate::new(rate)
+        .ok_or_else(|| format!("the learning rate is {rate}: it is a finite number above 0"))?;
     let mut run = Run::new(model, &examples, Objective::new(loss, beta)?, rate, seed)?;
     tell(&run)?;
     for step in 1..=steps {
