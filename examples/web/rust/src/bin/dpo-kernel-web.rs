@@ -1,7 +1,7 @@
 //! What the page computes, on a PC.
 //!
 //! ```text
-//! dpo-kernel-web run [--base F] [--data F] [--loss NAME] [--beta X] [--rate X] [--steps N] [--seed N] [--longer]
+//! dpo-kernel-web run [--base F] [--data F] [--loss NAME] [--beta X] [--rate X] [--steps N] [--seed N] [--longer] [--every N]
 //! dpo-kernel-web answers BETA REFERENCE REWARDS POLICY      lists of numbers, comma-separated
 //! dpo-kernel-web pair BETA CHOSEN REJECTED                  log-ratios
 //! dpo-kernel-web preference REWARD REWARD
@@ -9,8 +9,11 @@
 //! ```
 
 use std::error::Error;
+use std::fmt::Display;
 use std::fs;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use dpo_kernel_web::model::Base;
 use dpo_kernel_web::objective::Objective;
@@ -77,15 +80,25 @@ fn preferred(chosen: &str, rejected: &str) -> Outcome {
     Ok(())
 }
 
+fn bytes_of(file: &str) -> Outcome<Vec<u8>> {
+    fs::read(file).map_err(|error| format!("{file}: {error}").into())
+}
+
 fn read(file: &str) -> Outcome<Vec<dpo_kernel_web_reader::Pair>> {
     let name = file.rsplit('/').next().unwrap_or(file);
-    Ok(dpo_kernel_web_reader::read(name, &fs::read(file)?)?)
+    Ok(dpo_kernel_web_reader::read(name, &bytes_of(file)?)?)
+}
+
+/// The value of an option.
+fn value_of<T: FromStr<Err: Display>>(name: &str, text: &str) -> Outcome<T> {
+    text.parse().map_err(|error| format!("{name} is {text:?}: {error}").into())
 }
 
 fn run(options: &[&str]) -> Outcome {
     let (mut base, mut data) = ("page/base.bin", "page/pairs.jsonl");
     let (mut loss, mut beta, mut rate) = ("sigmoid", None, 0.0007);
-    let (mut steps, mut seed, mut longer, mut every) = (100, 1, false, 20);
+    let (mut steps, mut seed, mut longer) = (100, 1, false);
+    let mut every = NonZeroU32::MIN.saturating_add(19);
     let mut options = options.iter();
     while let Some(&name) = options.next() {
         if name == "--longer" {
@@ -97,16 +110,16 @@ fn run(options: &[&str]) -> Outcome {
             "--base" => base = value,
             "--data" => data = value,
             "--loss" => loss = value,
-            "--beta" => beta = Some(value.parse()?),
-            "--rate" => rate = value.parse()?,
-            "--steps" => steps = value.parse()?,
-            "--seed" => seed = value.parse()?,
-            "--every" => every = value.parse::<u32>()?.max(1),
+            "--beta" => beta = Some(value_of(name, value)?),
+            "--rate" => rate = value_of(name, value)?,
+            "--steps" => steps = value_of(name, value)?,
+            "--seed" => seed = value_of(name, value)?,
+            "--every" => every = value_of(name, value)?,
             _ => return Err(USAGE.into()),
         }
     }
     let model =
-        Base::new(fs::read(base)?).ok_or_else(|| format!("{base} is no model of this program"))?;
+        Base::new(bytes_of(base)?).ok_or_else(|| format!("{base} is no model of this program"))?;
     let pairs = read(data)?;
     let pairs =
         pairs.iter().map(|pair| -> Pair<'_> { [&pair.prompt, &pair.chosen, &pair.rejected] });
