@@ -1,7 +1,9 @@
 //! What to say of a text that is not JSON. Most such texts were written by Python, whose `json`
 //! module writes `NaN` and `Infinity`, and whose `print` writes `None` and single quotes.
 
-use std::fmt;
+use std::borrow::ToOwned;
+use std::string::{String, ToString};
+use std::{fmt, format};
 
 /// Why a text is not JSON, as far as its place of error shows.
 #[derive(Clone, Debug, PartialEq, Eq)]

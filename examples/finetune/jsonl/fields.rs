@@ -4,6 +4,9 @@
 //! else: their numbers need not fit any type, and nesting costs a byte a level, no recursion.
 
 use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
 
 use serde_json::Deserializer;
 use serde_json::value::RawValue;

@@ -1,5 +1,9 @@
 //! From the bytes of a file to pairs of text.
 
+use std::borrow::ToOwned;
+use std::string::String;
+use std::vec::Vec;
+
 use super::fields::Object;
 use super::implicit;
 use super::messages::{Message, Text, answer_text, prompt_text};

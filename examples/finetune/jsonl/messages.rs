@@ -1,5 +1,9 @@
 //! Messages of a conversation, and the template by which they become text.
 
+use std::borrow::ToOwned;
+use std::string::String;
+use std::vec::Vec;
+
 use super::fields::Field;
 use super::problem::Problem;
 

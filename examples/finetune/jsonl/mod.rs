@@ -20,6 +20,9 @@
 //! beside the plain form: a byte-order mark at the start, `\r\n`, blank lines at the end of the
 //! file, and further fields, which may hold any JSON. Of a field that stands twice the last counts,
 //! as in Python.
+//!
+//! No line takes more of std than `alloc` has, so that a crate without std reads pairs too:
+//! `extern crate alloc as std`.
 
 mod fields;
 mod implicit;

@@ -1,6 +1,7 @@
 //! What can be wrong with a file of pairs: where, what was found, and what to do.
 
-use std::fmt;
+use std::string::String;
+use std::{fmt, format};
 
 #[path = "../../shared/json.rs"]
 pub mod json;
@@ -166,4 +167,4 @@ impl fmt::Display for DataError {
     }
 }
 
-impl std::error::Error for DataError {}
+impl core::error::Error for DataError {}
