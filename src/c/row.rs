@@ -10,7 +10,9 @@ use super::names::*;
 use super::report::report;
 use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status};
 use crate::Dispatch;
-use crate::row::{DetailSums, Details, Extra, RowDetails, RowNorm, RowState, RowStats, Values};
+use crate::row::{
+    DetailSums, Details, Extra, ExtraSums, RowDetails, RowNorm, RowState, RowStats, Sum,
+};
 
 /// [`RowNorm`]
 pub type dpo_row_norm = RowNorm;
@@ -47,26 +49,21 @@ pub struct dpo_row_stats {
     pub target: u32,
     /// Its value, if it was seen.
     pub target_value: f32,
-    /// Of the base.
+    /// The largest shift of a block; 0 unless logits are beyond 1300.
     pub shift: f32,
-    /// Of the base.
-    pub exponent: i32,
     /// The largest value, of the details.
     pub max: f32,
     /// The first column of that value.
     pub argmax: u32,
-    /// Of the details: a power of two that all sums of values are below.
-    pub values_below: i32,
-    /// 0.
-    pub reserved: u32,
+    /// Which binary places the three numbers of a sum have: of `others`, `weighted`, `squares` and
+    /// `values`. 0 of a sum of nothing.
+    pub tops: [u32; 4],
     /// Columns folded.
     pub columns: u64,
-    /// Sum of the terms of all columns but the target's, in places of the base.
+    /// Sum of the terms of all columns but the target's.
     pub others: [i64; 3],
-    /// Of the details: sum of term times distance to the block's base.
+    /// Of the details: sum of term times value.
     pub weighted: [i64; 3],
-    /// Of the details: sum of term times distance of the block's base to the row's.
-    pub powers: [i64; 3],
     /// Of the details: sum of the squared terms.
     pub squares: [i64; 3],
     /// Of the details: sum of the values.
@@ -103,15 +100,12 @@ const NO_STATS: dpo_row_stats = dpo_row_stats {
     target: 0,
     target_value: 0.0,
     shift: 0.0,
-    exponent: 0,
     max: 0.0,
     argmax: 0,
-    values_below: 0,
-    reserved: 0,
+    tops: [0; 4],
     columns: 0,
     others: [0; 3],
     weighted: [0; 3],
-    powers: [0; 3],
     squares: [0; 3],
     values: [0; 3],
 };
@@ -133,40 +127,36 @@ impl dpo_row_stats {
             | DPO_ROW_BROKEN
             | DPO_ROW_MASKED;
         // A target without its flag would be ignored; `dpo_row_stats_new` refuses it too.
-        let is_unused = !has(DPO_ROW_TARGET) && self.target != 0;
+        let is_unused = (!has(DPO_ROW_TARGET) && self.target != 0)
+            || (!has(DPO_ROW_DETAILS) && has(DPO_ROW_MASKED));
         if self.flags & !known != 0 || is_unused {
-            return Err(fault);
-        }
-        if self.reserved != 0 {
             return Err(fault);
         }
         let transform = self.transform.check()?;
         let target = has(DPO_ROW_TARGET).then_some(self.target);
+        let [others, weighted, squares, values] = self.tops.map(top_of);
         let numbers = RowState {
             target_value: has(DPO_ROW_TARGET_SEEN).then_some(self.target_value),
-            base: has(DPO_ROW_BASE).then_some((self.shift, self.exponent)),
-            others: self.others,
+            shift: has(DPO_ROW_BASE).then_some(self.shift),
+            others: Sum { places: self.others, top: others },
             is_broken: has(DPO_ROW_BROKEN),
             columns: self.columns,
         };
         let stats = if has(DPO_ROW_DETAILS) {
-            let sums = DetailSums {
-                weighted: self.weighted,
-                powers: self.powers,
-                squares: self.squares,
-                values: Values {
-                    places: self.values,
-                    below: self.values_below,
-                    is_masked: has(DPO_ROW_MASKED),
-                },
-                max: self.max,
-                argmax: self.argmax,
-            };
             // Before the first column the largest value is not 0, even if the host has cleared all
             // fields.
-            let empty = RowStats::<Details>::new(transform, target);
-            let stats = RowStats::from_state(transform, target, numbers, sums);
-            stats.map(|stats| Stats::Detailed(if self.columns == 0 { empty } else { stats }))
+            let DetailSums { max, argmax, .. } = DetailSums::NONE;
+            let (max, argmax) =
+                if self.columns == 0 { (max, argmax) } else { (self.max, self.argmax) };
+            let sums = DetailSums {
+                weighted: Sum { places: self.weighted, top: weighted },
+                squares: Sum { places: self.squares, top: squares },
+                values: Sum { places: self.values, top: values },
+                is_masked: has(DPO_ROW_MASKED),
+                max,
+                argmax,
+            };
+            RowStats::from_state(transform, target, numbers, sums).map(Stats::Detailed)
         } else {
             RowStats::from_state(transform, target, numbers, ()).map(Stats::Plain)
         };
@@ -175,41 +165,42 @@ impl dpo_row_stats {
 
     /// Takes over the sums; transform and target stay.
     fn write(&mut self, stats: &Stats) {
-        let mut is_masked = false;
-        let numbers = match stats {
-            Stats::Plain(stats) => stats.state(),
-            Stats::Detailed(stats) => {
-                let sums = stats.extra();
-                *self = Self {
-                    max: sums.max,
-                    argmax: sums.argmax,
-                    values_below: sums.values.below,
-                    weighted: sums.weighted,
-                    powers: sums.powers,
-                    squares: sums.squares,
-                    values: sums.values.places,
-                    ..*self
-                };
-                is_masked = sums.values.is_masked;
-                stats.state()
-            }
+        let (numbers, details) = match stats {
+            Stats::Plain(stats) => (stats.state(), None),
+            Stats::Detailed(stats) => (stats.state(), Some(stats.extra())),
         };
+        if let Some(DetailSums { weighted, squares, values, max, argmax, .. }) = details {
+            let tops = [numbers.others.top, weighted.top, squares.top, values.top];
+            let tops = tops.map(top_in_c);
+            let sums = [weighted, squares, values].map(|sum| sum.places);
+            let [weighted, squares, values] = sums;
+            *self = Self { max, argmax, tops, weighted, squares, values, ..*self };
+        }
         let flag = |on: bool, flag: u32| if on { flag } else { 0 };
-        let (shift, exponent) = numbers.base.unwrap_or_default();
+        let [top, ..] = &mut self.tops;
+        *top = top_in_c(numbers.others.top);
         *self = Self {
             flags: (self.flags & (DPO_ROW_TARGET | DPO_ROW_DETAILS))
                 | flag(numbers.target_value.is_some(), DPO_ROW_TARGET_SEEN)
-                | flag(numbers.base.is_some(), DPO_ROW_BASE)
+                | flag(numbers.shift.is_some(), DPO_ROW_BASE)
                 | flag(numbers.is_broken, DPO_ROW_BROKEN)
-                | flag(is_masked, DPO_ROW_MASKED),
+                | flag(details.is_some_and(|sums| sums.is_masked), DPO_ROW_MASKED),
             target_value: numbers.target_value.unwrap_or_default(),
-            shift,
-            exponent,
-            others: numbers.others,
+            shift: numbers.shift.unwrap_or_default(),
+            others: numbers.others.places,
             columns: numbers.columns,
             ..*self
         };
     }
+}
+
+/// The place in C, where 0 is that of nothing.
+const fn top_in_c(top: i32) -> u32 {
+    top.wrapping_sub(i32::MIN).cast_unsigned()
+}
+
+const fn top_of(in_c: u32) -> i32 {
+    in_c.cast_signed().wrapping_add(i32::MIN)
 }
 
 /// [`RowStats::new`]

@@ -1,19 +1,21 @@
-//! The base of a row's sums: what they are kept relative to, so that they neither overflow nor
-//! vanish.
+//! The base of a row's sums: what they are relative to, so that they neither overflow nor vanish.
 
-use super::exact::{Window, power_of_two};
 use crate::math::branchless::ROUND;
+use crate::math::formula;
 use crate::simd::exp::{BIAS, LN_2, MAX_EXPONENT, t_at};
 
-/// Exponents of what the loop's terms are relative to are multiples of it. So all blocks of most
-/// rows, and most rows, have the same, whose constants the loop has ready: 2^0 for logits between
-/// ±22.
-const WIDE_STEP: i32 = 64;
+/// The exponents that the largest term of a block may have beside what the loop's terms are relative
+/// to, 2^N: squares, and terms 2^−40 of the largest, are neither too large nor too small for f32.
+/// Most blocks of most rows have N = 0, logits from −28 to 38, whose constants the loop has ready.
+pub(super) const LOWEST_ABOVE: i32 = -40;
+pub(super) const HIGHEST_ABOVE: i32 = LOWEST_ABOVE + STEP - 1;
+/// All N are multiples of it.
+const STEP: i32 = 96;
+/// The largest |N|: all exponents of terms are below 2048, where the reduction is exact.
+const HIGHEST: i32 = 19 * STEP;
 
-/// By how many powers of two the terms of a block may exceed its base together: 512 · 2^½.
-const ROOM: i64 = 10;
-/// The squares of the terms: 512 · 2.
-const ROOM_OF_SQUARES: i64 = 11;
+/// From here on a logit and the next that f32 has are 32 nats apart or more.
+const FAR: f64 = (1 << 29) as f64;
 
 /// ln 2 less its f64.
 const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
@@ -26,32 +28,58 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// In the place of none.
-    pub(super) const NONE: Self = Self { shift: 0.0, exponent: 0 };
+    /// 2^0.
+    pub(super) const ONE: Self = Self { shift: 0.0, exponent: 0 };
 
     /// The base near e^(k·v), `factor` being k: a power of two where the exponential's reduction is
     /// exact, the value itself elsewhere.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(super) fn at(v: f32, factor: f64) -> Self {
-        Self::within(MAX_EXPONENT, v, factor)
-    }
-
-    /// What the terms of a block are relative to, `v` being its largest value. At the last of the
-    /// powers of two, which f32 rounds otherwise than f64, the terms say whether it is right.
-    pub(super) fn wide_at(v: f32, factor: f64) -> Self {
-        Self::within(MAX_EXPONENT + 2, v, factor).wide()
-    }
-
-    #[inline(always)]
-    fn within(limit: i32, v: f32, factor: f64) -> Self {
-        // The nearest integer, as long as it is small, is by how much the bits of the sum exceed
-        // those of `ROUND`.
-        let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
-        match i32::try_from(sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed()) {
-            Ok(exponent) if exponent.abs() <= limit => Self { shift: 0.0, exponent },
-            _ => Self { shift: v, exponent: 0 },
+        match exponent(v, factor) {
+            Some(exponent) if exponent.abs() <= MAX_EXPONENT => Self { shift: 0.0, exponent },
+            _ => Self::of_value(v),
         }
+    }
+
+    pub(super) const fn of_value(v: f32) -> Self {
+        Self { shift: v, exponent: 0 }
+    }
+
+    /// What the terms of a block are relative to, `v` being its largest value: that its terms may
+    /// contradict ([`Base::relative`]), because f32 rounds otherwise than f64.
+    pub(super) fn of_block(v: f32, factor: f64) -> Self {
+        match exponent(v, factor) {
+            // At the last ones the terms have to say it.
+            Some(exponent) if (LOWEST - 2..=LARGEST + 2).contains(&exponent) => {
+                Self::near(exponent.clamp(LOWEST, LARGEST))
+            }
+            _ => Self::of_value(v),
+        }
+    }
+
+    /// What terms are relative to whose largest is near 2^exponent.
+    #[inline(always)]
+    pub(super) const fn near(exponent: i32) -> Self {
+        Self { shift: 0.0, exponent: (exponent - LOWEST_ABOVE).div_euclid(STEP) * STEP }
+    }
+
+    /// What the terms of a block have to be relative to whose largest, relative to this, has the t
+    /// `top` ([`Exp`](crate::simd::exp::Exp)). None if its largest value has to say that.
+    #[allow(clippy::cast_possible_truncation, reason = "out of range, it saturates out of range")]
+    pub(super) fn relative(self, top: f32) -> Option<Self> {
+        let above = (top - t_at(0)) as i32;
+        let exponent = self.exponent.saturating_add(above);
+        // Those of 0 and of infinity do not.
+        let is_known = above > 1 - BIAS && above < 4 * MAX_EXPONENT;
+        let base = Self::near(exponent);
+        (is_known && (LOWEST..=LARGEST).contains(&exponent) && base != self).then_some(base)
+    }
+
+    /// Whether it is a power of two.
+    #[inline(always)]
+    pub(super) const fn is_power(self) -> bool {
+        self.shift.to_bits() == 0
     }
 
     /// The logarithm of the base.
@@ -60,95 +88,38 @@ impl Base {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
     }
 
-    /// What the loop's terms are relative to.
+    /// A value near some of a block's, from which distances are measured so that they have digits,
+    /// less the shift; within the values that the block's largest can have.
     #[inline(always)]
-    pub(super) const fn wide(self) -> Self {
-        let exponent = (self.exponent + WIDE_STEP / 2) & -WIDE_STEP;
-        Self { shift: self.shift, exponent }
-    }
-
-    /// What terms are relative to, by the base that it was made of.
-    #[inline(always)]
-    pub(super) fn by(self, base: Self) -> f64 {
-        power_of_two(i64::from(self.exponent - base.exponent))
-    }
-
-    /// The same for a block that may have another base.
-    #[inline(always)]
-    pub(super) fn without_shift(self) -> Self {
-        if self.shift.to_bits() == 0 { self } else { Self::NONE }
-    }
-
-    /// The base of a block whose terms are relative to this, by the t of the largest; or what they
-    /// have to be relative to.
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "out of range, it saturates out of range")]
-    pub(super) fn base_of(self, top: f32) -> Result<Self, Relative> {
-        if self.shift.to_bits() != 0 {
-            return Ok(self);
-        }
-        let above = (top - t_at(0)) as i32;
-        let base = Self { shift: 0.0, exponent: self.exponent.saturating_add(above) };
-        if above <= -BIAS + 1 || above > 4 * MAX_EXPONENT || base.exponent.abs() > MAX_EXPONENT {
-            return Err(Relative::Unknown);
-        }
-        let wide = base.wide();
-        if wide == self { Ok(base) } else { Err(Relative::To(wide)) }
-    }
-
-    /// A value near some of a block's, from which distances are measured so that they have digits;
-    /// less the shift.
-    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "rounded to f32, on purpose")]
     pub(super) fn middle(self, some: f32, factor: f64) -> f32 {
-        if some.is_finite() {
-            some - self.shift
-        } else {
-            (f64::from(self.exponent) * LN_2 / factor) as f32
+        if !self.is_power() {
+            return 0.0;
         }
+        let least = (f64::from(self.exponent + LOWEST_ABOVE) * LN_2 / factor) as f32;
+        if some > least { some } else { least }
     }
 
-    /// What makes distances from `middle`, multiplied by k, distances from ln base.
+    /// The base as 2^power · part, part near 1.
     #[inline(always)]
-    pub(super) fn beyond(self, middle: f32, factor: f64) -> f64 {
-        factor * f64::from(middle) - f64::from(self.exponent) * LN_2
-    }
-
-    /// As a power of two and a number near 1. The power grows with the base.
-    #[inline(always)]
-    pub(super) fn place(self, factor: f64) -> Place {
-        if self.shift.to_bits() == 0 {
-            Place { power: i64::from(self.exponent), part: 1.0, rest: 0.0 }
-        } else {
-            self.place_of_shift(factor)
-        }
+    pub(super) fn parts(self, factor: f64) -> (i32, f64) {
+        if self.is_power() { (self.exponent, 1.0) } else { self.parts_of_shift(factor) }
     }
 
     #[cold]
     #[inline(never)]
-    #[allow(clippy::cast_possible_truncation, reason = "an integer below 2^41")]
-    fn place_of_shift(self, factor: f64) -> Place {
-        /// 2^40: from here on the values next to each other are e^60,000 apart or more.
-        const FAR: f64 = 1_099_511_627_776.0;
+    #[allow(clippy::cast_possible_truncation, reason = "an integer below 2^30")]
+    fn parts_of_shift(self, factor: f64) -> (i32, f64) {
+        if is_far(self.shift, factor) {
+            // Equal values alone add up.
+            return (0, 1.0);
+        }
         let v = f64::from(self.shift);
         let y = factor * v;
-        if y.abs() >= FAR {
-            // Equal values alone add up, so any power will do that is larger than all below and
-            // grows with the value.
-            let bits = i64::from(self.shift.to_bits() & 0x7fff_ffff);
-            let power = (1 << 41) + bits * 4096;
-            let power = if v < 0.0 { -power } else { power };
-            return Place { power, part: 1.0, rest: 0.0 };
-        }
         let n = (y * core::f64::consts::LOG2_E + ROUND) - ROUND;
         let lost = libm::fma(factor, v, -y);
         let rest = libm::fma(-n, LN_2, y) - n * LN_2_LOW + lost;
-        Place { power: n as i64, part: libm::exp(rest), rest }
-    }
-
-    /// Whether sums are relative to this one where they have both.
-    pub(super) fn is_above(self, other: Self, factor: f64) -> bool {
-        let [power, other_power] = [self, other].map(|base| base.place(factor).power);
-        power > other_power || (power == other_power && self.shift > other.shift)
+        (n as i32, formula::exp(rest, &mut [0.0; 11]))
     }
 
     /// This base by another, as a number near 1 and a power of two, and their quotient's logarithm.
@@ -161,41 +132,23 @@ impl Base {
     }
 }
 
-/// What the terms of a block have to be relative to.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Relative {
-    To(Base),
-    /// Its largest value says.
-    Unknown,
+/// The exponents that the largest term of a block can have under a power of two.
+const LOWEST: i32 = LOWEST_ABOVE - HIGHEST;
+const LARGEST: i32 = HIGHEST_ABOVE + HIGHEST;
+
+/// Whether values other than v are so far from it that their terms vanish beside each other.
+#[inline(never)]
+pub(super) fn is_far(v: f32, factor: f64) -> bool {
+    v.is_finite() && (factor * f64::from(v)).abs() >= FAR
 }
 
-/// A base as 2^power · part, where ln part = rest.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    pub(super) power: i64,
-    pub(super) part: f64,
-    pub(super) rest: f64,
-}
-
-impl Place {
-    /// What is relative to 2^power, relative to the base.
-    #[inline(always)]
-    pub(super) fn by_part(&self, x: f64) -> f64 {
-        // Compared as bits: where there is no part, there is no division.
-        if self.part.to_bits() == 1.0_f64.to_bits() { x } else { x / self.part }
-    }
-
-    /// Where sums of terms are kept.
-    #[inline(always)]
-    pub(super) const fn terms(&self) -> Window {
-        Window::below(self.power + ROOM)
-    }
-
-    /// Where sums of squared terms are kept.
-    #[inline(always)]
-    pub(super) const fn squares(&self) -> Window {
-        Window::below(2 * self.power + ROOM_OF_SQUARES)
-    }
+/// The integer nearest to log2 e^(k·v), if it is small.
+#[inline(always)]
+fn exponent(v: f32, factor: f64) -> Option<i32> {
+    // By that the bits of the sum exceed those of `ROUND`.
+    let sum = f64::from(v) * factor * core::f64::consts::LOG2_E + ROUND;
+    let exponent = sum.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+    i32::try_from(exponent).ok().filter(|exponent| exponent.unsigned_abs() < 1 << 20)
 }
 
 /// e^x as a number near 1 and a power of two.

@@ -63,8 +63,7 @@ impl<D: Extra> RowStats<D> {
         }
         let mut settled = self.settled();
         let factor = self.transform.factor();
-        let place = self.base.map(|base| base.place(factor));
-        let mut sums = D::collected(&self.extra, place, settled.others)?;
+        let mut sums = D::collected(&self.extra, settled.base, &self.others, factor)?;
         if let (Some(base), Some(v)) = (settled.base, self.target_value)
             && settled.target_distance(base) > 300.0
         {

@@ -1,102 +1,128 @@
-//! Sums that do not depend on the order of what is added: integers at fixed places.
+//! Sums that do not depend on the order of what is added: integers at fixed binary places.
 //!
-//! A number is rounded to some places behind its block's base and cut at the multiples of 32 binary places,
-//! whatever they are; each piece is added to the integer of its place. Three places are kept: those from the largest number that the row
-//! can have downwards, [`Window`]. When a larger one comes, the window moves up and the lowest
-//! places fall out; what falls out of one part of a row would have fallen out of another. So every
-//! place that is kept holds the exact sum of its pieces, in any order and any grouping.
+//! A number is cut at the multiples of 32 binary places, whatever they are, and each piece is added
+//! to the integer of its place. Three places are kept: the highest that a number has had, and two
+//! below it. When a larger number comes, the lowest places fall out; what falls out of one part of
+//! a sum would have fallen out of another. So every place that is kept holds the exact sum of its
+//! pieces, in any order and any grouping, and what falls out is below 2^−64 of the largest number.
 
 /// Binary places of a piece.
-const PIECE: u32 = 32;
+const PIECE: i32 = 32;
 /// What fits a piece.
 const MASK: u64 = (1 << PIECE) - 1;
 /// Places that are kept.
 pub(crate) const PLACES: usize = 3;
-/// The sums of pieces, highest place first. A piece takes 32 bits of the 64: some 2^24 blocks do not
-/// fill it, whatever their distances to the base are.
+/// The sums of pieces, highest place first. A piece takes 32 bits of the 64: 2^31 numbers do not
+/// fill it.
 pub(crate) type Places = [i64; PLACES];
 
-/// Which places are kept.
+/// An exact sum, but for what is below 2^−64 of the largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// Number of the highest.
-    top: i64,
+pub(crate) struct Sum {
+    pub(crate) places: Places,
+    /// The number of the highest place, whose lowest bit is 2^(32·top).
+    pub(crate) top: i32,
 }
 
-impl Window {
-    /// For numbers below 2^power, of which the largest are not far below.
-    #[inline(always)]
-    pub(crate) const fn below(power: i64) -> Self {
-        Self { top: power >> PIECE.trailing_zeros() }
+impl Sum {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self { places: [0; PLACES], top: i32::MIN };
+
+    /// Whether a sum of numbers x · 2^power, |power| < 2^30, can be kept so.
+    pub(super) fn is_made(&self) -> bool {
+        const HIGHEST: u32 = 1 << 26;
+        self.top.unsigned_abs() < HIGHEST || *self == Self::NONE
     }
 
-    /// The binary place of the window's lowest bit.
+    /// Adds x · 2^power, x finite. Once a block, so in few instructions. Numbers below 2^−1022 are 0.
     #[inline(always)]
-    const fn lowest(self) -> i64 {
-        (self.top - 2) << PIECE.trailing_zeros()
-    }
-
-    /// The pieces of x · 2^power, |x| < 2^11 rounded to 2^−40: once a block, so in few instructions.
-    /// NaN gives any.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "a power of two")]
-    pub(crate) fn pieces(self, x: f64, power: i64) -> Places {
-        const DIGITS: i64 = 40;
-        /// 1.5 · 2^52 · 2^−40: a sum with it has the rounded number in its low bits.
-        const ROUND: f64 = 6_755_399_441_055_744.0 / (1_u64 << DIGITS) as f64;
-        let digits = (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
-        self.pieces_of_digits(digits, power - DIGITS)
-    }
-
-    /// The pieces of x · 2^power, |x| < 2^18 rounded to 2^−38.
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "the rounding")]
-    pub(crate) fn finer_pieces(self, x: f64, power: i64) -> Places {
-        const DIGITS: i64 = 38;
-        // Of the size, not of the two's complement: that has ones in the places above.
-        let pieces = self.pieces_of_digits((x.abs() * power_of_two(DIGITS)) as i64, power - DIGITS);
-        if x < 0.0 { pieces.map(i64::wrapping_neg) } else { pieces }
-    }
-
-    /// The pieces of digits · 2^power. Below the window they are cut off.
-    #[inline(always)]
-    fn pieces_of_digits(self, digits: i64, power: i64) -> Places {
-        let place = power - self.lowest();
-        // At most 57: above the window there is nothing.
-        let (digits, place) = match u8::try_from(place) {
-            Ok(place) => (digits, place & 63),
-            Err(_) => (digits >> place.unsigned_abs().min(63), 0),
+    pub(crate) fn add(&mut self, x: f64, power: i32) {
+        let bits = x.to_bits();
+        let exponent = ((bits >> 52) & 0x7ff) as i32;
+        if exponent == 0 {
+            return;
+        }
+        // Of the lowest bit.
+        let place = exponent - (1023 + 52) + power;
+        let top = (place + 52) >> PIECE.trailing_zeros();
+        if top > self.top {
+            self.raise(top);
+        }
+        let digits = bits & ((1 << 52) - 1) | 1 << 52;
+        // At most 43: above the places there is nothing.
+        let up = place - self.lowest();
+        let (digits, up) = match u8::try_from(up) {
+            Ok(up) => (digits, up & 63),
+            Err(_) => (digits >> up.unsigned_abs().min(63), 0),
         };
-        let low = (digits << place).cast_unsigned();
+        let low = digits << up;
         // In two steps, because a shift by 64 is none.
-        let high = digits >> 1 >> (63 - place);
-        [high, (low >> PIECE).cast_signed(), (low & MASK).cast_signed()]
-    }
-
-    /// What is left of the places of a lower window.
-    #[inline(always)]
-    pub(crate) fn moved(self, places: Places, from: Self) -> Places {
-        let [high, middle, _] = places;
-        match self.top - from.top {
-            0 => places,
-            1 => [0, high, middle],
-            2 => [0, 0, high],
-            _ => [0; PLACES],
+        let high = digits >> 1 >> (63 - up);
+        // Of the size, not of the two's complement: that has ones in the places above.
+        let sign = bits.cast_signed() >> 63;
+        let pieces = [high, low >> PIECE, low & MASK];
+        for (to, piece) in self.places.iter_mut().zip(pieces) {
+            *to = to.wrapping_add((piece.cast_signed() ^ sign).wrapping_sub(sign));
         }
     }
 
-    /// The sum by 2^power, which is near the window.
+    /// The binary place of the lowest bit that is kept.
     #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "the sum is rounded to f64")]
-    pub(crate) fn sum(self, [high, middle, low]: Places, power: i64) -> f64 {
+    const fn lowest(&self) -> i32 {
+        self.top.wrapping_sub(2) << PIECE.trailing_zeros()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn raise(&mut self, top: i32) {
+        let [high, middle, _] = self.places;
+        self.places = match top.wrapping_sub(self.top) {
+            1 => [0, high, middle],
+            2 => [0, 0, high],
+            _ => [0; PLACES],
+        };
+        self.top = top;
+    }
+
+    /// Adds another sum.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        let mut other = *other;
+        if other.top > self.top {
+            self.raise(other.top);
+        } else if self.top > other.top {
+            other.raise(self.top);
+        }
+        for (to, from) in self.places.iter_mut().zip(other.places) {
+            *to = to.wrapping_add(from);
+        }
+    }
+
+    /// What every place holds, relative to 2^power, which is near the highest.
+    #[inline(always)]
+    #[allow(clippy::cast_precision_loss, reason = "below 2^53 for 2^21 numbers")]
+    pub(super) fn parts(&self, power: i32) -> [f64; PLACES] {
         const NEXT: f64 = (1_u64 << PIECE) as f64;
-        let sum = (high as f64 * NEXT + middle as f64) * NEXT + low as f64;
-        sum * power_of_two(self.lowest() - power)
+        let [high, middle, low] = self.places.map(|place| place as f64);
+        let unit = power_of_two(self.lowest().wrapping_sub(power));
+        [high * NEXT * NEXT * unit, middle * NEXT * unit, low * unit]
+    }
+
+    /// The sum by 2^power, which is near the highest place.
+    #[inline(always)]
+    pub(crate) fn by_power(&self, power: i32) -> f64 {
+        let [high, middle, low] = self.parts(power);
+        high + (middle + low)
+    }
+
+    /// The power of two at the highest place, by which the sum of positive numbers is above 1.
+    #[inline(always)]
+    pub(super) const fn power(&self) -> i32 {
+        self.top << PIECE.trailing_zeros()
     }
 }
 
 /// 2^n, for |n| < 1000.
 #[inline(always)]
-pub(crate) fn power_of_two(n: i64) -> f64 {
-    f64::from_bits((n.clamp(-1000, 1000) + 1023).cast_unsigned() << 52)
+fn power_of_two(n: i32) -> f64 {
+    f64::from_bits(u64::from((n.clamp(-1000, 1000) + 1023).cast_unsigned()) << 52)
 }

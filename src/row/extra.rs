@@ -5,13 +5,13 @@
 //! H = log Z − Σ p·y      mean = Σ y / V      log Σp² = ln Σ e^(2y) − 2 log Z
 //! ```
 //! A column of probability 0 adds 0 to each sum. The sums leave out the target's column and are
-//! kept in places of the row's base ([`exact`](super::exact)); only the sum of the logits has all
-//! columns and places of its own. The target is added at the end.
+//! exact whatever the order ([`exact`](super::exact)); only the sum of the logits has all columns.
+//! The target is added at the end.
 
 use core::fmt::Debug;
 
-use super::base::Place;
-use super::exact::{PLACES, Places, Window, power_of_two};
+use super::base::{Base, is_far};
+use super::exact::Sum;
 use crate::simd::exp::LN_2;
 
 /// The parameter of a [`RowStats`](super::RowStats) that also collects what
@@ -33,53 +33,59 @@ pub trait Extra: Copy {
     /// What is collected, from such sums.
     fn from_sums(sums: Option<DetailSums>) -> Self::Sums;
     /// The sums relative to the base, if any are collected; `others` is Σ term.
-    fn collected(sums: &Self::Sums, base: Option<Place>, others: f64) -> Option<DetailFigures>;
+    fn collected(
+        sums: &Self::Sums,
+        base: Option<Base>,
+        others: &Sum,
+        factor: f64,
+    ) -> Option<DetailFigures>;
 }
 
 /// The sums of a part of a row.
 pub trait ExtraSums: Copy + Debug + PartialEq {
     /// Nothing folded yet.
     const NONE: Self;
-    /// Adds a block, whose terms are at `terms`, under a row's base.
-    fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block);
-    /// Adds the logits of a block without terms.
+    /// Adds the terms of a block, which are relative to a power of two.
+    fn add(&mut self, power: i32, block: &Block);
+    /// Adds the terms of a block, which are relative to a base that is 2^power · part.
+    fn add_at(&mut self, base: Base, parts: (i32, f64), block: &Block, factor: f64);
+    /// Adds the logits of a block.
     fn add_values(&mut self, values: f64);
     /// The largest value so far.
     fn max(&self) -> f32;
     /// Keeps the larger of two values and its column: the first column of equal values.
     fn see(&mut self, value: f32, column: u32);
-    /// Adds the sums of another part of the row under the same base.
+    /// Adds the sums of another part of the row.
     fn merge(&mut self, other: &Self);
-    /// Changes to a base that is higher. `terms` are Σ term of the row under the new one.
-    fn raise(&mut self, from: Place, to: Place, terms: &Places);
+    /// Forgets all terms, but not the logits.
+    fn clear_terms(&mut self);
 }
 
-/// The sums behind [`RowDetails`](super::RowDetails), over the columns of a row that were folded;
-/// exact, in places of the row's base.
+/// The sums behind [`RowDetails`](super::RowDetails), over the columns of a row that were folded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DetailSums {
-    /// Σ term · (y − ln 2^power), power that of the block's base
-    pub(crate) weighted: Places,
-    /// Σ term · (power of the block's base − power of the row's)
-    pub(crate) powers: Places,
+    /// Σ term · v; where values are far from each other, Σ term · (v − shift).
+    pub(crate) weighted: Sum,
     /// Σ term²
-    pub(crate) squares: Places,
+    pub(crate) squares: Sum,
     /// Σ v of all columns
-    pub(crate) values: Values,
+    pub(crate) values: Sum,
+    /// Whether a column is −inf.
+    pub(crate) is_masked: bool,
     /// The largest v.
     pub(crate) max: f32,
     /// Its column.
     pub(crate) argmax: u32,
 }
 
-/// Σ v, in places of its own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Values {
-    pub(crate) places: Places,
-    /// Powers of two that all blocks' sums are below.
-    pub(crate) below: i32,
-    /// Whether one is −inf.
-    pub(crate) is_masked: bool,
+impl DetailSums {
+    /// Whether a fold of so many columns can have made them.
+    pub(super) fn is_made(&self, columns: u64) -> bool {
+        let Self { weighted, squares, values, max, .. } = self;
+        [weighted, squares, values].iter().all(|sum| sum.is_made())
+            && !max.is_nan()
+            && (columns > 0 || *self == Self::NONE)
+    }
 }
 
 /// The same sums in f64, relative to a base.
@@ -95,13 +101,13 @@ pub struct DetailFigures {
     pub(super) argmax: u32,
 }
 
-/// What a block amounts to, relative to its base. Its largest value is not among it: the fold keeps
+/// What a block amounts to, relative to a base. Its largest value is not among it: the fold keeps
 /// that of a whole tile.
 #[derive(Debug)]
 pub struct Block {
     /// Σ term
     pub(super) others: f64,
-    /// Σ term · (y − ln base)
+    /// Σ term · (v − shift)
     pub(super) weighted: f64,
     /// Σ term²
     pub(super) squares: f64,
@@ -120,7 +126,7 @@ impl Extra for () {
     fn from_sums(_: Option<DetailSums>) {}
 
     #[inline(always)]
-    fn collected((): &(), _: Option<Place>, _: f64) -> Option<DetailFigures> {
+    fn collected((): &(), _: Option<Base>, _: &Sum, _: f64) -> Option<DetailFigures> {
         None
     }
 }
@@ -129,7 +135,10 @@ impl ExtraSums for () {
     const NONE: Self = ();
 
     #[inline(always)]
-    fn add(&mut self, _: Place, _: Place, _: &Places, _: &Block) {}
+    fn add(&mut self, _: i32, _: &Block) {}
+
+    #[inline(always)]
+    fn add_at(&mut self, _: Base, _: (i32, f64), _: &Block, _: f64) {}
 
     #[inline(always)]
     fn add_values(&mut self, _: f64) {}
@@ -143,7 +152,7 @@ impl ExtraSums for () {
 
     fn merge(&mut self, (): &Self) {}
 
-    fn raise(&mut self, _: Place, _: Place, _: &Places) {}
+    fn clear_terms(&mut self) {}
 }
 
 impl Extra for Details {
@@ -158,51 +167,74 @@ impl Extra for Details {
         sums.unwrap_or(DetailSums::NONE)
     }
 
-    fn collected(sums: &DetailSums, base: Option<Place>, others: f64) -> Option<DetailFigures> {
-        let DetailSums { weighted, powers, squares, values, max, argmax } = *sums;
-        let values = values.sum();
-        let Some(base) = base else {
-            return Some(DetailFigures { weighted: 0.0, squares: 0.0, values, max, argmax });
-        };
-        let terms = base.terms();
-        // Distances are from 2^power so far: the base's own is `rest` above.
-        let by_power = |sum: &Places| terms.sum(*sum, base.power);
-        Some(DetailFigures {
-            weighted: base.by_part(by_power(&weighted) + LN_2 * by_power(&powers))
-                - base.rest * others,
-            squares: base.by_part(base.by_part(base.squares().sum(squares, 2 * base.power))),
-            values,
-            max,
-            argmax,
-        })
+    fn collected(
+        sums: &DetailSums,
+        base: Option<Base>,
+        others: &Sum,
+        factor: f64,
+    ) -> Option<DetailFigures> {
+        let DetailSums { mut weighted, squares, values, is_masked, max, argmax } = *sums;
+        let values = if is_masked { f64::NEG_INFINITY } else { values.by_power(0) };
+        let mut figures = DetailFigures { weighted: 0.0, squares: 0.0, values, max, argmax };
+        if let Some(base) = base {
+            let (power, part) = base.parts(factor);
+            if !is_far(base.shift, factor) {
+                // Exact: the values may be large and near each other.
+                for part in others.parts(power) {
+                    add_product(&mut weighted, -part, base.shift, power);
+                }
+            }
+            figures.weighted = factor * (weighted.by_power(power) / part)
+                - f64::from(base.exponent) * LN_2 * others.by_power(power);
+            figures.squares = squares.by_power(2 * power) / part / part;
+        }
+        Some(figures)
     }
+}
+
+/// to += x · v · 2^power, exactly.
+fn add_product(to: &mut Sum, x: f64, v: f32, power: i32) {
+    let v = f64::from(v);
+    let product = x * v;
+    to.add(product, power);
+    to.add(libm::fma(x, v, -product), power);
 }
 
 impl ExtraSums for DetailSums {
     const NONE: Self = Self {
-        weighted: [0; PLACES],
-        powers: [0; PLACES],
-        squares: [0; PLACES],
-        values: Values::NONE,
+        weighted: Sum::NONE,
+        squares: Sum::NONE,
+        values: Sum::NONE,
+        is_masked: false,
         max: f32::NEG_INFINITY,
         argmax: u32::MAX,
     };
 
     // Not inlined: there are as many copies of the loop as levels and types.
     #[inline(never)]
-    fn add(&mut self, row: Place, base: Place, terms: &Places, block: &Block) {
-        let Place { power, part, rest } = base;
-        let weighted = (block.weighted + rest * block.others) * part;
-        add_times(&mut self.weighted, 1, &row.terms().finer_pieces(weighted, power));
-        let squares = block.squares * (part * part);
-        add_times(&mut self.squares, 1, &row.squares().finer_pieces(squares, 2 * power));
-        add_times(&mut self.powers, power - row.power, terms);
-        self.values.add(block.values);
+    fn add(&mut self, power: i32, block: &Block) {
+        self.weighted.add(block.weighted, power);
+        self.squares.add(block.squares, 2 * power);
+        self.add_values(block.values);
+    }
+
+    #[inline(never)]
+    fn add_at(&mut self, base: Base, (power, part): (i32, f64), block: &Block, factor: f64) {
+        self.weighted.add(block.weighted * part, power);
+        if !is_far(base.shift, factor) {
+            add_product(&mut self.weighted, block.others * part, base.shift, power);
+        }
+        self.squares.add(block.squares * part * part, 2 * power);
+        self.add_values(block.values);
     }
 
     #[inline(always)]
     fn add_values(&mut self, values: f64) {
-        self.values.add(values);
+        if values.is_finite() {
+            self.values.add(values, 0);
+        } else {
+            self.is_masked = true;
+        }
     }
 
     #[inline(always)]
@@ -219,80 +251,15 @@ impl ExtraSums for DetailSums {
     }
 
     fn merge(&mut self, other: &Self) {
-        for (to, from) in [
-            (&mut self.weighted, &other.weighted),
-            (&mut self.powers, &other.powers),
-            (&mut self.squares, &other.squares),
-        ] {
-            add_times(to, 1, from);
-        }
+        self.weighted.merge(&other.weighted);
+        self.squares.merge(&other.squares);
         self.values.merge(&other.values);
+        self.is_masked |= other.is_masked;
         self.see(other.max, other.argmax);
     }
 
-    fn raise(&mut self, from: Place, to: Place, terms: &Places) {
-        self.weighted = to.terms().moved(self.weighted, from.terms());
-        self.powers = to.terms().moved(self.powers, from.terms());
-        self.squares = to.squares().moved(self.squares, from.squares());
-        // Where the powers are far apart no term is left.
-        add_times(&mut self.powers, from.power - to.power, terms);
-    }
-}
-
-impl Values {
-    const NONE: Self = Self { places: [0; PLACES], below: i32::MIN, is_masked: false };
-
-    /// Whether sums of blocks can be below 2^below and none below a lower power.
-    pub(super) const fn is_below(below: i32) -> bool {
-        below == i32::MIN || (below > -1022 && below <= 1024)
-    }
-
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "of 11 bits")]
-    fn add(&mut self, x: f64) {
-        let exponent = ((x.to_bits() >> 52) & 0x7ff) as i32;
-        match exponent {
-            // Below 2^-1022: 0.
-            0 => {}
-            0x7ff => self.is_masked = true,
-            _ => {
-                let below = exponent - 1022;
-                self.raise(below);
-                // Relative to its own power of two, in halves that f64 has.
-                let (power, half) = (i64::from(below), i64::from(below / 2));
-                let x = x * power_of_two(-half) * power_of_two(half - power);
-                let pieces = Window::below(self.below.into()).finer_pieces(x, power);
-                add_times(&mut self.places, 1, &pieces);
-            }
-        }
-    }
-
-    fn raise(&mut self, below: i32) {
-        if below > self.below {
-            let [from, to] = [self.below, below].map(|below| Window::below(below.into()));
-            self.places = to.moved(self.places, from);
-            self.below = below;
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        let mut other = *other;
-        other.raise(self.below);
-        self.raise(other.below);
-        add_times(&mut self.places, 1, &other.places);
-        self.is_masked |= other.is_masked;
-    }
-
-    fn sum(&self) -> f64 {
-        if self.is_masked {
-            return f64::NEG_INFINITY;
-        }
-        if self.below == i32::MIN {
-            return 0.0;
-        }
-        let (power, window) = (i64::from(self.below), Window::below(self.below.into()));
-        let half = power / 2;
-        window.sum(self.places, power) * power_of_two(half) * power_of_two(power - half)
+    fn clear_terms(&mut self) {
+        (self.weighted, self.squares) = (Sum::NONE, Sum::NONE);
     }
 }
 
@@ -303,13 +270,5 @@ impl DetailFigures {
         if value > self.max || (value >= self.max && column < self.argmax) {
             (self.max, self.argmax) = (value, column);
         }
-    }
-}
-
-/// to += n · terms
-#[inline(always)]
-pub(super) fn add_times(to: &mut Places, n: i64, terms: &Places) {
-    for (to, term) in to.iter_mut().zip(terms) {
-        *to = to.wrapping_add(n.wrapping_mul(*term));
     }
 }

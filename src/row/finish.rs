@@ -108,11 +108,14 @@ impl<D: Extra> RowStats<D> {
     /// The sums, rounded to f64.
     #[inline(always)]
     pub(super) fn settled(&self) -> Settled {
-        let (transform, target_value, base) = (self.transform, self.target_value, self.base);
-        let place = base.map(|base| base.place(transform.factor()));
-        let others = match place {
+        let (transform, target_value, base) = (self.transform, self.target_value, self.base());
+        let others = match base {
             _ if self.is_broken => f64::NAN,
-            Some(place) => place.by_part(place.terms().sum(self.others, place.power)),
+            Some(base) if base.is_power() => self.others.by_power(base.exponent),
+            Some(base) => {
+                let (power, part) = base.parts(transform.factor());
+                self.others.by_power(power) / part
+            }
             None => 0.0,
         };
         Settled { transform, target_value, base, others }
@@ -249,7 +252,7 @@ pub(crate) fn finish_rows<'a, D: Extra + 'a>(
     let figures = others.into_iter().zip(sum).zip(q).zip(ln);
     for ((row, found), (((others, sum), q), ln)) in rows.zip(&mut found).zip(figures) {
         *found =
-            finished(row.base, others, sum, q, ln).unwrap_or_else(|| row.settled().finish_any());
+            finished(row.base(), others, sum, q, ln).unwrap_or_else(|| row.settled().finish_any());
     }
     found
 }

@@ -6,16 +6,17 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use core::f64::consts::LOG2_E;
 use core::slice::from_mut;
 
-use super::base::{Base, Relative};
+use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
 use super::extra::{Block as BlockSums, Extra, ExtraSums};
 use super::logit_sum::block_logit_sum;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::simd::exp::Exp;
+use crate::simd::exp::{Exp, t_at};
 use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Element, Transform};
@@ -30,8 +31,10 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     pub(super) target: usize,
     /// First column of the next block.
     pub(super) at: usize,
-    /// What the terms of that block are relative to, if that is known.
+    /// What the terms of that block are relative to, if that is not left to chance.
     pub(super) next: Option<Base>,
+    /// Whether its largest value has said so.
+    pub(super) is_found: bool,
     /// Whether the copies of its quads are made.
     held: bool,
 }
@@ -45,6 +48,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         target: usize::MAX,
         at: 0,
         next: None,
+        is_found: false,
         held: false,
     };
 
@@ -57,7 +61,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             .and_then(|target| usize::try_from(target).ok())
             .filter(|&target| target < tile.len())
             .unwrap_or(usize::MAX);
-        Self { stats, tile, first_column, target, at: 0, next: None, held: false }
+        let next = stats.near();
+        Self { stats, tile, first_column, target, at: 0, next, is_found: false, held: false }
     }
 
     /// Takes down the target's value.
@@ -175,7 +180,7 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
             }
         }
         // Made for the most common rows; those that are not such make another.
-        let mut at = At::new::<UNIT>(s, Transform::NONE, Base::NONE);
+        let mut at = At::new::<UNIT>(s, Transform::NONE, Base::ONE);
         for (fold, copies) in folds.iter_mut().zip(copies) {
             fold.advance::<S, UNIT>(s, copies, &mut at);
         }
@@ -183,22 +188,24 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 }
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
-    /// Takes down what the terms of the next block are relative to, of which the largest value is
-    /// `max`, the target left out; or goes on to the next block if this has none. `is_again` if what
-    /// this has said before has shown to be wrong.
+    /// Takes down what the terms of the next block are relative to, by its largest value, the
+    /// target left out; or goes on to the next block if this has none.
     #[cold]
     #[inline(never)]
-    pub(super) fn find(&mut self, max: f32, elements: &[E], is_again: bool) {
-        if max.is_finite() && !has_nan(elements) {
-            self.next = Some(if is_again {
-                Base { shift: max, exponent: 0 }
-            } else {
-                Base::wide_at(max, self.stats.transform.factor())
-            });
-        } else {
+    pub(super) fn find(&mut self, max: f32, elements: &[E]) {
+        if !max.is_finite() || has_nan(elements) {
             self.stats.is_broken |= max > f32::NEG_INFINITY || has_nan(elements);
+            self.is_found = false;
             self.skip(elements.len());
+            return;
         }
+        self.next = Some(if self.is_found {
+            // It has said so before, and the terms have contradicted.
+            Base::of_value(max)
+        } else {
+            Base::of_block(max, self.stats.transform.factor())
+        });
+        self.is_found = true;
     }
 
     /// Goes on to the next block after one of `columns` that is all masked. Only the target can be
@@ -221,22 +228,23 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             if UNIT && !self.is_unit() {
                 break;
             }
-            let known = self.next.take();
-            let wide = known.unwrap_or(at.wide.without_shift());
+            let wide =
+                self.next.take().unwrap_or(if at.wide.is_power() { at.wide } else { Base::ONE });
             // A branch, so that terms do not wait for constants that are there.
             if !at.is_of(self.stats.transform, wide) {
                 *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
             let middle = if D::ON { block.largest(s, 1) } else { 0.0 };
+            let before = self.at;
             let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
-            match at.sum_blocks::<E, D, UNIT>(s, quads, middle, run) {
-                None => {}
-                Some(Relative::To(wide)) => self.next = Some(wide),
-                Some(Relative::Unknown) => {
-                    if let Some(block) = quads.block(self.at) {
-                        self.find(block.largest(s, QUAD), block.elements(), known.is_some());
-                    }
-                }
+            let top = at.sum_blocks::<E, D, UNIT>(s, quads, middle, run);
+            self.is_found &= self.at == before;
+            let Some(top) = top else { continue };
+            self.next = at.wide.relative(top);
+            if self.next.is_none()
+                && let Some(block) = quads.block(self.at)
+            {
+                self.find(block.largest(s, QUAD), block.elements());
             }
         }
         if D::ON
@@ -287,6 +295,9 @@ struct Run<'a, D: Extra> {
 struct At<S: Simd> {
     wide: Base,
     exp: Exp<S>,
+    /// The t of a block's largest term is above the first and not above the second.
+    below: S::F,
+    highest: S::F,
     shift: S::F,
     factor: f64,
     /// Whether y = x, and the base is a power of two.
@@ -301,6 +312,8 @@ impl<S: Simd> At<S> {
         Self {
             wide,
             exp: Exp::new(s, factor, wide.exponent, is_unit),
+            below: s.splat(t_at(LOWEST_ABOVE - 1)),
+            highest: s.splat(t_at(HIGHEST_ABOVE)),
             shift: s.splat(wide.shift),
             factor,
             is_unit,
@@ -315,9 +328,16 @@ impl<S: Simd> At<S> {
             && (self.is_unit || !transform.is_none() || wide.shift.to_bits() != 0)
     }
 
+    /// Whether the largest of these t is that of a block whose terms are relative to this.
+    #[inline(always)]
+    fn is_at(&self, s: S, t: S::F) -> bool {
+        let is_within = s.any_gt(t, self.below) && !s.any_gt(t, self.highest);
+        is_within || !self.wide.is_power()
+    }
+
     /// Adds up the next block and those after it, as long as their terms are relative to the same.
-    /// Returns what those of the first that is left have to be relative to. `middle` is of the
-    /// details alone: the largest value in the first vectors of the block's quads.
+    /// Returns the t of the largest term of a block that has to be relative to something else.
+    /// `middle` is of the details alone: the largest value in the first vectors of the block's quads.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
@@ -325,26 +345,26 @@ impl<S: Simd> At<S> {
         quads: Quads<'_, E>,
         mut middle: f32,
         run: Run<'_, D>,
-    ) -> Option<Relative> {
+    ) -> Option<f32> {
         while let Some(block) = quads.block(*run.column) {
             let next = *run.column + BLOCK;
             // What details are measured from is looked at while the block before is summed, but for
             // the blocks whose quads are copied.
             let ahead = if D::ON { quads.plain(next) } else { None };
             let found = self.sum_block::<E, D, UNIT>(s, &block, ahead, middle);
+            if !self.is_at(s, found.sums.largest_t) {
+                return Some(s.largest(found.sums.largest_t));
+            }
             let ahead_max = if D::ON { largest(s, found.details.ahead) } else { 0.0 };
-            let base = match self.wide.base_of(found.top) {
-                Ok(base) => base,
-                Err(relative) => return Some(relative),
-            };
-            if D::ON && found.max > run.leader.max {
+            if D::ON && s.any_gt(found.details.max, s.splat(run.leader.max)) {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
-                *run.leader = Leader { max: found.max, block: *run.column };
+                *run.leader = Leader { max: largest(s, found.details.max), block: *run.column };
             }
-            run.stats.add(base, &self.relative_to::<E, D>(s, base, &block, found));
+            run.stats.add(self.wide, &self.sums_of::<E, D>(s, &block, found));
             *run.column = next;
-            if self.wide.shift.to_bits() != 0 || (D::ON && ahead.is_none()) {
+            // Values differ from block to block, and so does what they are relative to.
+            if !self.wide.is_power() || (D::ON && ahead.is_none()) {
                 break;
             }
             middle = ahead_max;
@@ -378,40 +398,39 @@ impl<S: Simd> At<S> {
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }
         }
-        let mut max = f32::NEG_INFINITY;
         if D::ON {
-            max = largest(s, details.max);
             // t grows with the value, so the largest value has the largest t.
             let of = if UNIT { details.max } else { s.sub(details.max, *shift) };
             sums.largest_t = exp.t_of(s, of);
         }
-        Found { top: s.largest(sums.largest_t), max, middle, sums, details }
+        Found { middle, sums, details }
     }
 
-    /// The sums of a block relative to its base.
+    /// The sums of a block.
     #[inline(always)]
-    fn relative_to<E: Element, D: Extra>(
+    fn sums_of<E: Element, D: Extra>(
         &self,
         s: S,
-        base: Base,
         block: &Block<'_, E>,
         found: Found<S>,
     ) -> BlockSums {
         let Self { wide, is_unit, factor, .. } = self;
-        let Found { mut sums, details, middle, .. } = found;
-        let above = f64::from(base.exponent - wide.exponent);
+        let Found { mut sums, details, middle } = found;
         for s in s.parts() {
             let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
-            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, above, scales, mantissas));
+            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, scales, mantissas));
         }
-        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(*is_unit, base.exponent));
-        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * scale;
+        let drift = 1.0 + Exp::<S>::drift(*is_unit, wide.exponent.into());
+        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
         let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
             let zero = s.lanes(0.0);
-            of.weighted = factor * E::sum_mixed(s, &details.weighted, &zero) * scale
-                + base.beyond(middle, *factor) * others;
-            of.squares = E::sum_mixed(s, &details.squares, &zero) * scale * scale;
+            // Near the largest terms.
+            let exponent = f64::from(middle) * (*factor * LOG2_E);
+            let drift = 1.0 + Exp::<S>::drift(*is_unit, exponent);
+            of.weighted =
+                E::sum_mixed(s, &details.weighted, &zero) * drift + f64::from(middle) * others;
+            of.squares = E::sum_mixed(s, &details.squares, &zero) * drift * drift;
             of.values = block_logit_sum(s, block);
         }
         of
@@ -420,10 +439,7 @@ impl<S: Simd> At<S> {
 
 /// What is found of a block.
 struct Found<S: Simd> {
-    /// The t of its largest term.
-    top: f32,
-    /// Its largest value, where details are collected, and what distances are measured from.
-    max: f32,
+    /// What distances are measured from, where details are collected.
     middle: f32,
     sums: LaneSums<S>,
     details: LaneDetails<S>,

@@ -64,9 +64,9 @@ mod values;
 pub use block::BLOCK;
 pub(crate) use block::{Copies, HELD};
 pub use details::RowDetails;
-pub use extra::Details;
 #[cfg(feature = "c")]
-pub(crate) use extra::Values;
+pub(crate) use exact::Sum;
+pub use extra::Details;
 pub(crate) use extra::{DetailSums, Extra, ExtraSums, Nothing};
 pub(crate) use finish::{Finished, finish_rows};
 pub(crate) use fold::{Fold, fold_all};

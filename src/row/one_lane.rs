@@ -5,13 +5,15 @@
 //! that it masks, the target's and those past the end, have terms of exactly 0 there. Here they are
 //! left out, so no quad is copied.
 
-use super::base::{Base, Relative};
+use core::f64::consts::LOG2_E;
+
+use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::BLOCK;
 use super::extra::{Block, Extra, ExtraSums};
 use super::fold::{Fold, low_u32};
 use super::logit_sum::SCALE;
 use crate::Element;
-use crate::simd::exp::Exp;
+use crate::simd::exp::{Exp, t_at};
 use crate::simd::quad::{QUAD, QUAD_LEN};
 use crate::simd::softcap::Softcap;
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
@@ -29,16 +31,24 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         if !SHORT_LOOPS && let Some(&x) = self.tile.get(self.target) {
             self.see_target(s.first(self.value(s, x)));
         }
+        let mut wide = Base::ONE;
         while self.at < self.tile.len() {
-            let at_hand = self.stats.base.map_or(Base::NONE, |base| base.wide().without_shift());
-            let known = self.next.take();
-            let wide = known.unwrap_or(at_hand);
+            wide = match self.next.take() {
+                Some(base) => base,
+                None if wide.is_power() => wide,
+                None => Base::ONE,
+            };
             let some = if D::ON { self.largest(s, LANES) } else { 0.0 };
             match self.sum_by_lanes(s, wide, some) {
-                Ok(()) => self.at += BLOCK,
-                Err(Relative::To(wide)) => self.next = Some(wide),
-                Err(Relative::Unknown) => {
-                    self.find(self.largest(s, QUAD_LEN), self.block(), known.is_some());
+                Ok(()) => {
+                    self.is_found = false;
+                    self.at += BLOCK;
+                }
+                Err(top) => {
+                    self.next = wide.relative(top);
+                    if self.next.is_none() {
+                        self.find(self.largest(s, QUAD_LEN), self.block());
+                    }
                 }
             }
         }
@@ -79,12 +89,13 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         max + 0.0
     }
 
-    /// Adds the next block to the sums, if its terms are relative to what they have to be.
+    /// Adds the next block to the sums, if its terms are relative to what they have to be; returns
+    /// the largest t else.
     #[inline(always)]
-    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, some: f32) -> Result<(), Relative> {
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, some: f32) -> Result<(), f32> {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
-        let unit = transform.is_none() && wide.shift.to_bits() == 0;
+        let unit = transform.is_none() && wide.is_power();
         let exp = Exp::new(s, factor, wide.exponent, unit);
         let shift = s.splat(wide.shift);
         let middle = if D::ON { wide.middle(some, factor) } else { 0.0 };
@@ -135,23 +146,26 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 of_squares.add(n, s.first(squares), 0.0);
             }
         }
-        let base = wide.base_of(s.first(largest_t))?;
-        let above = f64::from(base.exponent - wide.exponent);
+        let top = s.first(largest_t);
+        if wide.is_power() && !(top > t_at(LOWEST_ABOVE - 1) && top <= t_at(HIGHEST_ABOVE)) {
+            return Err(top);
+        }
         let mut terms = Tree::NEW;
         for ((n, _), (scales, mantissas)) in Tree::lanes().zip(lanes) {
-            let mantissas = Exp::<S>::restored(unit, s, above, scales, mantissas);
+            let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
             terms.add(n, s.first(scales), s.first(mantissas));
         }
-        let scale = wide.by(base) * (1.0 + Exp::<S>::drift(unit, base.exponent));
-        let others = terms.sum() * scale;
+        let others = terms.sum() * (1.0 + Exp::<S>::drift(unit, wide.exponent.into()));
         let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
-            of.weighted = factor * of_weighted.sum() * scale
-                + base.beyond(middle, factor) * others;
-            of.squares = of_squares.sum() * scale * scale;
+            // Near the largest terms.
+            let exponent = f64::from(middle) * (factor * LOG2_E);
+            let drift = 1.0 + Exp::<S>::drift(unit, exponent);
+            of.weighted = of_weighted.sum() * drift + f64::from(middle) * others;
+            of.squares = of_squares.sum() * drift * drift;
             of.values = self.sum_of_values(s);
         }
-        self.stats.add(base, &of);
+        self.stats.add(wide, &of);
         if D::ON && leader.max > f32::NEG_INFINITY {
             let column = low_u32(self.at.saturating_add(leader.column));
             self.stats.extra.see(leader.max, self.first_column.saturating_add(column));

@@ -1,12 +1,10 @@
 //! Statistics of a row as plain numbers and as bytes, for hosts that keep them in memory of their
 //! own or send them to other machines.
 
-use super::base::Base;
-use super::exact::Places;
-use super::extra::{DetailSums, Extra, Values};
+use super::exact::{PLACES, Places, Sum};
+use super::extra::{DetailSums, Extra};
 use super::stats::RowStats;
 use crate::error::{Buffer, check_length};
-use crate::simd::exp::MAX_EXPONENT;
 use crate::{Error, Transform};
 
 /// What [`RowStats`] holds beside transform, target and details.
@@ -14,10 +12,10 @@ use crate::{Error, Transform};
 pub(crate) struct RowState {
     /// The target's value, once its column was folded.
     pub(crate) target_value: Option<f32>,
-    /// Shift and exponent of the base, once there is one.
-    pub(crate) base: Option<(f32, i32)>,
-    /// Σ term over the columns other than the target's, in places of the base.
-    pub(crate) others: Places,
+    /// The largest shift of a block, once a column above −inf was folded.
+    pub(crate) shift: Option<f32>,
+    /// Σ term over the columns other than the target's.
+    pub(crate) others: Sum,
     pub(crate) is_broken: bool,
     pub(crate) columns: u64,
 }
@@ -25,31 +23,27 @@ pub(crate) struct RowState {
 impl RowState {
     /// Whether a fold can have made it.
     fn is_made(&self) -> bool {
-        let is_base = |(shift, exponent): (f32, i32)| {
-            shift.is_finite()
-                && exponent.unsigned_abs() <= MAX_EXPONENT.unsigned_abs()
-                && (exponent == 0 || shift.to_bits() == 0)
+        let Self { target_value, shift, others, is_broken, columns } = *self;
+        let is_sum = match shift {
+            Some(shift) => shift.is_finite() && others.places > [0; PLACES],
+            None => others == Sum::NONE,
         };
-        let is_sum = self.others.iter().all(|&sum| sum >= 0)
-            && (self.base.is_some() || self.others == Places::default());
-        let is_empty = self.base.is_none() && self.target_value.is_none() && !self.is_broken;
-        self.base.is_none_or(is_base)
+        let is_empty = shift.is_none() && target_value.is_none() && !is_broken;
+        others.is_made()
+            && others.places.iter().all(|&place| place >= 0)
             && is_sum
-            && self.columns < 1 << 53
-            && (self.columns > 0 || is_empty)
+            && columns < 1 << 53
+            && (columns > 0 || is_empty)
     }
 }
 
 impl<D: Extra> RowStats<D> {
     /// What it holds, as plain numbers.
     #[cfg(feature = "c")]
-    pub(crate) const fn state(&self) -> RowState {
+    pub(crate) fn state(&self) -> RowState {
         RowState {
             target_value: self.target_value,
-            base: match self.base {
-                Some(Base { shift, exponent }) => Some((shift, exponent)),
-                None => None,
-            },
+            shift: self.base().map(|_| self.shift),
             others: self.others,
             is_broken: self.is_broken,
             columns: self.columns,
@@ -63,12 +57,13 @@ impl<D: Extra> RowStats<D> {
         state: RowState,
         extra: D::Sums,
     ) -> Option<Self> {
-        let RowState { target_value, base, others, is_broken, columns } = state;
-        if !state.is_made() || (target.is_none() && target_value.is_some()) {
+        let RowState { target_value, shift, others, is_broken, columns } = state;
+        let is_extra = D::sums(&extra).is_none_or(|sums| sums.is_made(columns));
+        if !state.is_made() || !is_extra || (target.is_none() && target_value.is_some()) {
             return None;
         }
-        let base = base.map(|(shift, exponent)| Base { shift, exponent });
-        Some(Self { transform, target, target_value, base, others, is_broken, columns, extra })
+        let shift = shift.unwrap_or(f32::NEG_INFINITY);
+        Some(Self { transform, target, target_value, shift, others, is_broken, columns, extra })
     }
 }
 
@@ -76,7 +71,7 @@ impl<D: Extra> RowStats<D> {
 pub const ROW_BYTES: usize = 64;
 
 /// Bytes of [`RowStats`] with [`Details`](super::Details).
-pub const ROW_DETAIL_BYTES: usize = 176;
+pub const ROW_DETAIL_BYTES: usize = 160;
 
 /// What the bytes begin with; its last byte is the version of their form and of what is in them.
 const MAGIC: u32 = u32::from_le_bytes(*b"dpo\x01");
@@ -84,7 +79,7 @@ const MAGIC: u32 = u32::from_le_bytes(*b"dpo\x01");
 const HAS_TARGET: u32 = 1;
 const HAS_DETAILS: u32 = 2;
 const HAS_VALUE: u32 = 4;
-const HAS_BASE: u32 = 8;
+const HAS_SHIFT: u32 = 8;
 const IS_BROKEN: u32 = 16;
 const IS_MASKED: u32 = 32;
 
@@ -106,29 +101,27 @@ impl<D: Extra> RowStats<D> {
         check_length(Buffer::RowBytes, Self::BYTES, to.len())?;
         let details = D::sums(&self.extra);
         let flag = |on: bool, flag: u32| if on { flag } else { 0 };
-        let is_masked = details.is_some_and(|details| details.values.is_masked);
-        let Base { shift, exponent } = self.base.unwrap_or(Base::NONE);
+        let is_masked = details.is_some_and(|details| details.is_masked);
+        let shift = self.base().map(|_| self.shift);
         let mut to = Writer { to };
         to.put(MAGIC.to_le_bytes());
         let flags = flag(self.target.is_some(), HAS_TARGET)
             | flag(D::ON, HAS_DETAILS)
             | flag(self.target_value.is_some(), HAS_VALUE)
-            | flag(self.base.is_some(), HAS_BASE)
+            | flag(shift.is_some(), HAS_SHIFT)
             | flag(self.is_broken, IS_BROKEN)
             | flag(is_masked, IS_MASKED);
         to.put(flags.to_le_bytes());
         to.put(self.target.unwrap_or(0).to_le_bytes());
         to.put(self.target_value.unwrap_or(0.0).to_le_bytes());
-        to.put(shift.to_le_bytes());
-        to.put(exponent.to_le_bytes());
+        to.put(shift.unwrap_or(0.0).to_le_bytes());
         to.put(self.columns.to_le_bytes());
-        to.places(&self.others);
         to.put(digest(self.transform).to_le_bytes());
+        to.sum(&self.others);
         if let Some(sums) = details {
-            for places in [&sums.weighted, &sums.powers, &sums.squares, &sums.values.places] {
-                to.places(places);
+            for sum in [&sums.weighted, &sums.squares, &sums.values] {
+                to.sum(sum);
             }
-            to.put(sums.values.below.to_le_bytes());
             to.put(sums.max.to_le_bytes());
             to.put(sums.argmax.to_le_bytes());
             to.put([0; 4]);
@@ -152,7 +145,7 @@ impl<D: Extra> RowStats<D> {
         let _: [u8; 4] = from.get();
         let flags = u32::from_le_bytes(from.peek());
         let has = |flag: u32| flags & flag != 0;
-        let known = HAS_TARGET | HAS_DETAILS | HAS_VALUE | HAS_BASE | IS_BROKEN | IS_MASKED;
+        let known = HAS_TARGET | HAS_DETAILS | HAS_VALUE | HAS_SHIFT | IS_BROKEN | IS_MASKED;
         let is_consistent = flags & !known == 0
             && has(HAS_DETAILS) == D::ON
             && (has(HAS_TARGET) || !has(HAS_VALUE))
@@ -161,18 +154,16 @@ impl<D: Extra> RowStats<D> {
         let _: [u8; 4] = from.get();
         let target = from.optional(has(HAS_TARGET))?.map(u32::from_le_bytes);
         let target_value = from.optional(has(HAS_VALUE))?.map(f32::from_le_bytes);
-        let shift = from.optional(has(HAS_BASE))?.map(f32::from_le_bytes);
-        let exponent = from.optional(has(HAS_BASE))?.map(i32::from_le_bytes);
+        let shift = from.optional(has(HAS_SHIFT))?.map(f32::from_le_bytes);
         let at = from.at;
         let columns = u64::from_le_bytes(from.get());
-        let others = from.places();
         let its = u64::from_le_bytes(from.get());
+        let others = from.sum();
         let extra = D::from_sums(if D::ON { Some(from.details(has(IS_MASKED))?) } else { None });
         if its != digest(transform) {
             return Err(Error::MergeOfDifferentRows);
         }
-        let base = shift.zip(exponent);
-        let state = RowState { target_value, base, others, is_broken: has(IS_BROKEN), columns };
+        let state = RowState { target_value, shift, others, is_broken: has(IS_BROKEN), columns };
         Self::from_state(transform, target, state, extra).ok_or(Error::RowBytes { byte: at })
     }
 }
@@ -201,10 +192,11 @@ impl Writer<'_> {
         self.to = rest;
     }
 
-    fn places(&mut self, places: &Places) {
-        for place in places {
+    fn sum(&mut self, sum: &Sum) {
+        for place in sum.places {
             self.put(place.to_le_bytes());
         }
+        self.put(sum.top.to_le_bytes());
     }
 }
 
@@ -237,26 +229,19 @@ impl Reader<'_> {
         Ok(is_there.then_some(bytes))
     }
 
-    fn places(&mut self) -> Places {
+    fn sum(&mut self) -> Sum {
         let mut places = Places::default();
         for place in &mut places {
             *place = i64::from_le_bytes(self.get());
         }
-        places
+        Sum { places, top: i32::from_le_bytes(self.get()) }
     }
 
     fn details(&mut self, is_masked: bool) -> Result<DetailSums, Error> {
-        let [weighted, powers, squares, places] =
-            [self.places(), self.places(), self.places(), self.places()];
-        let below = i32::from_le_bytes(self.peek());
-        self.expect(Values::is_below(below))?;
-        let _: [u8; 4] = self.get();
-        let max = f32::from_le_bytes(self.peek());
-        self.expect(!max.is_nan())?;
-        let _: [u8; 4] = self.get();
+        let [weighted, squares, values] = [self.sum(), self.sum(), self.sum()];
+        let max = f32::from_le_bytes(self.get());
         let argmax = u32::from_le_bytes(self.get());
         self.expect(self.peek() == [0; 4])?;
-        let values = Values { places, below, is_masked };
-        Ok(DetailSums { weighted, powers, squares, values, max, argmax })
+        Ok(DetailSums { weighted, squares, values, is_masked, max, argmax })
     }
 }

@@ -1,8 +1,8 @@
 //! The statistics of a row: what they hold, how parts of a row merge, how their sums change base.
 
-use super::base::Base;
-use super::exact::{PLACES, Places};
-use super::extra::{Block, Extra, ExtraSums, add_times};
+use super::base::{Base, is_far};
+use super::exact::Sum;
+use super::extra::{Block, Extra, ExtraSums};
 use super::norm::RowNorm;
 use crate::{Error, Transform};
 
@@ -24,7 +24,7 @@ use crate::{Error, Transform};
 /// # Numerics
 /// Tiles that begin at multiples of [`BLOCK`](super::BLOCK), in any order, folded into one or into
 /// several that are merged in any order, give the bits of the row folded whole: a block's sum does
-/// not depend on what is beside it, and sums of blocks are exact to 2^−54 of the largest. Tiles
+/// not depend on what is beside it, and sums of blocks are exact to 2^−64 of the largest. Tiles
 /// that begin elsewhere have other blocks: log Z then differs by less than 1e-6, which is twice the
 /// bound of its own error.
 ///
@@ -56,10 +56,11 @@ pub struct RowStats<D: Extra = ()> {
     pub(super) target: Option<u32>,
     /// The target's value v, once its column was folded.
     pub(super) target_value: Option<f32>,
-    /// `None` until a column above −inf was folded.
-    pub(super) base: Option<Base>,
-    /// Σ term over the columns other than the target's, in places of the base.
-    pub(super) others: Places,
+    /// The largest shift of a block: 0 where that is a power of two, −inf before the first.
+    pub(super) shift: f32,
+    /// Σ term over the columns other than the target's, by e^0; of rows whose values are far from
+    /// each other, by the shift's.
+    pub(super) others: Sum,
     /// Whether a column was NaN or +inf, or the target's came twice.
     pub(super) is_broken: bool,
     pub(super) columns: u64,
@@ -79,8 +80,8 @@ impl<D: Extra> RowStats<D> {
             transform,
             target,
             target_value: None,
-            base: None,
-            others: [0; PLACES],
+            shift: f32::NEG_INFINITY,
+            others: Sum::NONE,
             is_broken: false,
             columns: 0,
             extra: D::Sums::NONE,
@@ -104,68 +105,101 @@ impl<D: Extra> RowStats<D> {
             return Err(Error::MergeOfDifferentRows);
         }
         let mut other = *other;
-        if let Some(base) = other.base {
-            self.raise(base);
-        }
-        if let Some(base) = self.base {
-            other.raise(base);
+        self.reach(other.shift);
+        if self.is_beyond(other.shift) {
+            other.clear_terms();
         }
         self.target_value = self.target_value.or(other.target_value);
-        add_times(&mut self.others, 1, &other.others);
+        self.others.merge(&other.others);
         self.is_broken |= other.is_broken;
         self.columns += other.columns;
         self.extra.merge(&other.extra);
         Ok(())
     }
 
-    /// Changes to another base, if that is higher.
-    #[inline(always)]
-    pub(super) fn raise(&mut self, to: Base) {
-        match self.base {
-            None => self.base = Some(to),
-            Some(from) if from != to => self.raise_from(from, to),
-            Some(_) => {}
+    /// Takes down a shift if it is the largest so far. What is too far below it vanishes.
+    fn reach(&mut self, shift: f32) {
+        if shift > self.shift {
+            let factor = self.transform.factor();
+            if is_far(shift, factor) || is_far(self.shift, factor) {
+                self.clear_terms();
+            }
+            self.shift = shift;
         }
     }
 
-    #[inline(never)]
-    fn raise_from(&mut self, from: Base, to: Base) {
+    /// Whether terms that are relative to a shift vanish beside those of the row.
+    fn is_beyond(&self, shift: f32) -> bool {
         let factor = self.transform.factor();
-        if !to.is_above(from, factor) {
-            return;
-        }
-        let [from, place] = [from, to].map(|base| base.place(factor));
-        self.others = place.terms().moved(self.others, from.terms());
-        self.extra.raise(from, place, &self.others);
-        self.base = Some(to);
+        shift < self.shift && (is_far(shift, factor) || is_far(self.shift, factor))
+    }
+
+    fn clear_terms(&mut self) {
+        self.others = Sum::NONE;
+        self.extra.clear_terms();
     }
 
     /// Adds a block, whose sums are relative to `base`. Not inlined: there are as many copies of the
     /// loop as levels and types.
     #[inline(never)]
     pub(super) fn add(&mut self, base: Base, block: &Block) {
-        self.raise(base);
         if !block.others.is_finite() {
             self.is_broken = true;
             return;
         }
+        // No shift, or none yet.
+        if base.is_power() && (self.shift.to_bits() == 0 || self.shift == f32::NEG_INFINITY) {
+            self.shift = 0.0;
+            self.others.add(block.others, base.exponent);
+            self.extra.add(base.exponent, block);
+        } else {
+            self.add_beside_shift(base, block);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_beside_shift(&mut self, base: Base, block: &Block) {
+        self.reach(base.shift);
+        if self.is_beyond(base.shift) {
+            self.extra.add_values(block.values);
+            return;
+        }
         let factor = self.transform.factor();
-        let [row, place] = [self.base.unwrap_or(base), base].map(|base| base.place(factor));
-        let terms = row.terms().pieces(block.others * place.part, place.power);
-        add_times(&mut self.others, 1, &terms);
-        self.extra.add(row, place, &terms, block);
+        let (power, part) = base.parts(factor);
+        self.others.add(block.others * part, power);
+        self.extra.add_at(base, (power, part), block, factor);
+    }
+
+    /// What the row's sums are taken by; `None` until a column above −inf was folded.
+    #[inline(always)]
+    pub(super) fn base(&self) -> Option<Base> {
+        if self.shift.to_bits() == 0 {
+            Some(Base { shift: 0.0, exponent: self.others.power() })
+        } else {
+            (self.shift != f32::NEG_INFINITY).then_some(Base::of_value(self.shift))
+        }
     }
 
     /// The same sums with others beside them.
     pub(crate) const fn with_extra<F: Extra>(self, extra: F::Sums) -> RowStats<F> {
-        let Self { transform, target, target_value, base, others, is_broken, columns, .. } = self;
-        RowStats { transform, target, target_value, base, others, is_broken, columns, extra }
+        let Self { transform, target, target_value, shift, others, is_broken, columns, .. } = self;
+        RowStats { transform, target, target_value, shift, others, is_broken, columns, extra }
+    }
+
+    /// What terms near those so far are relative to, if that is neither usual nor a value.
+    pub(super) fn near(&self) -> Option<Base> {
+        let base = self.base().filter(|base| base.is_power())?;
+        let [high, ..] = self.others.places;
+        // Some powers of two below the sum.
+        let exponent = base.exponent + (60_i32 - high.leading_zeros().cast_signed());
+        Some(Base::near(exponent)).filter(|&near| near != Base::ONE)
     }
 
     /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
     /// the target's 0. None as long as there is no base.
     pub(crate) fn terms(&self) -> Option<RowNorm> {
-        let Base { shift, exponent } = self.base?;
+        let Base { shift, exponent } = self.base()?;
         Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
     }
 

@@ -75,8 +75,8 @@ pub(super) fn splat_all<S: Simd>(s: S, [a, b, c, d, e]: [f32; 5]) -> [S::F; 5] {
 }
 
 /// The factor that corrects terms near 2^exponent for the one-word reduction, less 1.
-pub(crate) fn drift(exponent: i32) -> f64 {
-    f64::from(exponent) * ONE_WORD
+pub(crate) fn drift(exponent: f64) -> f64 {
+    exponent * ONE_WORD
 }
 
 /// The t of [`Exp::split`] where n − N = `above`.
@@ -214,28 +214,27 @@ impl<S: Simd> Exp<S> {
 
     /// [`drift`], where the reduction is by one word.
     #[inline(always)]
-    pub(crate) fn drift(unit: bool, exponent: i32) -> f64 {
+    pub(crate) fn drift(unit: bool, exponent: f64) -> f64 {
         if unit && S::FUSED { drift(exponent) } else { 0.0 }
     }
 
     /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the
-    /// drift at N + `at`, which is near the largest terms: that is a factor on sums in f64, while
-    /// here f32 rounds.
+    /// drift at N: that is a factor on sums in f64, while here f32 rounds.
     ///
-    /// A term is too small by the share (n − N − at)·1.9e-9. The mean of n − N, weighted by the terms,
+    /// A term is too small by the share (n − N)·1.9e-9. The mean of n − N, weighted by the terms,
     /// is the binary logarithm of their sum less H, the entropy of the 32 terms in bits, which is 0
     /// to 5. H is taken as 1.5: log Z is then within 6.7e-9, and within 2.9e-9 where few terms are
     /// large.
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    pub(crate) fn restored(unit: bool, s: S, at: f64, scales: S::F, mantissas: S::F) -> S::F {
+    pub(crate) fn restored(unit: bool, s: S, scales: S::F, mantissas: S::F) -> S::F {
         if !(unit && S::FUSED) {
             return mantissas;
         }
         // The bits of a float, read as an integer, are close to its logarithm: 2²³·(log2 x + 127),
         // within 0.09 · 2²³.
         let per_bit = s.splat((ONE_WORD / f64::from(1 << 23)) as f32);
-        let at_zero = s.splat(((f64::from(-BIAS) - LANE_BITS - at) * ONE_WORD) as f32);
+        let at_zero = s.splat(((f64::from(-BIAS) - LANE_BITS) * ONE_WORD) as f32);
         let missing = s.mul_add(s.bits_as_number(scales), per_bit, at_zero);
         s.mul_add(scales, missing, mantissas)
     }
