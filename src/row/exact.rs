@@ -45,6 +45,9 @@ impl Sum {
         // Of the lowest bit.
         let place = exponent - (1023 + 52) + power;
         let top = (place + 52) >> PIECE.trailing_zeros();
+        if self.top == i32::MIN {
+            self.top = top;
+        }
         if top > self.top {
             self.raise(top);
         }

@@ -173,22 +173,41 @@ impl Extra for Details {
         others: &Sum,
         factor: f64,
     ) -> Option<DetailFigures> {
-        let DetailSums { mut weighted, squares, values, is_masked, max, argmax } = *sums;
+        let DetailSums { weighted, squares, values, is_masked, max, argmax } = *sums;
         let values = if is_masked { f64::NEG_INFINITY } else { values.by_power(0) };
         let mut figures = DetailFigures { weighted: 0.0, squares: 0.0, values, max, argmax };
-        if let Some(base) = base {
-            let (power, part) = base.parts(factor);
-            if !is_far(base.shift, factor) {
-                // Exact: the values may be large and near each other.
-                for part in others.parts(power) {
-                    add_product(&mut weighted, -part, base.shift, power);
-                }
+        match base {
+            None => {}
+            Some(base) if base.is_power() => {
+                let power = base.exponent;
+                figures.weighted = factor * weighted.by_power(power)
+                    - f64::from(power) * LN_2 * others.by_power(power);
+                figures.squares = squares.by_power(2 * power);
             }
-            figures.weighted = factor * (weighted.by_power(power) / part)
-                - f64::from(base.exponent) * LN_2 * others.by_power(power);
-            figures.squares = squares.by_power(2 * power) / part / part;
+            Some(base) => {
+                let (power, part) = base.parts(factor);
+                let weighted = sums.weighted_from(base, power, others, factor);
+                figures.weighted = factor * (weighted / part);
+                figures.squares = squares.by_power(2 * power) / part / part;
+            }
         }
         Some(figures)
+    }
+}
+
+impl DetailSums {
+    /// Σ term · (v − shift) by 2^power.
+    #[cold]
+    #[inline(never)]
+    fn weighted_from(&self, base: Base, power: i32, others: &Sum, factor: f64) -> f64 {
+        let mut weighted = self.weighted;
+        if !is_far(base.shift, factor) {
+            // Exact: the values may be large and near each other.
+            for part in others.parts(power) {
+                add_product(&mut weighted, -part, base.shift, power);
+            }
+        }
+        weighted.by_power(power)
     }
 }
 
@@ -210,8 +229,7 @@ impl ExtraSums for DetailSums {
         argmax: u32::MAX,
     };
 
-    // Not inlined: there are as many copies of the loop as levels and types.
-    #[inline(never)]
+    #[inline(always)]
     fn add(&mut self, power: i32, block: &Block) {
         self.weighted.add(block.weighted, power);
         self.squares.add(block.squares, 2 * power);

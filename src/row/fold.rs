@@ -283,6 +283,18 @@ impl<E: Element> Block<'_, E> {
     }
 }
 
+/// The largest value of the first vectors of a block's quads.
+#[inline(always)]
+fn of_first_vectors<S: Simd, E: Element>(s: S, block: &[Quad<E>; BLOCK / QUAD_LEN]) -> f32 {
+    let mut max = s.splat(f32::NEG_INFINITY);
+    for quad in block {
+        for s in s.parts() {
+            max = s.max(max, E::load_mixed(s, &quad[0]));
+        }
+    }
+    largest(s, max)
+}
+
 /// Statistics on their way through some blocks.
 struct Run<'a, D: Extra> {
     stats: &'a mut RowStats<D>,
@@ -348,14 +360,17 @@ impl<S: Simd> At<S> {
     ) -> Option<f32> {
         while let Some(block) = quads.block(*run.column) {
             let next = *run.column + BLOCK;
-            // What details are measured from is looked at while the block before is summed, but for
-            // the blocks whose quads are copied.
+            // What details are measured from is looked at ahead of the sums of the block before, but
+            // for the blocks whose quads are copied.
             let ahead = if D::ON { quads.plain(next) } else { None };
-            let found = self.sum_block::<E, D, UNIT>(s, &block, ahead, middle);
+            let ahead_max = match ahead {
+                Some(ahead) => of_first_vectors(s, ahead),
+                None => 0.0,
+            };
+            let found = self.sum_block::<E, D, UNIT>(s, &block, middle);
             if !self.is_at(s, found.sums.largest_t) {
                 return Some(s.largest(found.sums.largest_t));
             }
-            let ahead_max = if D::ON { largest(s, found.details.ahead) } else { 0.0 };
             if D::ON && s.any_gt(found.details.max, s.splat(run.leader.max)) {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
@@ -378,7 +393,6 @@ impl<S: Simd> At<S> {
         &self,
         s: S,
         block: &Block<'_, E>,
-        ahead: Option<&[Quad<E>; BLOCK / QUAD_LEN]>,
         some: f32,
     ) -> Found<S> {
         let Self { wide, exp, shift, factor, .. } = self;
@@ -389,11 +403,7 @@ impl<S: Simd> At<S> {
             // After a copied quad, of which a row has two at most, this prefetches something
             // useless.
             fetch_ahead(quad);
-            let next = ahead.and_then(|ahead| ahead.get(i)).unwrap_or(quad);
             for s in s.parts() {
-                if D::ON {
-                    details.ahead = s.max(details.ahead, E::load_mixed(s, &next[0]));
-                }
                 let from = Distance { shift: *shift, middle: s.splat(middle) };
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }

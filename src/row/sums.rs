@@ -38,8 +38,6 @@ pub(super) struct LaneDetails<S: Simd> {
     pub(super) squares: S::Lanes,
     /// The largest value over the columns other than the target's, of all parts.
     pub(super) max: S::F,
-    /// The largest value in the first vectors of the next block's quads, of all parts.
-    pub(super) ahead: S::F,
 }
 
 impl<S: Simd> LaneDetails<S> {
@@ -47,7 +45,7 @@ impl<S: Simd> LaneDetails<S> {
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
         let least = s.splat(f32::NEG_INFINITY);
-        Self { weighted: none, squares: none, max: least, ahead: least }
+        Self { weighted: none, squares: none, max: least }
     }
 }
 
