@@ -22,7 +22,7 @@ const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
 
 /// Sums of a row are divided by e^(k·shift) · 2^exponent, of which either shift or exponent is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Base {
+pub struct Base {
     pub(super) shift: f32,
     pub(super) exponent: i32,
 }
@@ -72,8 +72,8 @@ impl Base {
         let exponent = self.exponent.saturating_add(above);
         // Those of 0 and of infinity do not.
         let is_known = above > 1 - BIAS && above < 4 * MAX_EXPONENT;
-        let base = Self::near(exponent);
-        (is_known && (LOWEST..=LARGEST).contains(&exponent) && base != self).then_some(base)
+        let is_power = is_known && (LOWEST..=LARGEST).contains(&exponent);
+        is_power.then(|| Self::near(exponent)).filter(|&base| base != self)
     }
 
     /// Whether it is a power of two.
@@ -86,18 +86,6 @@ impl Base {
     #[inline(always)]
     pub(super) fn ln(self, factor: f64) -> f64 {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
-    }
-
-    /// A value near some of a block's, from which distances are measured so that they have digits,
-    /// less the shift; within the values that the block's largest can have.
-    #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "rounded to f32, on purpose")]
-    pub(super) fn middle(self, some: f32, factor: f64) -> f32 {
-        if !self.is_power() {
-            return 0.0;
-        }
-        let least = (f64::from(self.exponent + LOWEST_ABOVE) * LN_2 / factor) as f32;
-        if some > least { some } else { least }
     }
 
     /// The base as 2^power · part, part near 1.

@@ -79,14 +79,6 @@ impl<'a, E: Element> Quads<'a, E> {
         Self { whole: quads(tile).0, elements: tile, copies, target: target / QUAD_LEN }
     }
 
-    /// The quads of the block that begins at a column, if it is whole and without the target.
-    #[inline(always)]
-    pub(super) fn plain(self, at: usize) -> Option<&'a [Quad<E>; BLOCK / QUAD_LEN]> {
-        let first = at / QUAD_LEN;
-        let is_apart = self.target.wrapping_sub(first) >= BLOCK / QUAD_LEN;
-        self.whole.get(first..)?.first_chunk().filter(|_| is_apart)
-    }
-
     /// The block that begins at a column; `None` past the end.
     #[inline(always)]
     pub(super) fn block(self, at: usize) -> Option<Block<'a, E>> {

@@ -18,7 +18,7 @@ pub(crate) type Places = [i64; PLACES];
 
 /// An exact sum, but for what is below 2^−64 of the largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sum {
+pub struct Sum {
     pub(crate) places: Places,
     /// The number of the highest place, whose lowest bit is 2^(32·top).
     pub(crate) top: i32,

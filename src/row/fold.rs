@@ -17,7 +17,7 @@ use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
 use crate::simd::exp::{Exp, t_at};
-use crate::simd::quad::{QUAD, QUAD_LEN, Quad};
+use crate::simd::quad::QUAD;
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Element, Transform};
 
@@ -234,17 +234,17 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             if !at.is_of(self.stats.transform, wide) {
                 *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
-            let middle = if D::ON { block.largest(s, 1) } else { 0.0 };
+            let max = if D::ON { block.largest(s) } else { 0.0 };
             let before = self.at;
             let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
-            let top = at.sum_blocks::<E, D, UNIT>(s, quads, middle, run);
+            let top = at.sum_blocks::<E, D, UNIT>(s, quads, max, run);
             self.is_found &= self.at == before;
             let Some(top) = top else { continue };
             self.next = at.wide.relative(top);
             if self.next.is_none()
                 && let Some(block) = quads.block(self.at)
             {
-                self.find(block.largest(s, QUAD), block.elements());
+                self.find(block.largest(s), block.elements());
             }
         }
         if D::ON
@@ -266,33 +266,23 @@ struct Leader {
 }
 
 impl<E: Element> Block<'_, E> {
-    /// The largest value of the first vectors of each quad, the target left out: however large it
-    /// is, the sum of the others must not vanish. −inf if all are masked, or NaN.
+    /// The largest value, the target left out: however large it is, the sum of the others must not
+    /// vanish. −inf if all are masked, or NaN.
     #[inline(always)]
-    fn largest<S: Simd>(&self, s: S, vectors: usize) -> f32 {
-        let mut max = s.splat(f32::NEG_INFINITY);
+    fn largest<S: Simd>(&self, s: S) -> f32 {
+        // Several, so that no maximum waits for the one before.
+        let mut parts = [s.splat(f32::NEG_INFINITY); QUAD];
         for i in 0..self.len {
             let quad = self.quad(i);
-            for vector in quad.iter().take(vectors) {
-                for s in s.parts() {
-                    max = s.max(max, E::load_mixed(s, vector));
+            for s in s.parts() {
+                for i in 0..QUAD {
+                    parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
                 }
             }
         }
-        largest(s, max)
+        let [a, b, c, d] = parts;
+        largest(s, s.max(s.max(a, b), s.max(c, d)))
     }
-}
-
-/// The largest value of the first vectors of a block's quads.
-#[inline(always)]
-fn of_first_vectors<S: Simd, E: Element>(s: S, block: &[Quad<E>; BLOCK / QUAD_LEN]) -> f32 {
-    let mut max = s.splat(f32::NEG_INFINITY);
-    for quad in block {
-        for s in s.parts() {
-            max = s.max(max, E::load_mixed(s, &quad[0]));
-        }
-    }
-    largest(s, max)
 }
 
 /// Statistics on their way through some blocks.
@@ -348,56 +338,60 @@ impl<S: Simd> At<S> {
     }
 
     /// Adds up the next block and those after it, as long as their terms are relative to the same.
-    /// Returns the t of the largest term of a block that has to be relative to something else.
-    /// `middle` is of the details alone: the largest value in the first vectors of the block's quads.
+    /// Returns the t of the largest term of a block that has to be relative to something else. `max`
+    /// is of the details alone: the largest value of the next block.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         quads: Quads<'_, E>,
-        mut middle: f32,
+        mut max: f32,
         run: Run<'_, D>,
     ) -> Option<f32> {
-        while let Some(block) = quads.block(*run.column) {
+        let mut block = quads.block(*run.column);
+        while let Some(at_hand) = block {
             let next = *run.column + BLOCK;
-            // What details are measured from is looked at ahead of the sums of the block before, but
-            // for the blocks whose quads are copied.
-            let ahead = if D::ON { quads.plain(next) } else { None };
-            let ahead_max = match ahead {
-                Some(ahead) => of_first_vectors(s, ahead),
-                None => 0.0,
+            block = quads.block(next);
+            // Ahead of the sums, which do not wait for it.
+            let next_max = match block {
+                Some(block) if D::ON => block.largest(s),
+                _ => 0.0,
             };
-            let found = self.sum_block::<E, D, UNIT>(s, &block, middle);
+            let found = self.sum_block::<E, D, UNIT>(s, &at_hand, max);
             if !self.is_at(s, found.sums.largest_t) {
                 return Some(s.largest(found.sums.largest_t));
             }
-            if D::ON && s.any_gt(found.details.max, s.splat(run.leader.max)) {
+            if D::ON && max > run.leader.max {
                 // The column is searched once a tile, at its end: in n blocks the leader changes
                 // some ln n times.
-                *run.leader = Leader { max: largest(s, found.details.max), block: *run.column };
+                *run.leader = Leader { max, block: *run.column };
             }
-            run.stats.add(self.wide, &self.sums_of::<E, D>(s, &block, found));
+            run.stats.add(self.wide, &self.sums_of::<E, D>(s, &at_hand, found));
             *run.column = next;
             // Values differ from block to block, and so does what they are relative to.
-            if !self.wide.is_power() || (D::ON && ahead.is_none()) {
+            if !self.wide.is_power() {
                 break;
             }
-            middle = ahead_max;
+            max = next_max;
         }
         None
     }
 
-    /// Sums the terms of a block.
+    /// Sums the terms of a block, of which `max` is the largest value where details are collected.
     #[inline(always)]
     fn sum_block<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         block: &Block<'_, E>,
-        some: f32,
+        max: f32,
     ) -> Found<S> {
-        let Self { wide, exp, shift, factor, .. } = self;
-        let middle = if D::ON { wide.middle(some, *factor) } else { 0.0 };
+        let Self { exp, shift, .. } = self;
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
+        let middle = max - self.wide.shift;
+        if D::ON {
+            // t grows with the value, so the largest value has the largest t.
+            sums.largest_t = exp.t_of(s, s.splat(middle));
+        }
         for i in 0..block.len {
             let quad = block.quad(i);
             // After a copied quad, of which a row has two at most, this prefetches something
@@ -407,11 +401,6 @@ impl<S: Simd> At<S> {
                 let from = Distance { shift: *shift, middle: s.splat(middle) };
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }
-        }
-        if D::ON {
-            // t grows with the value, so the largest value has the largest t.
-            let of = if UNIT { details.max } else { s.sub(details.max, *shift) };
-            sums.largest_t = exp.t_of(s, of);
         }
         Found { middle, sums, details }
     }
@@ -435,7 +424,7 @@ impl<S: Simd> At<S> {
         let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
             let zero = s.lanes(0.0);
-            // Near the largest terms.
+            // Of the largest term.
             let exponent = f64::from(middle) * (*factor * LOG2_E);
             let drift = 1.0 + Exp::<S>::drift(*is_unit, exponent);
             of.weighted =

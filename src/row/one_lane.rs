@@ -14,7 +14,7 @@ use super::fold::{Fold, low_u32};
 use super::logit_sum::SCALE;
 use crate::Element;
 use crate::simd::exp::{Exp, t_at};
-use crate::simd::quad::{QUAD, QUAD_LEN};
+use crate::simd::quad::QUAD;
 use crate::simd::softcap::Softcap;
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
@@ -38,8 +38,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 None if wide.is_power() => wide,
                 None => Base::ONE,
             };
-            let some = if D::ON { self.largest(s, LANES) } else { 0.0 };
-            match self.sum_by_lanes(s, wide, some) {
+            let max = if D::ON { self.largest(s) } else { 0.0 };
+            match self.sum_by_lanes(s, wide, max) {
                 Ok(()) => {
                     self.is_found = false;
                     self.at += BLOCK;
@@ -47,7 +47,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 Err(top) => {
                     self.next = wide.relative(top);
                     if self.next.is_none() {
-                        self.find(self.largest(s, QUAD_LEN), self.block());
+                        self.find(self.largest(s), self.block());
                     }
                 }
             }
@@ -72,13 +72,12 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         s.splat(self.softcap().map_or(x, |softcap| softcap.value_alone(S::FUSED, x)))
     }
 
-    /// The largest value of the next block in the first `count` columns of each quad, the target
-    /// left out.
+    /// The largest value of the next block, the target left out.
     #[inline(always)]
-    fn largest<S: Simd>(&self, s: S, count: usize) -> f32 {
+    fn largest<S: Simd>(&self, s: S) -> f32 {
         let mut max = f32::NEG_INFINITY;
         for (column, &x) in self.block().iter().enumerate() {
-            if column % QUAD_LEN < count && self.at + column != self.target {
+            if self.at + column != self.target {
                 let x = s.first(self.value(s, x));
                 if x > max {
                     max = x;
@@ -89,16 +88,15 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         max + 0.0
     }
 
-    /// Adds the next block to the sums, if its terms are relative to what they have to be; returns
-    /// the largest t else.
+    /// Adds the next block to the sums, if its terms are relative to what they have to be.
     #[inline(always)]
-    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, some: f32) -> Result<(), f32> {
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, max: f32) -> Result<(), f32> {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
         let unit = transform.is_none() && wide.is_power();
         let exp = Exp::new(s, factor, wide.exponent, unit);
         let shift = s.splat(wide.shift);
-        let middle = if D::ON { wide.middle(some, factor) } else { 0.0 };
+        let middle = max - wide.shift;
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
         let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
         let mut largest_t = zero;
@@ -158,7 +156,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let others = terms.sum() * (1.0 + Exp::<S>::drift(unit, wide.exponent.into()));
         let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
-            // Near the largest terms.
+            // Of the largest term.
             let exponent = f64::from(middle) * (factor * LOG2_E);
             let drift = 1.0 + Exp::<S>::drift(unit, exponent);
             of.weighted = of_weighted.sum() * drift + f64::from(middle) * others;

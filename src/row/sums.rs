@@ -17,7 +17,7 @@ pub(super) struct LaneSums<S: Simd> {
     pub(super) scales: S::Lanes,
     pub(super) mantissas: S::Lanes,
     /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
-    /// Where details are collected, the t of [`LaneDetails::max`], found after the block.
+    /// Where details are collected, the t of the largest value, found before the block.
     pub(super) largest_t: S::F,
 }
 
@@ -36,16 +36,13 @@ pub(super) struct LaneDetails<S: Simd> {
     pub(super) weighted: S::Lanes,
     /// Σ term²
     pub(super) squares: S::Lanes,
-    /// The largest value over the columns other than the target's, of all parts.
-    pub(super) max: S::F,
 }
 
 impl<S: Simd> LaneDetails<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        let least = s.splat(f32::NEG_INFINITY);
-        Self { weighted: none, squares: none, max: least }
+        Self { weighted: none, squares: none }
     }
 }
 
@@ -68,9 +65,6 @@ pub(super) fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load_mixed(s, &quad[i]);
-        if D::ON {
-            details.max = s.max(details.max, x);
-        }
         d[i] = x;
     }
     if !exp.is_unit::<UNIT>() {
