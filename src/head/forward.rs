@@ -218,8 +218,8 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
             }
         }
         let vocab = head.vocab();
-        // Terms have the logits' slope, and are relative to a base that is at most twice Z.
-        let below = (0.5 * f64::from(negligible) * head.transform().slope()) as f32;
+        // Terms have the logits' slope.
+        let negligible = f64::from(negligible) * head.transform().slope();
         for from in (0..vocab).step_by(TILE) {
             let columns = from..vocab.min(from.saturating_add(TILE));
             let mut tile = Tile::new(&mut *tile, rows.len(), columns);
@@ -231,7 +231,9 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
                 if self.sums.is_some() {
                     let (tile, from) = (tile.row_mut(i), column_id(from));
                     of.scale = tile_terms_in_place(dispatch, &before, &of.stats, tile, from);
-                    is_left_out &= leave_out(tile, below);
+                    // Z is no less than the sum so far, to which the terms are relative.
+                    let below = negligible * of.stats.sum_of_terms();
+                    is_left_out &= leave_out(tile, below as f32);
                     // A logit at the softcap moves the base, and has no slope.
                     is_left_out &= of.scale.to_bits() == 1.0_f32.to_bits();
                 }

@@ -203,6 +203,11 @@ impl<D: Extra> RowStats<D> {
         Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
     }
 
+    /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
+    pub(crate) fn sum_of_terms(&self) -> f64 {
+        self.settled().others
+    }
+
     pub(crate) const fn transform(&self) -> Transform {
         self.transform
     }
