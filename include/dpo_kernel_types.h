@@ -161,7 +161,7 @@ typedef struct dpo_row_details {
 
 /* What dpo_row_stats_write_bytes writes, without and with details. */
 #define DPO_ROW_BYTES 64
-#define DPO_ROW_DETAIL_BYTES 176
+#define DPO_ROW_DETAIL_BYTES 160
 
 /* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, give it to another
    process of the same machine and library; dpo_row_stats_write_bytes is for any machine. But for
@@ -173,15 +173,13 @@ typedef struct dpo_row_stats {
     uint32_t target; /* 0 without DPO_ROW_TARGET */
     float target_value;
     float shift;
-    int32_t exponent;
     float max;
     uint32_t argmax;
-    int32_t values_below;
+    uint32_t tops[4];
     uint32_t reserved; /* 0 */
     uint64_t columns;
     int64_t others[3];
     int64_t weighted[3];
-    int64_t powers[3];
     int64_t squares[3];
     int64_t values[3];
 } dpo_row_stats;

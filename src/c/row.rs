@@ -58,6 +58,8 @@ pub struct dpo_row_stats {
     /// Which binary places the three numbers of a sum have: of `others`, `weighted`, `squares` and
     /// `values`. 0 of a sum of nothing.
     pub tops: [u32; 4],
+    /// 0.
+    pub reserved: u32,
     /// Columns folded.
     pub columns: u64,
     /// Sum of the terms of all columns but the target's.
@@ -103,6 +105,7 @@ const NO_STATS: dpo_row_stats = dpo_row_stats {
     max: 0.0,
     argmax: 0,
     tops: [0; 4],
+    reserved: 0,
     columns: 0,
     others: [0; 3],
     weighted: [0; 3],
@@ -129,7 +132,7 @@ impl dpo_row_stats {
         // A target without its flag would be ignored; `dpo_row_stats_new` refuses it too.
         let is_unused = (!has(DPO_ROW_TARGET) && self.target != 0)
             || (!has(DPO_ROW_DETAILS) && has(DPO_ROW_MASKED));
-        if self.flags & !known != 0 || is_unused {
+        if self.flags & !known != 0 || is_unused || self.reserved != 0 {
             return Err(fault);
         }
         let transform = self.transform.check()?;

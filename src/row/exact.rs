@@ -53,7 +53,7 @@ impl Sum {
         }
         let digits = bits & ((1 << 52) - 1) | 1 << 52;
         // At most 43: above the places there is nothing.
-        let up = place - self.lowest();
+        let up = place.saturating_sub(self.lowest());
         let (digits, up) = match u8::try_from(up) {
             Ok(up) => (digits, up & 63),
             Err(_) => (digits >> up.unsigned_abs().min(63), 0),

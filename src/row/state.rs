@@ -25,6 +25,8 @@ impl RowState {
     fn is_made(&self) -> bool {
         let Self { target_value, shift, others, is_broken, columns } = *self;
         let is_sum = match shift {
+            // Terms of a row without shift have exponents below 2^11.
+            Some(0.0) if others.power().unsigned_abs() > 1 << 11 => false,
             Some(shift) => shift.is_finite() && others.places > [0; PLACES],
             None => others == Sum::NONE,
         };

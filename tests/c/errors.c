@@ -367,11 +367,11 @@ static void statistics(void) {
     for (int i = 0; i < 9; i++) {
         bad = good;
         if (i == 0) bad.flags |= UINT32_C(1) << 30;
-        if (i == 1) bad.exponent = INT32_MIN;
+        if (i == 1) bad.tops[0] = 0;
         if (i == 2) bad.shift = (float)NAN;
         if (i == 3) bad.columns = UINT64_MAX;
         if (i == 4) bad.flags &= ~DPO_ROW_TARGET;
-        if (i == 5) bad.exponent = 1901;
+        if (i == 5) bad.tops[0] = 5;
         if (i == 6) bad.others[1] = -1;
         if (i == 7) bad.columns = 0;
         if (i == 8) bad.reserved = 1;
@@ -418,9 +418,9 @@ static void bytes_of_statistics(void) {
     CHECK(dpo_row_stats_from_bytes(&capped, bytes, sizeof bytes, &read, NULL) ==
           DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
     for (int i = 0; i < 8; i++) {
-        /* A version, magic, a flag, an exponent, columns, a sum, a largest value of NaN, an end. */
-        static const size_t at[8] = {3, 0, 7, 21, 31, 39, 167, 172}, named[8] = {0, 0, 4, 24, 24, 24, 164, 172};
-        static const uint8_t bad[8] = {2, 'D', 0x80, 0x77, 0xff, 0x80, 0x7f, 1};
+        /* A version, magic, a flag, columns, a sum, its place, a largest value of NaN, an end. */
+        static const size_t at[8] = {3, 0, 7, 27, 43, 63, 151, 156}, named[8] = {0, 0, 4, 20, 20, 20, 20, 156};
+        static const uint8_t bad[8] = {2, 'D', 0x80, 0xff, 0x80, 0x77, 0x7f, 1};
         const uint8_t kept = bytes[at[i]];
         bytes[at[i]] = bad[i];
         CHECK(dpo_row_stats_from_bytes(&none, bytes, sizeof bytes, &read, &error) == DPO_ERROR_ROW_BYTES);

@@ -173,12 +173,10 @@ fn what_is_not_there_is_not_written() {
     let dirty = dpo_row_stats {
         target_value: nan,
         shift: nan,
-        exponent: 7,
         max: 3.0,
         argmax: 2,
-        values_below: 5,
+        tops: [0, 5, 6, 7],
         weighted: [1; 3],
-        powers: [2; 3],
         squares: [3; 3],
         values: [4; 3],
         ..clean

@@ -162,9 +162,13 @@ fn check_stats(stats: &[dpo_row_stats; 3], given: u32, target: Option<u32>, of: 
             assert_eq!(stats.target_value.to_bits(), 0, "{of}");
         }
         if given & DPO_ROW_DETAILS == 0 {
-            let rest = [stats.weighted, stats.powers, stats.squares, stats.values];
-            let other = (stats.max, stats.argmax, stats.values_below);
-            assert_eq!((rest, other), ([[0; 3]; 4], (0.0, 0, 0)), "{of}: details unasked");
+            let rest = [stats.weighted, stats.squares, stats.values];
+            let other = (stats.max, stats.argmax, &stats.tops[1..]);
+            assert_eq!(
+                (rest, other),
+                ([[0; 3]; 3], (0.0, 0, &[0; 3][..])),
+                "{of}: details unasked"
+            );
         }
     }
 }
@@ -276,7 +280,10 @@ fn statistics_that_no_fold_has_made_are_refused() {
     const BASE: u32 = DPO_ROW_BASE;
     const SEEN: u32 = DPO_ROW_TARGET | DPO_ROW_TARGET_SEEN;
     const BROKEN: u32 = DPO_ROW_BROKEN;
-    let made = dpo_row_stats { columns: 3, flags: BASE, others: [0, 1 << 31, 5], ..zeroed() };
+    const ZERO: u32 = 1 << 31;
+    let tops = [ZERO, 0, 0, 0];
+    let others = [0, 1 << 31, 5];
+    let made = dpo_row_stats { columns: 3, flags: BASE, others, tops, ..zeroed() };
     let with = |change: fn(&mut dpo_row_stats)| {
         let mut stats = made;
         change(&mut stats);
@@ -285,19 +292,28 @@ fn statistics_that_no_fold_has_made_are_refused() {
     let cases = [
         (true, with(|_| ())),
         (true, zeroed()),
-        (true, with(|s| s.exponent = 1900)),
-        (true, with(|s| s.exponent = -1900)),
-        (false, with(|s| s.exponent = 1901)),
-        (false, with(|s| s.exponent = -1901)),
-        (false, with(|s| s.exponent = i32::MIN)),
+        (true, with(|s| s.tops[0] += 64)),
+        (true, with(|s| s.tops[0] -= 64)),
+        (false, with(|s| s.tops[0] += 65)),
+        (false, with(|s| s.tops[0] -= 65)),
+        (true, with(|s| (s.shift, s.tops[0]) = (-2e3, ZERO - (1 << 26) + 1))),
+        (true, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + (1 << 26) - 1))),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + (1 << 26)))),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO - (1 << 26)))),
+        (false, with(|s| s.tops[0] = 0)),
+        (true, with(|s| s.tops[2] = ZERO)),
+        (false, with(|s| (s.tops[2], s.flags) = (5, BASE | DPO_ROW_DETAILS))),
+        (false, with(|s| (s.values[1], s.flags) = (1, BASE | DPO_ROW_DETAILS))),
+        (true, with(|s| (s.values[1], s.tops[3], s.flags) = (-1, ZERO, BASE | DPO_ROW_DETAILS))),
+        (false, with(|s| (s.max, s.flags) = (f32::NAN, BASE | DPO_ROW_DETAILS))),
+        (true, with(|s| s.max = f32::NAN)),
+        (false, with(|s| s.flags = BASE | DPO_ROW_MASKED)),
         (true, with(|s| s.shift = -7.5)),
         (false, with(|s| s.shift = f32::NAN)),
         (false, with(|s| s.shift = f32::INFINITY)),
-        (false, with(|s| (s.shift, s.exponent) = (1.0, 1))),
-        (
-            true,
-            with(|s| (s.others, s.shift, s.exponent, s.flags) = ([0; 3], f32::NAN, i32::MAX, 0)),
-        ),
+        (true, with(|s| (s.others, s.tops[0], s.shift, s.flags) = ([0; 3], 0, f32::NAN, 0))),
+        (false, with(|s| (s.others, s.shift, s.flags) = ([0; 3], f32::NAN, 0))),
+        (false, with(|s| s.others = [0; 3])),
         (false, with(|s| s.flags = 0)),
         (false, with(|s| (s.flags, s.others) = (0, [0, 0, 1]))),
         (true, with(|s| s.others = [i64::MAX; 3])),
@@ -311,13 +327,16 @@ fn statistics_that_no_fold_has_made_are_refused() {
         (false, with(|s| s.columns = 0)),
         (false, with(|s| (s.columns, s.flags) = (0, 0))),
         (false, with(|s| (s.columns, s.others) = (0, [0; 3]))),
-        (false, with(|s| (s.columns, s.others, s.flags) = (0, [0; 3], SEEN))),
-        (false, with(|s| (s.columns, s.others, s.flags) = (0, [0; 3], BROKEN))),
-        (true, with(|s| (s.others, s.flags) = ([0; 3], BROKEN))),
-        (true, with(|s| (s.columns, s.others, s.flags) = (0, [0; 3], 0))),
-        (true, with(|s| (s.columns, s.others, s.flags) = (0, [0; 3], DPO_ROW_DETAILS))),
+        (false, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], SEEN))),
+        (false, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], BROKEN))),
+        (true, with(|s| (s.others, s.tops, s.flags) = ([0; 3], [0; 4], BROKEN))),
+        (true, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], 0))),
+        (
+            true,
+            with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], DPO_ROW_DETAILS)),
+        ),
         (true, with(|s| s.flags = SEEN | BASE)),
-        (true, with(|s| (s.flags, s.others) = (SEEN, [0; 3]))),
+        (true, with(|s| (s.flags, s.tops, s.others) = (SEEN, [0; 4], [0; 3]))),
         (true, with(|s| (s.flags, s.target) = (SEEN | BASE, 2))),
         (false, with(|s| s.flags = DPO_ROW_TARGET_SEEN | BASE)),
         (false, with(|s| s.target = 2)),
@@ -365,7 +384,8 @@ fn statistics_that_no_fold_has_made_are_refused() {
 #[test]
 fn parts_of_other_rows_do_not_merge() {
     let base = dpo_row_stats { flags: 3, target: 5, columns: 3, others: [0, 3, 7], ..zeroed() };
-    let base = dpo_row_stats { flags: 3 | DPO_ROW_BASE, ..base };
+    let tops = [1 << 31, 0, 0, 0];
+    let base = dpo_row_stats { flags: 3 | DPO_ROW_BASE, tops, ..base };
     let with = |change: fn(&mut dpo_row_stats)| {
         let mut stats = base;
         change(&mut stats);

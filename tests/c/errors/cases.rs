@@ -249,8 +249,8 @@ pub static CASES: &[Case] = &[
     case(
         "RowBytes",
         "dpo_row_stats_from_bytes of details",
-        |h, _| put(h, Slot::RowDetailBytes, 41, f32::NAN),
-        (37, 0, [164, 0, 0, 0], 0.0),
+        |h, _| put(h, Slot::RowDetailBytes, 37, f32::NAN),
+        (37, 0, [20, 0, 0, 0], 0.0),
     ),
     case(
         "RowBytes",

@@ -2,10 +2,11 @@
 //! write and read them:
 //!
 //! ```text
-//! 0 "dpo", 1    4 flags        8 target     12 target_value   16 shift   20 exponent   24 columns
-//! 32 others     56 transform
+//! 0 "dpo", 1     4 flags      8 target    12 target_value   16 shift   20 columns   28 transform
+//! 36 others     60 its top
 //! with details:
-//! 64 weighted   88 powers    112 squares   136 values   160 values_below   164 max   168 argmax   172 0
+//! 64 weighted   88 its top   92 squares  116 its top       120 values 144 its top
+//! 148 max      152 argmax   156 0
 //! ```
 //! What stands for a transform is the library's: whether it is that of the Rust functions is
 //! checked, and that another transform is refused.
@@ -20,7 +21,7 @@ use super::rows::{check_stats, without_columns};
 use super::structs::transform_of;
 
 const PLAIN: usize = 64;
-const DETAILED: usize = 176;
+const DETAILED: usize = 160;
 
 const TARGET: u32 = 1;
 const DETAILS: u32 = 2;
@@ -32,7 +33,7 @@ const MASKED: u32 = 32;
 fn of_transform(transform: Transform) -> [u8; 8] {
     let mut bytes = [0; PLAIN];
     RowStats::<()>::new(transform, None).write_bytes(&mut bytes).unwrap();
-    bytes[56..].try_into().unwrap()
+    bytes[28..36].try_into().unwrap()
 }
 
 fn length(expected: usize, found: usize) -> Due<()> {
@@ -44,9 +45,6 @@ fn length(expected: usize, found: usize) -> Due<()> {
 fn bytes_of(stats: &dpo_row_stats, transform: Transform) -> Vec<u8> {
     let has = |flag: u32| stats.flags & flag != 0;
     let mut s = *stats;
-    if !has(DETAILS) || s.columns == 0 {
-        s.flags &= !MASKED;
-    }
     if s.columns == 0 {
         s = without_columns(s);
     }
@@ -55,14 +53,18 @@ fn bytes_of(stats: &dpo_row_stats, transform: Transform) -> Vec<u8> {
     bytes.extend(s.target.to_le_bytes());
     bytes.extend(if has(SEEN) { s.target_value.to_bits() } else { 0 }.to_le_bytes());
     bytes.extend(if has(BASE) { s.shift.to_bits() } else { 0 }.to_le_bytes());
-    bytes.extend(if has(BASE) { s.exponent } else { 0 }.to_le_bytes());
     bytes.extend(s.columns.to_le_bytes());
-    bytes.extend(s.others.iter().flat_map(|place| place.to_le_bytes()));
     bytes.extend(of_transform(transform));
+    let [others, weighted, squares, values] = s.tops.map(|top| top ^ 1 << 31);
+    let mut sum = |places: [i64; 3], top: u32| {
+        bytes.extend(places.iter().flat_map(|place| place.to_le_bytes()));
+        bytes.extend(top.to_le_bytes());
+    };
+    sum(s.others, others);
     if has(DETAILS) {
-        let sums = [s.weighted, s.powers, s.squares, s.values].concat();
-        bytes.extend(sums.iter().flat_map(|place| place.to_le_bytes()));
-        bytes.extend(s.values_below.to_le_bytes());
+        sum(s.weighted, weighted);
+        sum(s.squares, squares);
+        sum(s.values, values);
         bytes.extend(s.max.to_bits().to_le_bytes());
         bytes.extend(s.argmax.to_le_bytes());
         bytes.extend([0; 4]);
@@ -105,12 +107,13 @@ pub fn read(
     Ok(())
 }
 
-/// The statistics that wrote these bytes, 64 or 176 of them.
+/// The statistics that wrote these bytes, 64 or 160 of them.
 fn stats_of(bytes: &[u8], of_c: dpo_transform, transform: Transform) -> Due<dpo_row_stats> {
     let refused = |byte: usize| Err(refusal(DPO_ERROR_ROW_BYTES, 0, [byte, 0]));
     let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
     let three = |at: usize| [at, at + 8, at + 16].map(|at| eight(at).cast_signed());
+    let top = |at: usize| four(at) ^ 1 << 31;
     let has_details = bytes.len() == DETAILED;
     if &bytes[..4] != b"dpo\x01" {
         return refused(0);
@@ -122,7 +125,7 @@ fn stats_of(bytes: &[u8], of_c: dpo_transform, transform: Transform) -> Due<dpo_
         return refused(4);
     }
     // Numbers that nothing says are there.
-    for (flag, at) in [(TARGET, 8), (SEEN, 12), (BASE, 16), (BASE, 20)] {
+    for (flag, at) in [(TARGET, 8), (SEEN, 12), (BASE, 16)] {
         if !has(flag) && four(at) != 0 {
             return refused(at);
         }
@@ -135,40 +138,30 @@ fn stats_of(bytes: &[u8], of_c: dpo_transform, transform: Transform) -> Due<dpo_
         target: four(8),
         target_value: f32::from_bits(four(12)),
         shift: f32::from_bits(four(16)),
-        exponent: four(20).cast_signed(),
-        columns: eight(24),
-        others: three(32),
+        columns: eight(20),
+        others: three(36),
+        tops: [top(60), 0, 0, 0],
         ..zeros
     };
     if has_details {
-        let below = four(160).cast_signed();
-        // A power of two that f64 has, or none.
-        if !(-1021..=1024).contains(&below) && below != i32::MIN {
-            return refused(160);
-        }
-        let max = f32::from_bits(four(164));
-        if max.is_nan() {
-            return refused(164);
-        }
-        if four(172) != 0 {
-            return refused(172);
+        if four(156) != 0 {
+            return refused(156);
         }
         stats = dpo_row_stats {
             weighted: three(64),
-            powers: three(88),
-            squares: three(112),
-            values: three(136),
-            values_below: below,
-            max,
-            argmax: four(168),
+            squares: three(92),
+            values: three(120),
+            tops: [60, 88, 116, 144].map(top),
+            max: f32::from_bits(four(148)),
+            argmax: four(152),
             ..stats
         };
     }
-    if bytes[56..64] != of_transform(transform) {
+    if bytes[28..36] != of_transform(transform) {
         return Err(refusal(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, 0, [0, 0]));
     }
     if check_stats(&stats).is_err() {
-        return refused(24);
+        return refused(20);
     }
     Ok(stats)
 }

@@ -35,14 +35,13 @@ pub fn new_stats(
     Ok(())
 }
 
-/// Details of no columns: the largest of no logits, its column, and a bound of no sums.
+/// Details of no columns: the largest of no logits, its column, and no sums.
 pub(super) fn without_columns(stats: dpo_row_stats) -> dpo_row_stats {
     dpo_row_stats {
         max: f32::NEG_INFINITY,
         argmax: u32::MAX,
-        values_below: i32::MIN,
+        tops: [stats.tops[0], 0, 0, 0],
         weighted: [0; 3],
-        powers: [0; 3],
         squares: [0; 3],
         values: [0; 3],
         ..stats
@@ -61,16 +60,39 @@ pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
     if stats.columns == 0 && (has_value || has_base || is_broken) {
         return refused;
     }
-    let (shift, exponent) = (stats.shift, stats.exponent);
-    let is_exponent = (-1900..=1900).contains(&exponent);
-    let is_one_of_both = exponent == 0 || shift.to_bits() == 0;
-    if has_base && !(shift.is_finite() && is_exponent && is_one_of_both) {
+    // Integers, beside which the number of the highest is moved so that 0 is that of nothing.
+    let is_sum = |places: [i64; 3], top: u32| match top {
+        0 => places == [0; 3],
+        top => top.abs_diff(1 << 31) < 1 << 26,
+    };
+    let [top, rest @ ..] = stats.tops;
+    let is_base = match has_base {
+        true => {
+            let positive = stats.others.iter().all(|&place| place >= 0) && stats.others != [0; 3];
+            // 2^(32 top) is that of logits that are not beyond 1300.
+            let is_near = stats.shift != 0.0 || top.abs_diff(1 << 31) <= 64;
+            stats.shift.is_finite() && positive && top != 0 && is_near
+        }
+        false => top == 0,
+    };
+    if (has_value && !has_target) || !is_base || !is_sum(stats.others, top) {
         return refused;
     }
-    // Integers of a base.
-    let least = stats.others.into_iter().min().unwrap_or(0);
-    let is_sum = least >= 0 && (has_base || stats.others == [0; 3]);
-    if (has_value && !has_target) || !is_sum || stats.columns >= 1 << 53 {
+    let is_masked = stats.flags & DPO_ROW_MASKED != 0;
+    if stats.flags & DPO_ROW_DETAILS == 0 {
+        if is_masked {
+            return refused;
+        }
+    } else {
+        let sums = [stats.weighted, stats.squares, stats.values];
+        let are_sums = sums.into_iter().zip(rest).all(|(places, top)| is_sum(places, top));
+        let is_nothing = (sums, rest, is_masked) == ([[0; 3]; 3], [0; 3], false);
+        let is_made = if stats.columns == 0 { is_nothing } else { !stats.max.is_nan() };
+        if !are_sums || !is_made {
+            return refused;
+        }
+    }
+    if stats.columns >= 1 << 53 {
         return refused;
     }
     Ok(())
