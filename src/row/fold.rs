@@ -224,7 +224,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>, at: &mut At<S>) {
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        while let Some(block) = quads.block(self.at) {
+        while self.at < self.tile.len() {
             if UNIT && !self.is_unit() {
                 break;
             }
@@ -234,17 +234,17 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             if !at.is_of(self.stats.transform, wide) {
                 *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
-            let max = if D::ON { block.largest(s) } else { 0.0 };
             let before = self.at;
             let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
-            let top = at.sum_blocks::<E, D, UNIT>(s, quads, max, run);
+            let top = at.sum_blocks::<E, D, UNIT>(s, quads, run);
             self.is_found &= self.at == before;
             let Some(top) = top else { continue };
             self.next = at.wide.relative(top);
             if self.next.is_none()
                 && let Some(block) = quads.block(self.at)
             {
-                self.find(block.largest(s), block.elements());
+                let elements = block.elements();
+                self.find(largest_of(elements, self.target.wrapping_sub(self.at)), elements);
             }
         }
         if D::ON
@@ -338,43 +338,45 @@ impl<S: Simd> At<S> {
     }
 
     /// Adds up the next block and those after it, as long as their terms are relative to the same.
-    /// Returns the t of the largest term of a block that has to be relative to something else. `max`
-    /// is of the details alone: the largest value of the next block.
+    /// Returns the t of the largest term of a block that has to be relative to something else.
     #[inline(always)]
     fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         quads: Quads<'_, E>,
-        mut max: f32,
         run: Run<'_, D>,
     ) -> Option<f32> {
-        let mut block = quads.block(*run.column);
-        while let Some(at_hand) = block {
-            let next = *run.column + BLOCK;
-            block = quads.block(next);
-            // Ahead of the sums, which do not wait for it.
+        let (mut at_hand, mut max) = (None, 0.0);
+        let mut next = *run.column;
+        loop {
+            // Where details are collected the largest value of a block is found ahead of the sums of
+            // the block before, which do not wait for it.
+            let block = quads.block(next);
             let next_max = match block {
                 Some(block) if D::ON => block.largest(s),
                 _ => 0.0,
             };
-            let found = self.sum_block::<E, D, UNIT>(s, &at_hand, max);
-            if !self.is_at(s, found.sums.largest_t) {
-                return Some(s.largest(found.sums.largest_t));
+            if let Some(at_hand) = at_hand {
+                let found = self.sum_block::<E, D, UNIT>(s, &at_hand, max);
+                if !self.is_at(s, found.sums.largest_t) {
+                    return Some(s.largest(found.sums.largest_t));
+                }
+                if D::ON && max > run.leader.max {
+                    // The column is searched once a tile, at its end: in n blocks the leader changes
+                    // some ln n times.
+                    *run.leader = Leader { max, block: *run.column };
+                }
+                run.stats.add(self.wide, &self.sums_of::<E, D>(s, &at_hand, found));
+                *run.column = next;
+                // Values differ from block to block, and so does what they are relative to.
+                if !self.wide.is_power() {
+                    return None;
+                }
             }
-            if D::ON && max > run.leader.max {
-                // The column is searched once a tile, at its end: in n blocks the leader changes
-                // some ln n times.
-                *run.leader = Leader { max, block: *run.column };
-            }
-            run.stats.add(self.wide, &self.sums_of::<E, D>(s, &at_hand, found));
-            *run.column = next;
-            // Values differ from block to block, and so does what they are relative to.
-            if !self.wide.is_power() {
-                break;
-            }
-            max = next_max;
+            block?;
+            (at_hand, max) = (block, next_max);
+            next += BLOCK;
         }
-        None
     }
 
     /// Sums the terms of a block, of which `max` is the largest value where details are collected.
@@ -442,6 +444,20 @@ struct Found<S: Simd> {
     middle: f32,
     sums: LaneSums<S>,
     details: LaneDetails<S>,
+}
+
+/// The largest value, the target left out, of a block that is seldom like that.
+#[cold]
+#[inline(never)]
+fn largest_of<E: Element>(elements: &[E], target: usize) -> f32 {
+    let mut max = f32::NEG_INFINITY;
+    for (column, x) in elements.iter().enumerate() {
+        let x = x.to_f32();
+        if x > max && column != target {
+            max = x;
+        }
+    }
+    max
 }
 
 /// A column's number as u32, the type of target ids.

@@ -268,7 +268,7 @@ pub static CASES: &[Case] = &[
         "Length",
         "dpo_row_stats_write_bytes",
         |_, s| s.row_bytes = DPO_ROW_DETAIL_BYTES,
-        (1, 39, [64, 176, 0, 0], 0.0),
+        (1, 39, [64, 160, 0, 0], 0.0),
     ),
     case(
         "ROW_STATS",
