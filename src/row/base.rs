@@ -88,6 +88,24 @@ impl Base {
         factor * f64::from(self.shift) + f64::from(self.exponent) * LN_2
     }
 
+    /// The largest value v whose term can be among those of a block that are relative to this.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "rounded to f32, on purpose")]
+    pub(super) fn most(self, factor: f64) -> f32 {
+        (f64::from(self.exponent + HIGHEST_ABOVE + 1) * LN_2 / factor) as f32
+    }
+
+    /// What distances are measured from, less the shift: `max`, the largest value of the block, the
+    /// target's included, if that is no more than `most`. They have digits as long as they are small.
+    #[inline(always)]
+    pub(super) fn middle(self, max: f32, most: f32) -> f32 {
+        match () {
+            () if !self.is_power() => 0.0,
+            () if max < most => max,
+            () => most,
+        }
+    }
+
     /// The base as 2^power · part, part near 1.
     #[inline(always)]
     pub(super) fn parts(self, factor: f64) -> (i32, f64) {

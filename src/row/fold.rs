@@ -12,12 +12,11 @@ use core::slice::from_mut;
 use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
 use super::extra::{Block as BlockSums, Extra, ExtraSums};
-use super::logit_sum::block_logit_sum;
+use super::logit_sum::Values;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
 use crate::simd::exp::{Exp, t_at};
-use crate::simd::quad::QUAD;
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Element, Transform};
 
@@ -258,31 +257,11 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     }
 }
 
-/// The largest value of a tile so far, the target left out.
+/// The largest value of a tile so far.
 struct Leader {
     max: f32,
     /// Where its block begins.
     block: usize,
-}
-
-impl<E: Element> Block<'_, E> {
-    /// The largest value, the target left out: however large it is, the sum of the others must not
-    /// vanish. −inf if all are masked, or NaN.
-    #[inline(always)]
-    fn largest<S: Simd>(&self, s: S) -> f32 {
-        // Several, so that no maximum waits for the one before.
-        let mut parts = [s.splat(f32::NEG_INFINITY); QUAD];
-        for i in 0..self.len {
-            let quad = self.quad(i);
-            for s in s.parts() {
-                for i in 0..QUAD {
-                    parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
-                }
-            }
-        }
-        let [a, b, c, d] = parts;
-        largest(s, s.max(s.max(a, b), s.max(c, d)))
-    }
 }
 
 /// Statistics on their way through some blocks.
@@ -300,6 +279,8 @@ struct At<S: Simd> {
     /// The t of a block's largest term is above the first and not above the second.
     below: S::F,
     highest: S::F,
+    /// Of the values that distances are measured from.
+    most: f32,
     shift: S::F,
     factor: f64,
     /// Whether y = x, and the base is a power of two.
@@ -316,6 +297,7 @@ impl<S: Simd> At<S> {
             exp: Exp::new(s, factor, wide.exponent, is_unit),
             below: s.splat(t_at(LOWEST_ABOVE - 1)),
             highest: s.splat(t_at(HIGHEST_ABOVE)),
+            most: wide.most(factor),
             shift: s.splat(wide.shift),
             factor,
             is_unit,
@@ -346,54 +328,49 @@ impl<S: Simd> At<S> {
         quads: Quads<'_, E>,
         run: Run<'_, D>,
     ) -> Option<f32> {
-        let (mut at_hand, mut max) = (None, 0.0);
+        let (mut at_hand, mut values) = (None, Values::NONE);
         let mut next = *run.column;
         loop {
-            // Where details are collected the largest value of a block is found ahead of the sums of
-            // the block before, which do not wait for it.
+            // Values are looked at ahead of the sums of the block before, which do not wait for it.
             let block = quads.block(next);
-            let next_max = match block {
-                Some(block) if D::ON => block.largest(s),
-                _ => 0.0,
+            let next_values = match block {
+                Some(block) if D::ON => Values::of(s, &block),
+                _ => Values::NONE,
             };
             if let Some(at_hand) = at_hand {
-                let found = self.sum_block::<E, D, UNIT>(s, &at_hand, max);
+                let found = self.sum_block::<E, D, UNIT>(s, &at_hand, values);
                 if !self.is_at(s, found.sums.largest_t) {
                     return Some(s.largest(found.sums.largest_t));
                 }
-                if D::ON && max > run.leader.max {
+                if D::ON && values.max > run.leader.max {
                     // The column is searched once a tile, at its end: in n blocks the leader changes
                     // some ln n times.
-                    *run.leader = Leader { max, block: *run.column };
+                    *run.leader = Leader { max: values.max, block: *run.column };
                 }
-                run.stats.add(self.wide, &self.sums_of::<E, D>(s, &at_hand, found));
+                run.stats.add(self.wide, &self.sums_of::<E, D>(s, found));
                 *run.column = next;
-                // Values differ from block to block, and so does what they are relative to.
+                // Shifts differ from block to block.
                 if !self.wide.is_power() {
                     return None;
                 }
             }
             block?;
-            (at_hand, max) = (block, next_max);
+            (at_hand, values) = (block, next_values);
             next += BLOCK;
         }
     }
 
-    /// Sums the terms of a block, of which `max` is the largest value where details are collected.
+    /// Sums the terms of a block, of whose values distances are measured from the largest.
     #[inline(always)]
     fn sum_block<E: Element, D: Extra, const UNIT: bool>(
         &self,
         s: S,
         block: &Block<'_, E>,
-        max: f32,
+        values: Values,
     ) -> Found<S> {
-        let Self { exp, shift, .. } = self;
+        let Self { wide, exp, shift, .. } = self;
         let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
-        let middle = max - self.wide.shift;
-        if D::ON {
-            // t grows with the value, so the largest value has the largest t.
-            sums.largest_t = exp.t_of(s, s.splat(middle));
-        }
+        let middle = wide.middle(values.max, self.most);
         for i in 0..block.len {
             let quad = block.quad(i);
             // After a copied quad, of which a row has two at most, this prefetches something
@@ -404,19 +381,14 @@ impl<S: Simd> At<S> {
                 sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
             }
         }
-        Found { middle, sums, details }
+        Found { middle, values, sums, details }
     }
 
     /// The sums of a block.
     #[inline(always)]
-    fn sums_of<E: Element, D: Extra>(
-        &self,
-        s: S,
-        block: &Block<'_, E>,
-        found: Found<S>,
-    ) -> BlockSums {
+    fn sums_of<E: Element, D: Extra>(&self, s: S, found: Found<S>) -> BlockSums {
         let Self { wide, is_unit, factor, .. } = self;
-        let Found { mut sums, details, middle } = found;
+        let Found { mut sums, details, middle, values } = found;
         for s in s.parts() {
             let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
             s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, scales, mantissas));
@@ -426,13 +398,13 @@ impl<S: Simd> At<S> {
         let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
             let zero = s.lanes(0.0);
-            // Of the largest term.
+            // Near the largest terms.
             let exponent = f64::from(middle) * (*factor * LOG2_E);
             let drift = 1.0 + Exp::<S>::drift(*is_unit, exponent);
             of.weighted =
                 E::sum_mixed(s, &details.weighted, &zero) * drift + f64::from(middle) * others;
             of.squares = E::sum_mixed(s, &details.squares, &zero) * drift * drift;
-            of.values = block_logit_sum(s, block);
+            of.values = values.sum;
         }
         of
     }
@@ -442,6 +414,7 @@ impl<S: Simd> At<S> {
 struct Found<S: Simd> {
     /// What distances are measured from, where details are collected.
     middle: f32,
+    values: Values,
     sums: LaneSums<S>,
     details: LaneDetails<S>,
 }
@@ -463,12 +436,4 @@ fn largest_of<E: Element>(elements: &[E], target: usize) -> f32 {
 /// A column's number as u32, the type of target ids.
 pub(super) fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
-}
-
-/// The largest lane, −inf if that is NaN.
-#[inline(always)]
-fn largest<S: Simd>(s: S, a: S::F) -> f32 {
-    let max = s.largest(a);
-    // Levels differ in which of two zeros is the larger: −0 becomes 0.
-    if max.is_nan() { f32::NEG_INFINITY } else { max + 0.0 }
 }

@@ -18,7 +18,7 @@ use crate::simd::quad::QUAD;
 use crate::simd::softcap::Softcap;
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
-/// The largest value of a block, the target left out, and its first column.
+/// The largest value of a block, and its first column.
 struct Leader {
     max: f32,
     column: usize,
@@ -38,8 +38,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 None if wide.is_power() => wide,
                 None => Base::ONE,
             };
-            let max = if D::ON { self.largest(s) } else { 0.0 };
-            match self.sum_by_lanes(s, wide, max) {
+            let leader = if D::ON { self.leader(s, usize::MAX) } else { Leader::NONE };
+            match self.sum_by_lanes(s, wide, &leader) {
                 Ok(()) => {
                     self.is_found = false;
                     self.at += BLOCK;
@@ -47,7 +47,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 Err(top) => {
                     self.next = wide.relative(top);
                     if self.next.is_none() {
-                        self.find(self.largest(s), self.block());
+                        let others = self.leader(s, self.target.wrapping_sub(self.at));
+                        self.find(others.max, self.block());
                     }
                 }
             }
@@ -72,33 +73,30 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         s.splat(self.softcap().map_or(x, |softcap| softcap.value_alone(S::FUSED, x)))
     }
 
-    /// The largest value of the next block, the target left out.
+    /// The largest value of the next block, but for one column, and where it is.
     #[inline(always)]
-    fn largest<S: Simd>(&self, s: S) -> f32 {
-        let mut max = f32::NEG_INFINITY;
+    fn leader<S: Simd>(&self, s: S, without: usize) -> Leader {
+        let mut leader = Leader::NONE;
         for (column, &x) in self.block().iter().enumerate() {
-            if self.at + column != self.target {
-                let x = s.first(self.value(s, x));
-                if x > max {
-                    max = x;
-                }
+            let x = s.first(self.value(s, x));
+            if x > leader.max && column != without {
+                leader = Leader { max: x, column };
             }
         }
         // −0 becomes 0, as on other levels.
-        max + 0.0
+        Leader { max: leader.max + 0.0, ..leader }
     }
 
     /// Adds the next block to the sums, if its terms are relative to what they have to be.
     #[inline(always)]
-    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, max: f32) -> Result<(), f32> {
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, leader: &Leader) -> Result<(), f32> {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
         let unit = transform.is_none() && wide.is_power();
         let exp = Exp::new(s, factor, wide.exponent, unit);
         let shift = s.splat(wide.shift);
-        let middle = max - wide.shift;
+        let middle = wide.middle(leader.max, wide.most(factor));
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
-        let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
         let mut largest_t = zero;
         let (mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW);
         let mut lanes = [(zero, zero); LANES];
@@ -112,9 +110,6 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                         && column != target
                     {
                         let x = self.value(s, x);
-                        if D::ON {
-                            leader.see(s.first(x), column);
-                        }
                         let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
                         let mut w = [d];
                         let [t] = exp.split::<false, 1>(s, &mut w);
@@ -156,7 +151,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let others = terms.sum() * (1.0 + Exp::<S>::drift(unit, wide.exponent.into()));
         let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
         if D::ON {
-            // Of the largest term.
+            // Near the largest terms.
             let exponent = f64::from(middle) * (factor * LOG2_E);
             let drift = 1.0 + Exp::<S>::drift(unit, exponent);
             of.weighted = of_weighted.sum() * drift + f64::from(middle) * others;
@@ -239,11 +234,5 @@ impl Tree {
 }
 
 impl Leader {
-    /// Columns come lane by lane.
-    #[inline(always)]
-    fn see(&mut self, value: f32, column: usize) {
-        if value > self.max || (value >= self.max && column < self.column) {
-            *self = Self { max: value, column };
-        }
-    }
+    const NONE: Self = Self { max: f32::NEG_INFINITY, column: 0 };
 }

@@ -17,7 +17,6 @@ pub(super) struct LaneSums<S: Simd> {
     pub(super) scales: S::Lanes,
     pub(super) mantissas: S::Lanes,
     /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
-    /// Where details are collected, the t of the largest value, found before the block.
     pub(super) largest_t: S::F,
 }
 
@@ -79,6 +78,7 @@ pub(super) fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     // The order is the one in which most stays in registers.
     if D::ON {
         for scale in &mut scale {
+            sums.largest_t = s.max_positive(sums.largest_t, *scale);
             *scale = s.to_exponent(*scale);
         }
         exp.w(s, &mut w);

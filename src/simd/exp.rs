@@ -193,12 +193,6 @@ impl<S: Simd> Exp<S> {
         t
     }
 
-    /// The t that `split` returns for d.
-    #[inline(always)]
-    pub(crate) fn t_of(&self, s: S, d: S::F) -> S::F {
-        s.mul_add(self.bounded(s, d), self.log2e, self.magic)
-    }
-
     /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
     #[inline(always)]
     pub(crate) fn w<const M: usize>(&self, s: S, f: &mut [S::F; M]) {
