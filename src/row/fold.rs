@@ -329,6 +329,7 @@ impl<S: Simd> At<S> {
         run: Run<'_, D>,
     ) -> Option<f32> {
         let (mut at_hand, mut values) = (None, Values::NONE);
+        let mut before = None;
         let mut next = *run.column;
         loop {
             // Values are looked at ahead of the sums of the block before, which do not wait for it.
@@ -339,6 +340,10 @@ impl<S: Simd> At<S> {
             };
             if let Some(at_hand) = at_hand {
                 let found = self.sum_block::<E, D, UNIT>(s, &at_hand, values);
+                // Not before: the terms of the next block would wait for it.
+                if let Some(before) = &before {
+                    run.stats.add(self.wide, before);
+                }
                 if !self.is_at(s, found.sums.largest_t) {
                     return Some(s.largest(found.sums.largest_t));
                 }
@@ -347,14 +352,16 @@ impl<S: Simd> At<S> {
                     // some ln n times.
                     *run.leader = Leader { max: values.max, block: *run.column };
                 }
-                run.stats.add(self.wide, &self.sums_of::<E, D>(s, found));
+                before = Some(self.sums_of::<E, D>(s, found));
                 *run.column = next;
-                // Shifts differ from block to block.
-                if !self.wide.is_power() {
-                    return None;
-                }
             }
-            block?;
+            // Shifts differ from block to block.
+            if block.is_none() || (before.is_some() && !self.wide.is_power()) {
+                if let Some(before) = &before {
+                    run.stats.add(self.wide, before);
+                }
+                return None;
+            }
             (at_hand, values) = (block, next_values);
             next += BLOCK;
         }
