@@ -115,10 +115,6 @@ pub struct Block {
     pub(super) values: f64,
 }
 
-impl Block {
-    pub(super) const NONE: Self = Self { others: 0.0, weighted: 0.0, squares: 0.0, values: 0.0 };
-}
-
 impl Extra for () {
     const ON: bool = false;
     type Sums = ();

@@ -112,13 +112,18 @@ impl<D: Extra> RowStats<D> {
         let others = match base {
             _ if self.is_broken => f64::NAN,
             Some(base) if base.is_power() => self.others.by_power(base.exponent),
-            Some(base) => {
-                let (power, part) = base.parts(transform.factor());
-                self.others.by_power(power) / part
-            }
+            Some(base) => self.others_by(base),
             None => 0.0,
         };
         Settled { transform, target_value, base, others }
+    }
+
+    /// Σ term over the columns other than the target's, relative to a base with a shift.
+    #[cold]
+    #[inline(never)]
+    fn others_by(&self, base: Base) -> f64 {
+        let (power, part) = base.parts(self.transform.factor());
+        self.others.by_power(power) / part
     }
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.

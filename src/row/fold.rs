@@ -98,7 +98,8 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
         for fold in &mut *folds {
             fold.stats.columns += fold.tile.len() as u64;
         }
-        dispatch.run(Advance::<_, _, false> { folds, copies });
+        dispatch.run(Advance::<_, _, false> { folds: &mut *folds, copies });
+        forget_broken(folds);
         return;
     }
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
@@ -126,6 +127,13 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
                 });
             }
         }
+    }
+    forget_broken(folds);
+}
+
+fn forget_broken<E, D: Extra>(folds: &mut [Fold<'_, E, D>]) {
+    for fold in folds {
+        fold.stats.forget_if_broken();
     }
 }
 
@@ -330,20 +338,27 @@ impl<S: Simd> At<S> {
     ) -> Option<f32> {
         let (mut at_hand, mut values) = (None, Values::NONE);
         let mut before = None;
-        let mut next = *run.column;
+        let start = *run.column;
+        let mut next = start;
         loop {
+            // Shifts differ from block to block.
+            let goes_on = self.wide.is_power() || next == start;
+            let block = if goes_on { quads.block(next) } else { None };
             // Values are looked at ahead of the sums of the block before, which do not wait for it.
-            let block = quads.block(next);
             let next_values = match block {
                 Some(block) if D::ON => Values::of(s, &block),
                 _ => Values::NONE,
             };
-            if let Some(at_hand) = at_hand {
-                let found = self.sum_block::<E, D, UNIT>(s, &at_hand, values);
-                // Not before: the terms of the next block would wait for it.
-                if let Some(before) = &before {
-                    run.stats.add(self.wide, before);
-                }
+            // Not `map`: a closure is not compiled for the level's instructions.
+            let found = match at_hand {
+                Some(block) => Some(self.sum_block::<E, D, UNIT>(s, &block, values)),
+                None => None,
+            };
+            // Not before: these terms would wait for it.
+            if let Some(before) = before.take() {
+                run.stats.add(self.wide, &before);
+            }
+            if let Some(found) = found {
                 if !self.is_at(s, found.sums.largest_t) {
                     return Some(s.largest(found.sums.largest_t));
                 }
@@ -354,12 +369,7 @@ impl<S: Simd> At<S> {
                 }
                 before = Some(self.sums_of::<E, D>(s, found));
                 *run.column = next;
-            }
-            // Shifts differ from block to block.
-            if block.is_none() || (before.is_some() && !self.wide.is_power()) {
-                if let Some(before) = &before {
-                    run.stats.add(self.wide, before);
-                }
+            } else if block.is_none() {
                 return None;
             }
             (at_hand, values) = (block, next_values);

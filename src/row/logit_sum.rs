@@ -54,17 +54,11 @@ fn lanes_of<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> (S::
         // Four at once: with one, each would wait for the one before.
         let mut sums = [s.splat(0.0); QUAD];
         let mut tops = [s.splat(f32::NEG_INFINITY); QUAD];
-        let mut add = |quad: &Quad<E>, of_max: &Quad<E>| {
-            for i in 0..QUAD {
-                sums[i] = s.mul_add(E::load(s, &quad[i]), s.splat(scale), sums[i]);
-                tops[i] = s.max(tops[i], E::load(s, &of_max[i]));
-            }
-        };
         for quad in whole {
-            add(quad, quad);
+            add(s, (&mut sums, &mut tops), (quad, quad), scale);
         }
         if !rest.is_empty() {
-            add(&filled_up(rest, E::ZERO), block.end());
+            add(s, (&mut sums, &mut tops), (&filled_up(rest, E::ZERO), block.end()), scale);
         }
         let [a, b, c, d] = sums;
         s.put(&mut lanes, s.add(s.add(a, b), s.add(c, d)));
@@ -72,4 +66,18 @@ fn lanes_of<S: Simd, E: Element>(s: S, block: &Block<'_, E>, scale: f32) -> (S::
         top = s.max(top, s.max(s.max(a, b), s.max(c, d)));
     }
     (lanes, top)
+}
+
+/// Adds a quad of values, of which one copy is filled up for the sums, the other for the largest.
+#[inline(always)]
+fn add<S: Simd, E: Element>(
+    s: S,
+    (sums, tops): (&mut [S::F; QUAD], &mut [S::F; QUAD]),
+    (of_sum, of_max): (&Quad<E>, &Quad<E>),
+    scale: f32,
+) {
+    for i in 0..QUAD {
+        sums[i] = s.mul_add(E::load(s, &of_sum[i]), s.splat(scale), sums[i]);
+        tops[i] = s.max(tops[i], E::load(s, &of_max[i]));
+    }
 }

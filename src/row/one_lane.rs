@@ -31,7 +31,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         if !SHORT_LOOPS && let Some(&x) = self.tile.get(self.target) {
             self.see_target(s.first(self.value(s, x)));
         }
-        let mut wide = Base::ONE;
+        let (mut wide, mut first) = (Base::ONE, Leader::NONE);
         while self.at < self.tile.len() {
             wide = match self.next.take() {
                 Some(base) => base,
@@ -41,6 +41,9 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             let leader = if D::ON { self.leader(s, usize::MAX) } else { Leader::NONE };
             match self.sum_by_lanes(s, wide, &leader) {
                 Ok(()) => {
+                    if leader.max > first.max {
+                        first = Leader { column: self.at.saturating_add(leader.column), ..leader };
+                    }
                     self.is_found = false;
                     self.at += BLOCK;
                 }
@@ -52,6 +55,10 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                     }
                 }
             }
+        }
+        if D::ON && first.max > f32::NEG_INFINITY {
+            let column = self.first_column.saturating_add(low_u32(first.column));
+            self.stats.extra.see(first.max, column);
         }
     }
 
@@ -159,10 +166,6 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             of.values = self.sum_of_values(s);
         }
         self.stats.add(wide, &of);
-        if D::ON && leader.max > f32::NEG_INFINITY {
-            let column = low_u32(self.at.saturating_add(leader.column));
-            self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
-        }
         Ok(())
     }
 

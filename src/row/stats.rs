@@ -114,7 +114,17 @@ impl<D: Extra> RowStats<D> {
         self.is_broken |= other.is_broken;
         self.columns += other.columns;
         self.extra.merge(&other.extra);
+        self.forget_if_broken();
         Ok(())
+    }
+
+    /// A broken row holds nothing else, so that its bits too depend on no order.
+    #[inline(always)]
+    pub(super) fn forget_if_broken(&mut self) {
+        if self.is_broken {
+            (self.shift, self.others) = (f32::NEG_INFINITY, Sum::NONE);
+            self.extra = D::Sums::NONE;
+        }
     }
 
     /// Takes down a shift if it is the largest so far. What is too far below it vanishes.
