@@ -21,25 +21,26 @@
 //!
 //! The simple version is a maximum and a sum of `exp(y - max)` (`verify::rows::log_sum_exp`). This
 //! one differs in that
-//! 1. there is one sweep. A block's sum is relative to a base 2^N of its own, N the integer nearest
-//!    to the largest of the first vectors of its quads: a quarter of its columns, which are looked
-//!    at while the block before is summed. A block whose maximum is more than 2^4.5 above that is
-//!    done again with the base of its maximum. So what a block adds depends on its columns alone;
+//! 1. there is one sweep, and no maximum to wait for. The terms of a block are relative to 2^N, N a
+//!    multiple of 96 that the block's largest term determines: mostly 0. Whether it was right the
+//!    terms say, and a block that was not is done again. So what a block adds depends on its columns
+//!    alone;
 //! 2. the target is left out of the sum, so 1 − p(target) = others / Z never cancels: a confident
 //!    token keeps the relative accuracy of its small log-prob;
 //! 3. each term is a power of two, its scale, plus a mantissa (`simd::exp`), which are summed
 //!    separately in sixteen f32 lanes: over four vectors (a quad), then over the eight quads of a
 //!    block. A scale that is half an ulp of its sum would be rounded away every time, a bias of
-//!    3e-8; so what a sum of scales loses at a quad is given to the mantissas. Blocks are rounded to
-//!    2^−37 of their base and added as integers at fixed binary places (`exact`): in any order, on
-//!    any machine, to the same bits;
+//!    3e-8; so what a sum of scales loses at a quad is given to the mantissas. The sums of blocks, in
+//!    f64, are added as integers at fixed binary places (`exact`): in any order, on any machine, to
+//!    the same bits. A block is added after the terms of the next one, which do not wait for it;
 //! 4. the last quad is filled up with −inf, whose terms are exactly 0, so no column's term depends
 //!    on where its row begins or ends;
 //! 5. rows whose logits are too large for the exact reduction (|y| > 1300) have one of their own
 //!    logits as the base; the difference to it is exact wherever the term is not negligible;
-//! 6. where the level is wide, eight rows are finished at once, and rows of a single block all get
-//!    their base before any is folded: the chain of instructions that one short row waits for takes
-//!    longer than its logits;
+//! 6. where the level is wide, eight rows are finished at once: the chain of instructions that one
+//!    short row waits for takes longer than its logits. Where details are collected, a sweep ahead
+//!    finds the largest value of a block, from which distances are measured, and the sum of its
+//!    values;
 //! 7. the logits two pages ahead are prefetched (`simd::prefetch`), where the build has SSE;
 //! 8. a level without vectors sums a block lane by lane and steps over the target (`one_lane`): the
 //!    same terms in the same order, without copies of quads.
