@@ -242,7 +242,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
                 *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
             let before = self.at;
-            let run = Run { stats: &mut self.stats, column: &mut self.at, leader: &mut leader };
+            let run = (&mut self.stats, &mut self.at, &mut leader);
             let top = at.sum_blocks::<E, D, UNIT>(s, quads, run);
             self.is_found &= self.at == before;
             let Some(top) = top else { continue };
@@ -270,14 +270,6 @@ struct Leader {
     max: f32,
     /// Where its block begins.
     block: usize,
-}
-
-/// Statistics on their way through some blocks.
-struct Run<'a, D: Extra> {
-    stats: &'a mut RowStats<D>,
-    /// Where the next block begins.
-    column: &'a mut usize,
-    leader: &'a mut Leader,
 }
 
 /// The constants of what terms are relative to.
@@ -334,11 +326,11 @@ impl<S: Simd> At<S> {
         &self,
         s: S,
         quads: Quads<'_, E>,
-        run: Run<'_, D>,
+        (stats, column, leader): (&mut RowStats<D>, &mut usize, &mut Leader),
     ) -> Option<f32> {
         let (mut at_hand, mut values) = (None, Values::NONE);
         let mut before = None;
-        let start = *run.column;
+        let start = *column;
         let mut next = start;
         loop {
             // Shifts differ from block to block.
@@ -356,19 +348,19 @@ impl<S: Simd> At<S> {
             };
             // Not before: these terms would wait for it.
             if let Some(before) = before.take() {
-                run.stats.add(self.wide, &before);
+                stats.add(self.wide, &before);
             }
             if let Some(found) = found {
                 if !self.is_at(s, found.sums.largest_t) {
                     return Some(s.largest(found.sums.largest_t));
                 }
-                if D::ON && values.max > run.leader.max {
+                if D::ON && values.max > leader.max {
                     // The column is searched once a tile, at its end: in n blocks the leader changes
                     // some ln n times.
-                    *run.leader = Leader { max: values.max, block: *run.column };
+                    *leader = Leader { max: values.max, block: *column };
                 }
                 before = Some(self.sums_of::<E, D>(s, found));
-                *run.column = next;
+                *column = next;
             } else if block.is_none() {
                 return None;
             }

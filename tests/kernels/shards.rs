@@ -29,12 +29,14 @@ enum Shape {
     Equal,
 }
 
-const SHAPES: [Shape; 9] = [
+const SHAPES: [Shape; 10] = [
     Shape::Normal,
     Shape::Stairs(9.0),
-    Shape::Stairs(21.9),
-    Shape::Stairs(22.4),
+    // Near the ends of what terms are relative to, 2^−40.5 and 2^55.5, and of all that have one.
+    Shape::Stairs(28.0),
+    Shape::Stairs(38.4),
     Shape::Stairs(70.0),
+    Shape::Stairs(651.0),
     Shape::Huge,
     Shape::Farthest,
     Shape::Masked,
@@ -50,7 +52,6 @@ fn row<E: Store>(shape: Shape, vocab: usize, seed: u64) -> Vec<E> {
             let old = x.to_f32();
             let steps = die as f32 - 3.0;
             *x = E::from_f32(match shape {
-                Shape::Normal => old,
                 Shape::Stairs(nats) => old + steps * nats as f32,
                 Shape::Huge => old + [0.0, 1299.0, 1303.0, 5e4, -5e4, 5e4, 0.5][die],
                 Shape::Farthest => {
@@ -58,7 +59,7 @@ fn row<E: Store>(shape: Shape, vocab: usize, seed: u64) -> Vec<E> {
                 }
                 Shape::Masked if die == 0 => E::LOWEST,
                 Shape::Masked if die < 4 => f32::NEG_INFINITY,
-                Shape::Masked => old,
+                Shape::Masked | Shape::Normal => old,
                 Shape::Equal => 2.5,
             });
         }
@@ -263,7 +264,7 @@ fn damaged_bytes_are_refused() {
     let mut random = Random::new(3);
     for _ in 0..20_000 {
         let mut damaged = bytes;
-        for _ in 0..1 + random.below(4) {
+        for _ in 0..=random.below(4) {
             let at = random.below(damaged.len());
             damaged[at] = u8::try_from(random.below(256)).unwrap();
         }

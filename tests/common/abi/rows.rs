@@ -66,14 +66,13 @@ pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
         top => top.abs_diff(1 << 31) < 1 << 26,
     };
     let [top, rest @ ..] = stats.tops;
-    let is_base = match has_base {
-        true => {
-            let positive = stats.others.iter().all(|&place| place >= 0) && stats.others != [0; 3];
-            // 2^(32 top) is that of logits that are not beyond 1300.
-            let is_near = stats.shift != 0.0 || top.abs_diff(1 << 31) <= 64;
-            stats.shift.is_finite() && positive && top != 0 && is_near
-        }
-        false => top == 0,
+    let is_base = if has_base {
+        let positive = stats.others.iter().all(|&place| place >= 0) && stats.others != [0; 3];
+        // 2^(32 top) is that of logits that are not beyond 1300.
+        let is_near = stats.shift != 0.0 || top.abs_diff(1 << 31) <= 64;
+        stats.shift.is_finite() && positive && top != 0 && is_near
+    } else {
+        top == 0
     };
     if (has_value && !has_target) || !is_base || !is_sum(stats.others, top) {
         return refused;
