@@ -17,8 +17,9 @@ const HIGHEST: i32 = 19 * STEP;
 /// From here on a logit and the next that f32 has are 32 nats apart or more.
 const FAR: f64 = (1 << 29) as f64;
 
-/// ln 2 less its f64.
-const LN_2_LOW: f64 = 2.319_046_813_846_299_6e-17;
+/// ln 2 in 23 bits, and the rest.
+const LN_2_HIGH: f64 = f64::from_bits(LN_2.to_bits() >> 30 << 30);
+const LN_2_LOW: f64 = LN_2 - LN_2_HIGH;
 
 /// Sums of a row are divided by e^(k·shift) · 2^exponent, of which either shift or exponent is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,11 +121,11 @@ impl Base {
             // Equal values alone add up.
             return (0, 1.0);
         }
-        let v = f64::from(self.shift);
-        let y = factor * v;
+        let [high, low] = products(factor, self.shift);
+        let y = high + low;
         let n = (y * core::f64::consts::LOG2_E + ROUND) - ROUND;
-        let lost = libm::fma(factor, v, -y);
-        let rest = libm::fma(-n, LN_2, y) - n * LN_2_LOW + lost;
+        // All but the product with `LN_2_LOW` is exact.
+        let rest = (y - n * LN_2_HIGH) - n * LN_2_LOW + ((high - y) + low);
         (n as i32, formula::exp(rest, &mut [0.0; 11]))
     }
 
@@ -146,6 +147,14 @@ const LARGEST: i32 = HIGHEST_ABOVE + HIGHEST;
 #[inline(never)]
 pub(super) fn is_far(v: f32, factor: f64) -> bool {
     v.is_finite() && (factor * f64::from(v)).abs() >= FAR
+}
+
+/// x · v as two numbers that f64 has, of which the first is the larger.
+#[inline(always)]
+pub(super) fn products(x: f64, v: f32) -> [f64; 2] {
+    let high = f64::from_bits(x.to_bits() >> 24 << 24);
+    let v = f64::from(v);
+    [high * v, (x - high) * v]
 }
 
 /// The integer nearest to log2 e^(k·v), if it is small.

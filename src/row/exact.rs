@@ -111,7 +111,8 @@ impl Sum {
     }
 
     /// The sum by 2^power, which is near the highest place.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(crate) fn by_power(&self, power: i32) -> f64 {
         let [high, middle, low] = self.parts(power);
         high + (middle + low)

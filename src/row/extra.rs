@@ -10,7 +10,7 @@
 
 use core::fmt::Debug;
 
-use super::base::{Base, is_far};
+use super::base::{Base, is_far, products};
 use super::exact::Sum;
 use crate::simd::exp::LN_2;
 
@@ -213,10 +213,9 @@ impl DetailSums {
 
 /// to += x · v · 2^power, exactly.
 fn add_product(to: &mut Sum, x: f64, v: f32, power: i32) {
-    let v = f64::from(v);
-    let product = x * v;
-    to.add(product, power);
-    to.add(libm::fma(x, v, -product), power);
+    for product in products(x, v) {
+        to.add(product, power);
+    }
 }
 
 impl ExtraSums for DetailSums {

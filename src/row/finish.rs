@@ -106,7 +106,8 @@ impl<D: Extra> RowStats<D> {
     }
 
     /// The sums, rounded to f64.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(super) fn settled(&self) -> Settled {
         let (transform, target_value, base) = (self.transform, self.target_value, self.base());
         let others = match base {

@@ -106,8 +106,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
         let mut largest_t = zero;
         let (mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW);
-        let mut lanes = [(zero, zero); LANES];
-        for ((n, lane), sums) in Tree::lanes().zip(&mut lanes) {
+        let mut terms = Tree::NEW;
+        for (n, lane) in Tree::lanes() {
             let (mut scales, mut mantissas, mut weighted, mut squares) = (zero, zero, zero, zero);
             let mut column = lane;
             while column < block.len() {
@@ -140,7 +140,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
                 scales = sum;
                 mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
             }
-            *sums = (scales, mantissas);
+            let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
+            terms.add(n, s.first(scales), s.first(mantissas));
             if D::ON {
                 of_weighted.add(n, s.first(weighted), 0.0);
                 of_squares.add(n, s.first(squares), 0.0);
@@ -149,11 +150,6 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         let top = s.first(largest_t);
         if wide.is_power() && !(top > t_at(LOWEST_ABOVE - 1) && top <= t_at(HIGHEST_ABOVE)) {
             return Err(top);
-        }
-        let mut terms = Tree::NEW;
-        for ((n, _), (scales, mantissas)) in Tree::lanes().zip(lanes) {
-            let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
-            terms.add(n, s.first(scales), s.first(mantissas));
         }
         let others = terms.sum() * (1.0 + Exp::<S>::drift(unit, wide.exponent.into()));
         let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
@@ -170,7 +166,7 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
     }
 
     /// Σ v of the next block, the target's included, as
-    /// [`block_logit_sum`](super::logit_sum::block_logit_sum).
+    /// [`Values`](super::logit_sum::Values).
     #[inline(always)]
     fn sum_of_values<S: Simd>(&self, s: S) -> f64 {
         let block = self.block();
