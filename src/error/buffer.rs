@@ -86,6 +86,8 @@ pub enum Buffer {
     Adapter,
     /// Bytes of the statistics of a row.
     RowBytes,
+    /// Statistics of the rows of a shard.
+    RowStats,
 }
 
 impl Buffer {
@@ -131,6 +133,7 @@ impl Buffer {
             Self::HeadGrads => "gradients of the head",
             Self::Adapter => "a matrix of the adapter",
             Self::RowBytes => "bytes of row statistics",
+            Self::RowStats => "row statistics",
         }
     }
 }

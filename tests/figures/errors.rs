@@ -155,6 +155,7 @@ buffers! {
     HeadGrads => "gradients of the head";
     Adapter => "a matrix of the adapter";
     RowBytes => "bytes of row statistics";
+    RowStats => "row statistics";
 }
 
 #[test]

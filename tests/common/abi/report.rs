@@ -96,7 +96,7 @@ pub fn report_of(error: Error) -> dpo_error {
 }
 
 /// Buffers that the library names, with their numbers in the header.
-pub const BUFFERS: [(Buffer, i32); 40] = [
+pub const BUFFERS: [(Buffer, i32); 41] = [
     (Buffer::Logits, 1),
     (Buffer::Targets, 2),
     (Buffer::TokenLogProbs, 3),
@@ -136,5 +136,6 @@ pub const BUFFERS: [(Buffer, i32); 40] = [
     (Buffer::HeadGrads, 37),
     (Buffer::Adapter, 38),
     (Buffer::RowBytes, 39),
+    (Buffer::RowStats, 40),
     (Buffer::Pairs, 102),
 ];
