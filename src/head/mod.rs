@@ -22,6 +22,7 @@
 //! | [`hidden_grads_in_place`], [`hidden_grads`] | these sums and coefficients into hidden gradients |
 //! | [`tile_terms_in_place`], [`hidden_row_grads_in_place`] | the same by the host's own loop over tiles |
 //! | [`head_grads`] with [`HeadGrads`] | trained head, bias or adapter: tiles again, all gradients |
+//! | [`head_shard_stats`], [`head_shard_grads`] | a head whose rows are shared by machines |
 //! | [`FrozenHead`](crate::step::FrozenHead), [`TrainedHead`](crate::step::TrainedHead) | a whole step: hidden states and head in the place of logits |
 //!
 //! Between forward and backward stand the stages that every host has: sums of tokens, the loss,

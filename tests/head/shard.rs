@@ -43,12 +43,12 @@ fn stats_of<W: Element>(
     let mut numbers = vec![f32::NAN; HeadScratch::numbers::<f32, _>(&head, at_once)];
     let mut stats = vec![dirty(); case.rows];
     let scratch = HeadScratch::new(&mut rows, &mut numbers);
-    let (states, first) = (case.hidden(), columns.start);
-    head_shard_stats(dispatch, states, &head, first, &layout, &mut stats, scratch).unwrap();
+    let (hidden, first) = (case.hidden(), columns.start);
+    head_shard_stats(dispatch, hidden, &head, first, &layout, &mut stats, scratch).unwrap();
     // Without details the same.
     let mut plain = vec![RowStats::<()>::new(Transform::NONE, None); case.rows];
     let scratch = HeadScratch::new(&mut rows, &mut numbers);
-    head_shard_stats(dispatch, states, &head, first, &layout, &mut plain, scratch).unwrap();
+    head_shard_stats(dispatch, hidden, &head, first, &layout, &mut plain, scratch).unwrap();
     for (row, (plain, stats)) in plain.iter().zip(&stats).enumerate() {
         if case.is_scored(row) {
             assert_eq!(plain.log_z().to_bits(), stats.log_z().to_bits(), "row {row}");
@@ -199,8 +199,8 @@ fn what_does_not_fit_is_refused() {
         let mut numbers = vec![0.0; HeadScratch::numbers::<f32, _>(&head, 4)];
         let mut stats = vec![dirty(); rows];
         let scratch = HeadScratch::new(&mut room, &mut numbers);
-        let states = case.hidden();
-        let found = head_shard_stats(dispatch, states, &head, first, &layout, &mut stats, scratch);
+        let hidden = case.hidden();
+        let found = head_shard_stats(dispatch, hidden, &head, first, &layout, &mut stats, scratch);
         let is_refused = stats.iter().all(|stats| *stats == dirty());
         assert_eq!(found.is_err(), is_refused);
         found
