@@ -9,7 +9,7 @@ const THREADS: u32 = GROUPS * LANES;
 
 var<workgroup> doubles: array<vec2<u32>, THREADS>;
 var<workgroup> tops: array<i32, THREADS>;
-// What the next block's terms are relative to: a power of two.
+// What terms are relative to.
 var<workgroup> bases: array<Base, GROUPS>;
 var<workgroup> is_again: array<bool, GROUPS>;
 var<workgroup> again: u32;
@@ -51,16 +51,13 @@ fn with_block(known: RowState, is_idle: bool, row: u32, first: u32, skipped: u32
             if top == BAD_KEY {
                 state.kind = BROKEN;
             } else if top != LOWEST_KEY {
-                let found = base_of_block(bits_of(top));
-                if sweep == 0u && any(found != vec2<u32>(0u, bitcast<u32>(bases[group].exponent))) {
-                    bases[group] = base_of(found.x, bitcast<i32>(found.y), ROOM);
+                let base = base_of_block(bits_of(top));
+                if any(base != vec2<u32>(bitcast<u32>(bases[group].shift), bitcast<u32>(bases[group].exponent))) {
+                    bases[group] = base_of(base.x, bitcast<i32>(base.y), ROOM);
                     is_again[group] = true;
                     again = 1u;
                 } else {
                     state = merged(state, state_of_block(bases[group], doubles[i], known.target_value));
-                    if found.x != 0u {
-                        bases[group] = base_of(0u, 0, ROOM);
-                    }
                 }
             }
         }

@@ -139,7 +139,12 @@ pub fn special() -> Vec<Named> {
         ("values near -3e7", normal(5000, 30.0).into_iter().map(|x| x - 3e7).collect(), 5),
         ("equal and far", vec![3e12; 5000], 5),
         ("equal and far below", vec![-3e12; 5000], 5),
-        ("values of both signs by themselves", slope(9000, 1e5).iter().map(|x| x - 8e5).collect(), 5),
+        (
+            "values of both signs by themselves",
+            slope(9000, 1e5).iter().map(|x| x - 8e5).collect(),
+            5,
+        ),
+        ("far below, then near", [vec![-5000.0; 4096], normal(4096, 2.0)].concat(), 5000),
         ("far beside near", [vec![-6e8; 600], vec![1.0; 600]].concat(), 900),
         ("two blocks far apart", [vec![3e12; 600], vec![2.999_999e12; 600]].concat(), 5),
     ]);
