@@ -110,8 +110,8 @@ pub fn special() -> Vec<Named> {
     for (name, end) in [
         ("at the upper end", 38.469_67),
         ("at the lower end", -28.072_46),
-        ("at the upper end of all", 1302.770_1),
-        ("at the lower end of all", -1292.372_9),
+        ("at the upper end of all", 1_302.770_1),
+        ("at the lower end of all", -1_292.372_9),
     ] {
         let step = (end as f32).abs() * f32::EPSILON;
         let value = |i: usize| end as f32 + (i / 512) as f32 * step - 9.0 * step - (i % 512) as f32;
