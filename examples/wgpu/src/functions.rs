@@ -27,8 +27,7 @@ pub enum Function {
     Encoded = 13,
     IsBad = 14,
     ValueOf = 15,
-    /// n of a base e^(k·shift) · 2^exponent = 2^n · part, of 64 bits; the arguments are shift and
-    /// exponent.
+    /// n of e^(k·shift) = 2^n · part.
     PlacePower = 16,
     /// The part, in f64.
     PlacePart = 17,

@@ -16,8 +16,8 @@
 //!
 //! # Numerics
 //! The shaders do what the library's portable arithmetic does, in its order: sixteen lanes, blocks of
-//! 512 columns, power-of-two bases, the target apart; blocks are added as integers, in any order. So
-//! they have its bits wherever f32 additions and products are rounded to nearest, as WGSL says they
+//! 512 columns, power-of-two bases, the target apart; blocks are added exactly, in any order. So they
+//! have its bits wherever f32 additions and products are rounded to nearest, as WGSL says they
 //! are, and its bounds: log Z within ½ ulp of f32 + 2.2e-7, p in gradients within
 //! 0.67·(4 + |ln p|)·2⁻²⁴ relative. That is tested on an adapter, not promised for all: WGSL lets a
 //! compiler reorder sums, and what the shaders do against that (`own` in `params.wgsl`) is a trick. Differences remain

@@ -1,38 +1,23 @@
 // Blocks of columns, sixteen invocations each: GROUPS of them at once.
 //
-//     choose a base near the largest value in the first vector of each quad;  sum e^y / base
-//     where that vector is masked, or a term is 2^4 above the base, choose it from all columns, and sum again
+//     sum e^y / base, by the base of the block before
+//     where the largest value says another base, sum again by that
 //
 // A block's base and sum depend on its own columns alone.
 
 const THREADS: u32 = GROUPS * LANES;
 
 var<workgroup> doubles: array<vec2<u32>, THREADS>;
-var<workgroup> keys: array<vec2<i32>, THREADS>;
-var<workgroup> tops: array<vec2<f32>, THREADS>;
-var<workgroup> bases: array<vec2<u32>, GROUPS>;
-// What terms are relative to, and the kind that its block has by it.
-var<workgroup> wides: array<Base, GROUPS>;
-var<workgroup> kinds: array<u32, GROUPS>;
+var<workgroup> tops: array<i32, THREADS>;
+// What terms are relative to.
+var<workgroup> bases: array<Base, GROUPS>;
+var<workgroup> is_again: array<bool, GROUPS>;
 var<workgroup> again: u32;
 
-// By the sixteen's largest value.
-fn choose(group: u32) {
-    let top = keys[group * LANES];
-    kinds[group] = select(select(BASED, BASELESS, top.x == LOWEST_KEY), BROKEN, top.y != 0);
-    if kinds[group] == BASED {
-        bases[group] = base_at(bits_of(top.x));
-        wides[group] = base_of(bases[group].x, wide_exponent(bitcast<i32>(bases[group].y)), NO_ROOM);
-    }
-}
-
-// After the sums. A block whose terms are too large is as one that has no base yet.
-fn judge(group: u32) {
-    let top = tops[group * LANES];
-    if top.y > 0.0 {
-        kinds[group] = BROKEN;
-    } else if top.x > ceiling(bitcast<i32>(bases[group].y), wides[group]) {
-        kinds[group] = BASELESS;
+// Before the first block, and a barrier.
+fn begin_blocks(i: u32) {
+    if i < GROUPS {
+        bases[i] = base_of(0u, 0, ROOM);
     }
 }
 
@@ -43,55 +28,43 @@ fn with_block(known: RowState, is_idle: bool, row: u32, first: u32, skipped: u32
     let group = (i / LANES) % GROUPS;
     var state = known;
     var is_done = is_idle;
-    for (var step = 4u * LANES; step >= LANES; step /= 4u) {
+    for (var sweep = 0u; sweep < 2u; sweep++) {
         if i == 0u {
             again = 0u;
         }
         if !is_done {
-            keys[i] = lane_top(row, first, lane, skipped, step);
+            let sums = lane_sums(bases[group], row, first, lane, skipped);
+            doubles[i] = lane_double(sums);
+            tops[i] = sums.top;
         }
         for (var half = LANES / 2u; half > 0u; half /= 2u) {
             workgroupBarrier();
             if !is_done && lane < half {
-                keys[i] = max(keys[i], keys[i + half]);
-            }
-        }
-        workgroupBarrier();
-        if !is_done && lane == 0u {
-            choose(group);
-        }
-        workgroupBarrier();
-        let is_summing = !is_done && kinds[group] == BASED;
-        if is_summing {
-            let sums = lane_sums(wides[group], row, first, lane, skipped);
-            doubles[i] = lane_double(sums);
-            tops[i] = vec2<f32>(sums.top, f32(sums.broken));
-        }
-        for (var half = LANES / 2u; half > 0u; half /= 2u) {
-            workgroupBarrier();
-            if is_summing && lane < half {
                 doubles[i] = add(doubles[i], doubles[i + half]);
                 tops[i] = max(tops[i], tops[i + half]);
             }
         }
         workgroupBarrier();
         if !is_done && lane == 0u {
-            if is_summing {
-                judge(group);
-            }
-            if kinds[group] == BASED {
-                let by = bitcast<i32>(bases[group].y) - wides[group].exponent;
-                state = merged(state, state_of_block(bases[group], scaled(doubles[i], -by), known.target_value));
-            } else if kinds[group] == BROKEN {
+            is_again[group] = false;
+            let top = tops[i];
+            if top == BAD_KEY {
                 state.kind = BROKEN;
-            } else {
-                again = 1u;
+            } else if top != LOWEST_KEY {
+                let base = base_of_block(bits_of(top));
+                if any(base != vec2<u32>(bitcast<u32>(bases[group].shift), bitcast<u32>(bases[group].exponent))) {
+                    bases[group] = base_of(base.x, bitcast<i32>(base.y), ROOM);
+                    is_again[group] = true;
+                    again = 1u;
+                } else {
+                    state = merged(state, state_of_block(bases[group], doubles[i], known.target_value));
+                }
             }
         }
         if workgroupUniformLoad(&again) == 0u {
             break;
         }
-        is_done = is_done || kinds[group] != BASELESS;
+        is_done = is_done || !is_again[group];
     }
     return state;
 }

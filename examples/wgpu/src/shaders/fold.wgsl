@@ -5,10 +5,15 @@
 
 const LANES: u32 = 16u;
 const BLOCK: u32 = 512u;
-// By how many powers of two a term may exceed the base that a part of the columns chose.
-const HEADROOM: i32 = 4;
-const MAX_EXPONENT: i32 = 1900;
-const NO_ROOM: i32 = 100;
+// The exponents that the largest term of a block may have beside N where its terms are relative to 2^N: N is a multiple
+// of STEP, the nearest to 0 is 0 for logits from -28 to 38.
+const STEP: i32 = 96;
+// The least and the largest exponent of such a block's largest term, N being 19 steps from 0 at most.
+const LOWEST_EXPONENT: i32 = -1864;
+const LARGEST_EXPONENT: i32 = 1879;
+const LOWEST_N: i32 = -1824;
+// By how many powers of two a term may exceed what it is relative to without being infinite in a sum.
+const ROOM: i32 = 100;
 
 // By integers: the order of finite numbers, and -inf below them.
 fn key_of(bits: u32) -> i32 {
@@ -20,16 +25,19 @@ fn bits_of(key: i32) -> u32 {
     return bitcast<u32>(key ^ ((key >> 31u) & 0x7fffffff));
 }
 
+// Of -inf, and of what makes a row NaN.
 const LOWEST_KEY: i32 = -2139095041;
+const BAD_KEY: i32 = 2139095040;
 
-// The base near e^(k v): a power of two, or where that is too large v itself.
-fn base_at(bits: u32) -> vec2<u32> {
-    let v = of_f32(bits);
-    let sum = add(mul(mul(v, params.factor_double), params.log2e_double), ROUND);
-    let n = wide_sub(sum, ROUND);
-    let exponent = bitcast<i32>(n.x);
-    if n.y == select(0u, 0xffffffffu, exponent < 0) && abs(exponent) <= MAX_EXPONENT {
-        return vec2<u32>(0u, n.x);
+// What a block's terms are relative to, by its largest value: as a shift and an exponent, one of them 0.
+fn base_of_block(bits: u32) -> vec2<u32> {
+    let v = bitcast<f32>(bits);
+    // Beyond that the product might be infinite.
+    if abs(v) * (1.0 / 2048.0) < params.ln2_high {
+        let exponent = i32(own(own(v * params.log2e) + f32(MAGIC))) - MAGIC;
+        if exponent >= LOWEST_EXPONENT && exponent <= LARGEST_EXPONENT {
+            return vec2<u32>(0u, bitcast<u32>(LOWEST_N + (exponent - LOWEST_EXPONENT) / STEP * STEP));
+        }
     }
     return vec2<u32>(bits, 0u);
 }
@@ -40,25 +48,18 @@ fn base_of(shift: u32, exponent: i32, room: i32) -> Base {
     return Base(bitcast<f32>(shift), exponent, f32(MAGIC - exponent), bitcast<f32>(floor), bitcast<f32>(roof));
 }
 
-// The exponent of what a block's terms are relative to: a multiple of 64, so 0 in most rows.
-fn wide_exponent(exponent: i32) -> i32 {
-    return (exponent + 32) & -64;
-}
-
 struct LaneSums {
     scales: f32,
     mantissas: f32,
-    // The largest t.
-    top: f32,
-    broken: u32,
+    // The key of the largest value.
+    top: i32,
 }
 
 // One lane of the block that begins at `first`.
 fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneSums {
     var scales = 0.0;
     var mantissas = 0.0;
-    var top = 0.0;
-    var broken = 0u;
+    var top = LOWEST_KEY;
     for (var quad = 0u; quad < BLOCK; quad += 4u * LANES) {
         if first + quad >= params.vocab {
             break;
@@ -69,10 +70,9 @@ fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneS
             let column = first + quad + vector * LANES + lane;
             if column < params.vocab && column != skipped {
                 let bits = value_at(row, column);
-                broken |= select(0u, 1u, is_bad(bits));
+                top = max(top, select(key_of(bits), BAD_KEY, is_bad(bits)));
                 let parts = split(base, distance(base, bits));
                 let scale = power(parts.t);
-                top = max(top, parts.t);
                 quad_scales = own(quad_scales + scale);
                 quad_mantissas = own(mul_add(w_of(parts.f), scale, quad_mantissas));
             }
@@ -83,29 +83,7 @@ fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneS
         let lost = own(quad_scales - own(scales - before));
         mantissas = own(mantissas + own(quad_mantissas + lost));
     }
-    return LaneSums(scales, mantissas, top, broken);
-}
-
-// The key of the largest value of a lane's columns, `step` apart, and whether one is broken.
-fn lane_top(row: u32, first: u32, lane: u32, skipped: u32, step: u32) -> vec2<i32> {
-    var top = vec2<i32>(LOWEST_KEY, 0);
-    for (var at = lane; at < BLOCK; at += step) {
-        let column = first + at;
-        if column < params.vocab && column != skipped {
-            let bits = value_at(row, column);
-            if is_bad(bits) {
-                top.y = 1;
-            } else {
-                top.x = max(top.x, key_of(bits));
-            }
-        }
-    }
-    return top;
-}
-
-// The t of terms that are too large for a base, relative to `wide`.
-fn ceiling(exponent: i32, wide: Base) -> f32 {
-    return f32(MAGIC + exponent - wide.exponent + HEADROOM);
+    return LaneSums(scales, mantissas, top);
 }
 
 // The lane's two sums in f64.

@@ -7,13 +7,6 @@ fn value_at(row: u32, column: u32) -> u32 {
     return NEG_INFINITY;
 }
 
-fn placed(base: vec2<u32>) -> RowState {
-    var state = empty(NEG_INFINITY);
-    state.shift = base.x;
-    state.exponent = bitcast<i32>(base.y);
-    return with_place(state);
-}
-
 @compute @workgroup_size(64)
 fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= params.rows {
@@ -24,7 +17,7 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
     var found = vec2<u32>(0u, 0u);
     switch params.flags >> 8u {
         case 0u: {
-            let base = base_of(0u, bitcast<i32>(b.x), NO_ROOM);
+            let base = base_of(0u, bitcast<i32>(b.x), ROOM);
             let parts = split(base, distance(base, a.x));
             found = vec2<u32>(bitcast<u32>(w_of(parts.f)), bitcast<u32>(power(parts.t)));
         }
@@ -43,8 +36,8 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
         case 13u: { found.x = encoded(a.x); }
         case 14u: { found.x = select(0u, 1u, is_bad(a.x)); }
         case 15u: { found.x = value_of(a.x); }
-        case 16u: { found = placed(a).power; }
-        case 17u: { found = placed(a).part; }
+        case 16u: { found = vec2<u32>(bitcast<u32>(place_of(a.x).power), 0u); }
+        case 17u: { found = place_of(a.x).part; }
         case 18u: { found = of_signed(a); }
         default: {}
     }

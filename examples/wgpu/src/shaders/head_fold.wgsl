@@ -26,6 +26,7 @@ fn head_fold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     if i == 0u {
         again = 0u;
     }
+    begin_blocks(i);
     workgroupBarrier();
     if is_first {
         is_scored[r] = true;

@@ -33,6 +33,8 @@ fn fold(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if is_bad(state.target_value) {
         state.kind = BROKEN;
     }
+    begin_blocks(i);
+    workgroupBarrier();
     for (var first = 0u; first < params.vocab; first += GROUPS * BLOCK) {
         let own_first = first + (i / LANES) * BLOCK;
         state = with_block(state, own_first >= params.vocab, row, own_first, goal, i);
