@@ -61,7 +61,7 @@ enum {
     DPO_ERROR_EMPTY_HIDDEN = 34,
     DPO_ERROR_STRIDE_BELOW_HIDDEN = 35,        /* stride, hidden */
     DPO_ERROR_HIDDEN_MISMATCH = 36,            /* rows, hidden that are due; rows, hidden found */
-    DPO_ERROR_ROW_BYTES = 37,                  /* the first byte that no fold writes */
+    DPO_ERROR_ROW_BYTES = 37,                  /* the first byte that no fold writes, or 20 */
     DPO_ERROR_NULL = 101,                      /* subject: buffer */
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */

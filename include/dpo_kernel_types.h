@@ -150,8 +150,8 @@ typedef struct dpo_row_details {
 } dpo_row_details;
 
 /* Flags of dpo_row_stats; the first two are given, the others found: the target's column was folded,
-   some column was above -inf, one other than the target's was NaN or +inf (or the target's came
-   twice), one was -inf (with DPO_ROW_DETAILS). */
+   one other than the target's was above -inf, one was NaN or +inf (or the target's came twice), one
+   was -inf (with DPO_ROW_DETAILS). */
 #define DPO_ROW_TARGET UINT32_C(1)
 #define DPO_ROW_DETAILS UINT32_C(2)
 #define DPO_ROW_TARGET_SEEN UINT32_C(4)

@@ -26,7 +26,7 @@ pub const DPO_ROW_TARGET: u32 = 1;
 pub const DPO_ROW_DETAILS: u32 = 2;
 /// The target's column was folded.
 pub const DPO_ROW_TARGET_SEEN: u32 = 4;
-/// A column above −inf was folded.
+/// A column above −inf was folded, other than the target's.
 pub const DPO_ROW_BASE: u32 = 8;
 /// A column was NaN or +inf, or the target's came twice.
 pub const DPO_ROW_BROKEN: u32 = 16;

@@ -59,7 +59,7 @@ pub fn head_token_log_probs<X: Executor, E: Element, H: Head<E> + ?Sized>(
 /// row, so that no tile is made again.
 ///
 /// ```text
-/// sums = Σ_{j ≠ target} e^(y_j) · dy/dx_j · W_j / base        base a power of two near Z
+/// sums = Σ_{j ≠ target} e^(y_j) · dy/dx_j · W_j / base        base a power of two below Z
 /// ```
 ///
 /// `sums`, R × H, are written in rows that are scored, relative to the row's norm. **They are no

@@ -24,14 +24,15 @@ use crate::{Element, Error};
 /// `head` has the rows of W of this machine's columns alone, `layout` is of the whole vocabulary.
 /// `out`, R of them, are written in rows that are scored. Those of all machines, merged in any
 /// order ([`RowStats::merge`], [`RowStats::write_bytes`]), are those of the whole row, to the bit
-/// where shards are whole blocks ([`shard_columns`](crate::row::shard_columns)).
+/// where shards are whole blocks ([`shard_columns`](crate::row::shard_columns)) and in the same
+/// arithmetic. An empty shard has no head: its statistics are [`RowStats::new`].
 ///
 /// # Numerics
 /// Logits, and with them the bits, are those of [`head_token_log_probs`](super::head_token_log_probs).
 ///
 /// # Errors
 /// Before anything is written: [`Error::Length`], [`Error::ShapeMismatch`] (found: where the shard
-/// ends), [`Error::HiddenMismatch`]. A row that is not finite is none: its merged log Z is NaN.
+/// ends), [`Error::HiddenMismatch`]. A row that is not finite is no error: its merged log Z is NaN.
 ///
 /// # Panics
 /// Never.

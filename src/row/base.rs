@@ -53,15 +53,16 @@ impl Base {
         match exponent(v, factor) {
             // At the last ones the terms have to say it.
             Some(exponent) if (LOWEST - 2..=LARGEST + 2).contains(&exponent) => {
-                Self::near(exponent.clamp(LOWEST, LARGEST))
+                Self::near(exponent)
             }
             _ => Self::of_value(v),
         }
     }
 
-    /// What terms are relative to whose largest is near 2^exponent.
+    /// What terms are relative to whose largest is near 2^exponent, or the last that is one.
     #[inline(always)]
-    pub(super) const fn near(exponent: i32) -> Self {
+    pub(super) fn near(exponent: i32) -> Self {
+        let exponent = exponent.clamp(LOWEST, LARGEST);
         Self { shift: 0.0, exponent: (exponent - LOWEST_ABOVE).div_euclid(STEP) * STEP }
     }
 
@@ -75,6 +76,13 @@ impl Base {
         let is_known = above > 1 - BIAS && above < 4 * MAX_EXPONENT;
         let is_power = is_known && (LOWEST..=LARGEST).contains(&exponent);
         is_power.then(|| Self::near(exponent)).filter(|&base| base != self)
+    }
+
+    /// Whether a block can have it: a shift where logits are beyond the powers of two alone.
+    pub(super) fn is_made(self, factor: f64) -> bool {
+        let is_within = |exponent: i32| (LOWEST + 2..=LARGEST - 2).contains(&exponent);
+        self.is_power()
+            || (self.shift.is_finite() && !exponent(self.shift, factor).is_some_and(is_within))
     }
 
     /// Whether it is a power of two.

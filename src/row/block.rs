@@ -17,7 +17,7 @@ use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
-/// A row folded in ascending tiles that begin at multiples of it gives the same bits as the row
+/// A row folded in tiles that begin at multiples of it, in any order, gives the same bits as the row
 /// folded whole.
 pub const BLOCK: usize = 512;
 

@@ -28,7 +28,7 @@ impl Sum {
     /// Of nothing.
     pub(crate) const NONE: Self = Self { places: [0; PLACES], top: i32::MIN };
 
-    /// Whether a sum of numbers x · 2^power, |power| < 2^30, can be kept so.
+    /// Whether a sum can be kept so: its places have numbers whose lowest bits are i32.
     pub(super) fn is_made(&self) -> bool {
         const HIGHEST: u32 = 1 << 26;
         self.top.unsigned_abs() < HIGHEST || *self == Self::NONE
@@ -116,6 +116,13 @@ impl Sum {
     pub(crate) fn by_power(&self, power: i32) -> f64 {
         let [high, middle, low] = self.parts(power);
         high + (middle + low)
+    }
+
+    /// The binary logarithm of a positive sum over [`Sum::power`], rounded down.
+    #[inline(always)]
+    pub(super) const fn bits_above(&self) -> i32 {
+        let [high, ..] = self.places;
+        63 - high.leading_zeros().cast_signed()
     }
 
     /// The power of two at the highest place, by which the sum of positive numbers is above 1.

@@ -11,7 +11,7 @@
 use core::fmt::Debug;
 
 use super::base::{Base, is_far, products};
-use super::exact::Sum;
+use super::exact::{PLACES, Sum};
 use crate::simd::exp::LN_2;
 
 /// The parameter of a [`RowStats`](super::RowStats) that also collects what
@@ -79,12 +79,13 @@ pub struct DetailSums {
 }
 
 impl DetailSums {
-    /// Whether a fold of so many columns can have made them.
-    pub(super) fn is_made(&self, columns: u64) -> bool {
+    /// Whether a fold can have made them, one that holds nothing if `is_nothing`.
+    pub(super) fn is_made(&self, is_nothing: bool) -> bool {
         let Self { weighted, squares, values, max, .. } = self;
         [weighted, squares, values].iter().all(|sum| sum.is_made())
+            && squares.places >= [0; PLACES]
             && !max.is_nan()
-            && (columns > 0 || *self == Self::NONE)
+            && (!is_nothing || *self == Self::NONE)
     }
 }
 
@@ -113,6 +114,13 @@ pub struct Block {
     pub(super) squares: f64,
     /// Σ v of all columns
     pub(super) values: f64,
+}
+
+impl Block {
+    /// Whether the terms are finite, and their sum with distances is not.
+    pub(super) fn lacks_room(&self) -> bool {
+        self.others.is_finite() && !self.weighted.is_finite()
+    }
 }
 
 impl Extra for () {

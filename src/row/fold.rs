@@ -1,4 +1,4 @@
-//! The loop: blocks of a tile, summed relative to the row's base.
+//! The loop: blocks of a tile, each summed relative to a base of its own.
 
 #![allow(
     clippy::indexing_slicing,
@@ -16,7 +16,7 @@ use super::logit_sum::Values;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::simd::exp::{Exp, t_at};
+use crate::simd::exp::{Exp, LN_2, t_at};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
 use crate::{Element, Transform};
 
@@ -66,10 +66,9 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
 
     /// Takes down the target's value.
     pub(super) fn see_target(&mut self, value: f32) {
-        if self.stats.target_value.is_some() {
-            // The same column again: a row has one target.
-            self.stats.is_broken = true;
-        }
+        // NaN and +inf; and the same column again: a row has one target.
+        let is_number = value < f32::INFINITY;
+        self.stats.is_broken |= !is_number || self.stats.target_value.is_some();
         self.stats.target_value = Some(value);
     }
 
@@ -78,6 +77,10 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         if let Some(x) = self.tile.get(self.target) {
             self.see_target(x.to_f32());
         }
+    }
+
+    fn count(&mut self) {
+        self.stats.columns = self.stats.columns.saturating_add(self.tile.len() as u64);
     }
 
     /// Whether y = x, and the next block's base is a power of two.
@@ -96,7 +99,7 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
 ) {
     if !SHORT_LOOPS {
         for fold in &mut *folds {
-            fold.stats.columns += fold.tile.len() as u64;
+            fold.count();
         }
         dispatch.run(Advance::<_, _, false> { folds: &mut *folds, copies });
         forget_broken(folds);
@@ -104,7 +107,7 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
     }
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
     for fold in &mut *folds {
-        fold.stats.columns += fold.tile.len() as u64;
+        fold.count();
         if fold.stats.transform.softcap().is_none() {
             fold.see_target_element();
         }
@@ -159,8 +162,8 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
     fold.at += part.at;
 }
 
-/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where
-/// it is one of `UNIT` rows alone, the row is none.
+/// The kernel: takes each fold on until its tile ends or, where it is one of `UNIT` rows alone, the row
+/// is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
     copies: &'a mut [Copies<E>],
@@ -243,7 +246,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             }
             let before = self.at;
             let run = (&mut self.stats, &mut self.at, &mut leader);
-            let top = at.sum_blocks::<E, D, UNIT>(s, quads, run);
+            let top = at.sum_blocks::<E, D, UNIT>(s, quads, run, self.target);
             self.is_found &= self.at == before;
             let Some(top) = top else { continue };
             self.next = at.wide.relative(top);
@@ -327,6 +330,7 @@ impl<S: Simd> At<S> {
         s: S,
         quads: Quads<'_, E>,
         (stats, column, leader): (&mut RowStats<D>, &mut usize, &mut Leader),
+        target: usize,
     ) -> Option<f32> {
         let (mut at_hand, mut values) = (None, Values::NONE);
         let mut before = None;
@@ -359,7 +363,12 @@ impl<S: Simd> At<S> {
                     // some ln n times.
                     *leader = Leader { max: values.max, block: *column };
                 }
-                before = Some(self.sums_of::<E, D>(s, found));
+                let mut sums = self.sums_of::<E, D>(s, found);
+                if let (true, Some(block)) = (D::ON && sums.lacks_room(), at_hand) {
+                    let others = others(block.elements(), target.wrapping_sub(*column));
+                    sums.weighted = weighted_alone(others, self.wide, self.factor);
+                }
+                before = Some(sums);
                 *column = next;
             } else if block.is_none() {
                 return None;
@@ -428,18 +437,36 @@ struct Found<S: Simd> {
     details: LaneDetails<S>,
 }
 
+/// The values of a block but the target's.
+fn others<E: Element>(elements: &[E], target: usize) -> impl Iterator<Item = f32> {
+    let others = elements.iter().enumerate().filter(move |(column, _)| *column != target);
+    others.map(|(_, x)| x.to_f32())
+}
+
 /// The largest value, the target left out, of a block that is seldom like that.
 #[cold]
 #[inline(never)]
 fn largest_of<E: Element>(elements: &[E], target: usize) -> f32 {
     let mut max = f32::NEG_INFINITY;
-    for (column, x) in elements.iter().enumerate() {
-        let x = x.to_f32();
-        if x > max && column != target {
+    for x in others(elements, target) {
+        if x > max {
             max = x;
         }
     }
     max
+}
+
+/// Σ term · (v − shift) in f64, where the factor k is so small that f32 has no room for the
+/// distances.
+#[cold]
+#[inline(never)]
+pub(super) fn weighted_alone(others: impl Iterator<Item = f32>, base: Base, factor: f64) -> f64 {
+    let mut sum = 0.0;
+    for v in others.filter(|v| v.is_finite()) {
+        let v = f64::from(v) - f64::from(base.shift);
+        sum += libm::exp(factor * v - f64::from(base.exponent) * LN_2) * v;
+    }
+    sum
 }
 
 /// A column's number as u32, the type of target ids.

@@ -10,7 +10,7 @@ use core::f64::consts::LOG2_E;
 use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::BLOCK;
 use super::extra::{Block, Extra, ExtraSums};
-use super::fold::{Fold, low_u32};
+use super::fold::{Fold, low_u32, weighted_alone};
 use super::logit_sum::SCALE;
 use crate::Element;
 use crate::simd::exp::{Exp, t_at};
@@ -158,6 +158,11 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             let exponent = f64::from(middle) * (factor * LOG2_E);
             let drift = 1.0 + Exp::<S>::drift(unit, exponent);
             of.weighted = of_weighted.sum() * drift + f64::from(middle) * others;
+            if of.lacks_room() {
+                let others = block.iter().enumerate().filter(|(column, _)| *column != target);
+                let others = others.map(|(_, &x)| s.first(self.value(s, x)));
+                of.weighted = weighted_alone(others, wide, factor);
+            }
             of.squares = of_squares.sum() * drift * drift;
             of.values = self.sum_of_values(s);
         }

@@ -1,6 +1,7 @@
 //! Statistics of a row as plain numbers and as bytes, for hosts that keep them in memory of their
 //! own or send them to other machines.
 
+use super::base::Base;
 use super::exact::{PLACES, Places, Sum};
 use super::extra::{DetailSums, Extra};
 use super::stats::RowStats;
@@ -22,12 +23,12 @@ pub(crate) struct RowState {
 
 impl RowState {
     /// Whether a fold can have made it.
-    fn is_made(&self) -> bool {
+    fn is_made(&self, factor: f64) -> bool {
         let Self { target_value, shift, others, is_broken, columns } = *self;
         let is_sum = match shift {
-            // Terms of a row without shift have exponents below 2^11.
-            Some(0.0) if others.power().unsigned_abs() > 1 << 11 => false,
-            Some(shift) => shift.is_finite() && others.places > [0; PLACES],
+            Some(shift) => {
+                !is_broken && is_near(shift, &others, factor) && others.places > [0; PLACES]
+            }
             None => others == Sum::NONE,
         };
         let is_empty = shift.is_none() && target_value.is_none() && !is_broken;
@@ -37,6 +38,20 @@ impl RowState {
             && columns < 1 << 53
             && (columns > 0 || is_empty)
     }
+}
+
+/// Whether a block of this shift can be the largest of a sum.
+fn is_near(shift: f32, others: &Sum, factor: f64) -> bool {
+    let base = Base::of_value(shift);
+    if shift.to_bits() == (-0.0_f32).to_bits() || !base.is_made(factor) {
+        return false;
+    }
+    if base.is_power() {
+        // Exponents of terms are below 2^11.
+        return others.power().unsigned_abs() <= 1 << 11;
+    }
+    let (power, _) = base.parts(factor);
+    (power >> 5).abs_diff(others.top) <= 1
 }
 
 impl<D: Extra> RowStats<D> {
@@ -60,8 +75,11 @@ impl<D: Extra> RowStats<D> {
         extra: D::Sums,
     ) -> Option<Self> {
         let RowState { target_value, shift, others, is_broken, columns } = state;
-        let is_extra = D::sums(&extra).is_none_or(|sums| sums.is_made(columns));
-        if !state.is_made() || !is_extra || (target.is_none() && target_value.is_some()) {
+        let is_extra = D::sums(&extra).is_none_or(|sums| sums.is_made(is_broken || columns == 0));
+        if !state.is_made(transform.factor())
+            || !is_extra
+            || (target.is_none() && target_value.is_some())
+        {
             return None;
         }
         let shift = shift.unwrap_or(f32::NEG_INFINITY);
@@ -135,7 +153,7 @@ impl<D: Extra> RowStats<D> {
     ///
     /// # Errors
     /// [`Error::Length`] unless there are [`RowStats::BYTES`] of them; [`Error::RowBytes`] with the
-    /// first byte that no fold of this version writes; [`Error::MergeOfDifferentRows`] if they are
+    /// first byte that no fold of this version writes, or 20 where numbers do not fit each other; [`Error::MergeOfDifferentRows`] if they are
     /// of another transform.
     ///
     /// # Panics

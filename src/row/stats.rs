@@ -112,7 +112,7 @@ impl<D: Extra> RowStats<D> {
         self.target_value = self.target_value.or(other.target_value);
         self.others.merge(&other.others);
         self.is_broken |= other.is_broken;
-        self.columns += other.columns;
+        self.columns = self.columns.saturating_add(other.columns);
         self.extra.merge(&other.extra);
         self.forget_if_broken();
         Ok(())
@@ -200,22 +200,34 @@ impl<D: Extra> RowStats<D> {
     /// What terms near those so far are relative to, if that is neither usual nor a value.
     pub(super) fn near(&self) -> Option<Base> {
         let base = self.base().filter(|base| base.is_power())?;
-        let [high, ..] = self.others.places;
         // Some powers of two below the sum.
-        let exponent = base.exponent + (60_i32 - high.leading_zeros().cast_signed());
+        let exponent = base.exponent + self.others.bits_above() - 3;
         Some(Base::near(exponent)).filter(|&near| near != Base::ONE)
     }
 
     /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
     /// the target's 0. None as long as there is no base.
     pub(crate) fn terms(&self) -> Option<RowNorm> {
-        let Base { shift, exponent } = self.base()?;
+        let Base { shift, exponent } = self.base_of_terms()?;
         Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
     }
 
     /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
     pub(crate) fn sum_of_terms(&self) -> f64 {
-        self.settled().others
+        match self.base_of_terms() {
+            Some(base) if base.is_power() && !self.is_broken => self.others.by_power(base.exponent),
+            _ => self.settled().others,
+        }
+    }
+
+    /// A base near the sum so far, because reduction by one word errs with the distance; but not
+    /// nearer than 2^8, because sums of terms move with it.
+    fn base_of_terms(&self) -> Option<Base> {
+        let base = self.base()?;
+        if !base.is_power() {
+            return Some(base);
+        }
+        Some(Base { exponent: base.exponent + (self.others.bits_above() & !7), ..base })
     }
 
     pub(crate) const fn transform(&self) -> Transform {

@@ -12,7 +12,7 @@ use crate::simd::Simd;
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, Quad};
 
-/// The sums of one block in each lane, relative to the row's base: Σ term = Σ scales + Σ mantissas.
+/// The sums of one block in each lane, relative to the block's base: Σ term = Σ scales + Σ mantissas.
 pub(super) struct LaneSums<S: Simd> {
     pub(super) scales: S::Lanes,
     pub(super) mantissas: S::Lanes,

@@ -295,8 +295,6 @@ fn statistics_that_no_fold_has_made_are_refused() {
         (true, with(|s| s.tops[0] -= 64)),
         (false, with(|s| s.tops[0] += 65)),
         (false, with(|s| s.tops[0] -= 65)),
-        (true, with(|s| (s.shift, s.tops[0]) = (-2e3, ZERO - (1 << 26) + 1))),
-        (true, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + (1 << 26) - 1))),
         (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + (1 << 26)))),
         (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO - (1 << 26)))),
         (false, with(|s| s.tops[0] = 0)),
@@ -307,7 +305,12 @@ fn statistics_that_no_fold_has_made_are_refused() {
         (false, with(|s| (s.max, s.flags) = (f32::NAN, BASE | DPO_ROW_DETAILS))),
         (true, with(|s| s.max = f32::NAN)),
         (false, with(|s| s.flags = BASE | DPO_ROW_MASKED)),
-        (true, with(|s| s.shift = -7.5)),
+        (false, with(|s| s.shift = -7.5)),
+        (false, with(|s| s.shift = -0.0)),
+        (true, with(|s| (s.shift, s.tops[0]) = (-2e3, ZERO - 91))),
+        (true, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + 90))),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + 92))),
+        (true, with(|s| s.shift = 1e30)),
         (false, with(|s| s.shift = f32::NAN)),
         (false, with(|s| s.shift = f32::INFINITY)),
         (true, with(|s| (s.others, s.tops[0], s.shift, s.flags) = ([0; 3], 0, f32::NAN, 0))),
@@ -342,8 +345,21 @@ fn statistics_that_no_fold_has_made_are_refused() {
         (false, with(|s| s.flags = BASE | 64)),
         (false, with(|s| s.flags = BASE | 1 << 31)),
         (true, with(|s| s.flags = 15)),
-        (true, with(|s| s.flags = 31)),
-        (true, with(|s| s.flags = 63)),
+        (true, with(|s| s.flags = 47)),
+        (false, with(|s| s.flags = 31)),
+        (false, with(|s| s.flags = 63)),
+        (
+            true,
+            with(|s| {
+                (s.others, s.tops, s.flags, s.max, s.argmax) =
+                    ([0; 3], [0; 4], 23, f32::NEG_INFINITY, u32::MAX);
+            }),
+        ),
+        (false, with(|s| (s.others, s.tops, s.flags) = ([0; 3], [0; 4], 23))),
+        (
+            false,
+            with(|s| (s.squares, s.tops[2], s.flags) = ([0, -1, 0], ZERO, BASE | DPO_ROW_DETAILS)),
+        ),
     ];
     for (is_made, stats) in cases {
         let mut host = Host::new();

@@ -6,9 +6,10 @@ use dpo_kernel::error::Buffer;
 use dpo_kernel::gradient::GradBatch;
 use dpo_kernel::head::{
     HeadGrads, HeadRow, HeadScratch, HiddenMut, Linear, head_shard_grads, head_shard_stats,
+    head_token_log_probs,
 };
-use dpo_kernel::row::{Details, RowNorm, RowStats, shard_columns};
-use dpo_kernel::{Dispatch, Element, Error, Transform, bf16, f16};
+use dpo_kernel::row::{Details, RowDetails, RowNorm, RowStats, shard_columns};
+use dpo_kernel::{Dispatch, Element, Error, Executor, TokenOut, Transform, bf16, f16};
 
 use crate::case::{Case, DIRT};
 use crate::oracle::{Due, due};
@@ -34,13 +35,14 @@ fn dirty() -> RowStats<Details> {
 
 fn stats_of<W: Element>(
     case: &Case<f32, W>,
-    dispatch: Dispatch,
+    dispatch: impl Executor,
     columns: &Range<usize>,
     at_once: usize,
 ) -> Vec<RowStats<Details>> {
     let (head, layout) = (head_of(case, columns), case.layout());
     let mut rows = vec![HeadRow::NEW; at_once];
-    let mut numbers = vec![f32::NAN; HeadScratch::numbers::<f32, _>(&head, at_once)];
+    let mut numbers =
+        vec![f32::NAN; HeadScratch::numbers_over::<_, f32, _>(dispatch, &head, at_once)];
     let mut stats = vec![dirty(); case.rows];
     let scratch = HeadScratch::new(&mut rows, &mut numbers);
     let (hidden, first) = (case.hidden(), columns.start);
@@ -86,7 +88,13 @@ fn check<W: Element>(case: &Case<f32, W>, shards: usize, at_once: usize) {
         let stats = merged(columns.iter().map(of).collect(), case);
         let due_norms = norms_of(case, dispatch);
         let mut norms = vec![RowNorm::default(); case.rows];
+        let details = details_of(case, dispatch);
         for row in (0..case.rows).filter(|&row| case.is_scored(row)) {
+            assert_eq!(
+                stats[row].details(),
+                details[row],
+                "{dispatch:?} {shards} shards, row {row}"
+            );
             norms[row] = stats[row].norm().unwrap();
             assert_eq!(norms[row], due_norms[row], "{dispatch:?} {shards} shards, row {row}");
         }
@@ -114,6 +122,20 @@ fn check<W: Element>(case: &Case<f32, W>, shards: usize, at_once: usize) {
     }
 }
 
+/// The details of the whole head.
+fn details_of<W: Element>(case: &Case<f32, W>, dispatch: Dispatch) -> Vec<RowDetails> {
+    let (head, layout) = (case.head(), case.layout());
+    let mut log_probs = vec![DIRT; case.rows];
+    let mut details = vec![RowDetails::default(); case.rows];
+    let mut rows = vec![HeadRow::NEW; case.rows];
+    let mut numbers = vec![f32::NAN; HeadScratch::numbers::<f32, _>(&head, case.rows)];
+    let out = TokenOut::new(&mut log_probs).with_details(&mut details);
+    let scratch = HeadScratch::new(&mut rows, &mut numbers);
+    head_token_log_probs(dispatch, case.hidden(), &head, &layout, out, scratch).unwrap();
+    details
+}
+
+#[derive(Debug, PartialEq)]
 struct Part {
     hidden: Vec<f32>,
     weights: Vec<f32>,
@@ -122,7 +144,7 @@ struct Part {
 
 fn grads_of<W: Element>(
     case: &Case<f32, W>,
-    dispatch: Dispatch,
+    dispatch: impl Executor,
     columns: &Range<usize>,
     norms: &[RowNorm],
 ) -> Part {
@@ -221,4 +243,22 @@ fn what_does_not_fit_is_refused() {
     let found = head_shard_grads(dispatch, case.hidden(), &head, 600, &batch, view, grads, scratch);
     assert_eq!(found, beyond(1112));
     assert!(hidden.iter().chain(&weights).all(|&x| x == DIRT));
+}
+
+/// Over threads, the same.
+#[cfg(all(feature = "alloc", feature = "rayon"))]
+#[test]
+fn threads_change_nothing() {
+    let case = Case::<f32, f32>::new(29, 9, 1300, 4).with_bias(5);
+    let (columns, dispatch) = (512..1300, Dispatch::detect());
+    let norms = norms_of(&case, dispatch);
+    let due =
+        (stats_of(&case, dispatch, &columns, 13), grads_of(&case, dispatch, &columns, &norms));
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let on = dpo_kernel::Parallel::new(dispatch);
+        let found = pool
+            .install(|| (stats_of(&case, on, &columns, 13), grads_of(&case, on, &columns, &norms)));
+        assert_eq!(found, due, "{threads} threads");
+    }
 }

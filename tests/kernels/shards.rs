@@ -23,13 +23,15 @@ enum Shape {
     Huge,
     /// As far from each other as f32 can be.
     Farthest,
+    /// Each block of equal values near the ends of all powers of two.
+    Ends,
     /// Some masked altogether, one of them by the lowest finite number.
     Masked,
     /// All equal: sums end on ties.
     Equal,
 }
 
-const SHAPES: [Shape; 10] = [
+const SHAPES: [Shape; 11] = [
     Shape::Normal,
     Shape::Stairs(9.0),
     // Near the ends of what terms are relative to, 2^−40.5 and 2^55.5, and of all that have one.
@@ -39,6 +41,7 @@ const SHAPES: [Shape; 10] = [
     Shape::Stairs(651.0),
     Shape::Huge,
     Shape::Farthest,
+    Shape::Ends,
     Shape::Masked,
     Shape::Equal,
 ];
@@ -57,6 +60,7 @@ fn row<E: Store>(shape: Shape, vocab: usize, seed: u64) -> Vec<E> {
                 Shape::Farthest => {
                     old * [1.0_f32, 1e30, 1e37, 1e9, 1e12, 1e12, 1e5][die].min(-E::LOWEST / 20.0)
                 }
+                Shape::Ends => [1302.0, 1305.0, -1292.2, -1295.0, 1303.2, -1293.0, 0.0][die],
                 Shape::Masked if die == 0 => E::LOWEST,
                 Shape::Masked if die < 4 => f32::NEG_INFINITY,
                 Shape::Masked | Shape::Normal => old,
@@ -166,31 +170,44 @@ fn of_whole_blocks_are_the_row() {
     holds(40, cases(), |case| shards_are_the_row::<f32>(case, capped));
 }
 
-/// A row that is broken in one shard is broken on every machine.
+/// A row that is broken in one shard is broken on every machine, and holds nothing else: whatever the
+/// blocks beside are relative to, which the target's NaN must not depend on.
 #[test]
 fn a_broken_shard_breaks_the_row() {
+    let mut bytes = Vec::new();
     for_each_dispatch(|dispatch| {
         for bad in [f32::NAN, f32::INFINITY, -f32::NAN] {
-            for at in [0, 3, 600, 1023, 1500] {
-                let mut row: Vec<f32> = normal_row(1501, 2.0, 0.0, 5);
+            for (at, shift) in [(0, 0.0), (3, -200.0), (600, -200.0), (1023, 1e4), (1500, -200.0)] {
+                let mut row: Vec<f32> = normal_row(1501, 2.0, shift, 5);
                 row[at] = bad;
                 for target in [at, 700] {
                     let of = (Transform::NONE, id(target));
-                    let mut a = RowStats::<()>::new(of.0, Some(of.1));
-                    let mut b = a;
-                    a.fold(dispatch, &row[..1024], 0);
+                    let new = RowStats::<Details>::new(of.0, Some(of.1));
+                    let [mut whole, mut a, mut b] = [new; 3];
+                    whole.fold(dispatch, &row, 0);
                     b.fold(dispatch, &row[1024..], 1024);
+                    a.fold(dispatch, &row[..1024], 0);
                     let mut other = b;
                     other.merge(&a).unwrap();
                     a.merge(&b).unwrap();
                     for stats in [a, other] {
-                        assert!(stats.log_z().is_nan(), "{dispatch:?} {bad} {at} {target}");
-                        assert!(stats.norm().is_none());
+                        let what = format!("{dispatch:?} {bad} {at} {target}");
+                        assert!(stats.log_z().is_nan(), "{what}");
+                        assert!(stats.norm().is_none(), "{what}");
+                        let [mut found, mut due] = [[0; RowStats::<Details>::BYTES]; 2];
+                        stats.write_bytes(&mut found).unwrap();
+                        whole.write_bytes(&mut due).unwrap();
+                        assert_eq!(found, due, "{what}");
+                        bytes.push((bad.to_bits(), at, target, due));
                     }
                 }
             }
         }
     });
+    // The same on every level.
+    bytes.sort_unstable();
+    bytes.dedup();
+    assert_eq!(bytes.len(), 3 * 5 * 2);
 }
 
 #[test]
@@ -204,6 +221,9 @@ fn columns_of_shards() {
                 assert!(columns.is_empty() || columns.start.is_multiple_of(BLOCK));
                 let even = vocab.div_ceil(BLOCK).div_ceil(shards);
                 assert!(columns.len() <= even * BLOCK, "{vocab} {shards} {shard}");
+                let least = vocab.div_ceil(BLOCK) / shards;
+                let blocks = columns.len().div_ceil(BLOCK);
+                assert!(blocks >= least, "{vocab} {shards} {shard}: {blocks} blocks");
                 next = columns.end;
             }
             assert_eq!(next, vocab);
@@ -242,7 +262,11 @@ fn damaged_bytes_are_refused() {
     assert_eq!(with(4, &[2 + 4 + 8 + 32]), refused(4), "a value without a target");
     assert_eq!(with(4, &[2 + 1 + 4 + 32]), refused(20), "sums without a base");
     assert_eq!(with(4, &[2 + 1 + 8 + 32]), refused(12), "a value that is not there");
-    assert_eq!(with(16, &f32::NAN.to_le_bytes()), refused(20));
+    for shift in [f32::NAN, f32::INFINITY, -0.0, 1.0, -600.0] {
+        assert_eq!(with(16, &shift.to_le_bytes()), refused(20), "{shift}");
+    }
+    assert_eq!(with(4, &[1 + 2 + 4 + 8 + 16 + 32]), refused(20), "broken, with sums");
+    assert_eq!(with(99, &[0x80]), refused(20), "negative squares");
     assert_eq!(with(20, &[0; 8]), refused(20), "sums of no column");
     assert_eq!(with(20, &(1_u64 << 53).to_le_bytes()), refused(20));
     assert_eq!(with(43, &[0x80]), refused(20), "a negative sum");

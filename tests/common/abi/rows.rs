@@ -68,9 +68,7 @@ pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
     let [top, rest @ ..] = stats.tops;
     let is_base = if has_base {
         let positive = stats.others.iter().all(|&place| place >= 0) && stats.others != [0; 3];
-        // 2^(32 top) is that of logits that are not beyond 1300.
-        let is_near = stats.shift != 0.0 || top.abs_diff(1 << 31) <= 64;
-        stats.shift.is_finite() && positive && top != 0 && is_near
+        positive && top != 0 && !is_broken && is_shift(stats, top)
     } else {
         top == 0
     };
@@ -86,7 +84,12 @@ pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
         let sums = [stats.weighted, stats.squares, stats.values];
         let are_sums = sums.into_iter().zip(rest).all(|(places, top)| is_sum(places, top));
         let is_nothing = (sums, rest, is_masked) == ([[0; 3]; 3], [0; 3], false);
-        let is_made = if stats.columns == 0 { is_nothing } else { !stats.max.is_nan() };
+        let is_broken = is_broken && is_nothing && stats.max == f32::NEG_INFINITY;
+        let is_made = match stats.columns {
+            0 => is_nothing,
+            _ if stats.flags & DPO_ROW_BROKEN != 0 => is_broken && stats.argmax == u32::MAX,
+            _ => !stats.max.is_nan() && stats.squares >= [0; 3],
+        };
         if !are_sums || !is_made {
             return refused;
         }
@@ -95,6 +98,25 @@ pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
         return refused;
     }
     Ok(())
+}
+
+/// Whether logits near the shift can have a sum at this place: 0 for those within some 1300, whose
+/// sums are between 2^-2048 and 2^2048; beyond, sums between half and 2^10 times e^shift, or of e^0
+/// where values are 32 nats and more from each other.
+fn is_shift(stats: &dpo_row_stats, top: u32) -> bool {
+    let place = i64::from(top) - (1 << 31);
+    if stats.shift.to_bits() == 0 {
+        return place.abs() <= 64;
+    }
+    let dpo_transform { scale, softcap, temperature } = stats.transform;
+    let [scale, temperature] =
+        [scale, temperature].map(|x| if x == 0.0 { 1.0 } else { f64::from(x) });
+    let top = if softcap == 0.0 { scale } else { f64::from(softcap) };
+    let y = top / temperature * f64::from(stats.shift);
+    let bits = (y * std::f64::consts::LOG2_E).round();
+    let least = if y.abs() >= 2_f64.powi(29) { 0.0 } else { (bits / 32.0).floor() };
+    let is_beyond = !(-1862.0..=1877.0).contains(&bits);
+    y.is_finite() && is_beyond && (place as f64 - least).abs() <= 1.0
 }
 
 pub fn fold(
