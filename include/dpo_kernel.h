@@ -125,9 +125,20 @@ dpo_status dpo_row_stats_new(const dpo_transform *transform, uint32_t flags, uin
 dpo_status dpo_row_stats_fold(dpo_dispatch dispatch, dpo_row_stats *stats, int32_t type, const
                               void *tile, size_t len, uint32_t first_column, dpo_error *error);
 
-/* Adds the sums of another part of the same row, of this machine or of another. Codes:
- * MERGE_OF_DIFFERENT_ROWS, ROW_STATS, PARAMETER. */
+/* Adds the sums of another part of the same row, of this machine or of another: exactly, so that parts
+ * of whole blocks (512 columns from a multiple of it on) give the bits of the whole row, in any order.
+ * Codes: MERGE_OF_DIFFERENT_ROWS, ROW_STATS, PARAMETER. */
 dpo_status dpo_row_stats_merge(dpo_row_stats *into, const dpo_row_stats *from, dpo_error *error);
+
+/* The statistics as bytes for another machine, little-endian whatever the machine, with a version in
+ * them. len: DPO_ROW_BYTES, with details DPO_ROW_DETAIL_BYTES. Codes: LENGTH, ROW_STATS, PARAMETER. */
+dpo_status dpo_row_stats_write_bytes(const dpo_row_stats *stats, uint8_t *bytes, size_t len, dpo_error
+                                     *error);
+
+/* The statistics that wrote them; transform: that of the row, which the bytes are checked against. The
+ * rest is in the bytes. Codes: LENGTH, ROW_BYTES, MERGE_OF_DIFFERENT_ROWS, PARAMETER. */
+dpo_status dpo_row_stats_from_bytes(const dpo_transform *transform, const uint8_t *bytes, size_t len,
+                                    dpo_row_stats *out, dpo_error *error);
 
 /* log Z, log-prob, norm and details. Codes: ROW_STATS, PARAMETER. */
 dpo_status dpo_row_stats_finish(const dpo_row_stats *stats, dpo_row_result *out, dpo_error

@@ -61,6 +61,7 @@ enum {
     DPO_ERROR_EMPTY_HIDDEN = 34,
     DPO_ERROR_STRIDE_BELOW_HIDDEN = 35,        /* stride, hidden */
     DPO_ERROR_HIDDEN_MISMATCH = 36,            /* rows, hidden that are due; rows, hidden found */
+    DPO_ERROR_ROW_BYTES = 37,                  /* the first byte that no fold writes, or 20 */
     DPO_ERROR_NULL = 101,                      /* subject: buffer */
     DPO_ERROR_MISALIGNED = 102,                /* subject: buffer; alignment */
     DPO_ERROR_TOO_LONG = 103,                  /* subject: buffer; length */
@@ -121,6 +122,8 @@ enum {
     DPO_BUFFER_HEAD_NUMBERS = 36,
     DPO_BUFFER_HEAD_GRADS = 37,
     DPO_BUFFER_ADAPTER = 38,
+    DPO_BUFFER_ROW_BYTES = 39,
+    DPO_BUFFER_ROW_STATS = 40,
     DPO_BUFFER_ARGUMENT = 101,
     DPO_BUFFER_PAIRS = 102,
     DPO_BUFFER_UNPAIRED_ANSWERS = 103,

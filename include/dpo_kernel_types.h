@@ -149,29 +149,39 @@ typedef struct dpo_row_details {
     uint32_t argmax;        /* the first of the largest */
 } dpo_row_details;
 
-/* Flags of dpo_row_stats; the first two are given, the others found. */
+/* Flags of dpo_row_stats; the first two are given, the others found: the target's column was folded,
+   one other than the target's was above -inf, one was NaN or +inf (or the target's came twice), one
+   was -inf (with DPO_ROW_DETAILS). */
 #define DPO_ROW_TARGET UINT32_C(1)
 #define DPO_ROW_DETAILS UINT32_C(2)
 #define DPO_ROW_TARGET_SEEN UINT32_C(4)
 #define DPO_ROW_BASE UINT32_C(8)
+#define DPO_ROW_BROKEN UINT32_C(16)
+#define DPO_ROW_MASKED UINT32_C(32)
 
-/* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, send it to another
-   machine, merge it there. But for transform, flags and target, the fields are the library's.
-   Zeroed: nothing folded yet of a row without target. */
+/* What dpo_row_stats_write_bytes writes, without and with details. */
+#define DPO_ROW_BYTES 64
+#define DPO_ROW_DETAIL_BYTES 160
+
+/* The sums of a fold over (part of) a row. Plain memory: copy it, keep it, give it to another
+   process of the same machine and library; dpo_row_stats_write_bytes is for any machine. But for
+   transform, flags and target, the fields are the library's. Zeroed: nothing folded yet of a row
+   without target. */
 typedef struct dpo_row_stats {
     dpo_transform transform;
     uint32_t flags; /* DPO_ROW_ */
     uint32_t target; /* 0 without DPO_ROW_TARGET */
     float target_value;
     float shift;
-    int32_t exponent;
     float max;
     uint32_t argmax;
+    uint32_t tops[4];
+    uint32_t reserved; /* 0 */
     uint64_t columns;
-    double others;
-    double weighted;
-    double squares;
-    double values;
+    int64_t others[3];
+    int64_t weighted[3];
+    int64_t squares[3];
+    int64_t values[3];
 } dpo_row_stats;
 
 /* Results of a complete row; NaN where there are none. */

@@ -32,9 +32,9 @@ const PANELS: usize = VOCAB / 32;
 #[derive(Clone, Debug)]
 pub struct Head {
     width: usize,
-    w: Range<usize>,
-    a: Range<usize>,
-    b: Range<usize>,
+    pub w: Range<usize>,
+    pub a: Range<usize>,
+    pub b: Range<usize>,
 }
 
 impl Head {

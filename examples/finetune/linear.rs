@@ -130,7 +130,7 @@ fn scale(values: &mut [f32]) {
 }
 
 /// a · b for a of any number of rows × `inner` and b of `inner` × `columns`.
-fn matmul(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
+pub fn matmul(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
     let mut out = vec![0.0; a.len() / inner * columns];
     add_matmul(&mut out, a, b, inner, columns);
     out
@@ -139,7 +139,7 @@ fn matmul(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
 /// Adds a · b to `out`. Every element is one sum in the order of `inner`, however rows are grouped,
 /// so a position's result does not depend on how many others there are. `columns` is a multiple of
 /// [`LANES`].
-fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usize) {
+pub fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usize) {
     const ROWS: usize = 4;
     debug_assert_eq!(columns % LANES, 0, "columns come in whole lanes");
     let (mut outs, mut rows) = (out.chunks_exact_mut(ROWS * columns), a.chunks_exact(ROWS * inner));
@@ -153,7 +153,7 @@ fn add_matmul(out: &mut [f32], a: &[f32], b: &[f32], inner: usize, columns: usiz
 }
 
 /// Columns that are summed together: two registers of the narrowest machine.
-const LANES: usize = 8;
+pub const LANES: usize = 8;
 
 fn add_row_products<const ROWS: usize>(
     out: &mut [f32],

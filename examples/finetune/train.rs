@@ -29,7 +29,7 @@ impl Phase {
 
     /// The learning rate at a step: up over the first twentieth, then down to zero in a straight
     /// line.
-    fn rate_at(&self, step: usize, steps: usize) -> f32 {
+    pub fn rate_at(&self, step: usize, steps: usize) -> f32 {
         let (step, steps) = (step as f32, steps as f32);
         self.rate * ((step + 1.0) / (0.05 * steps).max(1.0)).min(1.0) * (1.0 - step / steps)
     }
@@ -61,18 +61,19 @@ impl Default for Recipe {
 }
 
 /// Adam (Kingma, Ba 2015) over one vector of weights, without weight decay.
-struct Adam {
-    mean: Vec<f32>,
-    square: Vec<f32>,
-    step: i32,
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adam {
+    pub mean: Vec<f32>,
+    pub square: Vec<f32>,
+    pub step: i32,
 }
 
 impl Adam {
-    fn new(count: usize) -> Self {
+    pub fn new(count: usize) -> Self {
         Self { mean: vec![0.0; count], square: vec![0.0; count], step: 0 }
     }
 
-    fn update(&mut self, weights: &mut [f32], grads: &[f32], rate: f32) {
+    pub fn update(&mut self, weights: &mut [f32], grads: &[f32], rate: f32) {
         const KEEP: (f32, f32) = (0.9, 0.98);
         self.step += 1;
         let unbias = (1.0 - KEEP.0.powi(self.step), 1.0 - KEEP.1.powi(self.step));
@@ -86,7 +87,7 @@ impl Adam {
 }
 
 /// Endless batches of indices below `count`, shuffled anew for each pass.
-fn batches(count: usize, size: usize, random: &mut Random) -> impl Iterator<Item = Vec<usize>> {
+pub fn batches(count: usize, size: usize, random: &mut Random) -> impl Iterator<Item = Vec<usize>> {
     let mut order: Vec<usize> = (0..count).collect();
     std::iter::repeat_with(move || {
         random.shuffle(&mut order);

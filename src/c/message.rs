@@ -66,6 +66,7 @@ pub extern "C" fn dpo_status_message(status: dpo_status) -> *const c_char {
         DPO_ERROR_EMPTY_HIDDEN => c"the hidden size is 0",
         DPO_ERROR_STRIDE_BELOW_HIDDEN => c"a row stride is smaller than the hidden size",
         DPO_ERROR_HIDDEN_MISMATCH => c"views of hidden states differ in shape",
+        DPO_ERROR_ROW_BYTES => c"bytes are no row statistics of this version",
         DPO_ERROR_LEVEL_UNAVAILABLE => c"this machine or build does not have the level",
         DPO_ERROR_FUSED_UNAVAILABLE => c"the level has no fused multiply-add",
         DPO_ERROR_UNKNOWN_LABEL => c"a label is neither 1 (desirable) nor 0 (undesirable)",

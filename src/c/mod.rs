@@ -101,9 +101,10 @@ pub use pairs::{
     dpo_summary,
 };
 pub use row::{
-    DPO_ROW_BASE, DPO_ROW_DETAILS, DPO_ROW_TARGET, DPO_ROW_TARGET_SEEN, dpo_row_details,
-    dpo_row_norm, dpo_row_result, dpo_row_stats, dpo_row_stats_finish, dpo_row_stats_fold,
-    dpo_row_stats_merge, dpo_row_stats_new,
+    DPO_ROW_BASE, DPO_ROW_BROKEN, DPO_ROW_BYTES, DPO_ROW_DETAIL_BYTES, DPO_ROW_DETAILS,
+    DPO_ROW_MASKED, DPO_ROW_TARGET, DPO_ROW_TARGET_SEEN, dpo_row_details, dpo_row_norm,
+    dpo_row_result, dpo_row_stats, dpo_row_stats_finish, dpo_row_stats_fold,
+    dpo_row_stats_from_bytes, dpo_row_stats_merge, dpo_row_stats_new, dpo_row_stats_write_bytes,
 };
 pub use status::*;
 pub use step::{dpo_preference_step, dpo_step, dpo_unpaired_step};

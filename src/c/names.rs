@@ -85,6 +85,10 @@ codes! {
     DPO_BUFFER_HEAD_GRADS = 37;
     /// [`Buffer::Adapter`]
     DPO_BUFFER_ADAPTER = 38;
+    /// [`Buffer::RowBytes`]
+    DPO_BUFFER_ROW_BYTES = 39;
+    /// [`Buffer::RowStats`]
+    DPO_BUFFER_ROW_STATS = 40;
     /// Of C alone: a struct argument.
     DPO_BUFFER_ARGUMENT = 101;
     /// [`Buffer::Pairs`]
@@ -165,6 +169,8 @@ pub(super) const fn buffer_code(buffer: Buffer) -> i32 {
         Buffer::HeadNumbers => DPO_BUFFER_HEAD_NUMBERS,
         Buffer::HeadGrads => DPO_BUFFER_HEAD_GRADS,
         Buffer::Adapter => DPO_BUFFER_ADAPTER,
+        Buffer::RowBytes => DPO_BUFFER_ROW_BYTES,
+        Buffer::RowStats => DPO_BUFFER_ROW_STATS,
         Buffer::Pairs => DPO_BUFFER_PAIRS,
     }
 }
@@ -217,6 +223,8 @@ pub extern "C" fn dpo_buffer_name(subject: i32) -> *const c_char {
         DPO_BUFFER_HEAD_NUMBERS => c"numbers of the head's scratch",
         DPO_BUFFER_HEAD_GRADS => c"gradients of the head",
         DPO_BUFFER_ADAPTER => c"a matrix of the adapter",
+        DPO_BUFFER_ROW_BYTES => c"bytes of row statistics",
+        DPO_BUFFER_ROW_STATS => c"row statistics",
         DPO_BUFFER_ARGUMENT => c"a struct argument",
         DPO_BUFFER_PAIRS => c"pairs",
         DPO_BUFFER_UNPAIRED_ANSWERS => c"unpaired answers",

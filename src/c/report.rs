@@ -127,6 +127,7 @@ impl dpo_error {
                 plain(DPO_ERROR_NON_FINITE_ANSWERS, [first, count, 0, 0])
             }
             Error::TransformOfGradients => plain(DPO_ERROR_TRANSFORM_OF_GRADIENTS, none),
+            Error::RowBytes { byte } => plain(DPO_ERROR_ROW_BYTES, [byte, 0, 0, 0]),
             Error::MergeOfDifferentRows => plain(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, none),
             // Never of this ABI, which allocates nothing.
             Error::OutOfMemory { elements } => plain(DPO_ERROR_OUT_OF_MEMORY, [elements, 0, 0, 0]),

@@ -10,7 +10,9 @@ use super::names::*;
 use super::report::report;
 use super::status::{DPO_ERROR_ROW_STATS, Fault, dpo_error, dpo_status};
 use crate::Dispatch;
-use crate::row::{DetailSums, Details, Extra, RowDetails, RowNorm, RowState, RowStats};
+use crate::row::{
+    DetailSums, Details, Extra, ExtraSums, RowDetails, RowNorm, RowState, RowStats, Sum,
+};
 
 /// [`RowNorm`]
 pub type dpo_row_norm = RowNorm;
@@ -24,8 +26,16 @@ pub const DPO_ROW_TARGET: u32 = 1;
 pub const DPO_ROW_DETAILS: u32 = 2;
 /// The target's column was folded.
 pub const DPO_ROW_TARGET_SEEN: u32 = 4;
-/// A column above −inf was folded.
+/// A column above −inf was folded, other than the target's.
 pub const DPO_ROW_BASE: u32 = 8;
+/// A column was NaN or +inf, or the target's came twice.
+pub const DPO_ROW_BROKEN: u32 = 16;
+/// A column was −inf, as far as details are collected.
+pub const DPO_ROW_MASKED: u32 = 32;
+/// Bytes of the statistics of a row.
+pub const DPO_ROW_BYTES: usize = crate::row::ROW_BYTES;
+/// The same with details.
+pub const DPO_ROW_DETAIL_BYTES: usize = crate::row::ROW_DETAIL_BYTES;
 
 /// [`RowStats`]; but for `flags`, `target` and `transform`, numbers that only this library reads.
 #[derive(Clone, Copy, Debug)]
@@ -39,24 +49,27 @@ pub struct dpo_row_stats {
     pub target: u32,
     /// Its value, if it was seen.
     pub target_value: f32,
-    /// Of the base.
+    /// The largest shift of a block; 0 unless logits are beyond 1300.
     pub shift: f32,
-    /// Of the base.
-    pub exponent: i32,
     /// The largest value, of the details.
     pub max: f32,
     /// The first column of that value.
     pub argmax: u32,
+    /// Which binary places the three numbers of a sum have: of `others`, `weighted`, `squares` and
+    /// `values`. 0 of a sum of nothing.
+    pub tops: [u32; 4],
+    /// 0.
+    pub reserved: u32,
     /// Columns folded.
     pub columns: u64,
     /// Sum of the terms of all columns but the target's.
-    pub others: f64,
+    pub others: [i64; 3],
     /// Of the details: sum of term times value.
-    pub weighted: f64,
+    pub weighted: [i64; 3],
     /// Of the details: sum of the squared terms.
-    pub squares: f64,
+    pub squares: [i64; 3],
     /// Of the details: sum of the values.
-    pub values: f64,
+    pub values: [i64; 3],
 }
 
 /// What the statistics of a complete row amount to.
@@ -82,6 +95,24 @@ plain!(dpo_row_stats, dpo_row_result);
 const NO_DETAILS: RowDetails =
     RowDetails { entropy: f32::NAN, mean_logit: f32::NAN, log_sum_sq_probs: f32::NAN, argmax: 0 };
 
+/// Nothing folded.
+const NO_STATS: dpo_row_stats = dpo_row_stats {
+    transform: dpo_transform { scale: 0.0, softcap: 0.0, temperature: 0.0 },
+    flags: 0,
+    target: 0,
+    target_value: 0.0,
+    shift: 0.0,
+    max: 0.0,
+    argmax: 0,
+    tops: [0; 4],
+    reserved: 0,
+    columns: 0,
+    others: [0; 3],
+    weighted: [0; 3],
+    squares: [0; 3],
+    values: [0; 3],
+};
+
 /// What the numbers of a [`dpo_row_stats`] are.
 pub(super) enum Stats {
     Plain(RowStats<()>),
@@ -92,37 +123,43 @@ impl dpo_row_stats {
     pub(super) fn read(&self) -> Result<Stats, Fault> {
         let has = |flag| self.flags & flag != 0;
         let fault = Fault::Call(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]);
-        let known = DPO_ROW_TARGET | DPO_ROW_DETAILS | DPO_ROW_TARGET_SEEN | DPO_ROW_BASE;
+        let known = DPO_ROW_TARGET
+            | DPO_ROW_DETAILS
+            | DPO_ROW_TARGET_SEEN
+            | DPO_ROW_BASE
+            | DPO_ROW_BROKEN
+            | DPO_ROW_MASKED;
         // A target without its flag would be ignored; `dpo_row_stats_new` refuses it too.
-        let is_unused = !has(DPO_ROW_TARGET) && self.target != 0;
-        if self.flags & !known != 0 || is_unused {
-            return Err(fault);
-        }
-        let has_sums = has(DPO_ROW_TARGET_SEEN) || has(DPO_ROW_BASE) || self.others != 0.0;
-        if self.columns == 0 && has_sums {
+        let is_unused = (!has(DPO_ROW_TARGET) && self.target != 0)
+            || (!has(DPO_ROW_DETAILS) && has(DPO_ROW_MASKED));
+        if self.flags & !known != 0 || is_unused || self.reserved != 0 {
             return Err(fault);
         }
         let transform = self.transform.check()?;
         let target = has(DPO_ROW_TARGET).then_some(self.target);
+        let [others, weighted, squares, values] = self.tops.map(top_of);
         let numbers = RowState {
             target_value: has(DPO_ROW_TARGET_SEEN).then_some(self.target_value),
-            base: has(DPO_ROW_BASE).then_some((self.shift, self.exponent)),
-            others: self.others,
+            shift: has(DPO_ROW_BASE).then_some(self.shift),
+            others: Sum { places: self.others, top: others },
+            is_broken: has(DPO_ROW_BROKEN),
             columns: self.columns,
         };
         let stats = if has(DPO_ROW_DETAILS) {
-            let sums = DetailSums {
-                weighted: self.weighted,
-                squares: self.squares,
-                values: self.values,
-                max: self.max,
-                argmax: self.argmax,
-            };
             // Before the first column the largest value is not 0, even if the host has cleared all
             // fields.
-            let empty = RowStats::<Details>::new(transform, target);
-            let stats = RowStats::from_state(transform, target, numbers, sums);
-            stats.map(|stats| Stats::Detailed(if self.columns == 0 { empty } else { stats }))
+            let DetailSums { max, argmax, .. } = DetailSums::NONE;
+            let (max, argmax) =
+                if self.columns == 0 { (max, argmax) } else { (self.max, self.argmax) };
+            let sums = DetailSums {
+                weighted: Sum { places: self.weighted, top: weighted },
+                squares: Sum { places: self.squares, top: squares },
+                values: Sum { places: self.values, top: values },
+                is_masked: has(DPO_ROW_MASKED),
+                max,
+                argmax,
+            };
+            RowStats::from_state(transform, target, numbers, sums).map(Stats::Detailed)
         } else {
             RowStats::from_state(transform, target, numbers, ()).map(Stats::Plain)
         };
@@ -131,35 +168,42 @@ impl dpo_row_stats {
 
     /// Takes over the sums; transform and target stay.
     fn write(&mut self, stats: &Stats) {
-        let numbers = match stats {
-            Stats::Plain(stats) => stats.state(),
-            Stats::Detailed(stats) => {
-                let sums = stats.detail_sums();
-                *self = Self {
-                    max: sums.max,
-                    argmax: sums.argmax,
-                    weighted: sums.weighted,
-                    squares: sums.squares,
-                    values: sums.values,
-                    ..*self
-                };
-                stats.state()
-            }
+        let (numbers, details) = match stats {
+            Stats::Plain(stats) => (stats.state(), None),
+            Stats::Detailed(stats) => (stats.state(), Some(stats.extra())),
         };
+        if let Some(DetailSums { weighted, squares, values, max, argmax, .. }) = details {
+            let tops = [numbers.others.top, weighted.top, squares.top, values.top];
+            let tops = tops.map(top_in_c);
+            let sums = [weighted, squares, values].map(|sum| sum.places);
+            let [weighted, squares, values] = sums;
+            *self = Self { max, argmax, tops, weighted, squares, values, ..*self };
+        }
         let flag = |on: bool, flag: u32| if on { flag } else { 0 };
-        let (shift, exponent) = numbers.base.unwrap_or_default();
+        let [top, ..] = &mut self.tops;
+        *top = top_in_c(numbers.others.top);
         *self = Self {
             flags: (self.flags & (DPO_ROW_TARGET | DPO_ROW_DETAILS))
                 | flag(numbers.target_value.is_some(), DPO_ROW_TARGET_SEEN)
-                | flag(numbers.base.is_some(), DPO_ROW_BASE),
+                | flag(numbers.shift.is_some(), DPO_ROW_BASE)
+                | flag(numbers.is_broken, DPO_ROW_BROKEN)
+                | flag(details.is_some_and(|sums| sums.is_masked), DPO_ROW_MASKED),
             target_value: numbers.target_value.unwrap_or_default(),
-            shift,
-            exponent,
-            others: numbers.others,
+            shift: numbers.shift.unwrap_or_default(),
+            others: numbers.others.places,
             columns: numbers.columns,
             ..*self
         };
     }
+}
+
+/// The place in C, where 0 is that of nothing.
+const fn top_in_c(top: i32) -> u32 {
+    top.wrapping_sub(i32::MIN).cast_unsigned()
+}
+
+const fn top_of(in_c: u32) -> i32 {
+    in_c.cast_signed().wrapping_add(i32::MIN)
 }
 
 /// [`RowStats::new`]
@@ -195,21 +239,7 @@ pub unsafe extern "C" fn dpo_row_stats_new(
         let memory = buffers.check()?;
         // SAFETY: the caller's word for one element.
         for to in unsafe { memory.slice_mut(out) } {
-            *to = dpo_row_stats {
-                transform,
-                flags,
-                target,
-                target_value: 0.0,
-                shift: 0.0,
-                exponent: 0,
-                max: 0.0,
-                argmax: 0,
-                columns: 0,
-                others: 0.0,
-                weighted: 0.0,
-                squares: 0.0,
-                values: 0.0,
-            };
+            *to = dpo_row_stats { transform, flags, target, ..NO_STATS };
             to.write(&stats);
         }
         Ok(())
@@ -294,6 +324,76 @@ pub unsafe extern "C" fn dpo_row_stats_merge(
                 _ => return Err(crate::Error::MergeOfDifferentRows.into()),
             }
             into.write(&merged);
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+/// [`RowStats::write_bytes`]
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_write_bytes(
+    stats: *const dpo_row_stats,
+    bytes: *mut u8,
+    len: usize,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        let mut buffers = Buffers::new();
+        let stats = buffers.input(stats, 1, DPO_BUFFER_ARGUMENT)?;
+        let bytes = buffers.output(bytes, len, DPO_BUFFER_ROW_BYTES)?;
+        let memory = buffers.check()?;
+        // SAFETY: the caller's word for both.
+        let (stats, bytes) = unsafe { (memory.slice(stats), memory.slice_mut(bytes)) };
+        for stats in stats {
+            match stats.read()? {
+                Stats::Plain(stats) => stats.write_bytes(bytes)?,
+                Stats::Detailed(stats) => stats.write_bytes(bytes)?,
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's word for `error`.
+    unsafe { report(run(), error) }
+}
+
+/// [`RowStats::from_bytes`]; with details where there are as many bytes.
+///
+/// # Safety
+/// That of [the module](super).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dpo_row_stats_from_bytes(
+    transform: *const dpo_transform,
+    bytes: *const u8,
+    len: usize,
+    out: *mut dpo_row_stats,
+    error: *mut dpo_error,
+) -> dpo_status {
+    let run = || {
+        // SAFETY: the caller's word for the struct.
+        let transform = unsafe { argument(transform)? };
+        let kernel = transform.check()?;
+        let mut buffers = Buffers::new();
+        let bytes = buffers.input(bytes, len, DPO_BUFFER_ROW_BYTES)?;
+        let out = buffers.output(out, 1, DPO_BUFFER_OUT)?;
+        let memory = buffers.check()?;
+        // SAFETY: the caller's word for both.
+        let (bytes, out) = unsafe { (memory.slice(bytes), memory.slice_mut(out)) };
+        let (stats, target, details) = if len == DPO_ROW_DETAIL_BYTES {
+            let stats = RowStats::from_bytes(kernel, bytes)?;
+            (Stats::Detailed(stats), stats.target(), DPO_ROW_DETAILS)
+        } else {
+            let stats = RowStats::from_bytes(kernel, bytes)?;
+            (Stats::Plain(stats), stats.target(), 0)
+        };
+        let flags = details | if target.is_some() { DPO_ROW_TARGET } else { 0 };
+        for to in out {
+            *to = dpo_row_stats { transform, flags, target: target.unwrap_or(0), ..NO_STATS };
+            to.write(&stats);
         }
         Ok(())
     };

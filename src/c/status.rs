@@ -89,6 +89,8 @@ codes! {
     DPO_ERROR_STRIDE_BELOW_HIDDEN = 35;
     /// [`Error::HiddenMismatch`]
     DPO_ERROR_HIDDEN_MISMATCH = 36;
+    /// [`Error::RowBytes`]
+    DPO_ERROR_ROW_BYTES = 37;
     /// A pointer is NULL that may not be.
     DPO_ERROR_NULL = 101;
     /// A pointer is not aligned for its elements.

@@ -84,6 +84,10 @@ pub enum Buffer {
     HeadGrads,
     /// A matrix of an adapter: `rank · hidden size` numbers, or `vocab · rank`.
     Adapter,
+    /// Bytes of the statistics of a row.
+    RowBytes,
+    /// Statistics of the rows of a shard.
+    RowStats,
 }
 
 impl Buffer {
@@ -128,6 +132,8 @@ impl Buffer {
             Self::HeadNumbers => "numbers of the head's scratch",
             Self::HeadGrads => "gradients of the head",
             Self::Adapter => "a matrix of the adapter",
+            Self::RowBytes => "bytes of row statistics",
+            Self::RowStats => "row statistics",
         }
     }
 }

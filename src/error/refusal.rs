@@ -219,6 +219,11 @@ pub enum Error {
     /// Row statistics that cannot be parts of one row: other transform, other target, or the target
     /// seen in both.
     MergeOfDifferentRows,
+    /// Bytes that are no row statistics of this version.
+    RowBytes {
+        /// The first that no fold writes.
+        byte: usize,
+    },
     /// Memory that could not be had (feature `alloc`).
     OutOfMemory {
         /// Elements asked for.

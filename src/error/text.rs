@@ -118,6 +118,9 @@ impl fmt::Display for Error {
             Self::MergeOfDifferentRows => f.write_str(
                 "the statistics differ in transform or target, or both hold the target's logit",
             ),
+            Self::RowBytes { byte } => {
+                write!(f, "the bytes from {byte} on are no row statistics of this version")
+            }
             Self::OutOfMemory { elements } => {
                 write!(f, "no memory for a buffer of {elements} elements")
             }

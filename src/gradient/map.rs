@@ -54,7 +54,7 @@ impl Factors {
         let norm = grad.norm;
         let is_unit = transform.is_none() && norm.shift.to_bits() == 0;
         let one_word = is_unit && dispatch.arithmetic() == Arithmetic::Fused;
-        let drift = if one_word { drift(norm.exponent) } else { 0.0 };
+        let drift = if one_word { drift(norm.exponent.into()) } else { 0.0 };
         let factor = -grad.coefficient * transform.slope() * f64::from(norm.inverse);
         let (half, power) = frexp(factor * (1.0 + drift));
         // 4 · half ∈ ±[2, 4) keeps every product a normal number while 2^(n − N) is one.

@@ -13,7 +13,7 @@ use crate::executor::{Executor, Shares};
 use crate::layout::{Layout, Span};
 use crate::row::{Details, Finished, RowStats};
 use crate::token::{TokenOut, TokenSummary};
-use crate::{Dispatch, Element, Error};
+use crate::{Dispatch, Element, Error, Transform};
 
 /// Log-prob of the target of every scored row, from hidden states: no logit exists for longer than
 /// a tile.
@@ -59,7 +59,7 @@ pub fn head_token_log_probs<X: Executor, E: Element, H: Head<E> + ?Sized>(
 /// row, so that no tile is made again.
 ///
 /// ```text
-/// sums = Σ_{j ≠ target} e^(y_j) · dy/dx_j · W_j / base        base a power of two near Z
+/// sums = Σ_{j ≠ target} e^(y_j) · dy/dx_j · W_j / base        base a power of two below Z
 /// ```
 ///
 /// `sums`, R × H, are written in rows that are scored, relative to the row's norm. **They are no
@@ -138,14 +138,7 @@ impl<X: Executor, E: Element, H: Head<E> + ?Sized> Forward<'_, '_, X, E, H> {
         let (mut bad, mut summary) = (NonFinite::NONE, TokenSummary::default());
         let transform = self.head.transform();
         let mut scored = self.layout.scored_rows_within(Span::new(0, self.layout.rows()));
-        loop {
-            let mut count = 0;
-            for (to, (row, target)) in room.iter_mut().zip(&mut scored) {
-                let stats = RowStats::new(transform, Some(target));
-                *to = HeadRow { row, stats, ..HeadRow::NEW };
-                count += 1;
-            }
-            let Some(rows) = room.get_mut(..count).filter(|rows| !rows.is_empty()) else { break };
+        while let Some(rows) = begin(room, transform, &mut scored) {
             let (tile, numbers) = Tile::split(&mut *numbers, rows.len());
             let sums = self.sums.as_mut().map(HiddenMut::reborrow);
             let with_details = self.out.has_details();
@@ -154,6 +147,7 @@ impl<X: Executor, E: Element, H: Head<E> + ?Sized> Forward<'_, '_, X, E, H> {
             let work = FoldRows {
                 states,
                 head,
+                first_column: 0,
                 rows: rows_of,
                 tile,
                 numbers,
@@ -192,23 +186,40 @@ impl<X: Executor, E: Element, H: Head<E> + ?Sized> Forward<'_, '_, X, E, H> {
     }
 }
 
+/// The next scored rows, as many as there is room for.
+pub(super) fn begin<'r>(
+    room: &'r mut [HeadRow],
+    transform: Transform,
+    scored: &mut impl Iterator<Item = (usize, u32)>,
+) -> Option<&'r mut [HeadRow]> {
+    let mut count = 0;
+    for (to, (row, target)) in room.iter_mut().zip(scored) {
+        let stats = RowStats::new(transform, Some(target));
+        *to = HeadRow { row, stats, ..HeadRow::NEW };
+        count += 1;
+    }
+    room.get_mut(..count).filter(|rows| !rows.is_empty())
+}
+
 /// Makes and folds every tile of some rows.
-struct FoldRows<'a, 'b, E, H: ?Sized> {
-    states: Hidden<'a, E>,
-    head: &'a H,
-    rows: &'b mut [HeadRow],
-    tile: &'b mut [f32],
+pub(super) struct FoldRows<'a, 'b, E, H: ?Sized> {
+    pub(super) states: Hidden<'a, E>,
+    pub(super) head: &'a H,
+    /// The column of the row that the head's first is.
+    pub(super) first_column: usize,
+    pub(super) rows: &'b mut [HeadRow],
+    pub(super) tile: &'b mut [f32],
     /// The head's, as often as there are threads.
-    numbers: &'b mut [f32],
-    sums: Option<HiddenMut<'b, f32>>,
-    with_details: bool,
-    negligible: f32,
+    pub(super) numbers: &'b mut [f32],
+    pub(super) sums: Option<HiddenMut<'b, f32>>,
+    pub(super) with_details: bool,
+    pub(super) negligible: f32,
 }
 
 impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
     #[allow(clippy::cast_possible_truncation, reason = "a bound, of a slope that is an f32")]
     fn run_on(mut self, dispatch: Dispatch) {
-        let Self { states, head, rows, tile, numbers, negligible, .. } = self;
+        let Self { states, head, first_column, rows, tile, numbers, negligible, .. } = self;
         if rows.is_empty() {
             return;
         }
@@ -218,12 +229,13 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
             }
         }
         let vocab = head.vocab();
-        // Terms have the logits' slope, and are relative to a base that is at most twice Z.
-        let below = (0.5 * f64::from(negligible) * head.transform().slope()) as f32;
+        // Terms have the logits' slope.
+        let negligible = f64::from(negligible) * head.transform().slope();
         for from in (0..vocab).step_by(TILE) {
             let columns = from..vocab.min(from.saturating_add(TILE));
             let mut tile = Tile::new(&mut *tile, rows.len(), columns);
             head.logits(dispatch, States::new(states, rows), &mut tile, &mut *numbers);
+            let from = first_column.saturating_add(from);
             let mut is_left_out = true;
             for (i, of) in rows.iter_mut().enumerate() {
                 let before = of.stats;
@@ -231,7 +243,9 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
                 if self.sums.is_some() {
                     let (tile, from) = (tile.row_mut(i), column_id(from));
                     of.scale = tile_terms_in_place(dispatch, &before, &of.stats, tile, from);
-                    is_left_out &= leave_out(tile, below);
+                    // Z is no less than the sum so far, to which the terms are relative.
+                    let below = negligible * of.stats.sum_of_terms();
+                    is_left_out &= leave_out(tile, below as f32);
                     // A logit at the softcap moves the base, and has no slope.
                     is_left_out &= of.scale.to_bits() == 1.0_f32.to_bits();
                 }
@@ -244,7 +258,17 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
     }
 
     fn split(self, first: usize, others: usize) -> (Self, Self) {
-        let Self { states, head, rows, tile, numbers, sums, with_details, negligible } = self;
+        let Self {
+            states,
+            head,
+            first_column,
+            rows,
+            tile,
+            numbers,
+            sums,
+            with_details,
+            negligible,
+        } = self;
         let count = share_of_rows(rows.len(), first, others);
         let (numbers, other_numbers) = split(numbers, first.saturating_mul(head.numbers()));
         let (tile, other_tile) = split(tile, Tile::numbers(count));
@@ -252,10 +276,21 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for FoldRows<'_, '_, E, H> {
         let (rows, other_rows) = split(rows, count);
         let (sums, other_sums) = sums.map(|sums| sums.split_at(end)).unzip();
         (
-            Self { states, head, rows, tile, numbers, sums, with_details, negligible },
             Self {
                 states,
                 head,
+                first_column,
+                rows,
+                tile,
+                numbers,
+                sums,
+                with_details,
+                negligible,
+            },
+            Self {
+                states,
+                head,
+                first_column,
                 rows: other_rows,
                 tile: other_tile,
                 numbers: other_numbers,

@@ -22,6 +22,7 @@
 //! | [`hidden_grads_in_place`], [`hidden_grads`] | these sums and coefficients into hidden gradients |
 //! | [`tile_terms_in_place`], [`hidden_row_grads_in_place`] | the same by the host's own loop over tiles |
 //! | [`head_grads`] with [`HeadGrads`] | trained head, bias or adapter: tiles again, all gradients |
+//! | [`head_shard_stats`], [`head_shard_grads`] | a head whose rows are shared by machines |
 //! | [`FrozenHead`](crate::step::FrozenHead), [`TrainedHead`](crate::step::TrainedHead) | a whole step: hidden states and head in the place of logits |
 //!
 //! Between forward and backward stand the stages that every host has: sums of tokens, the loss,
@@ -143,6 +144,7 @@ mod pack;
 mod product;
 mod row;
 mod scratch;
+mod shard;
 mod sums;
 mod terms;
 mod tile;
@@ -158,6 +160,7 @@ pub use hidden::{Hidden, HiddenMut};
 pub use linear::Linear;
 pub use row::HeadRow;
 pub use scratch::HeadScratch;
+pub use shard::{head_shard_grads, head_shard_stats};
 pub use sums::HeadGrads;
 pub(crate) use sums::check_trained;
 pub use terms::{hidden_row_grads_in_place, tile_terms_in_place};

@@ -56,20 +56,20 @@ pub fn head_grads<X: Executor, E: Element, H: Head<E> + ?Sized, G: Element>(
     mut grads: HeadGrads<'_, G>,
     scratch: HeadScratch<'_>,
 ) -> Result<(), Error> {
-    backward(executor, states, head, batch, hidden, &mut grads, scratch)
+    batch.check(states.rows(), head.vocab(), head.transform())?;
+    backward(executor, (states, head, 0), batch, hidden, &mut grads, scratch)
 }
 
-/// The same, compiled once for all types of gradients.
-fn backward<X: Executor, E: Element, H: Head<E> + ?Sized>(
+/// The same, of a head whose first column is that of a row; compiled once for all types of
+/// gradients. The shape of the layout has been checked.
+pub(super) fn backward<X: Executor, E: Element, H: Head<E> + ?Sized>(
     executor: X,
-    states: Hidden<'_, E>,
-    head: &H,
+    (states, head, first_column): (Hidden<'_, E>, &H, usize),
     batch: &GradBatch<'_>,
     mut hidden: HiddenMut<'_, f32>,
     grads: &mut dyn Gradients<'_>,
     scratch: HeadScratch<'_>,
 ) -> Result<(), Error> {
-    batch.check(states.rows(), head.vocab(), head.transform())?;
     check_states(states, head)?;
     check_shape((states.rows(), head.sums()), (hidden.rows(), hidden.size()))?;
     check_trained(executor, states, head, &*grads, batch.layout, &scratch)?;
@@ -95,6 +95,7 @@ fn backward<X: Executor, E: Element, H: Head<E> + ?Sized>(
             let work = TileGrads {
                 states,
                 head,
+                first_column,
                 rows,
                 columns: columns.clone(),
                 tile: &mut *tile,
@@ -147,6 +148,7 @@ fn active_rows<E: Element, H: Head<E> + ?Sized>(
 struct TileGrads<'a, 'b, E, H: ?Sized> {
     states: Hidden<'a, E>,
     head: &'a H,
+    first_column: usize,
     rows: &'b [HeadRow],
     columns: Range<usize>,
     tile: &'b mut [f32],
@@ -158,11 +160,12 @@ struct TileGrads<'a, 'b, E, H: ?Sized> {
 impl<E: Element, H: Head<E> + ?Sized> Shares for TileGrads<'_, '_, E, H> {
     #[allow(clippy::cast_possible_truncation, reason = "a bound, checked to be an f32")]
     fn run_on(self, dispatch: Dispatch) {
-        let Self { states, head, rows, columns, tile, numbers, hidden, negligible } = self;
+        let Self { states, head, first_column, rows, columns, tile, numbers, hidden, negligible } =
+            self;
         if rows.is_empty() {
             return;
         }
-        let (from, transform) = (columns.start, head.transform());
+        let (from, transform) = (columns.start.saturating_add(first_column), head.transform());
         let mut is_left_out = true;
         let mut tile = Tile::new(tile, rows.len(), columns);
         head.logits(dispatch, States::new(states, rows), &mut tile, &mut *numbers);
@@ -179,7 +182,8 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for TileGrads<'_, '_, E, H> {
     }
 
     fn split(self, first: usize, others: usize) -> (Self, Self) {
-        let Self { states, head, rows, columns, tile, numbers, hidden, negligible } = self;
+        let Self { states, head, first_column, rows, columns, tile, numbers, hidden, negligible } =
+            self;
         let count = share_of_rows(rows.len(), first, others);
         let of_head = head.numbers().max(NUMBERS);
         let (numbers, other_numbers) = split(numbers, first.saturating_mul(of_head));
@@ -191,6 +195,7 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for TileGrads<'_, '_, E, H> {
             Self {
                 states,
                 head,
+                first_column,
                 rows,
                 columns: columns.clone(),
                 tile,
@@ -201,6 +206,7 @@ impl<E: Element, H: Head<E> + ?Sized> Shares for TileGrads<'_, '_, E, H> {
             Self {
                 states,
                 head,
+                first_column,
                 rows: other_rows,
                 columns,
                 tile: other_tile,

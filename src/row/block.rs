@@ -17,7 +17,7 @@ use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
 /// Columns of a block: so many are summed in f32 before blocks are added in f64.
 ///
-/// A row folded in ascending tiles that begin at multiples of it gives the same bits as the row
+/// A row folded in tiles that begin at multiples of it, in any order, gives the same bits as the row
 /// folded whole.
 pub const BLOCK: usize = 512;
 
@@ -127,13 +127,20 @@ impl<'a, E: Element> Block<'a, E> {
         opaque(select_unpredictable(i == target, around_target, quad))
     }
 
+    /// The last of the tile's quads, filled up with masked columns, if it has to be filled.
+    #[inline(always)]
+    pub(super) const fn end(&self) -> &'a Quad<E> {
+        let Copies([_, end]) = self.quads.copies;
+        end
+    }
+
     /// The columns as they are in memory.
     #[inline(always)]
     pub(super) fn elements(&self) -> &'a [E] {
         self.quads.elements.get(..BLOCK).unwrap_or(self.quads.elements)
     }
 
-    /// The first column whose value is at least `max`, the target left out; 0 if there is none.
+    /// The first column whose value is at least `max`, the target among them; 0 if there is none.
     #[inline(always)]
     pub(super) fn position<S: Simd>(&self, s: S, max: f32) -> usize {
         // A quick test finds the quads that may hold it. Its bound is a little lower, because the
@@ -141,7 +148,7 @@ impl<'a, E: Element> Block<'a, E> {
         let below = s.splat((max - f32::MIN_POSITIVE).next_down());
         let mut values = [[0.0; LANES]; QUAD];
         for i in 0..self.len {
-            let quad = self.quad(i);
+            let quad = self.quads.whole.get(i).unwrap_or(self.end());
             let mut may_hold = false;
             for s in s.parts() {
                 let mut top = E::load_mixed(s, &quad[0]);

@@ -8,6 +8,7 @@ use super::base::Base;
 use super::extra::Extra;
 use super::norm::RowNorm;
 use super::stats::RowStats;
+use crate::Transform;
 use crate::math::{branchless, formula};
 use crate::simd::exp::LN_2;
 use crate::simd::{Dispatch, GROUP, Kernel, SHORT_LOOPS, Simd};
@@ -64,7 +65,7 @@ impl<D: Extra> RowStats<D> {
     /// Never.
     #[must_use]
     pub fn log_z(&self) -> f64 {
-        self.normalizer().map_or(f64::NAN, |normalizer| {
+        self.settled().normalizer().map_or(f64::NAN, |normalizer| {
             normalizer.base.ln(self.transform.factor()) + libm::log(normalizer.sum)
         })
     }
@@ -104,6 +105,45 @@ impl<D: Extra> RowStats<D> {
         Some(self.finish().norm).filter(RowNorm::is_valid)
     }
 
+    /// The sums, rounded to f64.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
+    pub(super) fn settled(&self) -> Settled {
+        let (transform, target_value, base) = (self.transform, self.target_value, self.base());
+        let others = match base {
+            _ if self.is_broken => f64::NAN,
+            Some(base) if base.is_power() => self.others.by_power(base.exponent),
+            Some(base) => self.others_by(base),
+            None => 0.0,
+        };
+        Settled { transform, target_value, base, others }
+    }
+
+    /// Σ term over the columns other than the target's, relative to a base with a shift.
+    #[cold]
+    #[inline(never)]
+    fn others_by(&self, base: Base) -> f64 {
+        let (power, part) = base.parts(self.transform.factor());
+        self.others.by_power(power) / part
+    }
+
+    /// The row's results; NaN and an invalid norm where there is no finite log Z.
+    pub(crate) fn finish(&self) -> Finished {
+        self.settled().finish()
+    }
+}
+
+/// Sums of a row in f64, relative to a base.
+#[derive(Clone, Copy)]
+pub(super) struct Settled {
+    transform: Transform,
+    target_value: Option<f32>,
+    pub(super) base: Option<Base>,
+    /// Σ term over the columns other than the target's.
+    pub(super) others: f64,
+}
+
+impl Settled {
     /// The base that the target alone would have, if its logit is finite. Not inlined, because rows
     /// seldom need it and it is asked for twice.
     #[inline(never)]
@@ -118,6 +158,17 @@ impl<D: Extra> RowStats<D> {
             let factor = self.transform.factor();
             factor * (f64::from(v) - f64::from(base.shift)) - f64::from(base.exponent) * LN_2
         })
+    }
+
+    /// Makes the sum relative to another base. Returns by what it was multiplied, as a number near
+    /// 1 and a power of two, and that number's logarithm.
+    #[inline(never)]
+    pub(super) fn rebase(&mut self, to: Base) -> (f64, i32, f64) {
+        let factor = self.transform.factor();
+        let (part, power, ln) = self.base.unwrap_or(to).over(to, factor);
+        self.base = Some(to);
+        self.others = libm::scalbn(self.others * part, power);
+        (part, power, ln)
     }
 
     /// Z, if it is finite and above 0.
@@ -144,7 +195,7 @@ impl<D: Extra> RowStats<D> {
     }
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
-    pub(crate) fn finish(&self) -> Finished {
+    fn finish(&self) -> Finished {
         if !SHORT_LOOPS {
             return match (self.base, self.ordinary()) {
                 (Some(base), Some((others, distance))) => Finished::alone(base, others, distance),
@@ -155,18 +206,7 @@ impl<D: Extra> RowStats<D> {
         let mut share = Shares { others: [others], q: [distance], sum: [0.0], ln: [0.0] };
         share.finish();
         let ([sum], [q], [ln]) = (share.sum, share.q, share.ln);
-        self.finished(others, sum, q, ln)
-    }
-
-    /// The results, from those of [`Shares`] where the row is ordinary.
-    #[inline(always)]
-    fn finished(&self, others: f64, sum: f64, q: f64, ln: f64) -> Finished {
-        match self.base {
-            Some(base) if others > 0.0 => {
-                Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) }
-            }
-            _ => self.finish_any(),
-        }
+        finished(self.base, others, sum, q, ln).unwrap_or_else(|| self.finish_any())
     }
 
     /// (Σ of the other columns, ln of the target's term), if neither vanishes beside the other.
@@ -194,6 +234,13 @@ impl<D: Extra> RowStats<D> {
     }
 }
 
+/// The results, from those of [`Shares`], if the row is ordinary.
+#[inline(always)]
+fn finished(base: Option<Base>, others: f64, sum: f64, q: f64, ln: f64) -> Option<Finished> {
+    let base = base.filter(|_| others > 0.0)?;
+    Some(Finished { log_prob: -ln, norm: RowNorm::new(base, sum, q / (1.0 + q)) })
+}
+
 /// The results of up to [`GROUP`] rows at once. A row's results do not depend on the others.
 #[allow(private_bounds, reason = "sealed: () and Details")]
 pub(crate) fn finish_rows<'a, D: Extra + 'a>(
@@ -203,14 +250,15 @@ pub(crate) fn finish_rows<'a, D: Extra + 'a>(
     let mut shares =
         Shares { others: [0.0; GROUP], q: [0.0; GROUP], sum: [0.0; GROUP], ln: [0.0; GROUP] };
     for ((row, others), distance) in rows.clone().zip(&mut shares.others).zip(&mut shares.q) {
-        (*others, *distance) = row.ordinary().unwrap_or_default();
+        (*others, *distance) = row.settled().ordinary().unwrap_or_default();
     }
     dispatch.run(Finish(&mut shares));
     let Shares { others, sum, q, ln } = shares;
     let mut found = [Finished::NAN; GROUP];
     let figures = others.into_iter().zip(sum).zip(q).zip(ln);
     for ((row, found), (((others, sum), q), ln)) in rows.zip(&mut found).zip(figures) {
-        *found = row.finished(others, sum, q, ln);
+        *found =
+            finished(row.base(), others, sum, q, ln).unwrap_or_else(|| row.settled().finish_any());
     }
     found
 }

@@ -1,4 +1,4 @@
-//! The loop: blocks of a tile, summed relative to the row's base.
+//! The loop: blocks of a tile, each summed relative to a base of its own.
 
 #![allow(
     clippy::indexing_slicing,
@@ -6,24 +6,19 @@
     reason = "indices below a constant length; a zip of lanes is not inlined at every level of optimisation"
 )]
 
+use core::f64::consts::LOG2_E;
 use core::slice::from_mut;
 
-use super::base::Base;
+use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::{BLOCK, Block, Copies, HELD, Quads, has_nan};
-use super::extra::{BlockDetails, Extra, ExtraSums};
-use super::logit_sum::block_logit_sum;
+use super::extra::{Block as BlockSums, Extra, ExtraSums};
+use super::logit_sum::Values;
 use super::stats::RowStats;
 use super::sums::{Distance, LaneDetails, LaneSums, sum_quad};
 use super::values::cap;
-use crate::Element;
-use crate::simd::exp::{Exp, LN_2};
-use crate::simd::quad::QUAD;
+use crate::simd::exp::{Exp, LN_2, t_at};
 use crate::simd::{Dispatch, Kernel, Loop, SHORT_LOOPS, Simd, fetch_ahead};
-
-/// By how many powers of two a block's largest term may exceed the base before the block is done
-/// again. More would cost the entropy digits: it adds up distances to the base, which are rounded
-/// in f32.
-pub(super) const HEADROOM: i16 = 7;
+use crate::{Element, Transform};
 
 /// A row, or a tile of it, on its way through the fold.
 #[derive(Clone, Copy)]
@@ -35,8 +30,10 @@ pub(crate) struct Fold<'a, E, D: Extra> {
     pub(super) target: usize,
     /// First column of the next block.
     pub(super) at: usize,
-    /// Whether that block was too large for the base.
-    redo: bool,
+    /// What the terms of that block are relative to, if that is not left to chance.
+    pub(super) next: Option<Base>,
+    /// Whether its largest value has said so.
+    pub(super) is_found: bool,
     /// Whether the copies of its quads are made.
     held: bool,
 }
@@ -49,7 +46,8 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         first_column: 0,
         target: usize::MAX,
         at: 0,
-        redo: false,
+        next: None,
+        is_found: false,
         held: false,
     };
 
@@ -62,15 +60,15 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
             .and_then(|target| usize::try_from(target).ok())
             .filter(|&target| target < tile.len())
             .unwrap_or(usize::MAX);
-        Self { stats, tile, first_column, target, at: 0, redo: false, held: false }
+        let next = stats.near();
+        Self { stats, tile, first_column, target, at: 0, next, is_found: false, held: false }
     }
 
     /// Takes down the target's value.
     pub(super) fn see_target(&mut self, value: f32) {
-        if self.stats.target_value.is_some() {
-            // The same column again: a row has one target.
-            self.stats.others = f64::NAN;
-        }
+        // NaN and +inf; and the same column again: a row has one target.
+        let is_number = value < f32::INFINITY;
+        self.stats.is_broken |= !is_number || self.stats.target_value.is_some();
         self.stats.target_value = Some(value);
     }
 
@@ -81,9 +79,13 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         }
     }
 
-    /// Whether y = x, and no value near the row's largest is the base.
+    fn count(&mut self) {
+        self.stats.columns = self.stats.columns.saturating_add(self.tile.len() as u64);
+    }
+
+    /// Whether y = x, and the next block's base is a power of two.
     fn is_unit(&self) -> bool {
-        let shift = self.stats.base.map_or(0.0, |base| base.shift);
+        let shift = self.next.map_or(0.0, |base| base.shift);
         self.stats.transform.is_none() && shift.to_bits() == 0
     }
 }
@@ -97,14 +99,15 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
 ) {
     if !SHORT_LOOPS {
         for fold in &mut *folds {
-            fold.stats.columns += fold.tile.len() as u64;
+            fold.count();
         }
-        dispatch.run(Advance::<_, _, false> { folds, copies });
+        dispatch.run(Advance::<_, _, false> { folds: &mut *folds, copies });
+        forget_broken(folds);
         return;
     }
     let is_plain = folds.iter().all(|fold| fold.stats.transform.is_none());
     for fold in &mut *folds {
-        fold.stats.columns += fold.tile.len() as u64;
+        fold.count();
         if fold.stats.transform.softcap().is_none() {
             fold.see_target_element();
         }
@@ -127,6 +130,13 @@ pub(crate) fn fold_all<E: Element, D: Extra>(
                 });
             }
         }
+    }
+    forget_broken(folds);
+}
+
+fn forget_broken<E, D: Extra>(folds: &mut [Fold<'_, E, D>]) {
+    for fold in folds {
+        fold.stats.forget_if_broken();
     }
 }
 
@@ -152,8 +162,8 @@ fn fold_capped<E: Element, D: Extra>(dispatch: Dispatch, fold: &mut Fold<'_, E, 
     fold.at += part.at;
 }
 
-/// The kernel: takes each fold on until its tile ends, a block is too large for the base, or, where
-/// it is one of `UNIT` rows alone, the row is none.
+/// The kernel: takes each fold on until its tile ends or, where it is one of `UNIT` rows alone, the row
+/// is none.
 struct Advance<'a, 'b, E, D: Extra, const UNIT: bool> {
     folds: &'a mut [Fold<'b, E, D>],
     copies: &'a mut [Copies<E>],
@@ -164,10 +174,6 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
 
     const LOOP: Loop = if D::ON { Loop::Details } else { Loop::Sums };
 
-    /// Where there are several, those of one block all get their base before any is folded: a row's
-    /// maximum and base are a chain of instructions that wait for each other, and the chains of
-    /// different rows overlap. Longer rows would wait there for memory that the fold of the row
-    /// before has not asked for yet.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { folds, copies } = self;
@@ -183,32 +189,33 @@ impl<E: Element, D: Extra, const UNIT: bool> Kernel for Advance<'_, '_, E, D, UN
                 fold.held = true;
             }
         }
-        let is_short = folds.iter().all(|fold| fold.tile.len() <= BLOCK);
-        let together = if is_short { folds.len().max(1) } else { 1 };
-        for (folds, copies) in folds.chunks_mut(together).zip(copies.chunks(together)) {
-            for (fold, copies) in folds.iter_mut().zip(copies) {
-                fold.begin(s, copies);
-            }
-            for (fold, copies) in folds.iter_mut().zip(copies) {
-                fold.advance::<S, UNIT>(s, copies);
-            }
+        // Made for the most common rows; those that are not such make another.
+        let mut at = At::new::<UNIT>(s, Transform::NONE, Base::ONE);
+        for (fold, copies) in folds.iter_mut().zip(copies) {
+            fold.advance::<S, UNIT>(s, copies, &mut at);
         }
     }
 }
 
 impl<E: Element, D: Extra> Fold<'_, E, D> {
-    /// Chooses the base from the next block that is not all masked, unless there is one that does.
-    #[inline(always)]
-    fn begin<S: Simd>(&mut self, s: S, copies: &Copies<E>) {
-        let quads = Quads::new(self.tile, self.target, copies);
-        while (self.stats.base.is_none() || self.redo)
-            && let Some(block) = quads.block(self.at)
-        {
-            self.redo = false;
-            if !self.stats.choose_base(s, &block) {
-                self.skip(block.elements().len());
-            }
+    /// Takes down what the terms of the next block are relative to, by its largest value, the
+    /// target left out; or goes on to the next block if this has none.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn find(&mut self, max: f32, elements: &[E]) {
+        if !max.is_finite() || has_nan(elements) {
+            self.stats.is_broken |= max > f32::NEG_INFINITY || has_nan(elements);
+            self.is_found = false;
+            self.skip(elements.len());
+            return;
         }
+        self.next = Some(if self.is_found {
+            // It has said so before, and the terms have contradicted.
+            Base::of_value(max)
+        } else {
+            Base::of_block(max, self.stats.transform.factor())
+        });
+        self.is_found = true;
     }
 
     /// Goes on to the next block after one of `columns` that is all masked. Only the target can be
@@ -218,21 +225,38 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
         let alone = columns == 1 && self.target == self.at;
         let value = self.stats.target_value.filter(|_| alone);
         let values = value.map_or(f64::NEG_INFINITY, f64::from);
-        self.stats.extra.add(&BlockDetails { values, ..BlockDetails::default() });
+        self.stats.extra.add_values(values);
         self.at += BLOCK;
     }
 
     /// Adds blocks to the sums.
     #[inline(always)]
-    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>) {
-        let Some(base) = self.stats.base else { return };
-        if UNIT && !self.is_unit() {
-            return;
-        }
+    fn advance<S: Simd, const UNIT: bool>(&mut self, s: S, copies: &Copies<E>, at: &mut At<S>) {
         let quads = Quads::new(self.tile, self.target, copies);
         let mut leader = Leader { max: f32::NEG_INFINITY, block: 0 };
-        self.at = self.stats.sum_blocks::<S, E, UNIT>(s, quads, self.at, &mut leader, base);
-        self.redo = self.at < self.tile.len();
+        while self.at < self.tile.len() {
+            if UNIT && !self.is_unit() {
+                break;
+            }
+            let wide =
+                self.next.take().unwrap_or(if at.wide.is_power() { at.wide } else { Base::ONE });
+            // A branch, so that terms do not wait for constants that are there.
+            if !at.is_of(self.stats.transform, wide) {
+                *at = At::new::<UNIT>(s, self.stats.transform, wide);
+            }
+            let before = self.at;
+            let run = (&mut self.stats, &mut self.at, &mut leader);
+            let top = at.sum_blocks::<E, D, UNIT>(s, quads, run, self.target);
+            self.is_found &= self.at == before;
+            let Some(top) = top else { continue };
+            self.next = at.wide.relative(top);
+            if self.next.is_none()
+                && let Some(block) = quads.block(self.at)
+            {
+                let elements = block.elements();
+                self.find(largest_of(elements, self.target.wrapping_sub(self.at)), elements);
+            }
+        }
         if D::ON
             && leader.max > f32::NEG_INFINITY
             && leader.max >= self.stats.extra.max()
@@ -244,140 +268,208 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
     }
 }
 
-/// The largest value of a tile so far, the target left out.
+/// The largest value of a tile so far.
 struct Leader {
     max: f32,
     /// Where its block begins.
     block: usize,
 }
 
-impl<D: Extra> RowStats<D> {
-    /// Chooses the base from a block's maximum. Not if the block is all masked, or if it holds
-    /// NaN or +inf, which makes the row's sum NaN. The target is left out: however large it is, the
-    /// sum of the others must not vanish.
+/// The constants of what terms are relative to.
+struct At<S: Simd> {
+    wide: Base,
+    exp: Exp<S>,
+    /// The t of a block's largest term is above the first and not above the second.
+    below: S::F,
+    highest: S::F,
+    /// Of the values that distances are measured from.
+    most: f32,
+    shift: S::F,
+    factor: f64,
+    /// Whether y = x, and the base is a power of two.
+    is_unit: bool,
+}
+
+impl<S: Simd> At<S> {
     #[inline(always)]
-    fn choose_base<S: Simd, E: Element>(&mut self, s: S, block: &Block<'_, E>) -> bool {
-        let mut max = f32::NEG_INFINITY;
-        for s in s.parts() {
-            // Several, so that no maximum waits for the one before.
-            let mut parts = [s.splat(f32::NEG_INFINITY); QUAD];
-            for i in 0..block.len {
-                let quad = block.quad(i);
-                for i in 0..QUAD {
-                    parts[i] = s.max(parts[i], E::load_mixed(s, &quad[i]));
-                }
-            }
-            let [a, b, c, d] = parts;
-            let top = largest(s, s.max(s.max(a, b), s.max(c, d)));
-            // Not `f32::max`, which is a call where the target has no instruction of its meaning.
-            if top > max {
-                max = top;
-            }
+    fn new<const UNIT: bool>(s: S, transform: Transform, wide: Base) -> Self {
+        let factor = if UNIT { 1.0 } else { transform.factor() };
+        let is_unit = UNIT || (transform.is_none() && wide.shift.to_bits() == 0);
+        Self {
+            wide,
+            exp: Exp::new(s, factor, wide.exponent, is_unit),
+            below: s.splat(t_at(LOWEST_ABOVE - 1)),
+            highest: s.splat(t_at(HIGHEST_ABOVE)),
+            most: wide.most(factor),
+            shift: s.splat(wide.shift),
+            factor,
+            is_unit,
         }
-        self.set_base(max, block.elements())
     }
 
-    /// Chooses the base from the largest of a block's values, the target left out.
+    /// Whether these are the constants of a transform and a base.
     #[inline(always)]
-    pub(super) fn set_base<E: Element>(&mut self, max: f32, elements: &[E]) -> bool {
-        if max == f32::INFINITY || (max == f32::NEG_INFINITY && has_nan(elements)) {
-            self.others = f64::NAN;
-            return false;
-        }
-        if max == f32::NEG_INFINITY {
-            return false;
-        }
-        let base = Base::at(max, self.transform.factor());
-        if self.base.is_none() {
-            self.base = Some(base);
-        } else {
-            self.rebase(base);
-        }
-        true
+    fn is_of(&self, transform: Transform, wide: Base) -> bool {
+        self.wide == wide
+            && self.factor.to_bits() == transform.factor().to_bits()
+            && (self.is_unit || !transform.is_none() || wide.shift.to_bits() != 0)
     }
 
-    /// Adds blocks from column `at` on to the sums until one is too large for the base. Returns
-    /// where that begins, or the end.
+    /// Whether the largest of these t is that of a block whose terms are relative to this.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    fn sum_blocks<S: Simd, E: Element, const UNIT: bool>(
-        &mut self,
+    fn is_at(&self, s: S, t: S::F) -> bool {
+        let is_within = s.any_gt(t, self.below) && !s.any_gt(t, self.highest);
+        is_within || !self.wide.is_power()
+    }
+
+    /// Adds up the next block and those after it, as long as their terms are relative to the same.
+    /// Returns the t of the largest term of a block that has to be relative to something else.
+    #[inline(always)]
+    fn sum_blocks<E: Element, D: Extra, const UNIT: bool>(
+        &self,
         s: S,
         quads: Quads<'_, E>,
-        mut at: usize,
-        leader: &mut Leader,
-        base: Base,
-    ) -> usize {
-        let factor = if UNIT { 1.0 } else { self.transform.factor() };
-        let unit = UNIT || (self.transform.is_none() && base.shift.to_bits() == 0);
-        let exp = Exp::new(s, factor, base.exponent, unit);
-        let shift = s.splat(base.shift);
-        let ceiling = s.splat(Exp::<S>::t_at(HEADROOM));
-        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
-        // Added to a distance to `middle`, which is ln base / k rounded to f32, it gives the
-        // distance to ln base.
-        let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
-        let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
-        while let Some(block) = quads.block(at) {
-            sums.clear(s);
-            details.clear(s);
-            for i in 0..block.len {
-                let quad = block.quad(i);
-                // After a copied quad, of which a row has two at most, this prefetches something
-                // useless.
-                fetch_ahead(quad);
-                for s in s.parts() {
-                    let m = s.splat(middle);
-                    let from = Distance { shift, middle: m };
-                    sum_quad::<S, E, D, UNIT>(s, quad, &exp, &from, &mut sums, &mut details);
+        (stats, column, leader): (&mut RowStats<D>, &mut usize, &mut Leader),
+        target: usize,
+    ) -> Option<f32> {
+        let (mut at_hand, mut values) = (None, Values::NONE);
+        let mut before = None;
+        let start = *column;
+        let mut next = start;
+        loop {
+            // Shifts differ from block to block.
+            let goes_on = self.wide.is_power() || next == start;
+            let block = if goes_on { quads.block(next) } else { None };
+            // Values are looked at ahead of the sums of the block before, which do not wait for it.
+            let next_values = match block {
+                Some(block) if D::ON => Values::of(s, &block),
+                _ => Values::NONE,
+            };
+            // Not `map`: a closure is not compiled for the level's instructions.
+            let found = match at_hand {
+                Some(block) => Some(self.sum_block::<E, D, UNIT>(s, &block, values)),
+                None => None,
+            };
+            // Not before: these terms would wait for it.
+            if let Some(before) = before.take() {
+                stats.add(self.wide, &before);
+            }
+            if let Some(found) = found {
+                if !self.is_at(s, found.sums.largest_t) {
+                    return Some(s.largest(found.sums.largest_t));
                 }
-            }
-            if D::ON {
-                // t grows with the value, so the largest value has the largest t.
-                let max = if UNIT { details.max } else { s.sub(details.max, shift) };
-                sums.largest_t = exp.t_of(s, max);
-            }
-            if s.any_gt(sums.largest_t, ceiling) {
-                return at;
-            }
-            for s in s.parts() {
-                let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
-                s.put(&mut sums.mantissas, Exp::<S>::restored(unit, s, scales, mantissas));
-            }
-            let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
-            self.others += others;
-            if D::ON {
-                let zero = s.lanes(0.0);
-                let logit_sum = block_logit_sum(s, &block);
-                let leads = s.any_gt(details.max, s.splat(leader.max));
-                self.extra.add(&BlockDetails {
-                    weighted: factor * E::sum_mixed(s, &details.weighted, &zero) * drift
-                        + correction * others,
-                    squares: E::sum_mixed(s, &details.squares, &zero) * drift * drift,
-                    values: logit_sum,
-                });
-                if leads {
-                    // The column is searched once a tile, at its end: in n blocks the leader
-                    // changes some ln n times.
-                    *leader = Leader { max: largest(s, details.max), block: at };
+                if D::ON && values.max > leader.max {
+                    // The column is searched once a tile, at its end: in n blocks the leader changes
+                    // some ln n times.
+                    *leader = Leader { max: values.max, block: *column };
                 }
+                let mut sums = self.sums_of::<E, D>(s, found);
+                if let (true, Some(block)) = (D::ON && sums.lacks_room(), at_hand) {
+                    let others = others(block.elements(), target.wrapping_sub(*column));
+                    sums.weighted = weighted_alone(others, self.wide, self.factor);
+                }
+                before = Some(sums);
+                *column = next;
+            } else if block.is_none() {
+                return None;
             }
-            at += BLOCK;
+            (at_hand, values) = (block, next_values);
+            next += BLOCK;
         }
-        at
     }
+
+    /// Sums the terms of a block, of whose values distances are measured from the largest.
+    #[inline(always)]
+    fn sum_block<E: Element, D: Extra, const UNIT: bool>(
+        &self,
+        s: S,
+        block: &Block<'_, E>,
+        values: Values,
+    ) -> Found<S> {
+        let Self { wide, exp, shift, .. } = self;
+        let (mut sums, mut details) = (LaneSums::new(s), LaneDetails::new(s));
+        let middle = wide.middle(values.max, self.most);
+        for i in 0..block.len {
+            let quad = block.quad(i);
+            // After a copied quad, of which a row has two at most, this prefetches something
+            // useless.
+            fetch_ahead(quad);
+            for s in s.parts() {
+                let from = Distance { shift: *shift, middle: s.splat(middle) };
+                sum_quad::<S, E, D, UNIT>(s, quad, exp, &from, &mut sums, &mut details);
+            }
+        }
+        Found { middle, values, sums, details }
+    }
+
+    /// The sums of a block.
+    #[inline(always)]
+    fn sums_of<E: Element, D: Extra>(&self, s: S, found: Found<S>) -> BlockSums {
+        let Self { wide, is_unit, factor, .. } = self;
+        let Found { mut sums, details, middle, values } = found;
+        for s in s.parts() {
+            let (scales, mantissas) = (s.get(&sums.scales), s.get(&sums.mantissas));
+            s.put(&mut sums.mantissas, Exp::<S>::restored(*is_unit, s, scales, mantissas));
+        }
+        let drift = 1.0 + Exp::<S>::drift(*is_unit, wide.exponent.into());
+        let others = E::sum_mixed(s, &sums.scales, &sums.mantissas) * drift;
+        let mut of = BlockSums { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        if D::ON {
+            let zero = s.lanes(0.0);
+            // Near the largest terms.
+            let exponent = f64::from(middle) * (*factor * LOG2_E);
+            let drift = 1.0 + Exp::<S>::drift(*is_unit, exponent);
+            of.weighted =
+                E::sum_mixed(s, &details.weighted, &zero) * drift + f64::from(middle) * others;
+            of.squares = E::sum_mixed(s, &details.squares, &zero) * drift * drift;
+            of.values = values.sum;
+        }
+        of
+    }
+}
+
+/// What is found of a block.
+struct Found<S: Simd> {
+    /// What distances are measured from, where details are collected.
+    middle: f32,
+    values: Values,
+    sums: LaneSums<S>,
+    details: LaneDetails<S>,
+}
+
+/// The values of a block but the target's.
+fn others<E: Element>(elements: &[E], target: usize) -> impl Iterator<Item = f32> {
+    let others = elements.iter().enumerate().filter(move |(column, _)| *column != target);
+    others.map(|(_, x)| x.to_f32())
+}
+
+/// The largest value, the target left out, of a block that is seldom like that.
+#[cold]
+#[inline(never)]
+fn largest_of<E: Element>(elements: &[E], target: usize) -> f32 {
+    let mut max = f32::NEG_INFINITY;
+    for x in others(elements, target) {
+        if x > max {
+            max = x;
+        }
+    }
+    max
+}
+
+/// Σ term · (v − shift) in f64, where the factor k is so small that f32 has no room for the
+/// distances.
+#[cold]
+#[inline(never)]
+pub(super) fn weighted_alone(others: impl Iterator<Item = f32>, base: Base, factor: f64) -> f64 {
+    let mut sum = 0.0;
+    for v in others.filter(|v| v.is_finite()) {
+        let v = f64::from(v) - f64::from(base.shift);
+        sum += libm::exp(factor * v - f64::from(base.exponent) * LN_2) * v;
+    }
+    sum
 }
 
 /// A column's number as u32, the type of target ids.
 pub(super) fn low_u32(x: usize) -> u32 {
     u32::try_from(x).unwrap_or(u32::MAX)
-}
-
-/// The largest lane, −inf if that is NaN.
-#[inline(always)]
-fn largest<S: Simd>(s: S, a: S::F) -> f32 {
-    let max = s.largest(a);
-    // Levels differ in which of two zeros is the larger: −0 becomes 0.
-    if max.is_nan() { f32::NEG_INFINITY } else { max + 0.0 }
 }

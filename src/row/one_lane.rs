@@ -5,18 +5,20 @@
 //! that it masks, the target's and those past the end, have terms of exactly 0 there. Here they are
 //! left out, so no quad is copied.
 
-use super::base::Base;
+use core::f64::consts::LOG2_E;
+
+use super::base::{Base, HIGHEST_ABOVE, LOWEST_ABOVE};
 use super::block::BLOCK;
-use super::extra::{BlockDetails, Extra, ExtraSums};
-use super::fold::{Fold, HEADROOM, low_u32};
+use super::extra::{Block, Extra, ExtraSums};
+use super::fold::{Fold, low_u32, weighted_alone};
 use super::logit_sum::SCALE;
 use crate::Element;
-use crate::simd::exp::{Exp, LN_2};
+use crate::simd::exp::{Exp, t_at};
 use crate::simd::quad::QUAD;
 use crate::simd::softcap::Softcap;
 use crate::simd::{LANES, SHORT_LOOPS, Simd};
 
-/// The largest value of a block, the target left out, and its first column.
+/// The largest value of a block, and its first column.
 struct Leader {
     max: f32,
     column: usize,
@@ -29,17 +31,34 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         if !SHORT_LOOPS && let Some(&x) = self.tile.get(self.target) {
             self.see_target(s.first(self.value(s, x)));
         }
-        let mut redo = false;
+        let (mut wide, mut first) = (Base::ONE, Leader::NONE);
         while self.at < self.tile.len() {
-            if self.stats.base.is_none() || redo {
-                redo = false;
-                let (block, max) = (self.block(), self.largest(s));
-                if !self.stats.set_base(max, block) {
-                    self.skip(block.len());
+            wide = match self.next.take() {
+                Some(base) => base,
+                None if wide.is_power() => wide,
+                None => Base::ONE,
+            };
+            let leader = if D::ON { self.leader(s, usize::MAX) } else { Leader::NONE };
+            match self.sum_by_lanes(s, wide, &leader) {
+                Ok(()) => {
+                    if leader.max > first.max {
+                        first = Leader { column: self.at.saturating_add(leader.column), ..leader };
+                    }
+                    self.is_found = false;
+                    self.at += BLOCK;
                 }
-            } else if let Some(base) = self.stats.base {
-                redo = self.sum_by_lanes(s, base);
+                Err(top) => {
+                    self.next = wide.relative(top);
+                    if self.next.is_none() {
+                        let others = self.leader(s, self.target.wrapping_sub(self.at));
+                        self.find(others.max, self.block());
+                    }
+                }
             }
+        }
+        if D::ON && first.max > f32::NEG_INFINITY {
+            let column = self.first_column.saturating_add(low_u32(first.column));
+            self.stats.extra.see(first.max, column);
         }
     }
 
@@ -61,106 +80,98 @@ impl<'a, E: Element, D: Extra> Fold<'a, E, D> {
         s.splat(self.softcap().map_or(x, |softcap| softcap.value_alone(S::FUSED, x)))
     }
 
-    /// The largest value of the next block, the target left out.
+    /// The largest value of the next block, but for one column, and where it is.
     #[inline(always)]
-    fn largest<S: Simd>(&self, s: S) -> f32 {
-        let mut max = f32::NEG_INFINITY;
+    fn leader<S: Simd>(&self, s: S, without: usize) -> Leader {
+        let mut leader = Leader::NONE;
         for (column, &x) in self.block().iter().enumerate() {
             let x = s.first(self.value(s, x));
-            if x > max && self.at + column != self.target {
-                max = x;
+            if x > leader.max && column != without {
+                leader = Leader { max: x, column };
             }
         }
         // −0 becomes 0, as on other levels.
-        max + 0.0
+        Leader { max: leader.max + 0.0, ..leader }
     }
 
-    /// Adds blocks to the sums until one is too large for the base; whether one was.
+    /// Adds the next block to the sums, if its terms are relative to what they have to be.
     #[inline(always)]
-    #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to f32 lanes")]
-    fn sum_by_lanes<S: Simd>(&mut self, s: S, base: Base) -> bool {
+    fn sum_by_lanes<S: Simd>(&mut self, s: S, wide: Base, leader: &Leader) -> Result<(), f32> {
         let (transform, zero) = (self.stats.transform, s.splat(0.0));
         let factor = transform.factor();
-        let unit = transform.is_none() && base.shift.to_bits() == 0;
-        let exp = Exp::new(s, factor, base.exponent, unit);
-        let shift = s.splat(base.shift);
-        let middle = (f64::from(base.exponent) * LN_2 / factor) as f32;
-        let drift = 1.0 + Exp::<S>::drift(unit, base.exponent);
-        while self.at < self.tile.len() {
-            let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
-            let mut leader = Leader { max: f32::NEG_INFINITY, column: 0 };
-            let mut largest_t = zero;
-            let (mut terms, mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW, Tree::NEW);
-            for (n, lane) in Tree::lanes() {
-                let (mut scales, mut mantissas, mut weighted, mut squares) =
-                    (zero, zero, zero, zero);
-                let mut column = lane;
-                while column < block.len() {
-                    let (mut quad, mut quad_mantissas) = (zero, zero);
-                    for _ in 0..QUAD {
-                        if let Some(&x) = block.get(column)
-                            && column != target
-                        {
-                            let x = self.value(s, x);
-                            if D::ON {
-                                leader.see(s.first(x), column);
-                            }
-                            let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
-                            let mut w = [d];
-                            let [t] = exp.split::<false, 1>(s, &mut w);
-                            largest_t = s.max_positive(largest_t, t);
-                            exp.w(s, &mut w);
-                            let ([w], scale) = (w, s.to_exponent(t));
-                            quad = s.add(quad, scale);
-                            quad_mantissas = s.mul_add(w, scale, quad_mantissas);
-                            if D::ON {
-                                let term = s.mul_add(w, scale, scale);
-                                let distance = s.sub(exp.bounded(s, d), s.splat(middle));
-                                weighted = s.mul_add(term, distance, weighted);
-                                squares = s.mul_add(term, term, squares);
-                            }
+        let unit = transform.is_none() && wide.is_power();
+        let exp = Exp::new(s, factor, wide.exponent, unit);
+        let shift = s.splat(wide.shift);
+        let middle = wide.middle(leader.max, wide.most(factor));
+        let (block, target) = (self.block(), self.target.wrapping_sub(self.at));
+        let mut largest_t = zero;
+        let (mut of_weighted, mut of_squares) = (Tree::NEW, Tree::NEW);
+        let mut terms = Tree::NEW;
+        for (n, lane) in Tree::lanes() {
+            let (mut scales, mut mantissas, mut weighted, mut squares) = (zero, zero, zero, zero);
+            let mut column = lane;
+            while column < block.len() {
+                let (mut quad, mut quad_mantissas) = (zero, zero);
+                for _ in 0..QUAD {
+                    if let Some(&x) = block.get(column)
+                        && column != target
+                    {
+                        let x = self.value(s, x);
+                        let d = if exp.is_unit::<false>() { x } else { s.sub(x, shift) };
+                        let mut w = [d];
+                        let [t] = exp.split::<false, 1>(s, &mut w);
+                        largest_t = s.max_positive(largest_t, t);
+                        exp.w(s, &mut w);
+                        let ([w], scale) = (w, s.to_exponent(t));
+                        quad = s.add(quad, scale);
+                        quad_mantissas = s.mul_add(w, scale, quad_mantissas);
+                        if D::ON {
+                            let term = s.mul_add(w, scale, scale);
+                            let distance = s.sub(exp.bounded(s, d), s.splat(middle));
+                            weighted = s.mul_add(term, distance, weighted);
+                            squares = s.mul_add(term, term, squares);
                         }
-                        column += LANES;
                     }
-                    let sum = s.add(scales, quad);
-                    // What the addition rounded away: exact unless the quad is larger than the sum.
-                    let lost = s.sub(quad, s.sub(sum, scales));
-                    scales = sum;
-                    mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
+                    column += LANES;
                 }
-                let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
-                terms.add(n, s.first(scales), s.first(mantissas));
-                if D::ON {
-                    of_weighted.add(n, s.first(weighted), 0.0);
-                    of_squares.add(n, s.first(squares), 0.0);
-                }
+                let sum = s.add(scales, quad);
+                // What the addition rounded away: exact unless the quad is larger than the sum.
+                let lost = s.sub(quad, s.sub(sum, scales));
+                scales = sum;
+                mantissas = s.add(mantissas, s.add(quad_mantissas, lost));
             }
-            if s.any_gt(largest_t, s.splat(Exp::<S>::t_at(HEADROOM))) {
-                return true;
-            }
-            let others = terms.sum() * drift;
+            let mantissas = Exp::<S>::restored(unit, s, scales, mantissas);
+            terms.add(n, s.first(scales), s.first(mantissas));
             if D::ON {
-                // `middle` is ln base / k rounded to f32.
-                let correction = factor * f64::from(middle) - f64::from(base.exponent) * LN_2;
-                let details = BlockDetails {
-                    weighted: factor * of_weighted.sum() * drift + correction * others,
-                    squares: of_squares.sum() * drift * drift,
-                    values: self.sum_of_values(s),
-                };
-                self.stats.extra.add(&details);
-                if leader.max > f32::NEG_INFINITY {
-                    let column = low_u32(self.at.saturating_add(leader.column));
-                    self.stats.extra.see(leader.max, self.first_column.saturating_add(column));
-                }
+                of_weighted.add(n, s.first(weighted), 0.0);
+                of_squares.add(n, s.first(squares), 0.0);
             }
-            self.stats.others += others;
-            self.at += BLOCK;
         }
-        false
+        let top = s.first(largest_t);
+        if wide.is_power() && !(top > t_at(LOWEST_ABOVE - 1) && top <= t_at(HIGHEST_ABOVE)) {
+            return Err(top);
+        }
+        let others = terms.sum() * (1.0 + Exp::<S>::drift(unit, wide.exponent.into()));
+        let mut of = Block { others, weighted: 0.0, squares: 0.0, values: 0.0 };
+        if D::ON {
+            // Near the largest terms.
+            let exponent = f64::from(middle) * (factor * LOG2_E);
+            let drift = 1.0 + Exp::<S>::drift(unit, exponent);
+            of.weighted = of_weighted.sum() * drift + f64::from(middle) * others;
+            if of.lacks_room() {
+                let others = block.iter().enumerate().filter(|(column, _)| *column != target);
+                let others = others.map(|(_, &x)| s.first(self.value(s, x)));
+                of.weighted = weighted_alone(others, wide, factor);
+            }
+            of.squares = of_squares.sum() * drift * drift;
+            of.values = self.sum_of_values(s);
+        }
+        self.stats.add(wide, &of);
+        Ok(())
     }
 
     /// Σ v of the next block, the target's included, as
-    /// [`block_logit_sum`](super::logit_sum::block_logit_sum).
+    /// [`Values`](super::logit_sum::Values).
     #[inline(always)]
     fn sum_of_values<S: Simd>(&self, s: S) -> f64 {
         let block = self.block();
@@ -227,11 +238,5 @@ impl Tree {
 }
 
 impl Leader {
-    /// Columns come lane by lane.
-    #[inline(always)]
-    fn see(&mut self, value: f32, column: usize) {
-        if value > self.max || (value >= self.max && column < self.column) {
-            *self = Self { max: value, column };
-        }
-    }
+    const NONE: Self = Self { max: f32::NEG_INFINITY, column: 0 };
 }

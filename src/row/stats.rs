@@ -1,7 +1,8 @@
 //! The statistics of a row: what they hold, how parts of a row merge, how their sums change base.
 
-use super::base::Base;
-use super::extra::{Extra, ExtraSums};
+use super::base::{Base, is_far};
+use super::exact::Sum;
+use super::extra::{Block, Extra, ExtraSums};
 use super::norm::RowNorm;
 use crate::{Error, Transform};
 
@@ -21,10 +22,11 @@ use crate::{Error, Transform};
 /// also entropy, argmax, mean logit and log Σp², from the same sweep.
 ///
 /// # Numerics
-/// A row folded in ascending tiles that begin at multiples of [`BLOCK`](super::BLOCK) gives the
-/// bits of the row folded whole. Other tiles, and merges, add the same terms in another order: log
-/// Z then differs by less than 1e-6, which is twice the bound of its own error; the largest
-/// difference found is 2e-7.
+/// Tiles that begin at multiples of [`BLOCK`](super::BLOCK), in any order, folded into one or into
+/// several that are merged in any order, give the bits of the row folded whole: a block's sum does
+/// not depend on what is beside it, and sums of blocks are exact to 2^−64 of the largest. Tiles
+/// that begin elsewhere have other blocks: log Z then differs by less than 1e-6, which is twice the
+/// bound of its own error.
 ///
 /// # Example
 /// ```
@@ -54,10 +56,13 @@ pub struct RowStats<D: Extra = ()> {
     pub(super) target: Option<u32>,
     /// The target's value v, once its column was folded.
     pub(super) target_value: Option<f32>,
-    /// `None` until a column above −inf was folded.
-    pub(super) base: Option<Base>,
-    /// Σ term over the columns other than the target's, by the base.
-    pub(super) others: f64,
+    /// The largest shift of a block: 0 where that is a power of two, −inf before the first.
+    pub(super) shift: f32,
+    /// Σ term over the columns other than the target's, by e^0; of rows whose values are far from
+    /// each other, by the shift's.
+    pub(super) others: Sum,
+    /// Whether a column was NaN or +inf, or the target's came twice.
+    pub(super) is_broken: bool,
     pub(super) columns: u64,
     pub(super) extra: D::Sums,
 }
@@ -75,8 +80,9 @@ impl<D: Extra> RowStats<D> {
             transform,
             target,
             target_value: None,
-            base: None,
-            others: 0.0,
+            shift: f32::NEG_INFINITY,
+            others: Sum::NONE,
+            is_broken: false,
             columns: 0,
             extra: D::Sums::NONE,
         }
@@ -85,9 +91,7 @@ impl<D: Extra> RowStats<D> {
     /// Adds the statistics of other columns of the same row.
     ///
     /// # Numerics
-    /// Sums are added in f64, after those with the smaller base are scaled to the larger one,
-    /// exactly where the scale is a power of two. [`RowStats`] says by how much the order of merges
-    /// may change log Z.
+    /// Exact: the order and the grouping of merges change no bit ([`RowStats`]).
     ///
     /// # Errors
     /// [`Error::MergeOfDifferentRows`] if transform or target differ, or if both hold the target's
@@ -101,31 +105,129 @@ impl<D: Extra> RowStats<D> {
             return Err(Error::MergeOfDifferentRows);
         }
         let mut other = *other;
-        if let (Some(a), Some(b)) = (self.base, other.base) {
-            let factor = self.transform.factor();
-            let higher = if a.ln(factor) >= b.ln(factor) { a } else { b };
-            self.rebase(higher);
-            other.rebase(higher);
+        self.reach(other.shift);
+        if self.is_beyond(other.shift) {
+            other.clear_terms();
         }
-        self.base = self.base.or(other.base);
         self.target_value = self.target_value.or(other.target_value);
-        self.others += other.others;
-        self.columns += other.columns;
+        self.others.merge(&other.others);
+        self.is_broken |= other.is_broken;
+        self.columns = self.columns.saturating_add(other.columns);
         self.extra.merge(&other.extra);
+        self.forget_if_broken();
         Ok(())
+    }
+
+    /// A broken row holds nothing else, so that its bits too depend on no order.
+    #[inline(always)]
+    pub(super) fn forget_if_broken(&mut self) {
+        if self.is_broken {
+            (self.shift, self.others) = (f32::NEG_INFINITY, Sum::NONE);
+            self.extra = D::Sums::NONE;
+        }
+    }
+
+    /// Takes down a shift if it is the largest so far. What is too far below it vanishes.
+    fn reach(&mut self, shift: f32) {
+        if shift > self.shift {
+            let factor = self.transform.factor();
+            if is_far(shift, factor) || is_far(self.shift, factor) {
+                self.clear_terms();
+            }
+            self.shift = shift;
+        }
+    }
+
+    /// Whether terms that are relative to a shift vanish beside those of the row.
+    fn is_beyond(&self, shift: f32) -> bool {
+        let factor = self.transform.factor();
+        shift < self.shift && (is_far(shift, factor) || is_far(self.shift, factor))
+    }
+
+    fn clear_terms(&mut self) {
+        self.others = Sum::NONE;
+        self.extra.clear_terms();
+    }
+
+    /// Adds a block, whose sums are relative to `base`. Not inlined: there are as many copies of the
+    /// loop as levels and types.
+    #[inline(never)]
+    pub(super) fn add(&mut self, base: Base, block: &Block) {
+        if !block.others.is_finite() {
+            self.is_broken = true;
+            return;
+        }
+        // No shift, or none yet.
+        if base.is_power() && (self.shift.to_bits() == 0 || self.shift == f32::NEG_INFINITY) {
+            self.shift = 0.0;
+            self.others.add(block.others, base.exponent);
+            self.extra.add(base.exponent, block);
+        } else {
+            self.add_beside_shift(base, block);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_beside_shift(&mut self, base: Base, block: &Block) {
+        self.reach(base.shift);
+        if self.is_beyond(base.shift) {
+            self.extra.add_values(block.values);
+            return;
+        }
+        let factor = self.transform.factor();
+        let (power, part) = base.parts(factor);
+        self.others.add(block.others * part, power);
+        self.extra.add_at(base, (power, part), block, factor);
+    }
+
+    /// What the row's sums are taken by; `None` until a column above −inf was folded.
+    #[inline(always)]
+    pub(super) fn base(&self) -> Option<Base> {
+        if self.shift.to_bits() == 0 {
+            Some(Base { shift: 0.0, exponent: self.others.power() })
+        } else {
+            (self.shift != f32::NEG_INFINITY).then_some(Base::of_value(self.shift))
+        }
     }
 
     /// The same sums with others beside them.
     pub(crate) const fn with_extra<F: Extra>(self, extra: F::Sums) -> RowStats<F> {
-        let Self { transform, target, target_value, base, others, columns, .. } = self;
-        RowStats { transform, target, target_value, base, others, columns, extra }
+        let Self { transform, target, target_value, shift, others, is_broken, columns, .. } = self;
+        RowStats { transform, target, target_value, shift, others, is_broken, columns, extra }
+    }
+
+    /// What terms near those so far are relative to, if that is neither usual nor a value.
+    pub(super) fn near(&self) -> Option<Base> {
+        let base = self.base().filter(|base| base.is_power())?;
+        // Some powers of two below the sum.
+        let exponent = base.exponent + self.others.bits_above() - 3;
+        Some(Base::near(exponent)).filter(|&near| near != Base::ONE)
     }
 
     /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
     /// the target's 0. None as long as there is no base.
     pub(crate) fn terms(&self) -> Option<RowNorm> {
-        let Base { shift, exponent } = self.base?;
+        let Base { shift, exponent } = self.base_of_terms()?;
         Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
+    }
+
+    /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
+    pub(crate) fn sum_of_terms(&self) -> f64 {
+        match self.base_of_terms() {
+            Some(base) if base.is_power() && !self.is_broken => self.others.by_power(base.exponent),
+            _ => self.settled().others,
+        }
+    }
+
+    /// A base near the sum so far, because reduction by one word errs with the distance; but not
+    /// nearer than 2^8, because sums of terms move with it.
+    fn base_of_terms(&self) -> Option<Base> {
+        let base = self.base()?;
+        if !base.is_power() {
+            return Some(base);
+        }
+        Some(Base { exponent: base.exponent + (self.others.bits_above() & !7), ..base })
     }
 
     pub(crate) const fn transform(&self) -> Transform {
@@ -145,19 +247,5 @@ impl<D: Extra> RowStats<D> {
     #[must_use]
     pub const fn columns(&self) -> u64 {
         self.columns
-    }
-
-    /// Changes the base of the sums: exactly between powers of two.
-    #[inline(never)]
-    pub(super) fn rebase(&mut self, to: Base) {
-        if let Some(from) = self.base
-            && from != to
-        {
-            let (part, power, ln) = from.over(to, self.transform.factor());
-            let scale = |x: f64| libm::scalbn(x * part, power);
-            self.extra.rescale(scale, ln, self.others);
-            self.others = scale(self.others);
-        }
-        self.base = Some(to);
     }
 }

@@ -12,12 +12,11 @@ use crate::simd::Simd;
 use crate::simd::exp::Exp;
 use crate::simd::quad::{QUAD, Quad};
 
-/// The sums of one block in each lane, relative to the row's base: Σ term = Σ scales + Σ mantissas.
+/// The sums of one block in each lane, relative to the block's base: Σ term = Σ scales + Σ mantissas.
 pub(super) struct LaneSums<S: Simd> {
     pub(super) scales: S::Lanes,
     pub(super) mantissas: S::Lanes,
     /// The largest t of [`Exp::split`] over the columns other than the target's, of all parts.
-    /// Where details are collected, the t of [`LaneDetails::max`], found after the block.
     pub(super) largest_t: S::F,
 }
 
@@ -26,16 +25,6 @@ impl<S: Simd> LaneSums<S> {
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
         Self { scales: none, mantissas: none, largest_t: s.splat(0.0) }
-    }
-
-    /// Zeros, in place: a new value would take as much memory again.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.largest_t = s.splat(0.0);
-        for s in s.parts() {
-            s.put(&mut self.scales, s.splat(0.0));
-            s.put(&mut self.mantissas, s.splat(0.0));
-        }
     }
 }
 
@@ -46,25 +35,13 @@ pub(super) struct LaneDetails<S: Simd> {
     pub(super) weighted: S::Lanes,
     /// Σ term²
     pub(super) squares: S::Lanes,
-    /// The largest value over the columns other than the target's, of all parts.
-    pub(super) max: S::F,
 }
 
 impl<S: Simd> LaneDetails<S> {
     #[inline(always)]
     pub(super) fn new(s: S) -> Self {
         let none = s.lanes(0.0);
-        Self { weighted: none, squares: none, max: s.splat(0.0) }
-    }
-
-    /// Before the first column of a block, in place.
-    #[inline(always)]
-    pub(super) fn clear(&mut self, s: S) {
-        self.max = s.splat(f32::NEG_INFINITY);
-        for s in s.parts() {
-            s.put(&mut self.weighted, s.splat(0.0));
-            s.put(&mut self.squares, s.splat(0.0));
-        }
+        Self { weighted: none, squares: none }
     }
 }
 
@@ -87,9 +64,6 @@ pub(super) fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     let mut d = [s.splat(0.0); QUAD];
     for i in 0..QUAD {
         let x = E::load_mixed(s, &quad[i]);
-        if D::ON {
-            details.max = s.max(details.max, x);
-        }
         d[i] = x;
     }
     if !exp.is_unit::<UNIT>() {
@@ -104,6 +78,7 @@ pub(super) fn sum_quad<S: Simd, E: Element, D: Extra, const UNIT: bool>(
     // The order is the one in which most stays in registers.
     if D::ON {
         for scale in &mut scale {
+            sums.largest_t = s.max_positive(sums.largest_t, *scale);
             *scale = s.to_exponent(*scale);
         }
         exp.w(s, &mut w);

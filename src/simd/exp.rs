@@ -53,7 +53,7 @@ const Q: [f32; 5] = [
 /// 1.5 · 2²³: adding it leaves the nearest integer in the low bits.
 const ROUND: i32 = 12_582_912;
 /// f32's exponent bias.
-const BIAS: i32 = 127;
+pub(crate) const BIAS: i32 = 127;
 /// Largest |N| at which all |n| stay below 2048, where the reduction is exact.
 pub(crate) const MAX_EXPONENT: i32 = 1900;
 
@@ -75,8 +75,15 @@ pub(super) fn splat_all<S: Simd>(s: S, [a, b, c, d, e]: [f32; 5]) -> [S::F; 5] {
 }
 
 /// The factor that corrects terms near 2^exponent for the one-word reduction, less 1.
-pub(crate) fn drift(exponent: i32) -> f64 {
-    f64::from(exponent) * ONE_WORD
+pub(crate) fn drift(exponent: f64) -> f64 {
+    exponent * ONE_WORD
+}
+
+/// The t of [`Exp::split`] where n − N = `above`.
+#[inline(always)]
+#[allow(clippy::cast_precision_loss, reason = "below 2^24")]
+pub(crate) const fn t_at(above: i32) -> f32 {
+    (ROUND + BIAS + above) as f32
 }
 
 /// The constants of one (k, N), in every lane.
@@ -148,7 +155,7 @@ impl<S: Simd> Exp<S> {
     }
 
     /// t of M vectors d, and f in their place; `UNIT` where y = x. [`Simd::to_exponent`] turns t
-    /// into 2^(n−N); t grows with n ([`Exp::t_at`]).
+    /// into 2^(n−N); t grows with n ([`t_at`]).
     #[inline(always)]
     pub(crate) fn split<const UNIT: bool, const M: usize>(
         &self,
@@ -186,19 +193,6 @@ impl<S: Simd> Exp<S> {
         t
     }
 
-    /// The t that `split` returns for d.
-    #[inline(always)]
-    pub(crate) fn t_of(&self, s: S, d: S::F) -> S::F {
-        s.mul_add(self.bounded(s, d), self.log2e, self.magic)
-    }
-
-    /// The t where n − N = `above`.
-    #[inline(always)]
-    #[allow(clippy::cast_precision_loss, reason = "below 2^24")]
-    pub(crate) const fn t_at(above: i16) -> f32 {
-        (ROUND + BIAS + above as i32) as f32
-    }
-
     /// In place of f, w = e^f − 1 = f + f²·((q0 + q1·f) + f²·((q2 + q3·f) + f²·q4))
     #[inline(always)]
     pub(crate) fn w<const M: usize>(&self, s: S, f: &mut [S::F; M]) {
@@ -214,12 +208,12 @@ impl<S: Simd> Exp<S> {
 
     /// [`drift`], where the reduction is by one word.
     #[inline(always)]
-    pub(crate) fn drift(unit: bool, exponent: i32) -> f64 {
+    pub(crate) fn drift(unit: bool, exponent: f64) -> f64 {
         if unit && S::FUSED { drift(exponent) } else { 0.0 }
     }
 
     /// The mantissas of a lane's terms, corrected for what the one-word reduction loses beyond the
-    /// drift at N.
+    /// drift at N: that is a factor on sums in f64, while here f32 rounds.
     ///
     /// A term is too small by the share (n − N)·1.9e-9. The mean of n − N, weighted by the terms,
     /// is the binary logarithm of their sum less H, the entropy of the 32 terms in bits, which is 0

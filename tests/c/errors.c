@@ -364,16 +364,17 @@ static void statistics(void) {
     CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET_SEEN, 0, &bad, NULL) == DPO_ERROR_UNKNOWN_VALUE);
     CHECK(dpo_row_stats_new(&none, 0, 1, &bad, NULL) == DPO_ERROR_FIELD_UNUSED);
     CHECK(dpo_row_stats_fold(fastest, &good, DPO_TYPE_F32, row, 3, 0, NULL) == DPO_OK);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 9; i++) {
         bad = good;
         if (i == 0) bad.flags |= UINT32_C(1) << 30;
-        if (i == 1) bad.exponent = INT32_MIN;
+        if (i == 1) bad.tops[0] = 0;
         if (i == 2) bad.shift = (float)NAN;
         if (i == 3) bad.columns = UINT64_MAX;
         if (i == 4) bad.flags &= ~DPO_ROW_TARGET;
-        if (i == 5) bad.exponent = 1901;
-        if (i == 6) bad.others = -0.5;
+        if (i == 5) bad.tops[0] = 5;
+        if (i == 6) bad.others[1] = -1;
         if (i == 7) bad.columns = 0;
+        if (i == 8) bad.reserved = 1;
         dpo_row_stats before = bad, other = good;
         CHECK(dpo_row_stats_fold(fastest, &bad, DPO_TYPE_F32, row, 3, 3, &error) == DPO_ERROR_ROW_STATS);
         CHECK(dpo_row_stats_merge(&bad, &other, NULL) == DPO_ERROR_ROW_STATS);
@@ -382,10 +383,53 @@ static void statistics(void) {
         CHECK(memcmp(&bad, &before, sizeof bad) == 0 && memcmp(&other, &good, sizeof good) == 0);
     }
     bad = good;
+    bad.reserved = 1;
+    uint8_t bytes[DPO_ROW_BYTES] = {7};
+    CHECK(dpo_row_stats_write_bytes(&bad, bytes, sizeof bytes, NULL) == DPO_ERROR_ROW_STATS && bytes[0] == 7);
+    bad = good;
     CHECK(dpo_row_stats_merge(&bad, &good, NULL) == DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
     CHECK(dpo_row_stats_merge(&bad, &bad, NULL) == DPO_ERROR_OVERLAP);
     bad.flags |= DPO_ROW_DETAILS;
     CHECK(dpo_row_stats_merge(&bad, &good, NULL) == DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
+}
+
+/* Bytes of row statistics that another machine may have written otherwise, or the way spoilt. */
+static void bytes_of_statistics(void) {
+    const dpo_transform none = DPO_TRANSFORM_NONE;
+    const dpo_transform warm = {0.0f, 0.0f, 2.0f}, capped = {0.0f, 30.0f, 0.0f};
+    const float row[3] = {1.0f, 2.0f, 6.0f};
+    uint8_t bytes[DPO_ROW_DETAIL_BYTES], long_bytes[DPO_ROW_DETAIL_BYTES + 1];
+    dpo_row_stats made, read, before;
+    dpo_error error;
+    CHECK(dpo_row_stats_new(&none, DPO_ROW_TARGET | DPO_ROW_DETAILS, 1, &made, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_fold(dpo_detect(), &made, DPO_TYPE_F32, row, 3, 0, NULL) == DPO_OK);
+    CHECK(dpo_row_stats_write_bytes(&made, long_bytes, sizeof long_bytes, &error) == DPO_ERROR_LENGTH);
+    CHECK(error.subject == DPO_BUFFER_ROW_BYTES && error.numbers[0] == DPO_ROW_DETAIL_BYTES);
+    CHECK(dpo_row_stats_write_bytes(&made, bytes, DPO_ROW_BYTES, NULL) == DPO_ERROR_LENGTH);
+    CHECK(dpo_row_stats_write_bytes(&made, NULL, sizeof bytes, NULL) == DPO_ERROR_NULL);
+    CHECK(dpo_row_stats_write_bytes(&made, (uint8_t *)&made, sizeof bytes, NULL) == DPO_ERROR_OVERLAP);
+    CHECK(dpo_row_stats_write_bytes(&made, bytes, sizeof bytes, NULL) == DPO_OK);
+    memset(&before, 0x5a, sizeof before);
+    read = before;
+    CHECK(dpo_row_stats_from_bytes(&none, bytes, sizeof bytes - 1, &read, NULL) == DPO_ERROR_LENGTH);
+    CHECK(dpo_row_stats_from_bytes(&none, bytes, DPO_ROW_BYTES, &read, NULL) == DPO_ERROR_ROW_BYTES);
+    CHECK(dpo_row_stats_from_bytes(&warm, bytes, sizeof bytes, &read, NULL) ==
+          DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
+    CHECK(dpo_row_stats_from_bytes(&capped, bytes, sizeof bytes, &read, NULL) ==
+          DPO_ERROR_MERGE_OF_DIFFERENT_ROWS);
+    for (int i = 0; i < 8; i++) {
+        /* A version, magic, a flag, columns, a sum, its place, a largest value of NaN, an end. */
+        static const size_t at[8] = {3, 0, 7, 27, 43, 63, 151, 156}, named[8] = {0, 0, 4, 20, 20, 20, 20, 156};
+        static const uint8_t bad[8] = {2, 'D', 0x80, 0xff, 0x80, 0x77, 0x7f, 1};
+        const uint8_t kept = bytes[at[i]];
+        bytes[at[i]] = bad[i];
+        CHECK(dpo_row_stats_from_bytes(&none, bytes, sizeof bytes, &read, &error) == DPO_ERROR_ROW_BYTES);
+        CHECK(error.numbers[0] == named[i]);
+        bytes[at[i]] = kept;
+    }
+    CHECK(memcmp(&read, &before, sizeof read) == 0);
+    CHECK(dpo_row_stats_from_bytes(&none, bytes, sizeof bytes, &read, NULL) == DPO_OK);
+    CHECK(memcmp(&read, &made, sizeof read) == 0);
 }
 
 static void texts(void) {
@@ -448,6 +492,7 @@ int main(void) {
     not_finite();
     nothing();
     statistics();
+    bytes_of_statistics();
     texts();
     return failures == 0 ? 0 : 1;
 }

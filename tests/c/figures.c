@@ -238,6 +238,40 @@ static void tiles(dpo_dispatch dispatch) {
     for (int i = 0; i < 4; i++) figure("tile_grad", row[i]);
 }
 
+/* A row of three blocks on two machines, of which one sends bytes: those that are printed, to a
+ * process that checks them. Merged either way it has the bits of the row folded by one. */
+static void shards(dpo_dispatch dispatch) {
+    static float row[1100];
+    const dpo_transform transform = {1.25f, 0.0f, 0.75f};
+    for (int i = 0; i < 1100; i++) row[i] = (float)((i * 37 + 11) % 64) / 8.0f + (float)(i / 512 * 40);
+    row[20] = -INFINITY;
+    for (uint32_t details = 0; details <= DPO_ROW_DETAILS; details += DPO_ROW_DETAILS) {
+        const size_t len = details == 0 ? DPO_ROW_BYTES : DPO_ROW_DETAIL_BYTES;
+        uint8_t bytes[DPO_ROW_DETAIL_BYTES];
+        dpo_row_stats whole, left, right, sent;
+        dpo_row_result result;
+        dpo_error error;
+        ok(dpo_row_stats_new(&transform, DPO_ROW_TARGET | details, 700, &whole, &error), &error, "new");
+        left = right = whole;
+        memset(&sent, 0x5a, sizeof sent);
+        ok(dpo_row_stats_fold(dispatch, &whole, DPO_TYPE_F32, row, 1100, 0, &error), &error, "fold");
+        ok(dpo_row_stats_fold(dispatch, &left, DPO_TYPE_F32, row, 512, 0, &error), &error, "fold");
+        ok(dpo_row_stats_fold(dispatch, &right, DPO_TYPE_F32, row + 512, 588, 512, &error), &error, "fold");
+        ok(dpo_row_stats_write_bytes(&right, bytes, len, &error), &error, "write");
+        for (size_t i = 0; i < len; i++) figure("row_byte", bytes[i]);
+        ok(dpo_row_stats_from_bytes(&transform, bytes, len, &sent, &error), &error, "read");
+        check(memcmp(&sent, &right, sizeof sent) == 0, "bytes are read as they were written");
+        ok(dpo_row_stats_merge(&sent, &left, &error), &error, "merge");
+        ok(dpo_row_stats_merge(&left, &right, &error), &error, "merge");
+        check(memcmp(&sent, &whole, sizeof sent) == 0, "the right shard first");
+        check(memcmp(&left, &whole, sizeof left) == 0, "the left shard first");
+        ok(dpo_row_stats_finish(&sent, &result, &error), &error, "finish");
+        figure("log_z_of_shards", result.log_z);
+        figure("log_prob_of_shards", result.log_prob);
+        figure("entropy_of_shards", result.details.entropy);
+    }
+}
+
 /* Losses by name, against figures from elsewhere: 40-digit arithmetic on this pair. */
 static void losses(void) {
     static const struct {
@@ -402,6 +436,7 @@ int main(void) {
         stages(both[i]);
         storage(both[i]);
         tiles(both[i]);
+        shards(both[i]);
     }
     losses();
     batches();

@@ -128,6 +128,34 @@ fn tiles(figures: &mut Figures, dispatch: Dispatch) {
     figures.all("tile_grad", &row);
 }
 
+/// What one process writes as bytes another reads: the whole row from its left shard and the bytes.
+fn shards(figures: &mut Figures, dispatch: Dispatch) {
+    let number = |i: usize| ((i * 37 + 11) % 64) as f32 / 8.0 + (i / 512 * 40) as f32;
+    let mut row: Vec<f32> = (0..1100).map(number).collect();
+    row[20] = f32::NEG_INFINITY;
+    let transform = Transform::new(1.25, None, 0.75).unwrap();
+    let mut whole = RowStats::<()>::new(transform, Some(700));
+    let mut right = whole;
+    whole.fold(dispatch, &row, 0);
+    right.fold(dispatch, &row[512..], 512);
+    let mut bytes = [0; RowStats::<()>::BYTES];
+    right.write_bytes(&mut bytes).unwrap();
+    figures.all("row_byte", &bytes);
+    figures.add("log_z_of_shards", whole.log_z());
+    figures.add("log_prob_of_shards", whole.log_prob().unwrap());
+    figures.add("entropy_of_shards", f64::NAN);
+    let mut whole = RowStats::<Details>::new(transform, Some(700));
+    let mut right = whole;
+    whole.fold(dispatch, &row, 0);
+    right.fold(dispatch, &row[512..], 512);
+    let mut bytes = [0; RowStats::<Details>::BYTES];
+    right.write_bytes(&mut bytes).unwrap();
+    figures.all("row_byte", &bytes);
+    figures.add("log_z_of_shards", whole.log_z());
+    figures.add("log_prob_of_shards", whole.log_prob().unwrap());
+    figures.all("entropy_of_shards", &[whole.details().entropy]);
+}
+
 fn losses(figures: &mut Figures) {
     let pair = PairLogProbs::new(-20.5, -25.25, -21.0, -24.5).with_tokens(10, 12);
     let mut names = LossName::ALL;
@@ -216,6 +244,7 @@ fn expected() -> String {
         storage::<f16>(&mut figures, dispatch, f16::to_bits);
         storage::<bf16>(&mut figures, dispatch, bf16::to_bits);
         tiles(&mut figures, dispatch);
+        shards(&mut figures, dispatch);
     }
     losses(&mut figures);
     batches(&mut figures);
@@ -259,8 +288,10 @@ fn planted_faults_are_caught() {
     let right = expected();
     assert_eq!(objection(&right, &right), None);
     let flipped = right.replacen("entropy 3", "entropy 4", 1);
+    let sent = right.replacen("row_byte 4", "row_byte 5", 1);
+    assert!(sent != right, "bytes are figures");
     let (_, short) = right.split_once('\n').unwrap();
-    for wrong in [&flipped, short, ""] {
+    for wrong in [&flipped, &sent, short, ""] {
         assert!(objection(wrong, &right).is_some(), "a wrong figure passed");
     }
 }

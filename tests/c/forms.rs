@@ -43,6 +43,18 @@ static FORMS: &[Form] = &[
     ("dpo_token_log_probs", |_, s| s.layout.count = 3),
     ("dpo_token_log_probs", |h, s| of_type::<f16>(h, s, 2)),
     ("dpo_token_log_probs", |h, s| of_type::<bf16>(h, s, 3)),
+    ("dpo_row_stats_write_bytes", |h, _| {
+        for slot in [Slot::StatsRow, Slot::StatsDetailed] {
+            let stats: dpo_row_stats = h.get(slot, 1)[0];
+            h.put(slot, &[dpo_row_stats { columns: stats.columns + 1, ..stats }]);
+        }
+    }),
+    ("dpo_row_stats_from_bytes", |h, _| {
+        // Columns.
+        h.put(Slot::RowBytes, &with_byte(&h.get(Slot::RowBytes, DPO_ROW_BYTES), 24, 9));
+        let bytes = h.get(Slot::RowDetailBytes, DPO_ROW_DETAIL_BYTES);
+        h.put(Slot::RowDetailBytes, &with_byte(&bytes, 24, 9));
+    }),
     ("dpo_sequence_log_probs", |_, s| s.at[Slot::TokenWeights as usize] = 0),
     ("dpo_sequence_log_probs", |h, _| h.put(Slot::TokenWeights, &[0.0_f32, 0.5])),
     ("dpo_preference_loss", |_, s| s.pairs.divisor = 4.0),
@@ -175,6 +187,12 @@ static FORMS: &[Form] = &[
     ("dpo_evaluate_pair", |_, s| s.pair.offset = 0.0),
     ("dpo_evaluate_pair", |_, s| s.loss = loss(7, &[])),
 ];
+
+fn with_byte(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] = byte;
+    bytes
+}
 
 /// The label that is to be ignored is the one given, whatever it is, and no other.
 #[test]

@@ -124,6 +124,7 @@ fn c_type(rust: &str) -> String {
     }
     match rust {
         "i32" => "int32_t",
+        "u8" => "uint8_t",
         "u32" => "uint32_t",
         "u64" => "uint64_t",
         "i64" => "int64_t",
@@ -229,6 +230,10 @@ pub fn of_code(text: &str) -> Declared {
         if let Some((value, _)) = rest.strip_prefix(" = ").and_then(|rest| rest.split_once(';')) {
             let value = match value {
                 "crate::IGNORE_INDEX" => i64::from(dpo_kernel::IGNORE_INDEX),
+                "crate::row::ROW_BYTES" => dpo_kernel::row::ROW_BYTES.try_into().unwrap(),
+                "crate::row::ROW_DETAIL_BYTES" => {
+                    dpo_kernel::row::ROW_DETAIL_BYTES.try_into().unwrap()
+                }
                 value => c_number(value).unwrap_or_else(|| panic!("DPO_{name} = {value}")),
             };
             declared.constants.insert(format!("DPO_{name}"), value);

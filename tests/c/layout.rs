@@ -37,8 +37,8 @@ fn rust() -> Vec<Layout> {
         dpo_row_norm { }
         dpo_row_details { entropy, mean_logit, log_sum_sq_probs, argmax }
         dpo_row_stats {
-            transform, flags, target, target_value, shift, exponent, max, argmax, columns, others,
-            weighted, squares, values,
+            transform, flags, target, target_value, shift, max, argmax, tops,
+            reserved, columns, others, weighted, squares, values,
         }
         dpo_row_result { log_z, log_prob, target_logit, columns, norm, details }
         dpo_option { parameter, value }

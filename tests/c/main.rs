@@ -40,6 +40,7 @@ mod host;
 mod layout;
 mod options;
 mod programs;
+mod row_bytes;
 mod rows;
 mod scalars;
 mod steps;

@@ -103,7 +103,7 @@ fn agree<E: Element>(number: i32, factor: f32, shift: f32) {
                 check_stats(&stats, flags, target, &of);
                 // A softcap makes the largest of large logits equal.
                 if flag != 0 && (factor == 1.0 || softcap.is_none()) {
-                    check_argmax(&stats, target, &of);
+                    check_argmax(&stats, &of);
                 }
                 has_shift |= stats[2].shift != 0.0;
                 assert!(found.log_z.same(&due.log_z), "{of}");
@@ -153,26 +153,32 @@ fn check_stats(stats: &[dpo_row_stats; 3], given: u32, target: Option<u32>, of: 
         let half = [0..150, 150..300, 0..300][i].clone();
         let is_seen = target.is_some_and(|target| half.contains(&target));
         let seen = if is_seen { DPO_ROW_TARGET_SEEN } else { 0 };
-        assert_eq!(stats.flags, given | seen | DPO_ROW_BASE, "{of}");
+        let has_mask = given & DPO_ROW_DETAILS != 0 && half.contains(&17);
+        let masked = if has_mask { DPO_ROW_MASKED } else { 0 };
+        assert_eq!(stats.flags, given | seen | masked | DPO_ROW_BASE, "{of}");
         assert_eq!(stats.target, target.unwrap_or(0), "{of}");
         assert_eq!(stats.columns, half.len() as u64, "{of}");
         if !is_seen {
             assert_eq!(stats.target_value.to_bits(), 0, "{of}");
         }
         if given & DPO_ROW_DETAILS == 0 {
-            let rest = [stats.weighted, stats.squares, stats.values, stats.max.into()];
-            assert_eq!((rest, stats.argmax), ([0.0; 4], 0), "{of}: details that nobody asked for");
+            let rest = [stats.weighted, stats.squares, stats.values];
+            let other = (stats.max, stats.argmax, &stats.tops[1..]);
+            assert_eq!(
+                (rest, other),
+                ([[0; 3]; 3], (0.0, 0, &[0; 3][..])),
+                "{of}: details unasked"
+            );
         }
     }
 }
 
-/// The first of the largest of both halves and of the whole; the target is looked at in the end.
-fn check_argmax(stats: &[dpo_row_stats; 3], target: Option<u32>, of: &str) {
+/// The first of the largest of both halves and of the whole, the target among them.
+fn check_argmax(stats: &[dpo_row_stats; 3], of: &str) {
     let row = row(1.0, 0.0);
     for (stats, columns) in stats.iter().zip([0..150, 150..300, 0..300]) {
-        let others = || columns.clone().filter(|&i| Some(i) != target);
-        let largest = others().map(|i| row[i as usize]).fold(f32::MIN, f32::max);
-        let first = others().find(|&i| row[i as usize] == largest);
+        let largest = columns.clone().map(|i| row[i as usize]).fold(f32::MIN, f32::max);
+        let first = columns.clone().find(|&i| row[i as usize] == largest);
         assert_eq!(Some(stats.argmax), first, "{of}");
     }
 }
@@ -184,6 +190,59 @@ fn statistics_are_those_of_rust() {
         agree::<f32>(DPO_TYPE_F32, factor, shift);
         agree::<f16>(DPO_TYPE_F16, factor, shift);
         agree::<bf16>(DPO_TYPE_BF16, factor, shift);
+    }
+}
+
+/// NaN and +inf are no errors: the row goes on, and its results are NaN wherever it is merged.
+#[test]
+fn broken_rows_go_on() {
+    let (fastest, none) = (dpo_dispatch { level: 0, arithmetic: 0 }, ptr::null_mut());
+    let minus_nan = f32::from_bits(0xffff_ffff);
+    for broken in [f32::NAN, minus_nan, f32::from_bits(0xff80_0001), f32::INFINITY] {
+        for at in [0, 1, 3, 600] {
+            for flags in 0..4 {
+                let of = format!("{broken} at {at}, flags {flags}");
+                let mut row = row(1.0, 0.0).repeat(4);
+                row[at] = broken;
+                let (transform, target) = (zeroed::<dpo_transform>(), (flags & DPO_ROW_TARGET) * 3);
+                let mut halves = [zeroed::<dpo_row_stats>(); 2];
+                for (half, first) in halves.iter_mut().zip([0, 512]) {
+                    let tile = &row[first..first + 512];
+                    let (data, to) = (tile.as_ptr().cast(), &raw mut *half);
+                    // SAFETY: every pointer is to a struct or to a tile of its length.
+                    unsafe {
+                        succeed(dpo_row_stats_new(&raw const transform, flags, target, to, none));
+                        let f32 = DPO_TYPE_F32;
+                        succeed(dpo_row_stats_fold(
+                            fastest,
+                            to,
+                            f32,
+                            data,
+                            512,
+                            first as u32,
+                            none,
+                        ));
+                        // Nothing more, of statistics that hold it.
+                        succeed(dpo_row_stats_fold(fastest, to, f32, data, 0, 0, none));
+                    }
+                }
+                // The target's column says so by its value.
+                let is_broken = |stats: &dpo_row_stats| {
+                    stats.flags & DPO_ROW_BROKEN != 0 || !stats.target_value.is_finite()
+                };
+                assert_eq!(halves.each_ref().map(is_broken), [at < 512, at >= 512], "{of}");
+                for (mut into, from) in [(halves[0], halves[1]), (halves[1], halves[0])] {
+                    let mut result = zeroed::<dpo_row_result>();
+                    // SAFETY: structs.
+                    unsafe {
+                        succeed(dpo_row_stats_merge(&raw mut into, &raw const from, none));
+                        succeed(dpo_row_stats_finish(&raw const into, &raw mut result, none));
+                    }
+                    assert!(is_broken(&into) && result.log_z.is_nan(), "{of}");
+                    assert!(result.log_prob.is_nan() && result.details.entropy.is_nan(), "{of}");
+                }
+            }
+        }
     }
 }
 
@@ -219,7 +278,11 @@ fn statistics_may_begin_as_zeros() {
 fn statistics_that_no_fold_has_made_are_refused() {
     const BASE: u32 = DPO_ROW_BASE;
     const SEEN: u32 = DPO_ROW_TARGET | DPO_ROW_TARGET_SEEN;
-    let made = dpo_row_stats { columns: 3, flags: BASE, others: 1.5, ..zeroed() };
+    const BROKEN: u32 = DPO_ROW_BROKEN;
+    const ZERO: u32 = 1 << 31;
+    let tops = [ZERO, 0, 0, 0];
+    let others = [0, 1 << 31, 5];
+    let made = dpo_row_stats { columns: 3, flags: BASE, others, tops, ..zeroed() };
     let with = |change: fn(&mut dpo_row_stats)| {
         let mut stats = made;
         change(&mut stats);
@@ -228,35 +291,75 @@ fn statistics_that_no_fold_has_made_are_refused() {
     let cases = [
         (true, with(|_| ())),
         (true, zeroed()),
-        (true, with(|s| s.exponent = 1900)),
-        (true, with(|s| s.exponent = -1900)),
-        (false, with(|s| s.exponent = 1901)),
-        (false, with(|s| s.exponent = -1901)),
-        (false, with(|s| s.exponent = i32::MIN)),
-        (true, with(|s| s.shift = -7.5)),
+        (true, with(|s| s.tops[0] += 64)),
+        (true, with(|s| s.tops[0] -= 64)),
+        (false, with(|s| s.tops[0] += 65)),
+        (false, with(|s| s.tops[0] -= 65)),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + (1 << 26)))),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO - (1 << 26)))),
+        (false, with(|s| s.tops[0] = 0)),
+        (true, with(|s| s.tops[2] = ZERO)),
+        (false, with(|s| (s.tops[2], s.flags) = (5, BASE | DPO_ROW_DETAILS))),
+        (false, with(|s| (s.values[1], s.flags) = (1, BASE | DPO_ROW_DETAILS))),
+        (true, with(|s| (s.values[1], s.tops[3], s.flags) = (-1, ZERO, BASE | DPO_ROW_DETAILS))),
+        (false, with(|s| (s.max, s.flags) = (f32::NAN, BASE | DPO_ROW_DETAILS))),
+        (true, with(|s| s.max = f32::NAN)),
+        (false, with(|s| s.flags = BASE | DPO_ROW_MASKED)),
+        (false, with(|s| s.shift = -7.5)),
+        (false, with(|s| s.shift = -0.0)),
+        (true, with(|s| (s.shift, s.tops[0]) = (-2e3, ZERO - 91))),
+        (true, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + 90))),
+        (false, with(|s| (s.shift, s.tops[0]) = (2e3, ZERO + 92))),
+        (true, with(|s| s.shift = 1e30)),
         (false, with(|s| s.shift = f32::NAN)),
         (false, with(|s| s.shift = f32::INFINITY)),
-        (false, with(|s| (s.shift, s.exponent) = (1.0, 1))),
-        (true, with(|s| (s.shift, s.exponent, s.flags) = (f32::NAN, i32::MAX, 0))),
-        (true, with(|s| s.others = f64::NAN)),
-        (true, with(|s| s.others = f64::INFINITY)),
-        (false, with(|s| s.others = -0.5)),
+        (true, with(|s| (s.others, s.tops[0], s.shift, s.flags) = ([0; 3], 0, f32::NAN, 0))),
+        (false, with(|s| (s.others, s.shift, s.flags) = ([0; 3], f32::NAN, 0))),
+        (false, with(|s| s.others = [0; 3])),
+        (false, with(|s| s.flags = 0)),
+        (false, with(|s| (s.flags, s.others) = (0, [0, 0, 1]))),
+        (true, with(|s| s.others = [i64::MAX; 3])),
+        (false, with(|s| s.others[0] = -1)),
+        (false, with(|s| s.others[1] = i64::MIN)),
+        (false, with(|s| s.others[2] = -1)),
+        (false, with(|s| s.reserved = 1)),
+        (false, with(|s| s.reserved = 1 << 31)),
         (true, with(|s| s.columns = (1 << 53) - 1)),
         (false, with(|s| s.columns = 1 << 53)),
         (false, with(|s| s.columns = 0)),
         (false, with(|s| (s.columns, s.flags) = (0, 0))),
-        (false, with(|s| (s.columns, s.others) = (0, 0.0))),
-        (false, with(|s| (s.columns, s.others, s.flags) = (0, 0.0, SEEN))),
-        (true, with(|s| (s.columns, s.others, s.flags) = (0, 0.0, 0))),
-        (true, with(|s| (s.columns, s.others, s.flags) = (0, 0.0, DPO_ROW_DETAILS))),
+        (false, with(|s| (s.columns, s.others) = (0, [0; 3]))),
+        (false, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], SEEN))),
+        (false, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], BROKEN))),
+        (true, with(|s| (s.others, s.tops, s.flags) = ([0; 3], [0; 4], BROKEN))),
+        (true, with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], 0))),
+        (
+            true,
+            with(|s| (s.columns, s.others, s.tops, s.flags) = (0, [0; 3], [0; 4], DPO_ROW_DETAILS)),
+        ),
         (true, with(|s| s.flags = SEEN | BASE)),
-        (true, with(|s| s.flags = SEEN)),
+        (true, with(|s| (s.flags, s.tops, s.others) = (SEEN, [0; 4], [0; 3]))),
         (true, with(|s| (s.flags, s.target) = (SEEN | BASE, 2))),
         (false, with(|s| s.flags = DPO_ROW_TARGET_SEEN | BASE)),
         (false, with(|s| s.target = 2)),
-        (false, with(|s| s.flags = 16)),
+        (false, with(|s| s.flags = BASE | 64)),
         (false, with(|s| s.flags = BASE | 1 << 31)),
         (true, with(|s| s.flags = 15)),
+        (true, with(|s| s.flags = 47)),
+        (false, with(|s| s.flags = 31)),
+        (false, with(|s| s.flags = 63)),
+        (
+            true,
+            with(|s| {
+                (s.others, s.tops, s.flags, s.max, s.argmax) =
+                    ([0; 3], [0; 4], 23, f32::NEG_INFINITY, u32::MAX);
+            }),
+        ),
+        (false, with(|s| (s.others, s.tops, s.flags) = ([0; 3], [0; 4], 23))),
+        (
+            false,
+            with(|s| (s.squares, s.tops[2], s.flags) = ([0, -1, 0], ZERO, BASE | DPO_ROW_DETAILS)),
+        ),
     ];
     for (is_made, stats) in cases {
         let mut host = Host::new();
@@ -267,6 +370,14 @@ fn statistics_that_no_fold_has_made_are_refused() {
         let (at, from) = (structs.at(Slot::Stats), structs.at(Slot::StatsFrom));
         let finish = Call::RowStatsFinish(from, structs.at(Slot::RowResult));
         assert_eq!(host.judge(&finish), Ok(due), "{stats:?}");
+        let is_detailed = stats.flags & DPO_ROW_DETAILS != 0;
+        let (to, len) = if is_detailed {
+            (structs.at(Slot::RowDetailBytes), DPO_ROW_DETAIL_BYTES)
+        } else {
+            (structs.at(Slot::RowBytes), DPO_ROW_BYTES)
+        };
+        let write = Call::RowStatsWriteBytes(from, to, len);
+        assert_eq!(host.judge(&write), Ok(due), "{stats:?}");
         let (tile, dispatch) = (structs.at(Slot::Tile), structs.dispatch);
         let fold = Call::RowStatsFold(dispatch, at, 1, tile, 4, 400);
         assert_eq!(host.judge(&fold), Ok(due), "{stats:?}");
@@ -287,8 +398,9 @@ fn statistics_that_no_fold_has_made_are_refused() {
 /// Rows of other targets, transforms, or with details on one side alone.
 #[test]
 fn parts_of_other_rows_do_not_merge() {
-    let base = dpo_row_stats { flags: 3, target: 5, columns: 3, others: 0.5, ..zeroed() };
-    let base = dpo_row_stats { flags: 3 | DPO_ROW_BASE, ..base };
+    let base = dpo_row_stats { flags: 3, target: 5, columns: 3, others: [0, 3, 7], ..zeroed() };
+    let tops = [1 << 31, 0, 0, 0];
+    let base = dpo_row_stats { flags: 3 | DPO_ROW_BASE, tops, ..base };
     let with = |change: fn(&mut dpo_row_stats)| {
         let mut stats = base;
         change(&mut stats);

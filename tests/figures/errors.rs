@@ -75,6 +75,7 @@ texts! {
         => "the gradients' view carries a transform, which belongs to the logits";
     MergeOfDifferentRows
         => "the statistics differ in transform or target, or both hold the target's logit";
+    RowBytes { byte: 24 } => "the bytes from 24 on are no row statistics of this version";
     EmptyHidden => "the hidden size is 0";
     StrideBelowHidden { stride: 4, size: 8 }
         => "the row stride 4 is smaller than the hidden size 8";
@@ -153,6 +154,8 @@ buffers! {
     HeadNumbers => "numbers of the head's scratch";
     HeadGrads => "gradients of the head";
     Adapter => "a matrix of the adapter";
+    RowBytes => "bytes of row statistics";
+    RowStats => "row statistics";
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod own_states;
 mod own_tiles;
 mod quantised;
 mod refusals;
+mod shard;
 mod stages;
 #[cfg(all(feature = "alloc", feature = "rayon"))]
 mod step;

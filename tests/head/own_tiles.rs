@@ -144,13 +144,16 @@ fn any_tiles_and_merged_parts_give_the_gradient() {
                 tiles(case.vocab, most).for_each(|columns| host.add(columns));
                 check(host, "other tiles");
             }
-            let mut parts = [0..500, 500..1300].map(|columns| {
+            let mut parts = [0..512, 512..1300].map(|columns| {
                 let mut host = Host::new(&case, dispatch, row, logits);
                 host.add(columns);
                 host
             });
             let mut merged = parts[0].stats;
             merged.merge(&parts[1].stats).unwrap();
+            let mut whole = RowStats::new(case.transform, Some(case.targets[row]));
+            whole.fold(dispatch, logits, 0);
+            assert_eq!(merged, whole, "shards of whole blocks are the row");
             let mut sums = vec![0.0; case.size];
             for part in &mut parts {
                 let scale = tile_terms_in_place(dispatch, &part.stats, &merged, &mut [], 0);

@@ -46,6 +46,9 @@ const LIST: &[(&str, &str, &str, &str)] = &[
     ("row/stats.rs", "merge", "merge.rs", "in_any_order_is_the_whole"),
     ("row/stats.rs", "new", "merge.rs", "of_different_rows_is_refused"),
     ("row/stats.rs", "columns", "golden.rs", "every_row_of_torch"),
+    ("row/state.rs", "write_bytes", "shards.rs", "of_whole_blocks_are_the_row"),
+    ("row/state.rs", "from_bytes", "shards.rs", "damaged_bytes_are_refused"),
+    ("row/shard.rs", "shard_columns", "shards.rs", "columns_of_shards"),
     ("row/details.rs", "details", "golden.rs", "every_row_of_torch"),
     ("row/finish.rs", "log_prob", "golden.rs", "every_row_of_torch"),
     ("row/finish.rs", "log_z", "golden.rs", "every_row_of_torch"),
@@ -209,7 +212,8 @@ fn calls(text: &str, source: &str, function: &str) -> bool {
         "workspace.rs" => &["Workspace"],
         _ => &[],
     };
-    let free = ["logit_grads", "_in_place", "_log_probs", "_step", "token_coefficients"];
+    let free =
+        ["logit_grads", "_in_place", "_log_probs", "_step", "token_coefficients", "shard_columns"];
     let has =
         |call: String| text.contains(&format!("{call}(")) || text.contains(&format!("{call}::<"));
     if function == "new" {

@@ -40,6 +40,7 @@ mod readme;
 mod refusals;
 mod rows;
 mod run;
+mod shards;
 mod special;
 mod step_zero;
 mod storage;

@@ -47,7 +47,8 @@ fn whole<E: Store>(
     parts(dispatch, row, &[], transform, target).pop().unwrap()
 }
 
-/// Merged in any order: a lane of a block adds eight quads, so each of the two may lose 8 · 2⁻²⁴ of
+/// Cut anywhere and merged in any order. What is cut within blocks of 512 has other blocks: a lane
+/// of a block adds eight quads, so each of the two may lose 8 · 2⁻²⁴ of
 /// Z.
 fn near(merged: &RowStats<Details>, whole: &RowStats<Details>) -> Result<(), String> {
     let (a, b) = (merged.log_z(), whole.log_z());

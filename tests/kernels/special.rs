@@ -199,6 +199,37 @@ fn huge_logits_have_a_mean() {
     });
 }
 
+/// Under a factor so small that distances between values have no room in f32, entropy is what it is.
+#[test]
+fn details_under_a_tiny_factor() {
+    for_each_dispatch(|dispatch| {
+        for factor in [1e-30_f32, 1e-24, 1e-21, 1e21, 9e29] {
+            for vocab in [2, 63, 700] {
+                for nats in [1.0_f64, 17.0, 40.0, 90.0] {
+                    let y: Vec<f64> =
+                        (0..vocab).map(|i| nats * (f64::from(i * 37 % 64) / 63.0 - 0.3)).collect();
+                    let row: Vec<f32> = y.iter().map(|y| (y / f64::from(factor)) as f32).collect();
+                    let transform = Transform::new(factor, None, 1.0).unwrap();
+                    let found = forward(dispatch, &row, 1, transform).unwrap().details;
+                    let y: Vec<f64> =
+                        row.iter().map(|&x| f64::from(x) * f64::from(factor)).collect();
+                    let max = y.iter().copied().fold(f64::MIN, f64::max);
+                    let sum: f64 = y.iter().map(|y| libm::exp(y - max)).sum();
+                    let due: f64 = y
+                        .iter()
+                        .map(|y| {
+                            let ln = y - max - libm::log(sum);
+                            -libm::exp(ln) * ln
+                        })
+                        .sum();
+                    let error = (f64::from(found.entropy) - due).abs();
+                    assert!(error < 1e-6, "{dispatch:?} {factor} {vocab} {nats}: {found:?}, {due}");
+                }
+            }
+        }
+    });
+}
+
 /// Coefficients whose product with the transform's slope is beyond f32 are refused; the largest
 /// below it give what they should.
 #[test]

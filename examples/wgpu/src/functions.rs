@@ -27,6 +27,12 @@ pub enum Function {
     Encoded = 13,
     IsBad = 14,
     ValueOf = 15,
+    /// n of e^(k·shift) = 2^n · part.
+    PlacePower = 16,
+    /// The part, in f64.
+    PlacePart = 17,
+    /// f64 of an integer of 64 bits.
+    OfSigned = 18,
 }
 
 impl<E: Element> Kernels<'_, E> {

@@ -14,6 +14,8 @@ const DOUBLE: &str = include_str!("shaders/double.wgsl");
 const FORMULA: &str = include_str!("shaders/formula.wgsl");
 const EXP: &str = include_str!("shaders/exp.wgsl");
 const FOLD: &str = include_str!("shaders/fold.wgsl");
+const PLACES: &str = include_str!("shaders/places.wgsl");
+const BLOCKS: &str = include_str!("shaders/blocks.wgsl");
 const TERMS: &str = include_str!("shaders/terms.wgsl");
 const PRODUCT: &str = include_str!("shaders/product.wgsl");
 const TILE: &str = include_str!("shaders/tile.wgsl");
@@ -53,11 +55,22 @@ const ENTRIES: [Entry; 12] = [
 impl Entry {
     /// Its name, its parts, and whether it takes the formulas.
     fn source(self) -> (&'static str, Vec<&'static str>, bool) {
-        let part = |name, part, with| (name, vec![DOUBLE, FORMULA, EXP, FOLD, part], with);
         match self {
-            Self::Fold | Self::FoldShort => part("fold", include_str!("shaders/rows.wgsl"), true),
-            Self::Finish => part("finish", include_str!("shaders/finish.wgsl"), true),
-            Self::Functions => part("functions", include_str!("shaders/functions.wgsl"), true),
+            Self::Fold | Self::FoldShort => (
+                "fold",
+                vec![DOUBLE, FORMULA, EXP, FOLD, PLACES, BLOCKS, include_str!("shaders/rows.wgsl")],
+                true,
+            ),
+            Self::Finish => (
+                "finish",
+                vec![DOUBLE, FORMULA, EXP, FOLD, PLACES, include_str!("shaders/finish.wgsl")],
+                true,
+            ),
+            Self::Functions => (
+                "functions",
+                vec![DOUBLE, FORMULA, EXP, FOLD, PLACES, include_str!("shaders/functions.wgsl")],
+                true,
+            ),
             Self::Factors => (
                 "factors",
                 vec![
@@ -112,6 +125,8 @@ impl Entry {
                     FORMULA,
                     EXP,
                     FOLD,
+                    PLACES,
+                    BLOCKS,
                     PRODUCT,
                     TILE,
                     include_str!("shaders/head_fold.wgsl"),

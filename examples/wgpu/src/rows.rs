@@ -3,7 +3,7 @@
 //! ```text
 //! up      targets, 4 bytes a row; coefficients, 8 bytes a row
 //! down    log-probs, 4 bytes a row (log Z too, if asked for)
-//! stays   logits, states (24 bytes a row), norms (16), the numbers of the backward (64), gradients
+//! stays   logits, states (40 bytes a row), norms (16), the numbers of the backward (64), gradients
 //! ```
 
 use wgpu::Buffer;
@@ -14,10 +14,10 @@ use crate::params::Params;
 use crate::{Element, Error, Gpu, Matrix, Transform};
 
 /// Bytes of a row's state, norm and map in the shaders.
-const STATE: u64 = 24;
+const STATE: u64 = 40;
 const NORM: u64 = 16;
 const MAP: u64 = 64;
-/// Columns that are summed in f32 before they are added in f64.
+/// Columns of a block.
 const BLOCK: usize = dpo_kernel::row::BLOCK;
 
 /// What a forward leaves on the device for the backward.

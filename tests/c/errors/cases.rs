@@ -241,6 +241,46 @@ pub static CASES: &[Case] = &[
         (28, 0, [0; 4], 0.0),
     ),
     case(
+        "MergeOfDifferentRows",
+        "dpo_row_stats_from_bytes",
+        |_, s| s.transform.softcap = 5.5,
+        (28, 0, [0; 4], 0.0),
+    ),
+    case(
+        "RowBytes",
+        "dpo_row_stats_from_bytes of details",
+        |h, _| put(h, Slot::RowDetailBytes, 37, f32::NAN),
+        (37, 0, [20, 0, 0, 0], 0.0),
+    ),
+    case(
+        "RowBytes",
+        "dpo_row_stats_from_bytes",
+        |h, _| put(h, Slot::RowBytes, 3, 2_u8),
+        (37, 0, [0; 4], 0.0),
+    ),
+    case(
+        "Length",
+        "dpo_row_stats_from_bytes",
+        |_, s| s.row_bytes = 63,
+        (1, 39, [64, 63, 0, 0], 0.0),
+    ),
+    case(
+        "Length",
+        "dpo_row_stats_write_bytes",
+        |_, s| s.row_bytes = DPO_ROW_DETAIL_BYTES,
+        (1, 39, [64, 160, 0, 0], 0.0),
+    ),
+    case(
+        "ROW_STATS",
+        "dpo_row_stats_write_bytes of details",
+        |h, _| {
+            let mut stats: dpo_row_stats = h.get(Slot::StatsDetailed, 1)[0];
+            stats.reserved = 1;
+            h.put(Slot::StatsDetailed, &[stats]);
+        },
+        (107, 5, [0; 4], 0.0),
+    ),
+    case(
         "UnknownLabel",
         ANSWERS,
         |h, _| put(h, Slot::Answers, 2, dpo_answer { sequence: 1, label: -3 }),
@@ -376,7 +416,7 @@ pub static CASES: &[Case] = &[
         "dpo_tile_terms_in_place",
         |h, _| {
             let mut stats: dpo_row_stats = h.get(Slot::StatsBefore, 1)[0];
-            stats.flags = 16;
+            stats.flags = 64;
             h.put(Slot::StatsBefore, &[stats]);
         },
         (107, 5, [0; 4], 0.0),

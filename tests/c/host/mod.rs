@@ -54,6 +54,8 @@ pub struct Structs {
     pub trained_scratch: dpo_head_scratch,
     /// `∂L/∂log p` and target's logit of a row.
     pub row: (f64, f32),
+    /// Bytes of the statistics of a row.
+    pub row_bytes: usize,
     pub loss: dpo_loss,
     pub answer_loss: dpo_loss,
     pub pair: dpo_pair_log_probs,
@@ -216,6 +218,15 @@ impl Host {
             assert_eq!(folded, DPO_OK);
             self.put(slot, &[stats]);
         }
+        self.put(Slot::RowBytes, &bytes_of(&stats, DPO_ROW_BYTES));
+        let (tile, flags) = ([0.5_f32, -1.5, f32::NEG_INFINITY, 2.25], DPO_ROW_DETAILS);
+        let mut stats = dpo_row_stats { transform, flags, ..zeroed() };
+        let data = tile.as_ptr().cast();
+        // SAFETY: four columns, and statistics of this function.
+        let folded = unsafe { dpo_row_stats_fold(dispatch, &raw mut stats, 1, data, 4, 2, none) };
+        assert_eq!(folded, DPO_OK);
+        self.put(Slot::StatsDetailed, &[stats]);
+        self.put(Slot::RowDetailBytes, &bytes_of(&stats, DPO_ROW_DETAIL_BYTES));
     }
 
     /// By a forward of the logits.
@@ -381,6 +392,7 @@ impl Host {
             ..s.scratch
         };
         s.row = (-0.75, -1.5);
+        s.row_bytes = DPO_ROW_BYTES;
         s.loss = loss(0, &[(1, 0.5), (2, 0.125)]);
         s.answer_loss = loss(23, &[(1, 0.5), (14, 0.25), (15, 1.5), (16, 0.75)]);
         s.pair = dpo_pair_log_probs {
@@ -402,6 +414,16 @@ impl Host {
         // SAFETY: the structs of this host point to memory of their lengths, which is there.
         unsafe { judge(call, memory) }
     }
+}
+
+/// As the library writes them.
+fn bytes_of(stats: &dpo_row_stats, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0x77; len];
+    // SAFETY: a struct, and memory of the length.
+    let written =
+        unsafe { dpo_row_stats_write_bytes(stats, bytes.as_mut_ptr(), len, ptr::null_mut()) };
+    assert_eq!(written, DPO_OK);
+    bytes
 }
 
 fn zeroed_structs() -> Structs {
@@ -428,6 +450,7 @@ fn zeroed_structs() -> Structs {
         d_head: zeroed(),
         trained_scratch: zeroed(),
         row: (0.0, 0.0),
+        row_bytes: 0,
         loss: zeroed(),
         answer_loss: zeroed(),
         pair: zeroed(),

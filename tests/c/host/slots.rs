@@ -68,6 +68,9 @@ pub enum Slot {
     Scale,
     HeadGrads,
     BiasGrads,
+    StatsDetailed,
+    RowBytes,
+    RowDetailBytes,
     /// The last two, because they are the largest.
     Scratch,
     TrainedScratch,
@@ -95,7 +98,7 @@ pub const TRAINED: usize = 6 * 528 + 128 * 16 + 8 + ALL_AT_ONCE * size_of::<Head
 pub const SUMS: usize = VOCAB * HIDDEN / 2;
 
 impl Slot {
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 66] = [
         S::Logits,
         S::Grads,
         S::Targets,
@@ -157,6 +160,9 @@ impl Slot {
         S::Scale,
         S::HeadGrads,
         S::BiasGrads,
+        S::StatsDetailed,
+        S::RowBytes,
+        S::RowDetailBytes,
         S::Scratch,
         S::TrainedScratch,
     ];
@@ -208,9 +214,11 @@ impl Slot {
             S::Offsets => of::<u32>(SEQUENCES + 1, DPO_BUFFER_OFFSETS),
             S::Labels => of::<i64>(ROWS, DPO_BUFFER_LABELS),
             S::Stats => of::<dpo_row_stats>(1, DPO_BUFFER_OUT),
-            S::StatsFrom | S::StatsBefore | S::StatsRow => {
+            S::StatsFrom | S::StatsBefore | S::StatsRow | S::StatsDetailed => {
                 of::<dpo_row_stats>(1, DPO_BUFFER_ARGUMENT)
             }
+            S::RowBytes => of::<u8>(DPO_ROW_BYTES, DPO_BUFFER_ROW_BYTES),
+            S::RowDetailBytes => of::<u8>(DPO_ROW_DETAIL_BYTES, DPO_BUFFER_ROW_BYTES),
             S::RowResult => of::<dpo_row_result>(1, DPO_BUFFER_OUT),
             S::Tile => of::<f32>(VOCAB, DPO_BUFFER_TILE),
             S::Name => of::<u8>(5, DPO_BUFFER_NAME),

@@ -83,6 +83,31 @@ pub static FUNCTIONS: &[Function] = &[
     function("dpo_row_stats_merge", &[R(S::StatsFrom), W(S::Stats)], nothing, |s| {
         Call::RowStatsMerge(s.at(S::Stats), s.at(S::StatsFrom))
     }),
+    function("dpo_row_stats_write_bytes", &[R(S::StatsRow), W(S::RowBytes)], nothing, |s| {
+        Call::RowStatsWriteBytes(s.at(S::StatsRow), s.at(S::RowBytes), s.row_bytes)
+    }),
+    function(
+        "dpo_row_stats_write_bytes of details",
+        &[R(S::StatsDetailed), W(S::RowDetailBytes)],
+        nothing,
+        |s| {
+            let (from, bytes) = (s.at(S::StatsDetailed), s.at(S::RowDetailBytes));
+            Call::RowStatsWriteBytes(from, bytes, DPO_ROW_DETAIL_BYTES)
+        },
+    ),
+    function("dpo_row_stats_from_bytes", &[R(S::RowBytes), W(S::Stats)], nothing, |s| {
+        let (bytes, out) = (s.at(S::RowBytes), s.at(S::Stats));
+        Call::RowStatsFromBytes(&raw const s.transform, bytes, s.row_bytes, out)
+    }),
+    function(
+        "dpo_row_stats_from_bytes of details",
+        &[R(S::RowDetailBytes), W(S::Stats)],
+        nothing,
+        |s| {
+            let (bytes, out) = (s.at(S::RowDetailBytes), s.at(S::Stats));
+            Call::RowStatsFromBytes(&raw const s.transform, bytes, DPO_ROW_DETAIL_BYTES, out)
+        },
+    ),
     function("dpo_row_stats_finish", &[R(S::StatsFrom), W(S::RowResult)], nothing, |s| {
         Call::RowStatsFinish(s.at(S::StatsFrom), s.at(S::RowResult))
     }),

@@ -22,6 +22,7 @@ mod head;
 mod losses;
 mod memory;
 mod report;
+mod row_bytes;
 mod rows;
 mod same;
 mod stages;
@@ -48,6 +49,8 @@ pub enum Call {
     RowStatsNew(*const dpo_transform, u32, u32, *mut dpo_row_stats),
     RowStatsFold(dpo_dispatch, *mut dpo_row_stats, i32, *const c_void, usize, u32),
     RowStatsMerge(*mut dpo_row_stats, *const dpo_row_stats),
+    RowStatsWriteBytes(*const dpo_row_stats, *mut u8, usize),
+    RowStatsFromBytes(*const dpo_transform, *const u8, usize, *mut dpo_row_stats),
     RowStatsFinish(*const dpo_row_stats, *mut dpo_row_result),
     TokenLogProbs(dpo_dispatch, *const dpo_logits, *const dpo_layout, Tokens),
     SequenceLogProbs(*const f32, *const dpo_layout, *const f32, *mut dpo_sequence_log_prob),
@@ -192,6 +195,12 @@ impl Call {
                     dpo_row_stats_fold(dispatch, stats, kind, tile, len, first, e)
                 }
                 Self::RowStatsMerge(into, from) => dpo_row_stats_merge(into, from, e),
+                Self::RowStatsWriteBytes(stats, bytes, len) => {
+                    dpo_row_stats_write_bytes(stats, bytes, len, e)
+                }
+                Self::RowStatsFromBytes(transform, bytes, len, out) => {
+                    dpo_row_stats_from_bytes(transform, bytes, len, out, e)
+                }
                 Self::RowStatsFinish(stats, out) => dpo_row_stats_finish(stats, out, e),
                 Self::TokenLogProbs(dispatch, logits, layout, to) => {
                     let Tokens { log_probs, norms, details, summary } = to;

@@ -77,6 +77,7 @@ pub fn report_of(error: Error) -> dpo_error {
         E::NonFinitePairs { first, count } => (25, 0, [first, count, 0, 0], 0.0),
         E::NonFiniteAnswers { first, count } => (26, 0, [first, count, 0, 0], 0.0),
         E::TransformOfGradients => (27, 0, [0; 4], 0.0),
+        E::RowBytes { byte } => (37, 0, [byte, 0, 0, 0], 0.0),
         E::MergeOfDifferentRows => (28, 0, [0; 4], 0.0),
         E::LevelUnavailable { level } => (29, level_number(level), [0; 4], 0.0),
         E::FusedUnavailable { level } => (30, level_number(level), [0; 4], 0.0),
@@ -95,7 +96,7 @@ pub fn report_of(error: Error) -> dpo_error {
 }
 
 /// Buffers that the library names, with their numbers in the header.
-pub const BUFFERS: [(Buffer, i32); 39] = [
+pub const BUFFERS: [(Buffer, i32); 41] = [
     (Buffer::Logits, 1),
     (Buffer::Targets, 2),
     (Buffer::TokenLogProbs, 3),
@@ -134,5 +135,7 @@ pub const BUFFERS: [(Buffer, i32); 39] = [
     (Buffer::HeadNumbers, 36),
     (Buffer::HeadGrads, 37),
     (Buffer::Adapter, 38),
+    (Buffer::RowBytes, 39),
+    (Buffer::RowStats, 40),
     (Buffer::Pairs, 102),
 ];

@@ -29,36 +29,94 @@ pub fn new_stats(
     let out = Ranges::default().write(out, 1, DPO_BUFFER_OUT)?;
     // SAFETY: numbers, of which 0 is one.
     let zeros = unsafe { std::mem::zeroed::<dpo_row_stats>() };
-    // The largest of no logits, and its column.
-    let (max, argmax) = if flags >= 2 { (f32::NEG_INFINITY, u32::MAX) } else { (0.0, 0) };
-    let due = dpo_row_stats { transform, flags, target, max, argmax, ..zeros };
+    let due = dpo_row_stats { transform, flags, target, ..zeros };
+    let due = if flags >= 2 { without_columns(due) } else { due };
     written.push(out.becomes("stats", vec![due]));
     Ok(())
 }
 
-/// Whether a fold can have made them.
-fn check_stats(stats: &dpo_row_stats) -> Due<()> {
-    let refused = Err(refusal(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]));
-    let [has_target, _, has_value, has_base] = [1, 2, 4, 8].map(|flag| stats.flags & flag != 0);
-    if stats.flags > 15 || (!has_target && stats.target != 0) {
-        return refused;
+/// Details of no columns: the largest of no logits, its column, and no sums.
+pub(super) fn without_columns(stats: dpo_row_stats) -> dpo_row_stats {
+    dpo_row_stats {
+        max: f32::NEG_INFINITY,
+        argmax: u32::MAX,
+        tops: [stats.tops[0], 0, 0, 0],
+        weighted: [0; 3],
+        squares: [0; 3],
+        values: [0; 3],
+        ..stats
     }
-    let is_empty = !has_value && !has_base && stats.others == 0.0;
-    if stats.columns == 0 && !is_empty {
+}
+
+/// Whether a fold can have made them.
+pub(super) fn check_stats(stats: &dpo_row_stats) -> Due<()> {
+    let refused = Err(refusal(DPO_ERROR_ROW_STATS, DPO_BUFFER_ROW_DETAILS, [0, 0]));
+    let [has_target, has_value, has_base, is_broken] =
+        [1, 4, 8, 16].map(|flag| stats.flags & flag != 0);
+    if stats.flags > 63 || (!has_target && stats.target != 0) || stats.reserved != 0 {
         return refused;
     }
     transform_of(stats.transform)?;
-    let (shift, exponent) = (stats.shift, stats.exponent);
-    let is_exponent = (-1900..=1900).contains(&exponent);
-    let is_one_of_both = exponent == 0 || shift.to_bits() == 0;
-    if has_base && !(shift.is_finite() && is_exponent && is_one_of_both) {
+    if stats.columns == 0 && (has_value || has_base || is_broken) {
         return refused;
     }
-    let is_sum = stats.others.is_nan() || stats.others >= 0.0;
-    if (has_value && !has_target) || !is_sum || stats.columns >= 1 << 53 {
+    // Integers, beside which the number of the highest is moved so that 0 is that of nothing.
+    let is_sum = |places: [i64; 3], top: u32| match top {
+        0 => places == [0; 3],
+        top => top.abs_diff(1 << 31) < 1 << 26,
+    };
+    let [top, rest @ ..] = stats.tops;
+    let is_base = if has_base {
+        let positive = stats.others.iter().all(|&place| place >= 0) && stats.others != [0; 3];
+        positive && top != 0 && !is_broken && is_shift(stats, top)
+    } else {
+        top == 0
+    };
+    if (has_value && !has_target) || !is_base || !is_sum(stats.others, top) {
+        return refused;
+    }
+    let is_masked = stats.flags & DPO_ROW_MASKED != 0;
+    if stats.flags & DPO_ROW_DETAILS == 0 {
+        if is_masked {
+            return refused;
+        }
+    } else {
+        let sums = [stats.weighted, stats.squares, stats.values];
+        let are_sums = sums.into_iter().zip(rest).all(|(places, top)| is_sum(places, top));
+        let is_nothing = (sums, rest, is_masked) == ([[0; 3]; 3], [0; 3], false);
+        let is_broken = is_broken && is_nothing && stats.max == f32::NEG_INFINITY;
+        let is_made = match stats.columns {
+            0 => is_nothing,
+            _ if stats.flags & DPO_ROW_BROKEN != 0 => is_broken && stats.argmax == u32::MAX,
+            _ => !stats.max.is_nan() && stats.squares >= [0; 3],
+        };
+        if !are_sums || !is_made {
+            return refused;
+        }
+    }
+    if stats.columns >= 1 << 53 {
         return refused;
     }
     Ok(())
+}
+
+/// Whether logits near the shift can have a sum at this place: 0 for those within some 1300, whose
+/// sums are between 2^-2048 and 2^2048; beyond, sums between half and 2^10 times e^shift, or of e^0
+/// where values are 32 nats and more from each other.
+fn is_shift(stats: &dpo_row_stats, top: u32) -> bool {
+    let place = i64::from(top) - (1 << 31);
+    if stats.shift.to_bits() == 0 {
+        return place.abs() <= 64;
+    }
+    let dpo_transform { scale, softcap, temperature } = stats.transform;
+    let [scale, temperature] =
+        [scale, temperature].map(|x| if x == 0.0 { 1.0 } else { f64::from(x) });
+    let top = if softcap == 0.0 { scale } else { f64::from(softcap) };
+    let y = top / temperature * f64::from(stats.shift);
+    let bits = (y * std::f64::consts::LOG2_E).round();
+    let least = if y.abs() >= 2_f64.powi(29) { 0.0 } else { (bits / 32.0).floor() };
+    let is_beyond = !(-1862.0..=1877.0).contains(&bits);
+    y.is_finite() && is_beyond && (place as f64 - least).abs() <= 1.0
 }
 
 pub fn fold(

@@ -30,7 +30,7 @@ macro_rules! numbers {
         })*
     };
 }
-numbers!(u32 u64 i32 usize Span);
+numbers!(u8 u32 u64 i32 usize [i64; 3] [u32; 4] Span);
 
 /// Every field: with one that is added and does not stand here, the sizes differ.
 macro_rules! fields {
@@ -62,8 +62,8 @@ fields! {
     dpo_row_result { log_z, log_prob, target_logit, columns, norm, details }
     dpo_transform { scale, softcap, temperature }
     dpo_row_stats {
-        transform, flags, target, target_value, shift, exponent, max, argmax, columns, others,
-        weighted, squares, values
+        transform, flags, target, target_value, shift, max, argmax, tops,
+        reserved, columns, others, weighted, squares, values
     }
 }
 

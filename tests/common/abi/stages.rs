@@ -14,7 +14,7 @@ use super::memory::{Due, Memory, Ranges, Written, plain, says_size};
 use super::report::{report_of, unknown, unused};
 use super::structs::{LayoutMemory, dispatch_of, for_element, unscored_of, view};
 use super::views::{ViewMemory, Views, for_views};
-use super::{Call, HeadCall, Tokens, Wpo, batches, head, losses, rows, step, trained};
+use super::{Call, HeadCall, Tokens, Wpo, batches, head, losses, row_bytes, rows, step, trained};
 
 impl Call {
     pub(super) fn has_order(&self) -> bool {
@@ -67,6 +67,10 @@ impl Call {
                 rows::fold(dispatch, stats, kind, (tile, len), w)
             }
             Self::RowStatsMerge(into, from) => rows::merge(into, from, w),
+            Self::RowStatsWriteBytes(stats, bytes, len) => row_bytes::write(stats, (bytes, len), w),
+            Self::RowStatsFromBytes(transform, bytes, len, out) => {
+                row_bytes::read(transform, (bytes, len), out, w)
+            }
             Self::RowStatsFinish(stats, out) => rows::finish(stats, out, w),
             Self::TokenLogProbs(dispatch, logits, layout, to) => {
                 tokens(dispatch, logits, layout, to, w)

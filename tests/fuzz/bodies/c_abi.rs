@@ -156,7 +156,7 @@ fn make(function: u8, host: &mut Host<'_>) -> Abi {
             Abi::RowStatsFold(dispatch, stats, r#type, tile, len, first)
         }
         12 => Abi::RowStatsMerge(host.pointer(), host.pointer()),
-        13 => Abi::RowStatsFinish(host.pointer(), host.pointer()),
+        13 => of_statistics(host, dispatch),
         14 => {
             let (layout, bound) = (host.layout(), host.code(2));
             let layout = host.keep_newer(layout);
@@ -267,6 +267,66 @@ fn own_loop(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
         len: host.count(),
     };
     Abi::HiddenRowGradsInPlace(dispatch, stats, of)
+}
+
+/// What statistics amount to, and their bytes: of memory that may hold anything, and of a fold, with
+/// a few of their bytes changed.
+fn of_statistics(host: &mut Host<'_>, dispatch: dpo_dispatch) -> Abi {
+    let (stats, result) = (host.pointer::<dpo_row_stats>().cast_const(), host.pointer());
+    let kind = host.choice() % 8;
+    if kind < 3 {
+        return Abi::RowStatsFinish(stats, result);
+    }
+    let (transform, flags) = (host.transform(), host.choice() as u32 % 4);
+    let mut made = folded(host, dispatch, transform, flags);
+    let mut bytes = [0_u8; DPO_ROW_DETAIL_BYTES];
+    let len = if flags & DPO_ROW_DETAILS == 0 { DPO_ROW_BYTES } else { DPO_ROW_DETAIL_BYTES };
+    // SAFETY: a struct, and memory of the length. What cannot be written stays 0.
+    unsafe { dpo_row_stats_write_bytes(&made, bytes.as_mut_ptr(), len, std::ptr::null_mut()) };
+    if kind < 6 {
+        for _ in 0..host.choice() % 4 {
+            let (at, byte) = (host.choice() % len, host.choice() as u8);
+            bytes[at] = byte;
+        }
+        let kept = host.keep(bytes).cast::<u8>();
+        let other = if host.one_in(4) { host.transform() } else { transform };
+        let len = if host.one_in(8) { host.choice() % (bytes.len() + 1) } else { len };
+        let from = if host.one_in(8) { host.pointer::<u8>().cast_const() } else { kept };
+        let out = if kind == 3 { stats.cast_mut() } else { host.pointer() };
+        return Abi::RowStatsFromBytes(host.keep(other), from, len, out);
+    }
+    for _ in 0..host.choice() % 3 {
+        let at = host.choice() % size_of::<dpo_row_stats>();
+        // SAFETY: inside of the struct, whose fields are numbers.
+        unsafe { (&raw mut made).cast::<u8>().add(at).write(host.choice() as u8) };
+    }
+    let from = if kind == 6 { host.keep(made) } else { stats };
+    let len = if host.one_in(8) { host.choice() % 257 } else { len };
+    Abi::RowStatsWriteBytes(from, host.pointer(), len)
+}
+
+/// Statistics of a few columns, some of them masked or broken.
+fn folded(
+    host: &mut Host<'_>,
+    dispatch: dpo_dispatch,
+    transform: dpo_transform,
+    flags: u32,
+) -> dpo_row_stats {
+    const LOGITS: [f32; 8] =
+        [0.5, -1.5, 80.0, f32::NEG_INFINITY, -2000.0, f32::NAN, f32::MAX, 3.25];
+    let tile: [f32; 3] = std::array::from_fn(|_| LOGITS[host.choice() % LOGITS.len()]);
+    let (len, first) = (host.choice() % 4, host.choice() as u32 % 4);
+    let target = flags & DPO_ROW_TARGET;
+    let none = std::ptr::null_mut();
+    // SAFETY: numbers, of which 0 is one; every pointer is to a struct or to as many elements.
+    unsafe {
+        let mut stats = std::mem::zeroed();
+        // Where transform or dispatch are refused, they are refused again by the call itself.
+        dpo_row_stats_new(&transform, flags, target, &mut stats, none);
+        let data = tile.as_ptr().cast();
+        dpo_row_stats_fold(dispatch, &mut stats, DPO_TYPE_F32, data, len, first, none);
+        stats
+    }
 }
 
 /// Functions of a loss, of spans, or of targets.

@@ -31,6 +31,8 @@ pub static DPO_KERNEL_C: &[Entry] = entries![
     c::dpo_row_stats_new,
     c::dpo_row_stats_fold,
     c::dpo_row_stats_merge,
+    c::dpo_row_stats_write_bytes,
+    c::dpo_row_stats_from_bytes,
     c::dpo_row_stats_finish,
     c::dpo_preference_step,
     c::dpo_unpaired_step,

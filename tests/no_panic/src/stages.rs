@@ -7,11 +7,12 @@ use dpo_kernel::gradient::{
 };
 use dpo_kernel::head::{
     Adapted, Adapter, ColumnSums, HeadGrads, HeadScratch, Hidden, HiddenMut, Linear, RowSums,
-    States, Tile, head_forward, head_grads, head_token_log_probs, hidden_grads,
-    hidden_grads_in_place, hidden_row_grads_in_place, tile_terms_in_place,
+    States, Tile, head_forward, head_grads, head_shard_grads, head_shard_stats,
+    head_token_log_probs, hidden_grads, hidden_grads_in_place, hidden_row_grads_in_place,
+    tile_terms_in_place,
 };
 use dpo_kernel::loss::{Kto, PairLogProbs, PreferenceLoss};
-use dpo_kernel::row::{Details, RowStats};
+use dpo_kernel::row::{Details, RowStats, shard_columns};
 use dpo_kernel::step::UnpairedStepBatch;
 use dpo_kernel::step::{
     FrozenHead, ScoredHead, StepScratch, StepSummary, TrainedHead, unpaired_step,
@@ -96,6 +97,9 @@ const fn stages<E: Element>() -> &'static [Entry] {
         HeadGrads::<E>::added,
         head_grads::<Dispatch, E, Linear<'_, E>, E>,
         head_grads::<Dispatch, E, Linear<'_, E>, f32>,
+        head_shard_stats::<Dispatch, E, Linear<'_, E>, ()>,
+        head_shard_stats::<Dispatch, E, Linear<'_, E>, Details>,
+        head_shard_grads::<Dispatch, E, Linear<'_, E>, E>,
         Adapter::project::<Dispatch, E>,
         Adapter::grads_in_place::<Dispatch, E>,
         Adapted::<Whole>::new::<E>,
@@ -183,6 +187,8 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowStats::<()>::columns,
     RowStats::<()>::log_prob,
     RowStats::<()>::norm,
+    RowStats::<()>::write_bytes,
+    RowStats::<()>::from_bytes,
     RowStats::<Details>::new,
     RowStats::<Details>::merge,
     RowStats::<Details>::log_z,
@@ -191,6 +197,9 @@ pub static DPO_KERNEL_UNTYPED: &[Entry] = entries![
     RowStats::<Details>::log_prob,
     RowStats::<Details>::norm,
     RowStats::<Details>::details,
+    RowStats::<Details>::write_bytes,
+    RowStats::<Details>::from_bytes,
+    shard_columns,
     TokenOut::new,
     TokenOut::with_norms,
     TokenOut::with_details,

@@ -31,6 +31,16 @@ fn wide_sub(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return vec2<u32>(a.x - b.x, a.y - b.y - select(0u, 1u, a.x < b.x));
 }
 
+fn wide_negated(a: vec2<u32>) -> vec2<u32> {
+    return wide_sub(vec2<u32>(0u, 0u), a);
+}
+
+// The low 64 bits of a product.
+fn low_product(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
+    let low = wide_product(a.x, b.x);
+    return vec2<u32>(low.x, low.y + a.x * b.y + a.y * b.x);
+}
+
 fn wide_less(a: vec2<u32>, b: vec2<u32>) -> bool {
     return a.y < b.y || (a.y == b.y && a.x < b.x);
 }
@@ -213,6 +223,28 @@ fn of_integer(x: i32) -> vec2<u32> {
     let lead = firstLeadingBit(size);
     let m = wide_up(vec2<u32>(size, 0u), 52u - lead);
     return vec2<u32>(m.x, select(0u, SIGN, x < 0) | ((lead + 1023u) << 20u) | (m.y & 0xfffffu));
+}
+
+// An integer below 2^56.
+fn of_wide(x: vec2<u32>) -> vec2<u32> {
+    if (x.x | x.y) == 0u {
+        return x;
+    }
+    let lead = select(firstLeadingBit(x.x), 32u + firstLeadingBit(x.y), x.y != 0u);
+    return rounded(0u, i32(lead) + 1023, wide_up(x, 55u - lead));
+}
+
+// An integer of two's complement between -2^56 and 2^56.
+fn of_signed(x: vec2<u32>) -> vec2<u32> {
+    if (x.y & SIGN) == 0u {
+        return of_wide(x);
+    }
+    return negated(of_wide(wide_negated(x)));
+}
+
+// An integer with the sign of an f64.
+fn signed(x: vec2<u32>, like: vec2<u32>) -> vec2<u32> {
+    return select(x, wide_negated(x), (like.y & SIGN) != 0u);
 }
 
 // The bits of the nearest f32, subnormal ones included.

@@ -25,6 +25,21 @@ fn value_at(row: u32, column: u32) -> u32 {
     return NEG_INFINITY;
 }
 
+// The largest power of two that is a base.
+const MAX_EXPONENT: i32 = 1900;
+
+// The base that the target alone has: the power of two near e^(k v), or where that is too large v itself.
+fn base_at(bits: u32) -> vec2<u32> {
+    let v = of_f32(bits);
+    let sum = add(mul(mul(v, params.factor_double), params.log2e_double), ROUND);
+    let n = wide_sub(sum, ROUND);
+    let exponent = bitcast<i32>(n.x);
+    if n.y == select(0u, 0xffffffffu, exponent < 0) && abs(exponent) <= MAX_EXPONENT {
+        return vec2<u32>(0u, n.x);
+    }
+    return vec2<u32>(bits, 0u);
+}
+
 fn distance_of(value: u32, base: vec2<u32>) -> vec2<u32> {
     let v = sub(of_f32(value), of_f32(base.x));
     let ln = mul(of_integer(bitcast<i32>(base.y)), params.plain_ln2_double);
@@ -53,8 +68,8 @@ fn finish(@builtin(global_invocation_id) id: vec3<u32>) {
         norms[row] = Norm(NAN, 0, NAN, NAN);
         return;
     }
-    var base = vec2<u32>(known.shift, bitcast<u32>(known.exponent));
-    var others = known.others;
+    var base = base_of_sum(known);
+    var others = sum_of(known);
     var is_far = is_masked;
     var away = vec2<u32>(0u, 0u);
     if !is_masked {

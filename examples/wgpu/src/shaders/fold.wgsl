@@ -1,28 +1,19 @@
-// The fold of a row's columns: its base, and the sums of a block by lanes.
+// A block's base, and its sums by lanes.
 //
-// The order is the library's: blocks of 512 columns, sixteen lanes, quads of four vectors; f32 within a block, f64 over
-// blocks. Column j is in lane j mod 16 whatever the machine, so 16 invocations are a block. The target is left out.
+// The order is the library's: blocks of 512 columns, sixteen lanes, quads of four vectors; f32 within a lane, f64 over
+// lanes. Column j is in lane j mod 16 whatever the machine, so 16 invocations are a block. The target is left out.
 
 const LANES: u32 = 16u;
 const BLOCK: u32 = 512u;
-// By how many powers of two a term may exceed the base.
-const HEADROOM: i32 = 7;
-const MAX_EXPONENT: i32 = 1900;
-const NO_ROOM: i32 = 100;
-
-// What became of a row.
-const UNSCORED: u32 = 0u;
-const BASED: u32 = 1u;
-const BASELESS: u32 = 2u;
-const BROKEN: u32 = 3u;
-
-struct RowState {
-    shift: u32,
-    exponent: i32,
-    kind: u32,
-    target_value: u32,
-    others: vec2<u32>,
-}
+// The exponents that the largest term of a block may have beside N where its terms are relative to 2^N: N is a multiple
+// of STEP, the nearest to 0 is 0 for logits from -28 to 38.
+const STEP: i32 = 96;
+// The least and the largest exponent of such a block's largest term, N being 19 steps from 0 at most.
+const LOWEST_EXPONENT: i32 = -1864;
+const LARGEST_EXPONENT: i32 = 1879;
+const LOWEST_N: i32 = -1824;
+// By how many powers of two a term may exceed what it is relative to without being infinite in a sum.
+const ROOM: i32 = 100;
 
 // By integers: the order of finite numbers, and -inf below them.
 fn key_of(bits: u32) -> i32 {
@@ -34,16 +25,19 @@ fn bits_of(key: i32) -> u32 {
     return bitcast<u32>(key ^ ((key >> 31u) & 0x7fffffff));
 }
 
+// Of -inf, and of what makes a row NaN.
 const LOWEST_KEY: i32 = -2139095041;
+const BAD_KEY: i32 = 2139095040;
 
-// The base near e^(k v): a power of two, or where that is too large v itself.
-fn base_at(bits: u32) -> vec2<u32> {
-    let v = of_f32(bits);
-    let sum = add(mul(mul(v, params.factor_double), params.log2e_double), ROUND);
-    let n = wide_sub(sum, ROUND);
-    let exponent = bitcast<i32>(n.x);
-    if n.y == select(0u, 0xffffffffu, exponent < 0) && abs(exponent) <= MAX_EXPONENT {
-        return vec2<u32>(0u, n.x);
+// What a block's terms are relative to, by its largest value: as a shift and an exponent, one of them 0.
+fn base_of_block(bits: u32) -> vec2<u32> {
+    let v = bitcast<f32>(bits);
+    // Beyond that the product might be infinite.
+    if abs(v) * (1.0 / 2048.0) < params.ln2_high {
+        let exponent = i32(own(own(v * params.log2e) + f32(MAGIC))) - MAGIC;
+        if exponent >= LOWEST_EXPONENT && exponent <= LARGEST_EXPONENT {
+            return vec2<u32>(0u, bitcast<u32>(LOWEST_N + (exponent - LOWEST_EXPONENT) / STEP * STEP));
+        }
     }
     return vec2<u32>(bits, 0u);
 }
@@ -54,35 +48,18 @@ fn base_of(shift: u32, exponent: i32, room: i32) -> Base {
     return Base(bitcast<f32>(shift), exponent, f32(MAGIC - exponent), bitcast<f32>(floor), bitcast<f32>(roof));
 }
 
-// Sums by one base as those by another.
-fn rebased(others: vec2<u32>, old: vec2<u32>, to: vec2<u32>) -> vec2<u32> {
-    let power = bitcast<i32>(old.y) - bitcast<i32>(to.y);
-    let delta = mul(params.factor_double, sub(of_f32(old.x), of_f32(to.x)));
-    if is_zero(delta) {
-        return scaled(others, power);
-    }
-    if exponent_of(delta) > 1023 + 18 {
-        return vec2<u32>(0u, 0u);
-    }
-    let sum = add(mul(delta, params.log2e_double), ROUND);
-    let r = sub(delta, mul(sub(sum, ROUND), params.plain_ln2_double));
-    return scaled(mul(others, exp_double(r)), bitcast<i32>(sum.x) + power);
-}
-
 struct LaneSums {
     scales: f32,
     mantissas: f32,
-    // The largest t.
-    top: f32,
-    broken: u32,
+    // The key of the largest value.
+    top: i32,
 }
 
 // One lane of the block that begins at `first`.
 fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneSums {
     var scales = 0.0;
     var mantissas = 0.0;
-    var top = 0.0;
-    var broken = 0u;
+    var top = LOWEST_KEY;
     for (var quad = 0u; quad < BLOCK; quad += 4u * LANES) {
         if first + quad >= params.vocab {
             break;
@@ -93,10 +70,9 @@ fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneS
             let column = first + quad + vector * LANES + lane;
             if column < params.vocab && column != skipped {
                 let bits = value_at(row, column);
-                broken |= select(0u, 1u, is_bad(bits));
+                top = max(top, select(key_of(bits), BAD_KEY, is_bad(bits)));
                 let parts = split(base, distance(base, bits));
                 let scale = power(parts.t);
-                top = max(top, parts.t);
                 quad_scales = own(quad_scales + scale);
                 quad_mantissas = own(mul_add(w_of(parts.f), scale, quad_mantissas));
             }
@@ -107,28 +83,7 @@ fn lane_sums(base: Base, row: u32, first: u32, lane: u32, skipped: u32) -> LaneS
         let lost = own(quad_scales - own(scales - before));
         mantissas = own(mantissas + own(quad_mantissas + lost));
     }
-    return LaneSums(scales, mantissas, top, broken);
-}
-
-// The key of the largest value of a lane, and whether one is broken.
-fn lane_top(row: u32, first: u32, lane: u32, skipped: u32) -> vec2<i32> {
-    var top = vec2<i32>(LOWEST_KEY, 0);
-    for (var at = 0u; at < BLOCK; at += LANES) {
-        let column = first + at + lane;
-        if column < params.vocab && column != skipped {
-            let bits = value_at(row, column);
-            if is_bad(bits) {
-                top.y = 1;
-            } else {
-                top.x = max(top.x, key_of(bits));
-            }
-        }
-    }
-    return top;
-}
-
-fn ceiling() -> f32 {
-    return f32(MAGIC + HEADROOM);
+    return LaneSums(scales, mantissas, top);
 }
 
 // The lane's two sums in f64.

@@ -17,7 +17,7 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
     var found = vec2<u32>(0u, 0u);
     switch params.flags >> 8u {
         case 0u: {
-            let base = base_of(0u, bitcast<i32>(b.x), NO_ROOM);
+            let base = base_of(0u, bitcast<i32>(b.x), ROOM);
             let parts = split(base, distance(base, a.x));
             found = vec2<u32>(bitcast<u32>(w_of(parts.f)), bitcast<u32>(power(parts.t)));
         }
@@ -36,6 +36,9 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
         case 13u: { found.x = encoded(a.x); }
         case 14u: { found.x = select(0u, 1u, is_bad(a.x)); }
         case 15u: { found.x = value_of(a.x); }
+        case 16u: { found = vec2<u32>(bitcast<u32>(place_of(a.x).power), 0u); }
+        case 17u: { found = place_of(a.x).part; }
+        case 18u: { found = of_signed(a); }
         default: {}
     }
     results[id.x] = found;

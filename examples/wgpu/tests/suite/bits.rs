@@ -85,6 +85,43 @@ fn special_rows_in_bf16() {
     special_rows::<bf16>();
 }
 
+/// Blocks of a row far from each other, near the ends of what is relative to one power of two, and
+/// beyond all of them.
+#[test]
+fn blocks_of_every_size() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let mut rng = Random(23);
+    for (index, transform) in TRANSFORMS.into_iter().cycle().take(48).enumerate() {
+        let mut batch = random::<f32>(&mut rng, 512 * 11 + 77, 6);
+        (batch.scale, batch.softcap, batch.temperature) = transform;
+        let k = f64::from(batch.scale) / f64::from(batch.temperature);
+        // In powers of two.
+        let sizes: &[f64] = match index / TRANSFORMS.len() {
+            0 => &[0.0, 10.0, 40.0, 70.0],
+            1 => &[55.5, -40.5, 151.5, -136.5],
+            2 => &[1879.5, 1878.0, 1881.0, 1850.0],
+            3 => &[-1864.5, -1863.0, -1866.0, -1900.0],
+            4 => &[3000.0, 3010.0, 3040.0, 3100.0],
+            5 => &[-4000.0, -3960.0, 0.0, -3900.0],
+            6 => &[7.7e8, 7.8e8, -7.7e8, 100.0],
+            _ => &[1e12, -1e12, 1e6, -1e6],
+        };
+        for row in 0..batch.rows {
+            if batch.targets[row] == batch.ignore_index {
+                continue;
+            }
+            let deviation = [0.0, 0.3, 4.0][rng.below(3)];
+            let columns = &mut batch.logits[row * batch.stride..][..batch.vocab];
+            for block in columns.chunks_mut(512) {
+                let size = sizes[rng.below(sizes.len())] * std::f64::consts::LN_2 / k;
+                block.fill_with(|| (size - rng.normal(deviation).abs() / k) as f32);
+            }
+        }
+        check(&kernels, &batch, "blocks of every size");
+    }
+}
+
 #[test]
 fn coefficients_of_every_size() {
     let Some(gpu) = device() else { return };

@@ -7,11 +7,11 @@ use half::{bf16, f16};
 /// Arguments of a call.
 const CALL: usize = 1 << 20;
 
-fn words(x: f64) -> [u32; 2] {
+pub fn words(x: f64) -> [u32; 2] {
     [x.to_bits() as u32, (x.to_bits() >> 32) as u32]
 }
 
-fn double([low, high]: [u32; 2]) -> f64 {
+pub fn double([low, high]: [u32; 2]) -> f64 {
     f64::from_bits(u64::from(high) << 32 | u64::from(low))
 }
 

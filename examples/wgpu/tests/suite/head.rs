@@ -309,9 +309,10 @@ fn planted_faults_are_found() {
             "logits[part] = own_4(logits[part] + sum);",
             "logits[part] = sum;",
         ),
-        ("a tile has one row four times", "select(some, k, rows_of[k].kind != UNSCORED)", "some"),
+        ("a tile has one row four times", "select(some, k, is_scored[k])", "some"),
         ("1 / Z twice", "factor = params.slope_double;", ""),
-        ("no second attempt", "if tops[i].x > ceiling() && attempt == 0u {", "if false {"),
+        ("a block is not summed again", "if any(base != ", "if false && any(base != "),
+        ("blocks beside it are added twice", "is_done = is_done || !is_again[group];", ""),
     ] {
         let kernels = Kernels::<f32>::new(&gpu).and_then(|kernels| kernels.with_edit(old, new));
         let kernels = kernels.expect(fault);

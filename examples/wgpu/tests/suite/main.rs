@@ -23,5 +23,6 @@ mod functions;
 mod head;
 mod kit;
 mod oracle;
+mod places;
 mod program;
 mod relations;

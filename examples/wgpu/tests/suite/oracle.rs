@@ -64,7 +64,7 @@ fn figures_are_within_their_bounds() {
 }
 
 /// (the fault, what stands there, what stands there instead)
-const FAULTS: [(&str, &str, &str); 18] = [
+const FAULTS: [(&str, &str, &str); 29] = [
     ("the target is in the sum, too", "column != skipped", "column != 0xffffffffu"),
     (
         "padding is read",
@@ -120,21 +120,40 @@ const FAULTS: [(&str, &str, &str); 18] = [
         "atomicXor(&grads[word], (atomicLoad(&grads[word]) & 0xffffu) ^ grad);",
         "atomicStore(&grads[word], grad);",
     ),
+    ("places stay where they are", "min(top - known.top, 3)", "0"),
+    ("places move up one too few", "min(top - known.top, 3)", "min(top - known.top, 3) - 1"),
+    ("a place is left out", "state.middle.x = moved.y;", ""),
+    ("the highest place is left out", "up > 32u", "up > 64u"),
     (
-        "sums keep their old base",
-        "state.others = rebased(state.others, old, to);",
-        "state.others = select(rebased(state.others, old, to), state.others, true);",
+        "the lower base is kept",
+        "key_of(b.shift) > key_of(a.shift)",
+        "key_of(b.shift) < key_of(a.shift)",
     ),
-    ("terms too large for the base", "const HEADROOM: i32 = 7;", "const HEADROOM: i32 = 1000;"),
+    (
+        "bases of both signs by their words",
+        "key_of(b.shift) > key_of(a.shift)",
+        "b.shift > a.shift",
+    ),
+    ("sums of powers of two alone", "mul(sum, place.part)", "sum"),
+    ("what vanishes stays", "return above;", ""),
+    ("the eighths are not added up", "part < GROUPS", "part < 1u"),
+    ("the block before says the base", "if any(base != ", "if false && any(base != "),
+    ("a block is not summed again", "again = 1u;\n                } else", "} else"),
+    (
+        "the base of a value stays",
+        "vec2<u32>(bitcast<u32>(bases[group].shift),",
+        "vec2<u32>(base.x,",
+    ),
+    ("terms too large for the base", "const STEP: i32 = 96;", "const STEP: i32 = 960;"),
     ("rows without their stride", "row * params.stride", "row * params.vocab"),
 ];
 
 /// Faults below the bounds, which only the bits show.
 const SMALL_FAULTS: [(&str, &str, &str); 3] = [
     (
-        "blocks are added in f32",
-        "state.others = add(state.others, doubles[b * LANES]);",
-        "state.others = of_f32(to_f32(add(state.others, doubles[b * LANES])));",
+        "blocks are rounded to f32",
+        "bases[group], doubles[i],",
+        "bases[group], of_f32(to_f32(doubles[i])),",
     ),
     (
         "WGSL's own tanh",

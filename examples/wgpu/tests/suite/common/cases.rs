@@ -86,6 +86,7 @@ pub fn special() -> Vec<Named> {
         ("falling blocks", slope(9000, -30.0), 3),
         ("rising far", slope(6000, 400.0), 5),
         ("rising beyond the exponents", slope(9000, 700.0), 8999),
+        ("falling beyond the exponents", slope(9000, -700.0), 3),
         ("target far above", with(normal(700, 1.0), 5, 720.0), 5),
         ("target beyond all", with(normal(700, 1.0), 5, 30_000.0), 5),
         ("target far below", with(normal(700, 1.0), 5, -650.0), 5),
@@ -100,6 +101,53 @@ pub fn special() -> Vec<Named> {
         ("3e38 apart", [3e38, -3e38, 0.0].repeat(300), 1),
         ("65504 apart", [65504.0, -65504.0, 0.0].repeat(300), 0),
     ];
+    // One value above all others of its block, at a place that is no vector's or quad's first.
+    for away in [5.0, 20.0, 200.0, 30_000.0, 3e38] {
+        rows.push(("one largest", with(normal(1200, 1.0), 600, away), 9));
+    }
+    // Blocks whose largest terms are at the ends of what is relative to one power of two, 2^0, and to
+    // any: 2^55.5, 2^-40.5, 2^1879.5, 2^-1864.5.
+    for (name, end) in [
+        ("at the upper end", 38.469_67),
+        ("at the lower end", -28.072_46),
+        ("at the upper end of all", 1_302.770_1),
+        ("at the lower end of all", -1_292.372_9),
+    ] {
+        let step = (end as f32).abs() * f32::EPSILON;
+        let value = |i: usize| end as f32 + (i / 512) as f32 * step - 9.0 * step - (i % 512) as f32;
+        rows.push((name, (0..9300).map(value).collect(), 600));
+    }
+    let is_part = |column: usize| column % 64 < 16;
+    rows.extend([
+        (
+            "masked part",
+            (0..1300).map(|i| if is_part(i) { MASKED } else { (i % 11) as f32 }).collect(),
+            20,
+        ),
+        (
+            "NaN outside of a masked part",
+            (0..1300).map(|i| if is_part(i) { MASKED } else { f32::NAN }).collect(),
+            20,
+        ),
+        ("low part", (0..1300).map(|i| if is_part(i) { -4000.0 } else { 0.0 }).collect(), 20),
+        ("slowly rising blocks", slope(9000, 7.0), 8),
+        ("slowly falling blocks", slope(9000, -7.0), 8800),
+        ("blocks up and down", (0..9000).map(|i| (i / 512 * 7 % 18 * 5) as f32).collect(), 70),
+        ("values near 5000", normal(5000, 3.0).into_iter().map(|x| x + 5000.0).collect(), 5),
+        ("values near -5000", normal(5000, 3.0).into_iter().map(|x| x - 5000.0).collect(), 5),
+        ("values near 1e6", normal(5000, 3.0).into_iter().map(|x| x + 1e6).collect(), 5),
+        ("values near -3e7", normal(5000, 30.0).into_iter().map(|x| x - 3e7).collect(), 5),
+        ("equal and far", vec![3e12; 5000], 5),
+        ("equal and far below", vec![-3e12; 5000], 5),
+        (
+            "values of both signs by themselves",
+            slope(9000, 1e5).iter().map(|x| x - 8e5).collect(),
+            5,
+        ),
+        ("far below, then near", [vec![-5000.0; 4096], normal(4096, 2.0)].concat(), 5000),
+        ("far beside near", [vec![-6e8; 600], vec![1.0; 600]].concat(), 900),
+        ("two blocks far apart", [vec![3e12; 600], vec![2.999_999e12; 600]].concat(), 5),
+    ]);
     for away in [1.0, 10.0, 17.0, 20.0, 40.0, 87.0, 100.0] {
         rows.push(("confident", with(normal(999, 0.3), 700, away), 700));
         rows.push(("doubtful", with(normal(999, 0.3), 700, -away), 700));
