@@ -35,7 +35,8 @@ impl Sum {
     }
 
     /// Adds x · 2^power, x finite. Once a block, so in few instructions. Numbers below 2^−1022 are 0.
-    #[inline(always)]
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    #[cfg_attr(not(target_pointer_width = "32"), inline(always))]
     pub(crate) fn add(&mut self, x: f64, power: i32) {
         let bits = x.to_bits();
         let exponent = ((bits >> 52) & 0x7ff) as i32;
