@@ -72,8 +72,8 @@ impl Base {
     pub(super) fn relative(self, top: f32) -> Option<Self> {
         let above = (top - t_at(0)) as i32;
         let exponent = self.exponent.saturating_add(above);
-        // Those of 0 and of infinity do not.
-        let is_known = above > 1 - BIAS && above < 4 * MAX_EXPONENT;
+        // That of 0 does not.
+        let is_known = above > 1 - BIAS;
         let is_power = is_known && (LOWEST..=LARGEST).contains(&exponent);
         is_power.then(|| Self::near(exponent)).filter(|&base| base != self)
     }
@@ -83,6 +83,11 @@ impl Base {
         let is_within = |exponent: i32| (LOWEST + 2..=LARGEST - 2).contains(&exponent);
         self.is_power()
             || (self.shift.is_finite() && !exponent(self.shift, factor).is_some_and(is_within))
+    }
+
+    /// By what sums relative to another of the same shift are multiplied to be relative to this one.
+    pub(super) fn under(self, other: Self) -> f64 {
+        libm::scalbn(1.0, other.exponent - self.exponent)
     }
 
     /// Whether it is a power of two.

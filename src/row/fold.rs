@@ -241,7 +241,7 @@ impl<E: Element, D: Extra> Fold<'_, E, D> {
             let wide =
                 self.next.take().unwrap_or(if at.wide.is_power() { at.wide } else { Base::ONE });
             // A branch, so that terms do not wait for constants that are there.
-            if !at.is_of(self.stats.transform, wide) {
+            if !at.is_of::<UNIT>(self.stats.transform, wide) {
                 *at = At::new::<UNIT>(s, self.stats.transform, wide);
             }
             let before = self.at;
@@ -294,7 +294,7 @@ impl<S: Simd> At<S> {
     #[inline(always)]
     fn new<const UNIT: bool>(s: S, transform: Transform, wide: Base) -> Self {
         let factor = if UNIT { 1.0 } else { transform.factor() };
-        let is_unit = UNIT || (transform.is_none() && wide.shift.to_bits() == 0);
+        let is_unit = UNIT || (transform.is_none() && wide.is_power());
         Self {
             wide,
             exp: Exp::new(s, factor, wide.exponent, is_unit),
@@ -309,10 +309,10 @@ impl<S: Simd> At<S> {
 
     /// Whether these are the constants of a transform and a base.
     #[inline(always)]
-    fn is_of(&self, transform: Transform, wide: Base) -> bool {
+    fn is_of<const UNIT: bool>(&self, transform: Transform, wide: Base) -> bool {
         self.wide == wide
             && self.factor.to_bits() == transform.factor().to_bits()
-            && (self.is_unit || !transform.is_none() || wide.shift.to_bits() != 0)
+            && (UNIT || self.is_unit == (transform.is_none() && wide.is_power()))
     }
 
     /// Whether the largest of these t is that of a block whose terms are relative to this.

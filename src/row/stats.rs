@@ -3,6 +3,7 @@
 use super::base::{Base, is_far};
 use super::exact::Sum;
 use super::extra::{Block, Extra, ExtraSums};
+use super::finish::Settled;
 use super::norm::RowNorm;
 use crate::{Error, Transform};
 
@@ -214,9 +215,10 @@ impl<D: Extra> RowStats<D> {
 
     /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
     pub(crate) fn sum_of_terms(&self) -> f64 {
-        match self.base_of_terms() {
-            Some(base) if base.is_power() && !self.is_broken => self.others.by_power(base.exponent),
-            _ => self.settled().others,
+        let Settled { others, base, .. } = self.settled();
+        match (base, self.base_of_terms()) {
+            (Some(base), Some(of_terms)) => others * of_terms.under(base),
+            _ => others,
         }
     }
 

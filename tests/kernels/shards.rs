@@ -262,7 +262,7 @@ fn damaged_bytes_are_refused() {
     assert_eq!(with(4, &[2 + 4 + 8 + 32]), refused(4), "a value without a target");
     assert_eq!(with(4, &[2 + 1 + 4 + 32]), refused(20), "sums without a base");
     assert_eq!(with(4, &[2 + 1 + 8 + 32]), refused(12), "a value that is not there");
-    for shift in [f32::NAN, f32::INFINITY, -0.0, 1.0, -600.0] {
+    for shift in [f32::NAN, f32::INFINITY, -0.0, 1.0, 600.0, -600.0] {
         assert_eq!(with(16, &shift.to_le_bytes()), refused(20), "{shift}");
     }
     assert_eq!(with(4, &[1 + 2 + 4 + 8 + 16 + 32]), refused(20), "broken, with sums");

@@ -230,6 +230,38 @@ fn details_under_a_tiny_factor() {
     });
 }
 
+/// Entropy and log Σp² of rows beyond the powers of two, whose blocks have shifts of their own: by the
+/// differences that f32 holds there.
+#[test]
+fn details_of_huge_rows() {
+    for_each_dispatch(|dispatch| {
+        for (shift, step) in
+            [(2000.0_f32, 0.25_f32), (-2000.0, 0.25), (5e4, 0.5), (-3e6, 1.0), (4e7, 4.0)]
+        {
+            for (vocab, factor) in [(5, 1.0_f32), (700, 1.0), (1100, 1.25), (1100, 0.75)] {
+                let row: Vec<f32> =
+                    (0..vocab).map(|i| shift + step * (i * 29 % 41) as f32).collect();
+                let transform = Transform::new(factor, None, 1.0).unwrap();
+                let found = forward(dispatch, &row, 1, transform).unwrap().details;
+                let max = row.iter().copied().fold(f32::MIN, f32::max);
+                let y: Vec<f64> = row
+                    .iter()
+                    .map(|&x| f64::from(factor) * (f64::from(x) - f64::from(max)))
+                    .collect();
+                let ln_sum = libm::log(y.iter().map(|y| libm::exp(*y)).sum());
+                let entropy: f64 = y.iter().map(|y| libm::exp(y - ln_sum) * (ln_sum - y)).sum();
+                let squares: f64 = y.iter().map(|y| libm::exp(2.0 * (y - ln_sum))).sum();
+                let errors = [
+                    f64::from(found.entropy) - entropy,
+                    f64::from(found.log_sum_sq_probs) - libm::log(squares),
+                ];
+                let what = format!("{dispatch:?} {shift} {vocab} {factor}: {found:?} {entropy}");
+                assert!(errors.iter().all(|error| error.abs() < 1e-6), "{what}: {errors:?}");
+            }
+        }
+    });
+}
+
 /// Coefficients whose product with the transform's slope is beyond f32 are refused; the largest
 /// below it give what they should.
 #[test]
