@@ -226,10 +226,12 @@ fn what_is_negligible_is_a_probability() {
         for c in [0.003, -1.0, 40.0] {
             for step in 0..20 {
                 // Where the sum itself is not about to reach the next base.
-                let peak = 0.05 + 0.1 * f64::from(step);
-                assert_eq!(products(scale, c, peak, 1.02), [2, 2], "{scale} {c} {peak}");
-                assert_eq!(products(scale, c, peak, 0.98)[1], 1, "{scale} {c} {peak}");
-                assert_eq!(products(scale, c, peak, 0.3), [1, 1], "{scale} {c} {peak}");
+                for lift in [0.05, 8.55] {
+                    let peak = lift + 0.1 * f64::from(step);
+                    assert_eq!(products(scale, c, peak, 1.02), [2, 2], "{scale} {c} {peak}");
+                    assert_eq!(products(scale, c, peak, 0.98)[1], 1, "{scale} {c} {peak}");
+                    assert_eq!(products(scale, c, peak, 0.3), [1, 1], "{scale} {c} {peak}");
+                }
             }
         }
     }

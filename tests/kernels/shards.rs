@@ -265,6 +265,13 @@ fn damaged_bytes_are_refused() {
     for shift in [f32::NAN, f32::INFINITY, -0.0, 1.0, 600.0, -600.0] {
         assert_eq!(with(16, &shift.to_le_bytes()), refused(20), "{shift}");
     }
+    // Logits of 1200 are no shift, wherever the sums are.
+    for (shift, top) in [(600.0_f32, 54_i32), (-600.0, -55)] {
+        let mut damaged = bytes;
+        damaged[16..20].copy_from_slice(&shift.to_le_bytes());
+        damaged[60..64].copy_from_slice(&top.to_le_bytes());
+        assert_eq!(read(&damaged), refused(20), "{shift}");
+    }
     assert_eq!(with(4, &[1 + 2 + 4 + 8 + 16 + 32]), refused(20), "broken, with sums");
     assert_eq!(with(99, &[0x80]), refused(20), "negative squares");
     assert_eq!(with(20, &[0; 8]), refused(20), "sums of no column");
@@ -298,4 +305,30 @@ fn damaged_bytes_are_refused() {
             stats = read(&bytes).unwrap();
         }
     }
+}
+
+/// Of a logit beyond the powers of two its sum with its value is kept to 2^-64, not to the digits of
+/// f64: as bytes, because its figures are rounded.
+#[test]
+fn products_with_shifts_are_exact() {
+    for_each_dispatch(|dispatch| {
+        for i in 0..40_i16 {
+            let v = 1.234_567e8_f32 + 8e6 * f32::from(i);
+            let mut stats = RowStats::<Details>::new(Transform::NONE, None);
+            stats.fold(dispatch, &[v], 0);
+            let mut bytes = [0; RowStats::<Details>::BYTES];
+            stats.write_bytes(&mut bytes).unwrap();
+            let sum = |at: usize| {
+                let place = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+                let [high, middle, low] = [at, at + 8, at + 16].map(|at| i128::from(place(at)));
+                let top = i32::from_le_bytes(bytes[at + 24..at + 28].try_into().unwrap());
+                ((((high << 32) + middle) << 32) + low, 32 * (top - 2))
+            };
+            let ((others, power), (weighted, of_weighted)) = (sum(36), sum(64));
+            // v is an integer here.
+            let product = others * v as i128;
+            let due = product >> (of_weighted - power);
+            assert!((weighted - due).abs() <= 4, "{dispatch:?} {v}: {weighted} is not {due}");
+        }
+    });
 }
