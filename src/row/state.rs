@@ -161,7 +161,7 @@ impl<D: Extra> RowStats<D> {
     pub fn from_bytes(transform: Transform, bytes: &[u8]) -> Result<Self, Error> {
         check_length(Buffer::RowBytes, Self::BYTES, bytes.len())?;
         let mut from = Reader { bytes, at: 0 };
-        from.expect(u32::from_le_bytes(from.peek()) == MAGIC)?;
+        from.require(u32::from_le_bytes(from.peek()) == MAGIC)?;
         let _: [u8; 4] = from.get();
         let flags = u32::from_le_bytes(from.peek());
         let has = |flag: u32| flags & flag != 0;
@@ -170,7 +170,7 @@ impl<D: Extra> RowStats<D> {
             && has(HAS_DETAILS) == D::ON
             && (has(HAS_TARGET) || !has(HAS_VALUE))
             && (D::ON || !has(IS_MASKED));
-        from.expect(is_consistent)?;
+        from.require(is_consistent)?;
         let _: [u8; 4] = from.get();
         let target = from.optional(has(HAS_TARGET))?.map(u32::from_le_bytes);
         let target_value = from.optional(has(HAS_VALUE))?.map(f32::from_le_bytes);
@@ -238,13 +238,13 @@ impl Reader<'_> {
     }
 
     /// Refuses what comes next unless it is as it has to be.
-    const fn expect(&self, is_expected: bool) -> Result<(), Error> {
+    const fn require(&self, is_expected: bool) -> Result<(), Error> {
         if is_expected { Ok(()) } else { Err(Error::RowBytes { byte: self.at }) }
     }
 
     /// A number that is there, or zeros in its place.
     fn optional(&mut self, is_there: bool) -> Result<Option<[u8; 4]>, Error> {
-        self.expect(is_there || self.peek() == [0; 4])?;
+        self.require(is_there || self.peek() == [0; 4])?;
         let bytes = self.get();
         Ok(is_there.then_some(bytes))
     }
@@ -261,7 +261,7 @@ impl Reader<'_> {
         let [weighted, squares, values] = [self.sum(), self.sum(), self.sum()];
         let max = f32::from_le_bytes(self.get());
         let argmax = u32::from_le_bytes(self.get());
-        self.expect(self.peek() == [0; 4])?;
+        self.require(self.peek() == [0; 4])?;
         Ok(DetailSums { weighted, squares, values, is_masked, max, argmax })
     }
 }

@@ -222,8 +222,8 @@ impl<D: Extra> RowStats<D> {
         }
     }
 
-    /// A base near the sum so far, because reduction by one word errs with the distance; but not
-    /// nearer than 2^8, because sums of terms move with it.
+    /// A base near the sum so far, so that terms are not far above 1; but not nearer than 2^8, because
+    /// sums of terms move with it.
     fn base_of_terms(&self) -> Option<Base> {
         let base = self.base()?;
         if !base.is_power() {
