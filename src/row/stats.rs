@@ -3,8 +3,6 @@
 use super::base::{Base, is_far};
 use super::exact::Sum;
 use super::extra::{Block, Extra, ExtraSums};
-use super::finish::Settled;
-use super::norm::RowNorm;
 use crate::{Error, Transform};
 
 /// The statistics of a row, or of the columns of it that were folded so far.
@@ -204,32 +202,6 @@ impl<D: Extra> RowStats<D> {
         // Some powers of two below the sum.
         let exponent = base.exponent + self.others.bits_above() - 3;
         Some(Base::near(exponent)).filter(|&near| near != Base::ONE)
-    }
-
-    /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
-    /// the target's 0. None as long as there is no base.
-    pub(crate) fn terms(&self) -> Option<RowNorm> {
-        let Base { shift, exponent } = self.base_of_terms()?;
-        Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
-    }
-
-    /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
-    pub(crate) fn sum_of_terms(&self) -> f64 {
-        let Settled { others, base, .. } = self.settled();
-        match (base, self.base_of_terms()) {
-            (Some(base), Some(of_terms)) => others * of_terms.under(base),
-            _ => others,
-        }
-    }
-
-    /// A base near the sum so far, so that terms are not far above 1; but not nearer than 2^8, because
-    /// sums of terms move with it.
-    fn base_of_terms(&self) -> Option<Base> {
-        let base = self.base()?;
-        if !base.is_power() {
-            return Some(base);
-        }
-        Some(Base { exponent: base.exponent + (self.others.bits_above() & !7), ..base })
     }
 
     pub(crate) const fn transform(&self) -> Transform {
