@@ -127,11 +127,10 @@ pub(crate) fn run(
 fn audit(of: &Audit) -> Result<(bool, String), String> {
     let (a, b) = open(of)?;
     if let Some(cause) = causes::tokenisation(&a, &b) {
-        let tokens = report::Tokens::of(&a, &b, cause);
+        let mut tokens = report::Tokens::of(&a, &b, cause);
         if let Some(path) = &of.svg {
-            let what =
-                "no picture is drawn: the tokens differ, so there are no differences to draw";
-            return Err(format!("--svg {}: {what}\n{}", path.display(), tokens.text()));
+            tokens
+                .note(format!("{} is not drawn: other tokens have no differences", path.display()));
         }
         if let Some(path) = &of.json {
             write(path, &format!("{:#}\n", tokens.json()))?;

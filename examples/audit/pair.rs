@@ -39,7 +39,7 @@ pub(crate) enum Fate {
     NotANumber(Side),
     /// −inf on this side alone.
     Impossible(Side),
-    /// Exactly 0 on this side alone, where the other is below −10⁻³: no probability is so wrong.
+    /// Exactly 0 on this side alone, where the other differs and is below −10⁻³.
     Zero(Side),
 }
 
@@ -63,7 +63,8 @@ impl Pair {
         let (of_a, of_b) = (log_probs(&a)?, log_probs(&b)?);
         let scored = a.scored().into_iter().zip(b.scored());
         let both = of_a.iter().zip(&of_b).zip(scored);
-        let fates: Vec<_> = both.map(|((&a, &b), scored)| fate((a, b), scored)).collect();
+        let fate = |((&a, &b), scored)| fate((a, b), scored, tolerance);
+        let fates: Vec<_> = both.map(fate).collect();
         let deltas = of_a.iter().zip(&of_b).zip(&fates).map(|((a, b), fate)| match fate {
             Fate::Finite | Fate::Zero(_) | Fate::Impossible(_) => b - a,
             _ => f64::NAN,
@@ -93,12 +94,6 @@ impl Pair {
     pub(crate) fn finite(&self, side: Side) -> Vec<f64> {
         let all = self.log_probs(side).iter().zip(&self.fates);
         all.map(|(&x, &fate)| if fate == Fate::Finite { x } else { f64::NAN }).collect()
-    }
-
-    /// How many tokens have a fate, and the first of them.
-    pub(crate) fn count(&self, fate: Fate) -> Option<(usize, usize)> {
-        let first = self.fates.iter().position(|&found| found == fate)?;
-        Some((self.fates.iter().filter(|&&found| found == fate).count(), first))
     }
 
     /// Whether any token was there to compare.
@@ -131,7 +126,7 @@ fn log_probs(dump: &Dump) -> Result<Vec<f64>, String> {
     }
 }
 
-fn fate((a, b): (f64, f64), scored: (bool, bool)) -> Fate {
+fn fate((a, b): (f64, f64), scored: (bool, bool), tolerance: f64) -> Fate {
     match scored {
         (false, false) => return Fate::Aside,
         (true, false) => return Fate::OnlyScored(Side::A),
@@ -139,7 +134,9 @@ fn fate((a, b): (f64, f64), scored: (bool, bool)) -> Fate {
         (true, true) => {}
     }
     let bad = |x: f64| x.is_nan() || x == f64::INFINITY;
-    let zero = |x: f64, other: f64| x.abs() < f64::MIN_POSITIVE && other < -1e-3;
+    let zero = |x: f64, other: f64| {
+        x.abs() < f64::MIN_POSITIVE && other < -1e-3 && -other > slack(tolerance, x, other)
+    };
     match (bad(a), bad(b)) {
         (true, true) => Fate::Aside,
         (true, false) => Fate::NotANumber(Side::A),

@@ -113,7 +113,8 @@ impl Report {
             ("k2 = (ln r)^2 / 2   ", figures.k2),
             ("k3 = r - 1 - ln r   ", figures.k3),
         ] {
-            let _ = writeln!(out, "    {name} {mean:>11.4e} ± {error:.1e}");
+            // Without the sign of −0.
+            let _ = writeln!(out, "    {name} {:>11.4e} ± {error:.1e}", mean + 0.0);
         }
     }
 
@@ -218,6 +219,8 @@ fn number(x: f64) -> Value {
 }
 
 fn short(x: f64) -> String {
+    // Without the sign of −0.
+    let x = x + 0.0;
     if x == 0.0 || (1e-3..1e5).contains(&x.abs()) { format!("{x:.5}") } else { format!("{x:.3e}") }
 }
 
@@ -254,6 +257,7 @@ pub(crate) struct Tokens {
     cause: Cause,
     /// At the first place where they differ.
     there: [Option<i64>; 2],
+    notes: Vec<String>,
 }
 
 impl Tokens {
@@ -265,7 +269,12 @@ impl Tokens {
         let at =
             |of: &Dump| of.tokens.as_ref().zip(row).and_then(|(ids, row)| ids.get(row).copied());
         let dumps = [describe(a), describe(b)];
-        Self { dumps, lengths: [a.len(), b.len()], cause, there: [at(a), at(b)] }
+        let there = [at(a), at(b)];
+        Self { dumps, lengths: [a.len(), b.len()], cause, there, notes: Vec::new() }
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     pub(crate) fn text(&self) -> String {
@@ -279,7 +288,8 @@ impl Tokens {
             _ => String::new(),
         };
         let [a, b] = &self.dumps;
-        format!("A  {a}\nB  {b}\n\nverdict\n  {}{there}\n", self.cause)
+        let notes: String = self.notes.iter().map(|note| format!("  note: {note}\n")).collect();
+        format!("A  {a}\nB  {b}\n\nverdict\n  {}{there}\n{notes}", self.cause)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -292,7 +302,7 @@ impl Tokens {
         json!({
             "a": self.dumps[0], "b": self.dumps[1],
             "tokens_a": self.lengths[0], "tokens_b": self.lengths[1],
-            "verdict": { "agree": false, "causes": [cause], "notes": [] },
+            "verdict": { "agree": false, "causes": [cause], "notes": self.notes },
         })
     }
 }

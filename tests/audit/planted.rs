@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::files::{log_probs, logits, tensors, tokens};
-use crate::random::{Case, Random, bf16, f16, single};
+use crate::random::{Case, Random, bf16, f16, log_prob, single};
 use crate::{folder, report};
 
 fn seeds() -> u64 {
@@ -55,7 +55,9 @@ fn named(name: &str, plant: impl Fn(&Case, &mut Random) -> Planted) {
     let (mut right, mut all, mut wrong) = (0, 0, Value::Null);
     for seed in 0..seeds() {
         let mut random = Random::new(seed);
-        let case = Case::new(&mut random);
+        // Doubtful and confident models in turn.
+        let case =
+            if seed % 2 == 0 { Case::new(&mut random) } else { Case::confident(&mut random) };
         let planted = plant(&case, &mut random);
         let x = write(&folder.join("x.safetensors"), &planted.x, &case.tokens);
         let y = write(&folder.join("y.safetensors"), &planted.y, &case.tokens);
@@ -257,10 +259,18 @@ fn logits_in_16_bits() {
     // What rounding took is lost: the size of the differences is all that there is.
     named("bf16-lost", |case, _| {
         let rounded = Dump::Bf16Logits(case.map(bf16));
-        Planted::new(rounded, Dump::LogProbs(case.log_probs()), |causes, of_x, _| {
-            alone(causes, "size_of_rounding")
-                .is_some_and(|one| one["side"] == of_x && one["type"] == "bf16")
+        // Which takes 32 tokens that are not confident.
+        let is_told = case.log_probs().iter().filter(|&&x| x < -0.1).count() >= 36;
+        Planted::new(rounded, Dump::LogProbs(case.log_probs()), move |causes, of_x, _| {
+            let one = alone(causes, "size_of_rounding")
+                .is_some_and(|one| one["side"] == of_x && one["type"] == "bf16");
+            one || (!is_told && causes.is_empty())
         })
+    });
+    // The digits are there, and rounding them explains no token: what differs came before.
+    named("bf16-hidden", |case, random| {
+        let rounded = Dump::Bf16Logits(case.noisy(0.02, random).map(bf16));
+        Planted::new(rounded, Dump::Logits(case.clone()), none)
     });
     // More than twice or less than half of what bf16 makes is no rounding of logits.
     for (name, part) in [("bf16-too-far", 3.0), ("bf16-too-near", 1.0 / 3.0)] {
@@ -320,6 +330,106 @@ fn other_numbers_than_natural_log_probs() {
     named("base-2-noisy", planted("log_base", 2, |x| x / std::f64::consts::LN_2, 1e-3));
     named("sign", planted("sign", 0, |x| -x, 0.0));
     named("probabilities", planted("probabilities", 0, f64::exp, 0.0));
+}
+
+/// Log-probs of 0 are confident tokens that f32 or bf16 rounds, or masks.
+#[test]
+fn log_probs_of_0() {
+    // As x − ln Σ e^x leaves them.
+    let naive = |case: &Case, round: fn(f64) -> f64| -> Vec<f64> {
+        let rows = case.logits.iter().zip(&case.tokens);
+        rows.map(|(row, &token)| {
+            let x = row[token as usize];
+            round(round(x) - round(x - log_prob(row, token as usize))).min(0.0)
+        })
+        .collect()
+    };
+    named("zeros-cold", move |case, _| {
+        let other = naive(&case.map(|x| 2.0 * x), single);
+        Planted::new(Dump::Logits(case.clone()), Dump::LogProbs(other), |causes, _, of_y| {
+            alone(causes, "temperature")
+                .is_some_and(|one| one["side"] == of_y && near(&one["value"], 0.5, 1e-3))
+        })
+    });
+    for (name, factor, round) in
+        [("zeros-cold-untold", 2.0, single as fn(f64) -> f64), ("zeros-bf16", 1.0, bf16)]
+    {
+        named(name, move |case, _| {
+            let other = naive(&case.map(|x| factor * x), round);
+            Planted::new(Dump::LogProbs(case.log_probs()), Dump::LogProbs(other), |causes, _, _| {
+                !causes.iter().any(|one| one["kind"] == "masked_tokens")
+            })
+        });
+    }
+    named("zeros-shifted", move |case, _| {
+        let mut other = case.clone();
+        other.logits.rotate_left(1);
+        let other = naive(&other, single);
+        Planted::new(Dump::LogProbs(case.log_probs()), Dump::LogProbs(other), |causes, _, _| {
+            causes.is_empty()
+        })
+    });
+    named("zeros-masked", |case, random| {
+        let noisy = case.noisy(1e-3, random).log_probs().into_iter();
+        let mut count = 0;
+        let other = noisy.map(|x| {
+            let masked = x < -0.5 && random.uniform() < 0.2;
+            count += usize::from(masked);
+            if masked { 0.0 } else { x }
+        });
+        let (other, own) = (other.collect(), case.log_probs());
+        Planted::new(
+            Dump::LogProbs(own),
+            Dump::LogProbs(other),
+            move |causes, _, of_y| match causes {
+                [] => count == 0,
+                [one] => {
+                    one["kind"] == "masked_tokens" && one["side"] == of_y && one["tokens"] == count
+                }
+                _ => false,
+            },
+        )
+    });
+    named("zeros-alone", |case, _| {
+        let other = vec![0.0; case.tokens.len()];
+        Planted::new(Dump::Logits(case.clone()), Dump::LogProbs(other), |causes, _, of_y| {
+            causes.iter().all(|one| one["kind"] == "masked_tokens" && one["side"] == of_y)
+        })
+    });
+}
+
+/// An engine that knows nothing is no temperature and no cap; one that is sure beside it holds no
+/// probabilities.
+#[test]
+fn an_untrained_side_is_no_cause() {
+    let flat = |case: &Case, random: &mut Random| case.map(|_| 0.0).noisy(0.02, random);
+    named("untrained", move |case, random| {
+        let other = Dump::LogProbs(flat(case, random).log_probs());
+        Planted::new(Dump::Logits(case.clone()), other, none)
+    });
+    named("untrained-both", move |case, random| {
+        Planted::new(Dump::Logits(case.clone()), Dump::Logits(flat(case, random)), none)
+    });
+    named("untrained-log-probs", move |case, random| {
+        let other = Dump::LogProbs(flat(case, random).log_probs());
+        Planted::new(Dump::LogProbs(case.log_probs()), other, none)
+    });
+    named("constant", |case, _| {
+        let other = Dump::LogProbs(case.map(|_| 1.0).log_probs());
+        Planted::new(Dump::Logits(case.clone()), other, none)
+    });
+    // Far off, by which a log-prob is infinite under no cause.
+    named("raised", |case, _| {
+        let other = case.log_probs().into_iter().map(|x| single(x + 1000.0)).collect();
+        Planted::new(Dump::LogProbs(case.log_probs()), Dump::LogProbs(other), none)
+    });
+    // Two causes: the larger may be told, and nothing else.
+    named("row-and-temperature", |case, _| {
+        let other = Dump::LogProbs(case.map(|x| x / 0.7).shifted(-1));
+        Planted::new(Dump::Logits(case.clone()), other, |causes, _, of_y| {
+            causes.iter().all(|one| one["kind"] == "shifted_rows" && one["side"] == of_y)
+        })
+    });
 }
 
 /// A temperature cannot be told from log-probs: nothing else may be named for it.

@@ -165,10 +165,15 @@ fn other_tokens_are_a_different_tokenisation() {
         assert_eq!((&cause["token_a"], &cause["token_b"]), (&of_a, &of_b));
         let (_, out, _) = run(&[&a, &b]);
         assert!(out.contains(&format!("the tokens differ from row {row} on")), "{out}");
-        // There is nothing to draw, which is said and not passed over.
-        let svg = folder.join("none.svg");
-        let (status, _, err) = run(&[&a, &b, "--svg", svg.to_str().unwrap()]);
-        assert!(status == 2 && !svg.exists() && err.contains("the tokens differ"), "{err}");
+        // There is nothing to draw, which is said and not passed over; what else is asked for is
+        // written.
+        let (svg, json) = (folder.join("none.svg"), folder.join("tokens.json"));
+        let asked = ["--svg", svg.to_str().unwrap(), "--json", json.to_str().unwrap()];
+        let (status, out, _) = run(&[&[a.as_str(), b.as_str()][..], &asked].concat());
+        assert!(status == 1 && !svg.exists() && out.contains("none.svg is not drawn"), "{out}");
+        let found: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        let notes = found["verdict"]["notes"].to_string();
+        assert!(notes.contains("none.svg is not drawn"), "{found:#}");
     }
     // One row later, and earlier, of as many or fewer tokens.
     for (moved, by) in [

@@ -5,7 +5,7 @@
 //! Δ_t = log p_Y(t) − log p_X(t),   r_t = log p_Y(t) − predicted_t
 //! ```
 
-use super::super::figures::quantile;
+use super::super::figures::{median, quantile};
 use super::super::pair::slack;
 use super::super::score::round;
 use super::super::storage::Type;
@@ -18,6 +18,8 @@ const MANY: usize = 32;
 /// The share that has to fall to rounding. Sequences whose bounds no dump states leave a token
 /// each.
 const SHARE: f64 = 0.9;
+/// The share of tokens that have to fall by themselves.
+const LOWERED: f64 = 0.75;
 
 /// What is left under a hypothesis.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,12 @@ pub(crate) struct Evidence {
     pub(crate) differing: usize,
     /// The share of these that it brings down to rounding.
     pub(crate) explained: f64,
+    /// The share of these that it brings down to a fifth.
+    lowered: f64,
     /// The share of all that are within rounding of the prediction.
     within: f64,
+    /// The same of the best that one number predicts, and the 90 % quantile of what it leaves.
+    by_constant: (f64, f64),
     /// Median and 90 % quantile of |Δ|.
     pub(crate) before: (f64, f64),
     /// Median and 90 % quantile of |r|.
@@ -54,43 +60,59 @@ impl Evidence {
         tolerance: f64,
     ) -> Option<Self> {
         let stored = Stored::of(observed);
-        let (mut before, mut after) = (Vec::new(), Vec::new());
+        let all = observed.iter().zip(plain).zip(predicted).map(|((&y, &x), &of)| (y, x, of));
+        let all = || all.clone().filter(|(y, x, of)| !(y.is_nan() || x.is_nan() || of.is_nan()));
+        let constant = median(all().map(|(y, ..)| y).collect())?;
+        let (mut before, mut after, mut spread) = (Vec::new(), Vec::new(), Vec::new());
         let (mut differing, mut explained, mut within) = (0, 0, 0);
-        for ((&y, &x), &guess) in observed.iter().zip(plain).zip(predicted) {
-            if y.is_nan() || x.is_nan() || guess.is_nan() {
-                continue;
-            }
+        let (mut lowered, mut equal) = (0, 0);
+        for (y, x, guess) in all() {
             let guess = stored.round(guess);
             let (delta, rest) = ((y - x).abs(), (y - guess).abs());
-            let fits = rest <= slack(tolerance, y, guess);
+            // What is infinite is as far from every number.
+            let fits = guess.is_finite() && rest <= slack(tolerance, y, guess);
             let differs = delta > slack(tolerance, y, x);
             within += usize::from(fits);
             differing += usize::from(differs);
             explained += usize::from(fits && differs);
+            lowered += usize::from(differs && (fits || 5.0 * rest <= delta));
+            equal += usize::from((y - constant).abs() <= slack(tolerance, y, constant));
             before.push(delta);
             after.push(rest);
+            spread.push((y - constant).abs());
         }
         let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
         Some(Self {
             used: before.len(),
             differing,
             explained: share(explained, differing),
+            lowered: share(lowered, differing),
             within: share(within, before.len()),
+            by_constant: (share(equal, before.len()), middle_and_most(spread)?.1),
             before: middle_and_most(before)?,
             after: middle_and_most(after)?,
         })
     }
 
-    /// `factor` says how far the median has to fall where something remains.
+    /// `factor` says how far the median has to fall where something remains; of 10 and more, most
+    /// tokens have to fall too, each by itself: nearly all log-probs are 0 or small, whose sizes
+    /// many a function has.
+    ///
+    /// Log-probs that are all alike are near whatever makes them alike, a high temperature or a low
+    /// cap: a hypothesis has to explain what one number does not.
     pub(crate) fn strength(&self, factor: f64) -> Option<Strength> {
-        let fallen = |factor: f64| {
-            self.after.0 * factor <= self.before.0 && self.after.1 * 0.5 * factor <= self.before.1
-        };
-        if self.differing < FEWEST {
+        let (equal, spread) = self.by_constant;
+        let fallen = |from: f64| self.after.1 * 0.5 * factor <= from;
+        if self.differing < FEWEST || equal >= SHARE {
             None
         } else if self.explained >= SHARE && self.within >= SHARE {
             Some(Strength::All)
-        } else if self.used >= MANY && fallen(factor) {
+        } else if self.used >= MANY
+            && self.after.0 * factor <= self.before.0
+            && fallen(self.before.1)
+            && fallen(spread)
+            && (factor < 10.0 || self.lowered >= LOWERED)
+        {
             Some(Strength::Most)
         } else {
             None

@@ -2,11 +2,14 @@
 //! out; and what they cannot say.
 
 use super::super::dump::Dump;
+use super::super::figures::quantile;
 use super::super::pair::{Fate, Pair, Side, slack};
-use super::{Cause, Finding, How, Verdict};
+use super::{Candidate, Cause, Finding, How, Verdict};
 
 /// The share of the tokens that have to be the neighbour's for a shift to be named.
 const SHARE: f64 = 0.9;
+/// How much farther off than nine of ten others the middle one of the tokens at 0 has to be.
+const FARTHER: f64 = 4.0;
 
 /// Whether two dumps are of other tokens; a shift by one is named as such. Rows that one side does
 /// not score are not compared.
@@ -21,24 +24,27 @@ pub(crate) fn tokenisation(a: &Dump, b: &Dump) -> Option<Cause> {
         // One goes on where the other ends.
         None => of_a.len().min(of_b.len()),
     };
-    for by in [1, -1] {
+    // (tokens that both score, those that differ) with B's `by` rows later
+    let compared = |by: isize| {
         let neighbour = |row: usize| row.checked_add_signed(-by).and_then(|row| of_a.get(row));
         let both = of_b.iter().enumerate().filter_map(|(row, b)| Some((neighbour(row)?, b)));
         let scored = both.filter(|&(&a, &b)| a >= 0 && b >= 0);
-        let (mut all, mut same) = (0_usize, 0_usize);
-        for (a, b) in scored {
-            all += 1;
-            same += usize::from(a == b);
-        }
-        if all >= 8 && same as f64 >= SHARE * all as f64 {
+        scored
+            .fold((0_usize, 0_usize), |(all, other), (a, b)| (all + 1, other + usize::from(a != b)))
+    };
+    let in_place = compared(0).1;
+    for by in [1, -1] {
+        let (all, other) = compared(by);
+        // Tokens that are mostly one and the same are so in every row.
+        if all >= 8 && other as f64 <= (1.0 - SHARE) * all as f64 && 4 * other <= in_place {
             return Some(Cause::ShiftedTokens { by });
         }
     }
     Some(Cause::Tokenisation { row })
 }
 
-/// Positions and tokens that are treated otherwise.
-pub(crate) fn found(pair: &Pair) -> Vec<Finding> {
+/// Positions and tokens that are treated otherwise; `told` is the hypothesis that explains most.
+pub(crate) fn found(pair: &Pair, told: Option<&Candidate>) -> Vec<Finding> {
     let mut causes = Vec::new();
     if let (Some(a), Some(b)) = (&pair.a.positions, &pair.b.positions) {
         let differ =
@@ -52,11 +58,40 @@ pub(crate) fn found(pair: &Pair) -> Vec<Finding> {
             (Fate::Impossible(side), side, How::Impossible),
             (Fate::Zero(side), side, How::Zero),
         ] {
-            let cause = |(count, first)| Cause::Masked { side, how, count, first };
-            causes.extend(pair.count(fate).map(cause));
+            let mut rows: Vec<_> =
+                (0..pair.len()).filter(|&row| pair.fates.get(row) == Some(&fate)).collect();
+            if how == How::Zero {
+                rows = masks(pair, told, rows);
+            }
+            if let Some(&first) = rows.first() {
+                causes.push(Cause::Masked { side, how, count: rows.len(), first });
+            }
         }
     }
     causes.into_iter().map(|cause| Finding { cause, by: None, or: None }).collect()
+}
+
+/// Tokens at 0 that are no rounded log-probs of confident tokens: no hypothesis predicts them, and
+/// they are much farther off than the others.
+fn masks(pair: &Pair, told: Option<&Candidate>, mut zeros: Vec<usize>) -> Vec<usize> {
+    let off = |row: &usize| match told {
+        Some(told) => {
+            let both = pair.log_probs(told.predicts).get(*row).zip(told.predicted.get(*row))?;
+            Some((*both.0, *both.1)).filter(|both| !both.1.is_nan())
+        }
+        None => pair.of_b.get(*row).copied().zip(pair.of_a.get(*row).copied()),
+    };
+    zeros.retain(|row| off(row).is_none_or(|(y, x)| (y - x).abs() > slack(pair.tolerance, y, x)));
+    let sizes = |rows: &mut dyn Iterator<Item = usize>| {
+        let mut sizes: Vec<f64> =
+            rows.filter_map(|row| off(&row)).map(|(y, x)| (y - x).abs()).collect();
+        sizes.sort_unstable_by(f64::total_cmp);
+        sizes
+    };
+    let others = (0..pair.len()).filter(|&row| pair.fates.get(row) == Some(&Fate::Finite));
+    let most = quantile(&sizes(&mut others.into_iter()), 0.9).unwrap_or(0.0);
+    let middle = quantile(&sizes(&mut zeros.iter().copied()), 0.5).unwrap_or(f64::INFINITY);
+    if middle > FARTHER * most { zeros } else { Vec::new() }
 }
 
 /// Tokens that are finite on both sides and differ by more than rounding.

@@ -149,8 +149,10 @@ impl Sample {
             ..parts
         };
         let capped = |x: f64| Parts { softcap: Some((largest * x.exp()) as f32), ..parts };
-        let temperature =
-            |x: f64, rounded| Cause::Temperature { side: other, value: x.exp(), rounded };
+        let temperature = |x: f64, rounded| {
+            let value = f64::from(parts.temperature) * x.exp();
+            Cause::Temperature { side: other, value, rounded }
+        };
         let softcap =
             |x: f64, rounded| Cause::Softcap { side: other, value: largest * x.exp(), rounded };
         let roundings = match logits.rows.dtype {
@@ -159,35 +161,35 @@ impl Sample {
         };
         let mut all = Vec::new();
         // From 1 / 64 to 64.
-        self.with(roundings, points(-4.16, 4.16, 49), warmer, temperature, &mut all);
+        self.with(roundings, (-4.16, 4.16, 49), warmer, temperature, &mut all);
         if parts.softcap.is_none() {
             // From a twentieth of the largest logit to where a cap hardly changes it.
-            self.with(roundings, points(-3.0, 3.0, 25), capped, softcap, &mut all);
+            self.with(roundings, (-3.0, 3.0, 25), capped, softcap, &mut all);
             all.extend(self.uncapped(side, parts));
         }
         all
     }
 
-    /// A parameter of the transform, alone and behind each rounding.
+    /// A parameter of the transform, alone and behind each rounding; none beyond the grid, where the
+    /// log-probs hardly depend on it.
     fn with(
         &self,
         roundings: &[Type],
-        grid: impl Iterator<Item = f64>,
+        (from, to, count): (f64, f64, u32),
         parts: impl Fn(f64) -> Parts,
         cause: impl Fn(f64, Option<Type>) -> Cause,
         all: &mut Vec<Hypothesis>,
     ) {
         let on = |rows: &Rows, x| rows.block.log_probs(First::Nothing, parts(x)).ok();
-        let start = start(&self.few.observed, grid, |x| on(&self.few, x));
-        let Some(x) = start.and_then(|x| refine(&self.all.observed, x, |x| on(&self.all, x)))
-        else {
-            return;
-        };
+        let within = |x: &f64| (from..=to).contains(x);
+        let start = start(&self.few.observed, points(from, to, count), |x| on(&self.few, x));
+        let fitted = start.and_then(|x| refine(&self.all.observed, x, |x| on(&self.all, x)));
+        let Some(x) = fitted.filter(within) else { return };
         let view = |x, first| View { first, parts: parts(x), by: 0 };
         all.push((cause(x, None), view(x, First::Nothing), 1));
         for &to in roundings {
             let rows = self.all.rounded(to);
-            if let Some(x) = refine(&rows.observed, x, |x| on(&rows, x)) {
+            if let Some(x) = refine(&rows.observed, x, |x| on(&rows, x)).filter(within) {
                 // It has to leave half of what the parameter alone leaves: 1.25³.
                 all.push((cause(x, Some(to)), view(x, First::Round(to)), 4));
             }

@@ -10,7 +10,7 @@ mod name;
 mod series;
 mod sixteen;
 
-use super::pair::{Pair, Side};
+use super::pair::{Fate, Pair, Side};
 use super::storage::Type;
 pub(crate) use evidence::{Evidence, Strength};
 pub(crate) use facts::tokenisation;
@@ -103,7 +103,7 @@ pub(crate) struct Verdict {
 
 /// Looks for the causes of the differences.
 pub(crate) fn verdict(pair: &Pair) -> Result<Verdict, String> {
-    let mut verdict = Verdict { causes: facts::found(pair), ..Verdict::default() };
+    let mut verdict = Verdict { causes: facts::found(pair, None), ..Verdict::default() };
     verdict.agree = pair.agrees() && verdict.causes.is_empty();
     if verdict.agree {
         return Ok(verdict);
@@ -113,11 +113,10 @@ pub(crate) fn verdict(pair: &Pair) -> Result<Verdict, String> {
         candidates.append(&mut logits::candidates(pair, side)?);
     }
     let best = best(pair, &candidates);
-    if let Some(Finding { cause: Cause::Sign { .. } | Cause::Probabilities { .. }, .. }) = best {
-        // Probabilities that underflow are no masks.
-        verdict.causes.retain(|f| !matches!(f.cause, Cause::Masked { how: How::Zero, .. }));
+    if let Some((candidate, finding)) = best {
+        verdict.causes = facts::found(pair, Some(candidate));
+        verdict.causes.push(finding);
     }
-    verdict.causes.extend(best);
     let differing = facts::differing(pair);
     if best.is_none() && differing > 0 {
         verdict.causes.extend(sixteen::found(pair, &mut verdict.notes)?);
@@ -127,14 +126,19 @@ pub(crate) fn verdict(pair: &Pair) -> Result<Verdict, String> {
 }
 
 /// The hypothesis that explains most, with one of another kind that explains as much.
-fn best(pair: &Pair, candidates: &[Candidate]) -> Option<Finding> {
+fn best<'a>(pair: &Pair, candidates: &'a [Candidate]) -> Option<(&'a Candidate, Finding)> {
     let mut strong: Vec<(&Candidate, Strength, Evidence)> = Vec::new();
+    // Tokens with a number on one side alone, or with what is none: all that a hypothesis explains
+    // may be luck if these are more.
+    let aside = |fate: &&Fate| !matches!(fate, Fate::Finite | Fate::Aside | Fate::OnlyScored(_));
+    let aside = pair.fates.iter().filter(aside).count();
     for candidate in candidates {
         let observed = pair.finite(candidate.predicts);
         let plain = pair.finite(candidate.predicts.other());
         let of = Evidence::of(&observed, &plain, &candidate.predicted, pair.tolerance);
-        if let Some((evidence, strength)) =
-            of.and_then(|evidence| Some((evidence, evidence.strength(candidate.factor)?)))
+        if let Some((evidence, strength)) = of
+            .filter(|evidence| evidence.used >= aside)
+            .and_then(|evidence| Some((evidence, evidence.strength(candidate.factor)?)))
         {
             strong.push((candidate, strength, evidence));
         }
@@ -156,5 +160,5 @@ fn best(pair: &Pair, candidates: &[Candidate]) -> Option<Finding> {
             && !name::same_kind(first.0.cause, of.0.cause)
     };
     let or = rest.iter().find(as_good).map(|of| of.0.cause);
-    Some(Finding { cause: first.0.cause, by: Some((first.1, first.2)), or })
+    Some((first.0, Finding { cause: first.0.cause, by: Some((first.1, first.2)), or }))
 }

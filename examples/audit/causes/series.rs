@@ -13,7 +13,11 @@ pub(crate) fn candidates(pair: &Pair) -> Vec<Candidate> {
     let mut all = Vec::new();
     for side in [Side::B, Side::A] {
         // `side` is the one that is at odds with natural logarithms of probabilities.
-        let plain = pair.finite(side.other());
+        let (own, plain) = (pair.finite(side), pair.finite(side.other()));
+        // Those that are made of logits here are such logarithms.
+        if pair.dump(side).logits().is_some() {
+            continue;
+        }
         let of = |cause: Cause, f: &dyn Fn(f64) -> f64| Candidate {
             cause,
             predicts: side,
@@ -24,10 +28,13 @@ pub(crate) fn candidates(pair: &Pair) -> Vec<Candidate> {
         all.push(of(Cause::LogBase { side, base: 2 }, &|x| x / LN_2));
         all.push(of(Cause::LogBase { side, base: 10 }, &|x| x / LN_10));
         // Of two lists with opposite signs, that which is above 0.
-        if pair.finite(side).iter().any(|&x| x > 0.0) {
+        if own.iter().any(|&x| x > 0.0) {
             all.push(of(Cause::Sign { side }, &|x| -x));
         }
-        all.push(of(Cause::Probabilities { side }, &f64::exp));
+        // Of confident tokens both p and ln p of an unlikely one are near 0.
+        if own.iter().all(|&x| x.is_nan() || (0.0..=1.0).contains(&x)) {
+            all.push(of(Cause::Probabilities { side }, &f64::exp));
+        }
         let stored = Stored::of(pair.log_probs(side));
         if let Some(to @ (Type::F16 | Type::Bf16)) = stored.0
             && Stored::of(pair.log_probs(side.other())) != stored
@@ -36,7 +43,8 @@ pub(crate) fn candidates(pair: &Pair) -> Vec<Candidate> {
             all.push(of(Cause::RoundedLogProbs { side, to }, &|x| x));
         }
     }
-    for by in [1, -1] {
+    let made = [Side::A, Side::B].iter().all(|&side| pair.dump(side).logits().is_some());
+    for by in [1, -1].into_iter().filter(|_| !made) {
         all.push(Candidate {
             cause: Cause::ShiftedLogProbs { by },
             predicts: Side::B,
