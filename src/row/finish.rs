@@ -211,13 +211,8 @@ impl Settled {
         let distance = this.target_distance(base);
         let term = libm::exp(distance);
         let sum = this.others + term;
-        (sum > 0.0 && sum < f64::INFINITY).then_some(Normalizer {
-            base,
-            sum,
-            term,
-            distance,
-            others: this.others,
-        })
+        // NaN of a broken row. No other sum is infinite, or 0.
+        sum.is_finite().then_some(Normalizer { base, sum, term, distance, others: this.others })
     }
 
     /// The row's results; NaN and an invalid norm where there is no finite log Z.
@@ -241,8 +236,7 @@ impl Settled {
         let distance = self.target_distance(self.base?);
         // Compared as bits, which calls nothing where f64 is software.
         let is_near = distance.abs().to_bits() < 600.0_f64.to_bits();
-        let ordinary = is_near && self.others > 0.0 && self.others < f64::INFINITY;
-        ordinary.then_some((self.others, distance))
+        (is_near && self.others > 0.0).then_some((self.others, distance))
     }
 
     /// The results of any row.

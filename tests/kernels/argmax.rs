@@ -60,7 +60,27 @@ fn cases() -> Vec<(&'static str, Vec<f32>, u32)> {
         row[at] = value;
         row
     };
+    // A block whose other columns are all masked.
+    let alone_in_its_block = |at: usize, peaks: &[(usize, f32)]| {
+        let mut row = row(0.0, peaks);
+        let (target, block) = (row[at], at / BLOCK * BLOCK);
+        row[block..block + BLOCK].fill(f32::NEG_INFINITY);
+        row[at] = target;
+        row
+    };
     vec![
+        (
+            "the target alone in its block, above",
+            alone_in_its_block(700, &[(9, 4.0), (700, 5.0)]),
+            700,
+        ),
+        (
+            "the target alone in its block, below",
+            alone_in_its_block(700, &[(9, 5.0), (700, 4.0)]),
+            700,
+        ),
+        ("the target alone, tied before", alone_in_its_block(700, &[(9, 5.0), (700, 5.0)]), 700),
+        ("the target alone, tied after", alone_in_its_block(700, &[(700, 5.0), (1999, 5.0)]), 700),
         ("an early leader", row(0.0, &[(17, 5.0), (600, 4.0), (1999, 4.5)]), 3),
         ("a late leader", row(0.0, &[(17, 4.0), (600, 4.5), (1999, 5.0)]), 3),
         ("equals in a block", row(0.0, &[(70, 5.0), (71, 5.0), (500, 5.0)]), 3),
