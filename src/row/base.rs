@@ -85,11 +85,6 @@ impl Base {
             || (self.shift.is_finite() && !exponent(self.shift, factor).is_some_and(is_within))
     }
 
-    /// By what sums relative to another of the same shift are multiplied to be relative to this one.
-    pub(super) fn under(self, other: Self) -> f64 {
-        libm::scalbn(1.0, other.exponent - self.exponent)
-    }
-
     /// Whether it is a power of two.
     #[inline(always)]
     pub(super) const fn is_power(self) -> bool {

@@ -108,27 +108,13 @@ impl<D: Extra> RowStats<D> {
     /// The norm by which the backward's map gives the terms of the sums: relative to their base, and
     /// the target's 0. None as long as there is no base.
     pub(crate) fn terms(&self) -> Option<RowNorm> {
-        let Base { shift, exponent } = self.base_of_terms()?;
+        let Base { shift, exponent } = self.base()?;
         Some(RowNorm { shift, exponent, inverse: 1.0, complement: 0.0 })
     }
 
     /// Σ term over the columns other than the target's, relative to the base, as [`Self::terms`].
     pub(crate) fn sum_of_terms(&self) -> f64 {
-        let Settled { others, base, .. } = self.settled();
-        match (base, self.base_of_terms()) {
-            (Some(base), Some(of_terms)) => others * of_terms.under(base),
-            _ => others,
-        }
-    }
-
-    /// A base near the sum so far, so that terms are not far above 1; but not nearer than 2^8, because
-    /// sums of terms move with it.
-    fn base_of_terms(&self) -> Option<Base> {
-        let base = self.base()?;
-        if !base.is_power() {
-            return Some(base);
-        }
-        Some(Base { exponent: base.exponent + (self.others.bits_above() & !7), ..base })
+        self.settled().others
     }
 
     /// The sums, rounded to f64.
