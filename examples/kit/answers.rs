@@ -23,6 +23,8 @@ enum Type {
 #[derive(Debug)]
 pub(crate) struct Answers {
     folder: PathBuf,
+    /// Of the cases that were answered.
+    pub(crate) digest: String,
     pub(crate) backend: String,
     pub(crate) offers: Vec<Output>,
     pub(crate) unscored: Unscored,
@@ -52,13 +54,25 @@ impl Answers {
     }
 
     fn parse(root: &Field<'_>, folder: &Path, storage: Format) -> Result<Self, Complaint> {
-        root.only(&["backend", "offers", "types", "unscored", "precision", "skipped", "errors"])?;
+        root.only(&[
+            "digest",
+            "backend",
+            "offers",
+            "types",
+            "unscored",
+            "precision",
+            "skipped",
+            "errors",
+        ])?;
         let mut offers = Vec::new();
         for field in root.get("offers")?.list()? {
             let Some(output) = Output::from_name(field.text()?) else {
                 let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
                 return field.complain(format!("none of {}", names.join(", ")));
             };
+            if offers.contains(&output) {
+                return field.complain(format!("{} is offered twice", output.name()));
+            }
             offers.push(output);
         }
         let unscored = match root.optional("unscored") {
@@ -71,6 +85,7 @@ impl Answers {
         };
         let answers = Self {
             folder: folder.to_owned(),
+            digest: root.get("digest")?.text()?.to_owned(),
             backend: root.get("backend")?.text()?.to_owned(),
             offers,
             unscored,
@@ -92,12 +107,14 @@ impl Answers {
         let Some(&of) = self.types.get(answer) else {
             return Err(format!("answers.json: types has no {answer}, which is offered"));
         };
-        let bytes = self.bytes(call, answer)?;
+        let file = file(call, answer);
+        let bytes =
+            fs::read(self.folder.join(&file)).map_err(|error| format!("{file}: {error}"))?;
         let size = if let Type::Float(format) = of { format.bytes() } else { 4 };
         if bytes.len() != count * size {
             let name = if let Type::Float(format) = of { format.name() } else { "u32" };
             let found = bytes.len();
-            return Err(format!("{call}.{answer}: {found} bytes where {count} {name} are needed"));
+            return Err(format!("{file}: {found} bytes where {count} {name} are needed"));
         }
         Ok(match of {
             Type::Float(Format::F64) => numbers(&bytes, f64::from_le_bytes),
@@ -122,12 +139,11 @@ impl Answers {
         let narrow = |x: &f64| E::from_f32(*x as f32);
         Ok(self.numbers(call, answer, count)?.iter().map(narrow).collect())
     }
+}
 
-    fn bytes(&self, call: &str, answer: &str) -> Result<Vec<u8>, Complaint> {
-        let name =
-            if answer == "pairs" { format!("{call}.out") } else { format!("{call}.{answer}") };
-        fs::read(self.folder.join(&name)).map_err(|error| format!("{name}: {error}"))
-    }
+/// The file of an answer: that of a pair's inputs has the call's name too.
+fn file(call: &str, answer: &str) -> String {
+    format!("{call}.{}", if answer == "pairs" { "out" } else { answer })
 }
 
 fn numbers<const N: usize>(bytes: &[u8], from: fn([u8; N]) -> f64) -> Vec<f64> {

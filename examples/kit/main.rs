@@ -35,10 +35,12 @@
 //!
 //! # Answers
 //!
-//! A file for each answer that the host offers, and `answers.json`:
+//! A file for each answer that the host offers, and `answers.json`, which is removed before the first
+//! and written last: answers of a host that died half way, or to other cases, are refused.
 //!
 //! | field | value |
 //! |---|---|
+//! | `digest` | the manifest's: these are answers to its cases |
 //! | `backend` | name and version |
 //! | `offers` | of `log_prob`, `log_z`, `entropy`, `argmax`, `mean_logit`, `log_sum_sq_probs`, `logit_grads`, `pair_loss`, `head_log_prob`, `head_log_z`, `hidden_grads` |
 //! | `types` | how each answer is stored: `f64`, `f32`, `f16` or `bf16`; `argmax` `u32`; `grads` in the cases' dtype |

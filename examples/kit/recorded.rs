@@ -84,6 +84,14 @@ impl<E: Element> Recorded<E> {
     /// Of a folder, to the cases of a plan.
     pub(crate) fn open(folder: &Path, plan: Plan) -> Result<Self, Complaint> {
         let answers = Answers::open(folder, Format::of::<E>())?;
+        let (theirs, ours) = (&answers.digest, digest::<E>(plan));
+        if *theirs != ours {
+            let path = folder.join("answers.json");
+            return Err(format!(
+                "{}: digest: answers to the cases {theirs}, where these are {ours}: have them answered again",
+                path.display()
+            ));
+        }
         let names: BTreeSet<String> =
             plan.groups::<E>().flat_map(|group| group.calls).map(|call| call.name).collect();
         for (field, messages) in [("skipped", &answers.skipped), ("errors", &answers.errors)] {

@@ -50,6 +50,7 @@ pub(crate) fn answer(cases: &Path, answers: &Path, fault: Option<Fault>) {
     // What f32 rounds hides which row it was.
     let output = if fault == Some(Fault::DependsOnRow) { "f32" } else { "f64" };
     let said = json!({
+        "digest": manifest["digest"],
         "backend": "f64 by hand",
         "offers": [
             "log_prob", "log_z", "entropy", "argmax", "mean_logit", "log_sum_sq_probs",

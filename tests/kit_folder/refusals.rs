@@ -54,6 +54,13 @@ fn answers_that_cannot_be_used() {
     let right: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     for (pointer, value, words) in [
         ("/offers/0", json!("logits"), "offers[0]: none of log_prob, log_z, entropy, argmax"),
+        ("/offers/1", json!("log_prob"), "offers[1]: log_prob is offered twice"),
+        (
+            "/digest",
+            json!("0123456789abcdef"),
+            "digest: answers to the cases 0123456789abcdef, where",
+        ),
+        ("/digest", json!(7), "digest: "),
         ("/offers", Value::Null, "the manifest: the field offers is missing"),
         ("/types/grads", json!("f16"), "types.grads: gradients have the cases' type, f32"),
         ("/types/argmax", json!("f32"), "types.argmax: argmax alone is u32"),
@@ -93,7 +100,7 @@ fn answers_that_cannot_be_used() {
     let (status, report, _) = run(&["check", &cases, &answers]);
     assert_eq!(status, 1);
     assert!(report.contains("rows-0000.log_z: "), "{report}");
-    assert!(report.contains("pairs-0000.pairs: 12 bytes where "), "{report}");
+    assert!(report.contains("pairs-0000.out: 12 bytes where "), "{report}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 """Cases and answers of the conformance kit, for hosts in Python.
 
-The kit writes a folder of cases (`cargo run --release --features verify --example kit -- write CASES`). A host is a
-class with functions of a framework behind them; `main(Host)` reads the cases, calls it, and writes a folder of answers,
-which the kit checks (`... --example kit -- check CASES ANSWERS`). This module needs numpy alone.
+The kit writes a folder of cases (`cargo run --release --features verify,alloc --example kit -- write CASES`). A host is
+a class with functions of a framework behind them; `main(Host)` reads the cases, calls it, and writes a folder of
+answers, which the kit checks (`... --example kit -- check CASES ANSWERS`). This module needs numpy alone.
 
 A host has
 - `name`: framework and version.
@@ -13,7 +13,10 @@ A host has
 - `precision(format)`: what the framework says of its arithmetic, a dict for answers.json.
 - `rows(case)`, `pairs(case)`, `head(case)`: as many of them as it offers. `rows` gives a dict of `log_probs`, `log_z`,
   `entropy`, `argmax`, `mean_logit`, `log_sum_sq_probs` (R numbers each) and `grads` (R × V); `head` gives `log_probs`,
-  `log_z`, `d_hidden` (R × H); `pairs` gives P × 6 numbers.
+  `log_z`, `d_hidden` (R × H); `pairs` gives six lists of P numbers.
+  Rows with `case.scored` false are not scored: answers hold NaN there, which stands for what was left alone
+  (`case.spread` does that), and `case.safe` has ids of all rows that may index. A logit of -inf is masked and stays so,
+  under a softcap too.
 
 Arrays are those of numpy. bf16 is uint16, its bits, or a type of that name (`ml_dtypes`). What a host cannot take
 raises `NotOffered` with the reason; any other exception is a failed call, which is reported as such.
@@ -28,6 +31,15 @@ import numpy as np
 
 FORMATS = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "u32": np.uint32}
 NAMES = {"float64": "f64", "float32": "f32", "float16": "f16", "uint16": "bf16", "bfloat16": "bf16", "uint32": "u32"}
+
+
+def checked(case, key, values, shape, formats):
+    """Ends the host with what is wrong with an answer's type or shape."""
+    kind = getattr(values, "dtype", type(values)).__str__()
+    if NAMES.get(kind) not in formats:
+        sys.exit(f"{case.name}: {key} is {kind} where {' or '.join(formats)} is needed")
+    if values.shape != shape:
+        sys.exit(f"{case.name}: {key} has shape {values.shape} where {shape} is needed")
 
 
 class NotOffered(Exception):
@@ -79,6 +91,7 @@ class Labels:
         self.transform = Transform(**case["transform"])
         self.targets = np.array(case["targets"], np.int64)
         self.ignore = case["ignore_index"]
+        self.name = case["name"]
         self.scored = self.targets != self.ignore
         self.safe = np.where(self.scored, self.targets, 0)  # ids that may index a row
         self.coefficients = np.array(case["coefficients"], np.float32)
@@ -104,6 +117,7 @@ class Rows(Labels):
     def answers(self, found):
         """As the kit takes them: gradients are laid out as the logits are."""
         if "grads" in found:
+            checked(self, "grads", found["grads"], (len(self.targets), self.vocab), (self.format,))
             grads = rounded(np.full(self.padded.shape, np.nan), self.format)
             grads[:, : self.vocab] = found["grads"].view(grads.dtype)
             found["grads"] = grads
@@ -116,13 +130,18 @@ class Pairs:
     """P pairs of answers: columns of f64, and β and ε."""
 
     def __init__(self, case, _, read):
+        self.name = case["name"]
         self.beta = case["beta"]
         self.label_smoothing = case["label_smoothing"]
         self.columns = read(case["file"], "f64").reshape(case["pairs"], 6).T.copy()
 
     def answers(self, found):
         """loss, reward_chosen, reward_rejected, margin, d_chosen, d_rejected of each pair, in f64."""
-        found = np.stack([np.asarray(column, np.float64) for column in found], axis=1)
+        found = [np.asarray(column, np.float64) for column in found]
+        if [column.shape for column in found] != [self.columns[0].shape] * 6:
+            shapes = [column.shape for column in found]
+            sys.exit(f"{self.name}: pairs has shapes {shapes} where six of {self.columns[0].shape} are needed")
+        found = np.stack(found, axis=1)
         # By the kit's convention a pair of weight 0 is not there: its rewards and margin are not asked for.
         found[self.columns[4] == 0, 1:4] = 0
         return {"pairs": found}
@@ -151,6 +170,8 @@ def run(host, cases, answers):
     """Asks a host all cases of a folder and writes its answers to another."""
     cases, answers = pathlib.Path(cases), pathlib.Path(answers)
     answers.mkdir(parents=True, exist_ok=True)
+    # The last to be written: without it, what lies there is not taken for answers.
+    (answers / "answers.json").unlink(missing_ok=True)
     manifest = json.loads((cases / "manifest.json").read_text())
     if manifest["format"] != "dpo-kernel-kit 1":
         sys.exit(f"the manifest's format is {manifest['format']!r}, not 'dpo-kernel-kit 1'")
@@ -175,12 +196,19 @@ def run(host, cases, answers):
             errors[case["name"]] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
             continue
         for key, values in found.items():
+            if key not in case["answers"]:
+                sys.exit(f"{case['name']}: {key} is none of {', '.join(case['answers'])}")
+            if key not in ("grads", "pairs"):
+                rows = len(given.targets)
+                shape = (rows, given.hidden.shape[1]) if key == "d_hidden" else (rows,)
+                checked(given, key, values, shape, ("u32",) if key == "argmax" else ("f64", "f32", "f16", "bf16"))
             values = np.ascontiguousarray(values)
             kind = NAMES[values.dtype.name]
             if types.setdefault(key, kind) != kind:
                 sys.exit(f"{case['name']}: {key} is {kind}, and {types[key]} in cases before")
             values.tofile(answers / case["answers"][key])
     report = {
+        "digest": manifest["digest"],
         "backend": host.name,
         "offers": host.offers,
         "unscored": host.unscored,
