@@ -205,7 +205,15 @@ impl Dump {
         if let Source::Logits(logits) = &self.source {
             let vocab = logits.vocab;
             let Some(tokens) = &self.tokens else {
-                return complain("logits need their tokens: --tokens FILE.npy".to_owned());
+                let (rows, hint) =
+                    (logits.rows.rows, "logits need their tokens: --tokens FILE.npy");
+                // A list of log-probs that kept a dimension.
+                let one = if rows == 1 || vocab == 1 {
+                    format!("; log-probs have one dimension, this has {rows} x {vocab}")
+                } else {
+                    String::new()
+                };
+                return complain(format!("{hint}{one}"));
             };
             let outside = |&(_, &token): &(usize, &i64)| {
                 usize::try_from(token).is_ok_and(|token| token >= vocab)

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::dump::Dump;
 use super::figures::quantile;
 use super::pair::{Fate, Pair};
 use super::svg::{INK, SOFT, element, number, open, path, span, text, ticks};
@@ -36,7 +37,19 @@ pub(crate) fn draw(pair: &Pair) -> String {
     let dots = dots(pair);
     let size = (2.0 * PANEL.0, HEADING + PANEL.1);
     let mut out = String::new();
-    let subtitle = format!("{} tokens, |Δ| = |log p of B − log p of A|", dots.len());
+    let name =
+        |dump: &Dump| dump.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = |fate: &&Fate| !matches!(fate, Fate::Finite | Fate::Aside | Fate::OnlyScored(_));
+    let rest = match pair.fates.iter().filter(aside).count() {
+        0 => String::new(),
+        left => format!("; {left} with −∞, NaN or 0 on one side are not drawn"),
+    };
+    let subtitle = format!(
+        "A: {}, B: {}; |Δ| = |log p of B − log p of A| of {} tokens{rest}",
+        name(&pair.a),
+        name(&pair.b),
+        dots.len()
+    );
     open(&mut out, size, LEFT, "Log-probs of the same tokens in two dumps", &subtitle);
     let most = dots.iter().fold(0.0_f64, |most, dot| most.max(dot.size));
     let values = decades(most, dots.iter().map(|dot| dot.size));
@@ -126,7 +139,9 @@ fn panel(out: &mut String, left: f64, title: &str, axis: &str, of: &Axis, marks:
     let style = format!("font-size=\"15\" font-weight=\"600\" fill=\"{INK}\"");
     text(out, (LEFT, 24.0), &style, title);
     let (right, bottom) = (PANEL.0 - RIGHT, PANEL.1 - BOTTOM);
-    for (place, (color, name)) in [(MIDDLE, "median"), (MOST, "90 %")].into_iter().enumerate() {
+    for (place, (color, name)) in
+        [(MIDDLE, "median"), (MOST, "90 % quantile")].into_iter().enumerate()
+    {
         let x = LEFT + 100.0 * place as f64;
         element(
             out,
@@ -134,6 +149,7 @@ fn panel(out: &mut String, left: f64, title: &str, axis: &str, of: &Axis, marks:
         );
         text(out, (x + 31.0, 48.0), &format!("fill=\"{INK}\""), name);
     }
+    text(out, (LEFT - 8.0, TOP - 12.0), &format!("text-anchor=\"end\" fill=\"{SOFT}\""), "|Δ|");
     let (low, high) = of.values;
     for power in low as i32..=high as i32 {
         let y = of.y(10_f64.powi(power));
@@ -152,7 +168,8 @@ fn panel(out: &mut String, left: f64, title: &str, axis: &str, of: &Axis, marks:
     text(out, (f64::midpoint(LEFT, right), bottom + 38.0), &style, axis);
 }
 
-/// The tokens, and median and 90 % quantile of equal parts of them.
+/// The tokens, and median and 90 % quantile of parts of them: as many in each, but that all of one x
+/// are in one.
 fn curves(out: &mut String, axis: &Axis, dots: &[Dot], x: impl Fn(&Dot) -> f64) {
     let mut drawn = String::new();
     for dot in dots.iter().step_by(dots.len().div_ceil(DOTS).max(1)) {
@@ -163,7 +180,19 @@ fn curves(out: &mut String, axis: &Axis, dots: &[Dot], x: impl Fn(&Dot) -> f64) 
     element(out, format_args!("<path d=\"{drawn}\" stroke=\"#2a6fbb\" {round}/>"));
     let mut sorted: Vec<(f64, f64)> = dots.iter().map(|dot| (x(dot), dot.size)).collect();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let parts = sorted.chunks(sorted.len().div_ceil(PARTS).max(1)).map(|part| {
+    let most = sorted.len().div_ceil(PARTS).max(1);
+    let mut groups: Vec<Vec<(f64, f64)>> = Vec::new();
+    for dot in sorted {
+        match groups.last_mut() {
+            Some(group)
+                if group.len() < most || group.last().is_some_and(|last| last.0 >= dot.0) =>
+            {
+                group.push(dot);
+            }
+            _ => groups.push(vec![dot]),
+        }
+    }
+    let parts = groups.iter().map(|part| {
         let middle = part.get(part.len() / 2).map_or(0.0, |dot| dot.0);
         let mut sizes: Vec<f64> = part.iter().map(|dot| dot.1).collect();
         sizes.sort_unstable_by(f64::total_cmp);

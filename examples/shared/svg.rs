@@ -11,9 +11,13 @@ pub fn open(out: &mut String, (width, height): (f64, f64), x: f64, title: &str, 
         out,
         format_args!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-             width=\"{width}\" height=\"{height}\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
+             width=\"{width}\" height=\"{height}\" role=\"img\" \
+             font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">"
         ),
     );
+    // What a reader of the screen says.
+    element(out, format_args!("<title>{}</title>", escaped(title)));
+    element(out, format_args!("<desc>{}</desc>", escaped(subtitle)));
     element(out, format_args!("<rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>"));
     let style = format!("font-size=\"19\" font-weight=\"600\" fill=\"{INK}\"");
     text(out, (x, 32.0), &style, title);
@@ -74,6 +78,10 @@ pub fn element(out: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 pub fn text(out: &mut String, (x, y): (f64, f64), style: &str, content: &str) {
-    let content = content.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let content = escaped(content);
     element(out, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" {style}>{content}</text>"));
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -113,6 +113,7 @@ fn the_report_says_what_the_json_says() {
 /// Dots of every token, lines of median and most, axes that hold them.
 #[test]
 fn the_picture_holds_every_token() {
+    let spans_of_one = |count: i64| spans(&(0..count).map(|i| [i, i + 1]).collect::<Vec<_>>());
     let mut random = Random::new(2);
     let a: Vec<f64> = (0..61).map(|_| -random.between(0.0, 9.0)).collect();
     let b: Vec<f64> = a.iter().map(|x| x - 1e-3 - 0.1 * random.uniform()).collect();
@@ -131,11 +132,34 @@ fn the_picture_holds_every_token() {
     assert_eq!(svg.matches("h0").count(), 2 * 61, "a dot a token and panel");
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
-    assert!(svg.contains("61 tokens") && svg.contains(">90 %<") && svg.contains(">median<"));
+    for words in
+        ["of 61 tokens<", ">90 % quantile<", ">median<", ">|Δ|<", "A: a.safetensors, B: b."]
+    {
+        assert!(svg.contains(words), "{words}: {svg}");
+    }
+    assert!(svg.contains("role=\"img\"") && svg.contains("<title>Log-probs of the same tokens"));
     // Positions of the spans go to 30, those that B names by itself to 60.
     assert!(svg.contains(">30<") && !svg.contains(">60<"), "{svg}");
     assert!(draw(&y, &x).contains(">60<"));
+    // Of equal places there is one point a line: sequences of one token are all at 0.
+    let ones = spans_of_one(61);
+    let x = tensors(&folder.join("x.safetensors"), &[log_probs(&a), ones]);
+    let drawn = draw(&x, &y);
+    let lines: Vec<&str> =
+        drawn.lines().filter(|line| line.contains("stroke-width=\"2.2\" fill")).collect();
+    assert_eq!(lines.len(), 4, "{drawn}");
+    assert!(lines[..2].iter().all(|line| !line.contains('L')), "{lines:?}");
+    assert!(lines[2..].iter().all(|line| line.contains('L')), "{lines:?}");
+    // What has no difference is not drawn, and counted.
+    let mut holes = b.clone();
+    (holes[3], holes[9], holes[60]) = (f64::NEG_INFINITY, f64::NAN, 0.0);
+    let z = tensors(&folder.join("z.safetensors"), &[log_probs(&holes)]);
+    let drawn = draw(&x, &z);
+    assert!(
+        drawn.contains("of 58 tokens; 3 with −∞, NaN or 0 on one side are not drawn"),
+        "{drawn}"
+    );
     // Equal dumps have a picture too.
-    let svg = draw(&x, &x);
+    let svg = draw(&y, &y);
     assert!(!svg.contains("NaN") && svg.matches("h0").count() == 2 * 61, "{svg}");
 }

@@ -222,6 +222,27 @@ fn shifts_stop_at_the_bounds_of_sequences() {
     assert_ne!(causes(&report(&[&without, &b], &folder).1), causes(&found));
 }
 
+/// Logits of a model beside the ids that it was given, one row off on both sides: the dumps agree, and
+/// it is told all the same.
+#[test]
+fn rows_that_predict_other_tokens_are_told() {
+    let folder = folder("misplaced");
+    let case = Case::confident(&mut Random::new(11));
+    for (by, which) in [(0_usize, ""), (1, "before"), (case.tokens.len() - 1, "after")] {
+        let mut ids = case.tokens.clone();
+        ids.rotate_right(by);
+        let a = tensors(&folder.join("a.safetensors"), &[logits(&case, "F32"), tokens(&ids)]);
+        let (status, found) = report(&[&a, &a], &folder);
+        let notes = found["verdict"]["notes"].to_string();
+        assert_eq!(
+            (status, notes.matches("row t has to hold").count()),
+            (0, if by == 0 { 0 } else { 2 }),
+            "{notes}"
+        );
+        assert_eq!(notes.contains(&format!("by the row {which} their own")), by != 0, "{notes}");
+    }
+}
+
 /// The same dump as safetensors, .npy and manifest, in every type, gives the same log-probs, bit
 /// for bit.
 #[test]

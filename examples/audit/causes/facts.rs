@@ -4,12 +4,16 @@
 use super::super::dump::Dump;
 use super::super::figures::quantile;
 use super::super::pair::{Fate, Pair, Side, slack};
+use super::super::score::{View, predict};
 use super::{Candidate, Cause, Finding, How, Verdict};
 
 /// The share of the tokens that have to be the neighbour's for a shift to be named.
 const SHARE: f64 = 0.9;
 /// How much farther off than nine of ten others the middle one of the tokens at 0 has to be.
 const FARTHER: f64 = 4.0;
+/// Tokens that say which row is theirs, and by how much in the mean.
+const FEWEST: usize = 16;
+const CLEARLY: f64 = 1.0;
 
 /// Whether two dumps are of other tokens; a shift by one is named as such. Rows that one side does
 /// not score are not compared.
@@ -101,6 +105,32 @@ pub(crate) fn differing(pair: &Pair) -> usize {
         fate == Fate::Finite && (a - b).abs() > slack(pair.tolerance, a, b)
     })
     .count()
+}
+
+/// Whether the logits of a side score its tokens far better by another row than by their own: then
+/// row t does not hold what predicts `tokens[t]`. Both sides may be so, and agree.
+pub(crate) fn misplaced(pair: &Pair, side: Side) -> Result<Option<String>, String> {
+    let dump = pair.dump(side);
+    let Some(logits) = dump.logits() else { return Ok(None) };
+    let own = View::of(logits);
+    let found = predict(dump, logits, &[View { by: -1, ..own }, View { by: 1, ..own }])?;
+    for (moved, which) in found.iter().zip(["before", "after"]) {
+        let both = pair.log_probs(side).iter().zip(moved);
+        let both = both.filter(|(x, y)| x.is_finite() && y.is_finite());
+        let (count, of_own, of_moved) =
+            both.fold((0_usize, 0.0, 0.0), |(n, a, b), (x, y)| (n + 1, a + x, b + y));
+        let mean = |sum: f64| sum / count as f64;
+        if count >= FEWEST && mean(of_moved) > mean(of_own) + CLEARLY {
+            let name = side.name();
+            return Ok(Some(format!(
+                "{name}'s tokens have a mean log p of {:.2} by the row {which} their own, {:.2} by their \
+                 own: row t has to hold the logits that predict tokens[t]",
+                mean(of_moved),
+                mean(of_own)
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// What cannot be told.

@@ -105,6 +105,9 @@ pub(crate) struct Verdict {
 pub(crate) fn verdict(pair: &Pair) -> Result<Verdict, String> {
     let mut verdict = Verdict { causes: facts::found(pair, None), ..Verdict::default() };
     verdict.agree = pair.agrees() && verdict.causes.is_empty();
+    for side in [Side::A, Side::B] {
+        verdict.notes.extend(facts::misplaced(pair, side)?);
+    }
     if verdict.agree {
         return Ok(verdict);
     }
