@@ -54,7 +54,7 @@ impl<E: Element> Kernels<'_, E> {
     ) -> Result<Scored, Error> {
         head.check()?;
         let (rows, vocab) = (head.hidden.rows(), head.weight.rows());
-        let tiles = head.hidden.tiles(self.gpu(), None)?;
+        let tiles = head.hidden.tiles(self.gpu())?;
         let (scored, states) = self.scored(targets, rows, vocab, transform)?;
         let mut work = self.work();
         let none = self.gpu().bindable("no bias", 4)?;
@@ -127,7 +127,7 @@ impl<E: Element> Kernels<'_, E> {
         let grads = Matrix::<f32>::zeros(gpu, rows, size)?;
         let none = gpu.bindable("no bias", 4)?;
         let mut work = self.work();
-        for tile in head.hidden.tiles(gpu, None)? {
+        for tile in head.hidden.tiles_with(gpu, &grads)? {
             let params = self.head_params(head, scored, tile)?;
             let [hidden, weight, bias] = self.operands(head, tile, &none);
             let bound = [

@@ -177,7 +177,7 @@ impl<E: Element> Kernels<'_, E> {
         transform: Transform,
     ) -> Result<Scored, Error> {
         let gpu = self.gpu();
-        let tiles = logits.tiles(gpu, None)?;
+        let tiles = logits.tiles(gpu)?;
         let (scored, states) = self.scored(targets, logits.rows(), logits.columns(), transform)?;
         let mut work = self.work();
         for RowTile { first, rows } in tiles {
@@ -275,10 +275,10 @@ impl<E: Element> Kernels<'_, E> {
         scored.check(logits.rows(), logits.columns())?;
         let coefficients = self.coefficients(scored, coefficients)?;
         let maps = gpu.bindable("numbers of the backward", MAP * scored.rows() as u64)?;
+        let to = grads.unwrap_or(logits);
         let mut work = self.work();
-        for RowTile { first, rows } in logits.tiles(gpu, grads)? {
+        for RowTile { first, rows } in logits.tiles_with(gpu, to)? {
             let (offset, size, start) = logits.part(gpu, first, rows);
-            let to = grads.unwrap_or(logits);
             let (to_offset, to_size, out_start) = to.part(gpu, first, rows);
             let params = Params {
                 rows: count(rows)?,

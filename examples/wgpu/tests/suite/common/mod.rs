@@ -1,6 +1,7 @@
 //! What the tests share: the device, random numbers, and what the library gives for the same rows.
 
 pub mod cases;
+pub mod heads;
 pub mod oracle;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
