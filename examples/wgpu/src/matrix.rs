@@ -82,6 +82,12 @@ impl<E: Element> Matrix<E> {
         self.stride
     }
 
+    /// Whether it has so many rows and columns.
+    pub(crate) fn check(&self, what: &'static str, expected: (usize, usize)) -> Result<(), Error> {
+        let found = (self.rows, self.columns);
+        if found == expected { Ok(()) } else { Err(Error::Size { what, expected, found }) }
+    }
+
     pub(crate) fn buffer(&self) -> &Buffer {
         &self.buffer
     }

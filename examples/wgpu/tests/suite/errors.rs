@@ -51,10 +51,9 @@ fn shapes_and_targets_are_checked() {
     kernels.logit_grads(&logits, &scored, &[1.0, 1.0, f64::NAN], &mut grads).expect("gradients");
     let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("gradients");
     let error = kernels.logit_grads(&logits, &scored, &[1.0; 3], &mut narrow).expect_err("a shape");
-    assert_eq!(error, Error::Length { what: "gradients", expected: 12, found: 9 });
-    let mut narrow = Matrix::new(&gpu, &data, 3, 3, 4).expect("logits");
+    assert_eq!(error, Error::Size { what: "gradients", expected: (3, 4), found: (3, 3) });
     let error = kernels.logit_grads_in_place(&mut narrow, &scored, &[1.0; 3]).expect_err("others");
-    assert_eq!(error, Error::Length { what: "scored columns", expected: 3, found: 4 });
+    assert_eq!(error, Error::Size { what: "scored", expected: (3, 3), found: (3, 4) });
     let mut short = [0.0; 2];
     let error = scored.log_probs(&gpu, &mut short).expect_err("a length");
     assert_eq!(error, Error::Length { what: "log-probs", expected: 3, found: 2 });
@@ -65,6 +64,47 @@ fn shapes_and_targets_are_checked() {
     let head = HeadOperands { hidden: &hidden, weight: &weight, bias: None };
     let error = kernels.head_log_probs(&head, &Targets::new(&ids), Transform::NONE).expect_err("H");
     assert_eq!(error, Error::Length { what: "a row of the head", expected: 4, found: 3 });
+    // Between rows of the right length there is padding.
+    let weight = Matrix::new(&gpu, &data, 2, 4, 5).expect("weights");
+    let head = HeadOperands { hidden: &hidden, weight: &weight, bias: None };
+    let error = kernels.head_log_probs(&head, &Targets::new(&ids), Transform::NONE).expect_err("H");
+    assert_eq!(error, Error::Length { what: "the head's stride", expected: 4, found: 5 });
+}
+
+/// Matrices with as many elements as they should have, of other rows and columns.
+#[test]
+fn rows_and_columns_are_named() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let data = vec![0.0_f32; 12];
+    let matrix = |rows, columns| Matrix::new(&gpu, &data, rows, columns, columns).expect("matrix");
+    let score = |logits: &Matrix<f32>, ids: &[u32]| {
+        kernels.token_log_probs(logits, &Targets::new(ids), Transform::NONE).expect("a forward")
+    };
+    let (mut three, mut four) = (matrix(3, 4), matrix(4, 3));
+    let (of_three, of_four) = (score(&three, &[0; 3]), score(&four, &[0; 4]));
+    let size = |what| Err(Error::Size { what, expected: (3, 4), found: (4, 3) });
+
+    let found = kernels.logit_grads(&three, &of_three, &[1.0; 3], &mut four);
+    assert_eq!(found, size("gradients"));
+    let text = found.expect_err("a shape").to_string();
+    assert_eq!(text, "gradients: 3 rows of 4 columns expected, 4 of 3 found");
+    let found = kernels.logit_grads_in_place(&mut three, &of_four, &[1.0; 4]);
+    assert_eq!(found, size("scored"));
+
+    let (hidden, mut weight) = (matrix(3, 2), matrix(4, 2));
+    let head = HeadOperands { hidden: &hidden, weight: &weight, bias: None };
+    assert_eq!(kernels.logits(&head, &mut four), size("logits"));
+    assert_eq!(kernels.hidden_grads(&head, &of_four, &[1.0; 4]).map(|_| ()), size("scored"));
+    let bias = matrix(4, 1);
+    let head = HeadOperands { bias: Some(&bias), ..head };
+    let found = kernels.head_log_probs(&head, &Targets::new(&[0; 3]), Transform::NONE);
+    let expected = Error::Size { what: "bias", expected: (1, 4), found: (4, 1) };
+    assert_eq!(found.map(|_| ()), Err(expected));
+
+    let mut step = |scored, grads| kernels.weight_step(&hidden, scored, grads, &mut weight, 1.0);
+    assert_eq!(step(&of_three, &four), size("gradients"));
+    assert_eq!(step(&of_four, &three), size("scored"));
 }
 
 #[test]
