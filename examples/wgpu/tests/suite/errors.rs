@@ -107,6 +107,29 @@ fn rows_and_columns_are_named() {
     assert_eq!(step(&of_four, &three), size("scored"));
 }
 
+/// The library's limit, on a coefficient by itself and times dy/dx.
+#[test]
+fn coefficients_fit_with_the_slope() {
+    let Some(gpu) = device() else { return };
+    let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
+    let mut logits = Matrix::new(&gpu, &[0.0_f32; 8], 2, 4, 4).expect("logits");
+    for (scale, value, fits) in [
+        (1.0, 2.2e38, true),
+        (1.0, -2.3e38, false),
+        (16.0, 1.4e37, true),
+        (16.0, -1.5e37, false),
+        (0.0625, 2.2e38, true),
+        (0.0625, 2.3e38, false),
+    ] {
+        let transform = Transform::new(scale, None, 1.0).expect("a transform");
+        let targets = Targets::new(&[0, 1]);
+        let scored = kernels.token_log_probs(&logits, &targets, transform).expect("a forward");
+        let found = kernels.logit_grads_in_place(&mut logits, &scored, &[1.0, value]);
+        let expected = if fits { Ok(()) } else { Err(Error::Coefficient { row: 1, value }) };
+        assert_eq!(found, expected, "{value:e} under a scale of {scale}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_refused_with_its_numbers() {
     let options = DeviceOptions { max_binding: Some(4096), ..DeviceOptions::default() };
@@ -129,6 +152,25 @@ fn what_does_not_fit_is_refused_with_its_numbers() {
         .expect_err("weights that do not fit");
     let Error::TooLarge { bytes, allowed, .. } = error else { panic!("{error:?}") };
     assert_eq!((bytes, allowed), (16_384, 4096));
+
+    // 64 bytes a row of the backward are bound whole.
+    for (rows, expected) in [
+        (64, Ok(())),
+        (
+            65,
+            Err(Error::TooLarge {
+                what: "numbers of the backward",
+                bytes: 4160,
+                limit: "max_storage_buffer_binding_size",
+                allowed: 4096,
+            }),
+        ),
+    ] {
+        let logits = Matrix::new(&gpu, &vec![0.0_f32; rows], rows, 1, 1).expect("logits");
+        let targets = vec![0; rows];
+        let scored = kernels.token_log_probs(&logits, &Targets::new(&targets), Transform::NONE);
+        assert_eq!(scored.map(|_| ()), expected, "{rows} rows");
+    }
 
     let options = DeviceOptions { max_workgroups: Some(2), ..DeviceOptions::default() };
     let Some(gpu) = open(&options) else { return };
