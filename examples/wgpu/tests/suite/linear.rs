@@ -1,4 +1,5 @@
-//! Logits in memory and a step of their weights, against f64, with padding in every matrix that may have it.
+//! Logits in memory and a step of their weights, against f64: with padding in every matrix that may
+//! have it.
 
 use crate::common::heads::Case;
 use crate::common::oracle::UNIT;
