@@ -58,6 +58,15 @@ pub enum Error {
         /// Elements there are.
         found: usize,
     },
+    /// A matrix, or what a forward left, of other rows or columns than the operands beside it.
+    Size {
+        /// Which.
+        what: &'static str,
+        /// Rows and columns of the operands beside it.
+        expected: (usize, usize),
+        /// Its own.
+        found: (usize, usize),
+    },
     /// A shape without rows or columns, or rows that overlap.
     Shape {
         /// Rows.
@@ -116,6 +125,11 @@ impl fmt::Display for Error {
             Self::Length { what, expected, found } => {
                 write!(f, "{what}: {expected} elements expected, {found} found")
             }
+            Self::Size { what, expected, found } => write!(
+                f,
+                "{what}: {} rows of {} columns expected, {} of {} found",
+                expected.0, expected.1, found.0, found.1
+            ),
             Self::Shape { rows, columns, stride } => {
                 write!(f, "{rows} rows of {columns} columns, {stride} apart, are no matrix")
             }

@@ -33,6 +33,12 @@ pub enum Function {
     PlacePart = 17,
     /// f64 of an integer of 64 bits.
     OfSigned = 18,
+    /// The number of the highest place of a row of two blocks, whose sums these are.
+    TopPlace = 19,
+    /// The places of such a row, as integers of 64 bits.
+    HighPlace = 20,
+    MiddlePlace = 21,
+    LowPlace = 22,
 }
 
 impl<E: Element> Kernels<'_, E> {

@@ -21,18 +21,15 @@ pub struct HeadOperands<'a, E> {
 
 impl<E: Element> HeadOperands<'_, E> {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (size, weight) = (self.hidden.columns(), self.weight);
-        if weight.columns() != size || weight.stride() != size {
-            let found = weight.stride();
-            return Err(Error::Length { what: "a row of the head", expected: size, found });
-        }
-        match self.bias {
-            Some(bias) if bias.columns() != weight.rows() => {
-                let (expected, found) = (weight.rows(), bias.columns());
-                Err(Error::Length { what: "bias", expected, found })
+        let (expected, weight) = (self.hidden.columns(), self.weight);
+        for (what, found) in
+            [("a row of the head", weight.columns()), ("the head's stride", weight.stride())]
+        {
+            if found != expected {
+                return Err(Error::Length { what, expected, found });
             }
-            _ => Ok(()),
         }
+        self.bias.map_or(Ok(()), |bias| bias.check("bias", (1, weight.rows())))
     }
 }
 
@@ -44,8 +41,8 @@ impl<E: Element> Kernels<'_, E> {
     /// device's memory: a tile of four rows by 512 columns at a time is in a workgroup's.
     ///
     /// # Errors
-    /// Before anything is computed: [`Error::Length`], [`Error::Target`], [`Error::TooLarge`] (the
-    /// head's weights are bound whole).
+    /// Before anything is computed: [`Error::Size`], [`Error::Length`], [`Error::Target`],
+    /// [`Error::TooLarge`] (the head's weights are bound whole).
     pub fn head_log_probs(
         &self,
         head: &HeadOperands<'_, E>,
@@ -54,7 +51,7 @@ impl<E: Element> Kernels<'_, E> {
     ) -> Result<Scored, Error> {
         head.check()?;
         let (rows, vocab) = (head.hidden.rows(), head.weight.rows());
-        let tiles = head.hidden.tiles(self.gpu(), None)?;
+        let tiles = head.hidden.tiles(self.gpu())?;
         let (scored, states) = self.scored(targets, rows, vocab, transform)?;
         let mut work = self.work();
         let none = self.gpu().bindable("no bias", 4)?;
@@ -111,7 +108,8 @@ impl<E: Element> Kernels<'_, E> {
     /// ```
     ///
     /// # Errors
-    /// Before anything is computed: [`Error::Length`], [`Error::Coefficient`], [`Error::TooLarge`].
+    /// Before anything is computed: [`Error::Size`], [`Error::Length`], [`Error::Coefficient`],
+    /// [`Error::TooLarge`].
     pub fn hidden_grads(
         &self,
         head: &HeadOperands<'_, E>,
@@ -127,7 +125,7 @@ impl<E: Element> Kernels<'_, E> {
         let grads = Matrix::<f32>::zeros(gpu, rows, size)?;
         let none = gpu.bindable("no bias", 4)?;
         let mut work = self.work();
-        for tile in head.hidden.tiles(gpu, None)? {
+        for tile in head.hidden.tiles_with(gpu, &grads)? {
             let params = self.head_params(head, scored, tile)?;
             let [hidden, weight, bias] = self.operands(head, tile, &none);
             let bound = [

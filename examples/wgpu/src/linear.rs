@@ -16,8 +16,8 @@ impl Kernels<'_, f32> {
     /// Writes `hidden · weightᵀ` and the bias, R × V, into `logits`.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::TooLarge`], [`Error::TooManyWorkgroups`]: operands and logits are
-    /// bound whole.
+    /// [`Error::Size`], [`Error::Length`], [`Error::TooLarge`], [`Error::TooManyWorkgroups`]: operands
+    /// and logits are bound whole.
     pub fn logits(
         &self,
         head: &HeadOperands<'_, f32>,
@@ -25,10 +25,7 @@ impl Kernels<'_, f32> {
     ) -> Result<(), Error> {
         head.check()?;
         let (rows, vocab) = (head.hidden.rows(), head.weight.rows());
-        if (logits.rows(), logits.columns()) != (rows, vocab) {
-            let (expected, found) = (rows * vocab, logits.rows() * logits.columns());
-            return Err(Error::Length { what: "logits", expected, found });
-        }
+        logits.check("logits", (rows, vocab))?;
         let params = Params {
             rows: count(rows)?,
             vocab: count(vocab)?,
@@ -65,10 +62,8 @@ impl Kernels<'_, f32> {
     ) -> Result<(), Error> {
         HeadOperands { hidden, weight, bias: None }.check()?;
         let (rows, vocab, size) = (hidden.rows(), weight.rows(), hidden.columns());
-        if (grads.rows(), grads.columns(), scored.rows()) != (rows, vocab, rows) {
-            let (expected, found) = (rows * vocab, grads.rows() * grads.columns());
-            return Err(Error::Length { what: "gradients", expected, found });
-        }
+        grads.check("gradients", (rows, vocab))?;
+        scored.check(rows, vocab)?;
         let params = Params {
             rows: count(rows)?,
             vocab: count(vocab)?,

@@ -82,6 +82,12 @@ impl<E: Element> Matrix<E> {
         self.stride
     }
 
+    /// Whether it has so many rows and columns.
+    pub(crate) fn check(&self, what: &'static str, expected: (usize, usize)) -> Result<(), Error> {
+        let found = (self.rows, self.columns);
+        if found == expected { Ok(()) } else { Err(Error::Size { what, expected, found }) }
+    }
+
     pub(crate) fn buffer(&self) -> &Buffer {
         &self.buffer
     }
@@ -99,26 +105,19 @@ impl<E: Element> Matrix<E> {
     }
 
     /// Tiles of rows that a dispatch may bind, and count by one dimension of workgroups.
-    pub(crate) fn tiles(&self, gpu: &Gpu, other: Option<&Self>) -> Result<Vec<RowTile>, Error> {
-        let mut tiles = Vec::new();
-        let (mut first, most) = (0, gpu.max_workgroups() as usize);
-        while first < self.rows {
-            let mut rows = (self.rows - first).min(most);
-            for matrix in [Some(self), other].into_iter().flatten() {
-                while matrix.part(gpu, first, rows).1 > gpu.max_binding() {
-                    if rows == 1 {
-                        let bytes = matrix.part(gpu, first, 1).1;
-                        let (allowed, what) = (gpu.max_binding(), "a row");
-                        let limit = "max_storage_buffer_binding_size";
-                        return Err(Error::TooLarge { what, bytes, limit, allowed });
-                    }
-                    rows = rows.div_ceil(2);
-                }
-            }
-            tiles.push(RowTile { first, rows });
-            first += rows;
-        }
-        Ok(tiles)
+    pub(crate) fn tiles(&self, gpu: &Gpu) -> Result<Vec<RowTile>, Error> {
+        tiles(gpu, self.rows, |first, rows| self.part(gpu, first, rows).1)
+    }
+
+    /// The same where the dispatch binds the same rows of its result, too.
+    pub(crate) fn tiles_with<F: Element>(
+        &self,
+        gpu: &Gpu,
+        result: &Matrix<F>,
+    ) -> Result<Vec<RowTile>, Error> {
+        tiles(gpu, self.rows, |first, rows| {
+            self.part(gpu, first, rows).1.max(result.part(gpu, first, rows).1)
+        })
     }
 
     /// The bytes of some rows as a binding, from an aligned offset on: (offset, size), and the first
@@ -138,6 +137,29 @@ impl<E: Element> Matrix<E> {
 pub(crate) struct RowTile {
     pub(crate) first: usize,
     pub(crate) rows: usize,
+}
+
+/// Tiles of which none binds more of a buffer than the device allows; `bytes` of some rows, from the
+/// first on, are those of the largest binding.
+fn tiles(
+    gpu: &Gpu,
+    count: usize,
+    bytes: impl Fn(usize, usize) -> u64,
+) -> Result<Vec<RowTile>, Error> {
+    let mut tiles = Vec::new();
+    let (mut first, most) = (0, gpu.max_workgroups() as usize);
+    while first < count {
+        let mut rows = (count - first).min(most);
+        while bytes(first, rows) > gpu.max_binding() {
+            if rows == 1 {
+                gpu.check_binding("a row", bytes(first, 1))?;
+            }
+            rows = rows.div_ceil(2);
+        }
+        tiles.push(RowTile { first, rows });
+        first += rows;
+    }
+    Ok(tiles)
 }
 
 fn length(rows: usize, columns: usize, stride: usize) -> Result<usize, Error> {

@@ -44,14 +44,12 @@ impl Scored {
 
     /// Whether it may be of so many rows and columns.
     pub(crate) fn check(&self, rows: usize, vocab: usize) -> Result<(), Error> {
-        for (what, expected, found) in
-            [("scored rows", rows, self.rows()), ("scored columns", vocab, self.vocab)]
-        {
-            if expected != found {
-                return Err(Error::Length { what, expected, found });
-            }
+        let (expected, found) = ((rows, vocab), (self.rows(), self.vocab));
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Error::Size { what: "scored", expected, found })
         }
-        Ok(())
     }
 
     /// Copies the log-probs of scored rows from the device: 4 bytes a row. NaN where a row has NaN
@@ -177,7 +175,7 @@ impl<E: Element> Kernels<'_, E> {
         transform: Transform,
     ) -> Result<Scored, Error> {
         let gpu = self.gpu();
-        let tiles = logits.tiles(gpu, None)?;
+        let tiles = logits.tiles(gpu)?;
         let (scored, states) = self.scored(targets, logits.rows(), logits.columns(), transform)?;
         let mut work = self.work();
         for RowTile { first, rows } in tiles {
@@ -234,8 +232,8 @@ impl<E: Element> Kernels<'_, E> {
     /// As [the crate says](crate): the bits of the library's portable arithmetic, above 2⁻¹²⁴.
     ///
     /// # Errors
-    /// Before anything is written: [`Error::Length`], [`Error::Coefficient`], [`Error::TooLarge`],
-    /// [`Error::TooManyWorkgroups`].
+    /// Before anything is written: [`Error::Size`], [`Error::Length`], [`Error::Coefficient`],
+    /// [`Error::TooLarge`], [`Error::TooManyWorkgroups`].
     pub fn logit_grads(
         &self,
         logits: &Matrix<E>,
@@ -243,11 +241,7 @@ impl<E: Element> Kernels<'_, E> {
         coefficients: &[f64],
         grads: &mut Matrix<E>,
     ) -> Result<(), Error> {
-        let shape = (logits.rows(), logits.columns());
-        if (grads.rows(), grads.columns()) != shape {
-            let (expected, found) = (shape.0 * shape.1, grads.rows() * grads.columns());
-            return Err(Error::Length { what: "gradients", expected, found });
-        }
+        grads.check("gradients", (logits.rows(), logits.columns()))?;
         self.map(logits, scored, coefficients, Some(grads))
     }
 
@@ -275,10 +269,10 @@ impl<E: Element> Kernels<'_, E> {
         scored.check(logits.rows(), logits.columns())?;
         let coefficients = self.coefficients(scored, coefficients)?;
         let maps = gpu.bindable("numbers of the backward", MAP * scored.rows() as u64)?;
+        let to = grads.unwrap_or(logits);
         let mut work = self.work();
-        for RowTile { first, rows } in logits.tiles(gpu, grads)? {
+        for RowTile { first, rows } in logits.tiles_with(gpu, to)? {
             let (offset, size, start) = logits.part(gpu, first, rows);
-            let to = grads.unwrap_or(logits);
             let (to_offset, to_size, out_start) = to.part(gpu, first, rows);
             let params = Params {
                 rows: count(rows)?,

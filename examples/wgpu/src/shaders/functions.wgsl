@@ -7,6 +7,12 @@ fn value_at(row: u32, column: u32) -> u32 {
     return NEG_INFINITY;
 }
 
+// A row of two blocks with these sums.
+fn of_two_blocks(a: vec2<u32>, b: vec2<u32>) -> RowState {
+    let base = base_of(0u, 0, ROOM);
+    return merged(state_of_block(base, a, 0u), state_of_block(base, b, 0u));
+}
+
 @compute @workgroup_size(64)
 fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
     if id.x >= params.rows {
@@ -39,6 +45,10 @@ fn functions(@builtin(global_invocation_id) id: vec3<u32>) {
         case 16u: { found = vec2<u32>(bitcast<u32>(place_of(a.x).power), 0u); }
         case 17u: { found = place_of(a.x).part; }
         case 18u: { found = of_signed(a); }
+        case 19u: { found.x = bitcast<u32>(of_two_blocks(a, b).top); }
+        case 20u: { found = of_two_blocks(a, b).high; }
+        case 21u: { found = of_two_blocks(a, b).middle; }
+        case 22u: { found = of_two_blocks(a, b).low; }
         default: {}
     }
     results[id.x] = found;

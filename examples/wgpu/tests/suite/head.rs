@@ -1,204 +1,13 @@
-//! The head without logits: the library's bits, f64, and faults planted in its shaders.
+//! The head without logits: the library's bits, f64, tiles, and faults planted in its shaders.
 
 use crate::common::cases::TRANSFORMS;
-use crate::common::oracle::UNIT;
-use crate::common::{DIRTY, Random, device, first_difference, portable};
-use dpo_kernel::gradient::GradBatch;
-use dpo_kernel::head::{
-    HeadRow, HeadScratch, Hidden, HiddenMut, Linear, head_forward, hidden_grads_in_place,
-};
-use dpo_kernel::row::RowNorm;
-use dpo_kernel::{IGNORE_INDEX, Layout, Span, TokenOut, verify};
-use dpo_kernel_wgpu::{Element, HeadOperands, Kernels, Matrix, Targets, Transform};
+use crate::common::heads::Case;
+use crate::common::{Random, device, first_difference, open};
+use dpo_kernel_wgpu::{DeviceOptions, Element, Gpu, Kernels};
 use half::{bf16, f16};
 
 /// Hidden gradients below it may have other bits.
 const LEAST: f32 = 1e-34;
-
-/// A head, and states of which those of rows that are not scored, and padding, are NaN.
-struct Case<E> {
-    hidden: Vec<E>,
-    weight: Vec<E>,
-    bias: Option<Vec<f32>>,
-    rows: usize,
-    size: usize,
-    stride: usize,
-    vocab: usize,
-    targets: Vec<u32>,
-    coefficients: Vec<f64>,
-    transform: (f32, Option<f32>, f32),
-}
-
-/// Log-probs and hidden gradients.
-type Found = (Vec<f32>, Vec<f32>);
-
-impl<E: Element> Case<E> {
-    fn random(rng: &mut Random, (rows, size, vocab): (usize, usize, usize)) -> Self {
-        let deviation = [1.0, 4.0, 20.0][rng.below(3)] / (size as f64).sqrt();
-        let stride = size + rng.below(3);
-        let targets: Vec<u32> = (0..rows)
-            .map(|row| if row % 5 == 3 { IGNORE_INDEX } else { rng.below(vocab) as u32 })
-            .collect();
-        let mut hidden = vec![E::from_f32(f32::NAN); rows * stride];
-        for (row, states) in hidden.chunks_mut(stride).enumerate() {
-            if targets[row] != IGNORE_INDEX {
-                states[..size].fill_with(|| E::from_f32(rng.normal(1.0) as f32));
-            }
-        }
-        let weight = (0..vocab * size).map(|_| E::from_f32(rng.normal(deviation) as f32)).collect();
-        let bias =
-            (rng.below(2) == 0).then(|| (0..vocab).map(|_| rng.normal(1.0) as f32).collect());
-        let coefficients =
-            (0..rows).map(|row| if row == 4 { 0.0 } else { rng.normal(0.1) }).collect();
-        let transform = TRANSFORMS[rng.below(TRANSFORMS.len())];
-        Self { hidden, weight, bias, rows, size, stride, vocab, targets, coefficients, transform }
-    }
-
-    fn transform(&self) -> Transform {
-        let (scale, softcap, temperature) = self.transform;
-        Transform::new(scale, softcap, temperature).expect("a transform")
-    }
-
-    fn on_device(&self, kernels: &Kernels<'_, E>) -> Found {
-        let gpu = kernels.gpu();
-        let hidden =
-            Matrix::new(gpu, &self.hidden, self.rows, self.size, self.stride).expect("states");
-        let weight =
-            Matrix::new(gpu, &self.weight, self.vocab, self.size, self.size).expect("head");
-        let bias = self
-            .bias
-            .as_ref()
-            .map(|bias| Matrix::new(gpu, bias, 1, self.vocab, self.vocab).expect("bias"));
-        let head = HeadOperands { hidden: &hidden, weight: &weight, bias: bias.as_ref() };
-        let scored = kernels
-            .head_log_probs(&head, &Targets::new(&self.targets), self.transform())
-            .expect("a forward");
-        let mut log_probs = vec![DIRTY; self.rows];
-        scored.log_probs(gpu, &mut log_probs).expect("log-probs");
-        let grads = kernels.hidden_grads(&head, &scored, &self.coefficients).expect("a backward");
-        let mut found = vec![DIRTY; self.rows * self.size];
-        grads.read(gpu, &mut found).expect("gradients");
-        (log_probs, found)
-    }
-
-    /// By the library. A row of NaN has gradients of NaN.
-    fn on_cpu(&self) -> Found {
-        let spans = [Span::new(0, self.rows)];
-        let layout = Layout::new(&self.targets, &spans, self.vocab).expect("a layout");
-        let mut head = Linear::new(&self.weight, self.vocab, self.size)
-            .expect("a head")
-            .with_transform(self.transform().of_library());
-        if let Some(bias) = &self.bias {
-            head = head.with_bias(bias).expect("a bias");
-        }
-        let mut rows = vec![HeadRow::NEW; self.rows];
-        let mut numbers = vec![0.0; HeadScratch::numbers::<E, _>(&head, self.rows)];
-        let mut log_probs = vec![DIRTY; self.rows];
-        let mut norms = vec![RowNorm::default(); self.rows];
-        let mut sums = vec![0.0; self.rows * self.size];
-        let states =
-            Hidden::with_stride(&self.hidden, self.rows, self.size, self.stride).expect("states");
-        let out = TokenOut::new(&mut log_probs).with_norms(&mut norms);
-        let to = HiddenMut::new(&mut sums, self.rows, self.size).expect("sums");
-        let scratch = HeadScratch::new(&mut rows, &mut numbers);
-        // An error names rows that are not finite, after the others are done.
-        let _ = head_forward(portable(), states, &head, &layout, out, to, scratch);
-        let broken: Vec<bool> = log_probs.iter().map(|x| x.is_nan()).collect();
-        let mut coefficients = self.coefficients.clone();
-        for (c, &is_broken) in coefficients.iter_mut().zip(&broken) {
-            *c = if is_broken { 0.0 } else { *c };
-        }
-        let batch = GradBatch::new(&layout, &norms, &coefficients);
-        let to = HiddenMut::new(&mut sums, self.rows, self.size).expect("sums");
-        let scratch = HeadScratch::new(&mut rows, &mut numbers);
-        hidden_grads_in_place(portable(), states, &head, &batch, to, scratch).expect("a backward");
-        for (row, is_broken) in broken.into_iter().enumerate() {
-            let to = &mut sums[row * self.size..][..self.size];
-            if is_broken && self.coefficients[row].abs() > 0.0 {
-                to.fill(f32::NAN);
-            }
-            if self.targets[row] == IGNORE_INDEX {
-                to.fill(0.0);
-            }
-        }
-        (log_probs, sums)
-    }
-
-    /// Logits as they are promised to be: f32, in chains of 256, the bias last.
-    fn logits(&self, row: usize) -> Vec<f64> {
-        let states = &self.hidden[row * self.stride..][..self.size];
-        self.weight
-            .chunks(self.size)
-            .enumerate()
-            .map(|(column, weights)| {
-                let mut logit = 0.0_f32;
-                for (states, weights) in states.chunks(256).zip(weights.chunks(256)) {
-                    let mut sum = 0.0_f32;
-                    for (state, weight) in states.iter().zip(weights) {
-                        sum += state.to_f32() * weight.to_f32();
-                    }
-                    logit += sum;
-                }
-                f64::from(self.bias.as_ref().map_or(logit, |bias| logit + bias[column]))
-            })
-            .collect()
-    }
-
-    /// Against f64; the worst hidden gradient in 2⁻²⁴ of its terms.
-    fn judge(&self, (log_probs, grads): &Found) -> Result<f64, String> {
-        let (scale, softcap, temperature) = self.transform;
-        let transform = verify::Transform {
-            scale: scale.into(),
-            softcap: softcap.map(f64::from),
-            temperature: temperature.into(),
-        };
-        let cap = softcap.map_or(0.0, |cap| f64::from(cap) / f64::from(temperature));
-        let mut worst = 0.0_f64;
-        for row in 0..self.rows {
-            let found = &grads[row * self.size..][..self.size];
-            let target = self.targets[row] as usize;
-            if self.targets[row] == IGNORE_INDEX {
-                let is_kept = log_probs[row].to_bits() == DIRTY.to_bits();
-                if !is_kept || found.iter().any(|x| x.to_bits() != 0) {
-                    return Err(format!("row {row}, which is not scored, is written"));
-                }
-                continue;
-            }
-            let x = self.logits(row);
-            let mut y = vec![0.0; x.len()];
-            verify::transform_row(&x, &transform, &mut y);
-            let expected = verify::log_prob(&y, target);
-            // q = (1 - p) / p has the relative error of its least terms.
-            let share = -expected.exp_m1();
-            let relative = (0.67 * (4.0 + share.ln().abs()) * UNIT).max(2.2e-7 + cap * 5.0 * UNIT);
-            let allowed = expected.abs() * UNIT + if share > 0.0 { relative * share } else { 0.0 };
-            if (f64::from(log_probs[row]) - expected).abs() > allowed {
-                let found = log_probs[row];
-                return Err(format!("log p of row {row} is {found:e}, not {expected:e}"));
-            }
-            let mut dx = vec![0.0; x.len()];
-            verify::logit_grads(&x, &transform, target, self.coefficients[row], &mut dx);
-            for (h, &found) in found.iter().enumerate() {
-                let terms = dx.iter().enumerate().map(|(column, dx)| {
-                    dx * f64::from(self.weight[column * self.size + h].to_f32())
-                });
-                let (expected, size) =
-                    terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
-                let error = (f64::from(found) - expected).abs();
-                let slack = 20.0 + 20.0 * cap;
-                if error > slack * UNIT * size + 1e-37 {
-                    return Err(format!(
-                        "gradient {h} of row {row} is {found:e}, not {expected:e}"
-                    ));
-                }
-                if softcap.is_none() && size > 1e-30 {
-                    worst = worst.max(error / size / UNIT);
-                }
-            }
-        }
-        Ok(worst)
-    }
-}
 
 const SHAPES: [(usize, usize, usize); 10] = [
     (1, 1, 1),
@@ -238,7 +47,8 @@ fn check<E: Element>() {
     let kernels = Kernels::<E>::new(&gpu).expect("shaders");
     let mut worst = 0.0_f64;
     for case in cases::<E>() {
-        let (found, expected) = (case.on_device(&kernels), case.on_cpu());
+        let found = case.on_device(&kernels).expect("the device's figures");
+        let expected = case.on_cpu();
         let what =
             format!("{} {:?} {:?}", E::NAME, (case.rows, case.size, case.vocab), case.transform);
         assert_eq!(first_difference(&found.0, &expected.0), None, "{what}: log p");
@@ -275,11 +85,11 @@ fn a_row_of_nan_spoils_no_other() {
     let Some(gpu) = device() else { return };
     let kernels = Kernels::<f32>::new(&gpu).expect("shaders");
     let mut case = Case::<f32>::random(&mut Random(37), (8, 20, 700));
-    let clean = case.on_device(&kernels);
+    let clean = case.on_device(&kernels).expect("figures");
     for (row, x) in [(1, f32::NAN), (6, f32::INFINITY)] {
         case.hidden[row * case.stride + 5] = x;
     }
-    let (log_probs, grads) = case.on_device(&kernels);
+    let (log_probs, grads) = case.on_device(&kernels).expect("figures");
     for (row, log_prob) in log_probs.into_iter().enumerate() {
         let part = row * case.size..(row + 1) * case.size;
         if row == 1 || row == 6 {
@@ -290,6 +100,37 @@ fn a_row_of_nan_spoils_no_other() {
             assert_eq!(first_difference(&grads[part.clone()], &clean.1[part]), None, "row {row}");
         }
     }
+}
+
+/// The same by tiles and at once.
+fn tiles<E: Element>(small: &Gpu, large: &Gpu, shapes: &[(usize, usize, usize)]) {
+    let mut rng = Random(39);
+    let (small, large) = (Kernels::<E>::new(small), Kernels::<E>::new(large));
+    let (small, large) = (small.expect("shaders"), large.expect("shaders"));
+    for &shape in shapes {
+        let case = Case::<E>::random(&mut rng, shape);
+        let what = format!("{} {shape:?}", E::NAME);
+        let found = case.on_device(&small).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let expected = case.on_device(&large).expect("at once");
+        assert_eq!(first_difference(&found.0, &expected.0), None, "{what}: log p");
+        assert_eq!(first_difference(&found.1, &expected.1), None, "{what}: gradients");
+    }
+}
+
+#[test]
+fn tiles_of_a_small_device_change_nothing() {
+    let options = DeviceOptions {
+        max_binding: Some(1 << 16),
+        max_workgroups: Some(100),
+        ..DeviceOptions::default()
+    };
+    let Some(small) = open(&options) else { return };
+    let Some(gpu) = device() else { return };
+    // Weights take less than 64 KiB, gradients more. Tiles begin between two aligned places, and the
+    // states of 50 rows of 16 bits are one tile where their gradients are two.
+    tiles::<f32>(&small, &gpu, &[(50, 499, 31), (301, 61, 257)]);
+    tiles::<f16>(&small, &gpu, &[(50, 499, 61), (410, 45, 700)]);
+    tiles::<bf16>(&small, &gpu, &[(50, 499, 61), (410, 45, 700)]);
 }
 
 #[test]
@@ -316,7 +157,8 @@ fn planted_faults_are_found() {
     ] {
         let kernels = Kernels::<f32>::new(&gpu).and_then(|kernels| kernels.with_edit(old, new));
         let kernels = kernels.expect(fault);
-        let seen = cases.iter().find_map(|case| case.judge(&case.on_device(&kernels)).err());
+        let seen =
+            cases.iter().find_map(|case| case.judge(&case.on_device(&kernels).expect(fault)).err());
         println!("{fault}: {}", seen.unwrap_or_else(|| panic!("{fault} is not found")));
     }
 }

@@ -22,6 +22,7 @@ mod errors;
 mod functions;
 mod head;
 mod kit;
+mod linear;
 mod oracle;
 mod places;
 mod program;

@@ -73,6 +73,64 @@ fn values_are_powers_of_two_and_a_part() {
     }
 }
 
+/// The 32 bits of a positive number from 2^(32 place) on.
+fn digits(x: f64, place: i32) -> u64 {
+    let mantissa = u128::from(x.to_bits() & ((1 << 52) - 1) | 1 << 52);
+    let down = 32 * place - ((x.to_bits() >> 52) as i32 - 1075);
+    let moved = match down {
+        0..128 => mantissa >> down,
+        -32..0 => mantissa << -down,
+        _ => 0,
+    };
+    (moved & 0xffff_ffff) as u64
+}
+
+/// Two blocks' sums as places, of which the lowest fall out where the blocks are far apart.
+fn places_of_two(kernels: &Kernels<'_, f32>) -> Result<(), String> {
+    let mut rng = Random(61);
+    let mut fraction = |i: usize| match i % 5 {
+        0 => 0.0,
+        1 => 1.0 - f64::EPSILON,
+        _ => rng.uniform(),
+    };
+    let pairs: Vec<(f64, f64)> = (0..1200 * 64)
+        .map(|i| {
+            // 0 to 149 powers of two apart, from every bit of a place on.
+            let (lead, apart) = ((i / 300 % 64) as i32 * 9 - 300, (i / 2 % 150) as i32);
+            let a = (1.0 + fraction(i)) * 2_f64.powi(lead);
+            let b = (1.0 + fraction(i / 5)) * 2_f64.powi(lead - apart);
+            if i % 2 == 0 { (a, b) } else { (b, a) }
+        })
+        .collect();
+    let arguments: Vec<_> = pairs.iter().map(|&(a, b)| [words(a), words(b)]).collect();
+    let call = |function| kernels.function(function, Transform::NONE, &arguments).expect("results");
+    let tops = call(Function::TopPlace);
+    for (down, function) in
+        [(0, Function::HighPlace), (1, Function::MiddlePlace), (2, Function::LowPlace)]
+    {
+        for ((&(a, b), top), found) in pairs.iter().zip(&tops).zip(call(function)) {
+            // From the exponents: a logarithm is rounded.
+            let expected_top = ((a.max(b).to_bits() >> 52) as i32 - 1023) >> 5;
+            if top[0] as i32 != expected_top {
+                return Err(format!("{a:e} + {b:e} is from {} on, not {expected_top}", top[0]));
+            }
+            let place = expected_top - down;
+            let expected = digits(a, place) + digits(b, place);
+            let found = u64::from(found[1]) << 32 | u64::from(found[0]);
+            if found != expected {
+                return Err(format!("{a:e} + {b:e} has {found:#x} at {place}, not {expected:#x}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn blocks_are_added_place_by_place() {
+    let Some(gpu) = device() else { return };
+    places_of_two(&Kernels::new(&gpu).expect("shaders")).unwrap_or_else(|error| panic!("{error}"));
+}
+
 #[test]
 fn planted_faults_are_found() {
     let Some(gpu) = device() else { return };
@@ -86,6 +144,19 @@ fn planted_faults_are_found() {
         let found = worst_part(&kernels.expect(fault), 3.3);
         println!("{fault}: {found:?}");
         assert!(found.is_err() || found.is_ok_and(|worst| worst > 3.0), "{fault} is not found");
+    }
+    for (fault, old, new) in [
+        ("what is 96 places lower stays", "min(top - known.top, 3)", "min(top - known.top, 2)"),
+        ("a place is moved by 32 bits", "up > 32u", "up >= 32u"),
+        (
+            "sums have 32 bits",
+            "sum.low = wide_add(sum.low, other.low);",
+            "sum.low.x += other.low.x;",
+        ),
+    ] {
+        let kernels = Kernels::<f32>::new(&gpu).and_then(|kernels| kernels.with_edit(old, new));
+        let found = places_of_two(&kernels.expect(fault));
+        println!("{fault}: {}", found.expect_err(fault));
     }
     let kernels = Kernels::<f32>::new(&gpu)
         .and_then(|kernels| kernels.with_edit("key_of(b.shift) > key_of(a.shift)", "false"))

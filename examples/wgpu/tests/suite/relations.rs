@@ -132,6 +132,44 @@ fn tiles_of_a_small_device_change_nothing() {
     );
 }
 
+/// Gradients whose rows are closer or farther apart than the logits', by tiles and at once.
+fn own_stride<E: Element + Debug>(small: &Kernels<'_, E>, large: &Kernels<'_, E>) {
+    let mut rng = Random(33);
+    for vocab in [1, 6, 331] {
+        let batch = random::<E>(&mut rng, vocab, 120);
+        let expected = batch.on_device(large).expect("figures").grads;
+        for stride in [vocab, vocab + 1, vocab + 6, 3 * vocab + 1000] {
+            for kernels in [small, large] {
+                let found = batch.grads_apart(kernels, stride).expect("gradients");
+                let what = format!("{} V = {vocab}, {stride} apart", E::NAME);
+                for (row, (found, expected)) in
+                    found.chunks(stride).zip(expected.chunks(batch.stride)).enumerate()
+                {
+                    let (found, padding) = found.split_at(vocab);
+                    assert_eq!(first_difference(found, &expected[..vocab]), None, "{what}: {row}");
+                    assert!(padding.iter().all(|x| x.to_f32() == DIRTY), "{what}: padding");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_may_have_a_stride_of_their_own() {
+    // 16 KiB: a tile of gradients is fewer rows than one of logits.
+    let options = DeviceOptions { max_binding: Some(1 << 14), ..DeviceOptions::default() };
+    let Some(small) = open(&options) else { return };
+    let Some(gpu) = device() else { return };
+    own_stride(
+        &Kernels::<f32>::new(&small).expect("shaders"),
+        &Kernels::<f32>::new(&gpu).expect("shaders"),
+    );
+    own_stride(
+        &Kernels::<f16>::new(&small).expect("shaders"),
+        &Kernels::<f16>::new(&gpu).expect("shaders"),
+    );
+}
+
 #[test]
 fn a_step_moves_sixteen_bytes_a_row() {
     let Some(gpu) = device() else { return };

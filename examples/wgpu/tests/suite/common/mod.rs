@@ -1,6 +1,7 @@
 //! What the tests share: the device, random numbers, and what the library gives for the same rows.
 
 pub mod cases;
+pub mod heads;
 pub mod oracle;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -117,6 +118,18 @@ impl<E: Element> Batch<E> {
         let mut found = dirty;
         grads.read(gpu, &mut found)?;
         Ok(Found { log_probs, log_z, grads: found })
+    }
+
+    /// Gradients whose rows are `stride` apart: all of the buffer, dirty where nothing was written.
+    pub fn grads_apart(&self, kernels: &Kernels<'_, E>, stride: usize) -> Result<Vec<E>, Error> {
+        let gpu = kernels.gpu();
+        let logits = Matrix::new(gpu, &self.logits, self.rows, self.vocab, self.stride)?;
+        let scored = kernels.token_log_probs(&logits, &self.targets(), self.transform())?;
+        let mut found = vec![E::from_f32(DIRTY); self.rows * stride];
+        let mut grads = Matrix::new(gpu, &found, self.rows, self.vocab, stride)?;
+        kernels.logit_grads(&logits, &scored, &self.coefficients, &mut grads)?;
+        grads.read(gpu, &mut found)?;
+        Ok(found)
     }
 
     /// On the device, in place: the buffer afterwards.
