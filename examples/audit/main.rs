@@ -35,10 +35,10 @@
 //!
 //! A cause is a hypothesis: one side's log-probs are predicted from what the other side dumped. It
 //! "explains" the differences if nine of ten tokens fall to within the tolerance, and "explains
-//! most" if the median of what is left is a quarter of the median difference (a tenth for those
-//! that log-probs alone can tell). Nothing is named of fewer than eight tokens that differ. Of two
-//! hypotheses that explain all, the one with fewer fitted numbers is named, then the one that
-//! leaves less.
+//! most" if the median of what is left is a quarter of the median difference (a tenth, and three of
+//! five tokens by themselves, for those that log-probs alone can tell), and if it explains what one
+//! constant does not. Nothing is named of fewer than eight tokens that differ. Of two hypotheses
+//! that explain all, the one with fewer fitted numbers is named, then the one that leaves less.
 //!
 //! | cause | needs |
 //! |---|---|

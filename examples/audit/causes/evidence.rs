@@ -19,7 +19,7 @@ const MANY: usize = 32;
 /// each.
 const SHARE: f64 = 0.9;
 /// The share of tokens that have to fall by themselves.
-const LOWERED: f64 = 0.75;
+const LOWERED: f64 = 0.6;
 
 /// What is left under a hypothesis.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Evidence {
     pub(crate) differing: usize,
     /// The share of these that it brings down to rounding.
     pub(crate) explained: f64,
-    /// The share of these that it brings down to a fifth.
+    /// The share of these that it brings down to a quarter.
     lowered: f64,
     /// The share of all that are within rounding of the prediction.
     within: f64,
@@ -75,7 +75,7 @@ impl Evidence {
             within += usize::from(fits);
             differing += usize::from(differs);
             explained += usize::from(fits && differs);
-            lowered += usize::from(differs && (fits || 5.0 * rest <= delta));
+            lowered += usize::from(differs && (fits || 4.0 * rest <= delta));
             equal += usize::from((y - constant).abs() <= slack(tolerance, y, constant));
             before.push(delta);
             after.push(rest);

@@ -11,7 +11,7 @@ use super::{Cause, Finding};
 /// Quantiles of |Δ| that have to be within this factor of those that rounding makes.
 const FACTOR: f64 = 1.6;
 /// Tokens that a comparison of sizes needs.
-const FEWEST: usize = 32;
+const FEWEST: usize = 48;
 /// Log-probs whose tokens are compared: those of confident tokens have every size, and so no middle.
 const DOUBTFUL: f64 = -0.1;
 
