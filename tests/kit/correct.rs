@@ -148,3 +148,22 @@ fn arithmetic_of_16_bits() {
     let precision = Precision::new(Format::F16, Format::F16);
     passes::<f16, Soft<f16>>(style, Precision { additions: Additions::Chain(18), ..precision });
 }
+
+/// In any order γ(V) has no end once V u is ½, and figures of rows whose sizes are 0 are right still.
+#[test]
+fn arithmetic_of_16_bits_in_any_order() {
+    let of = |format| Precision::new(format, format);
+    passes::<f16, Soft<f16>>(Style::PLAIN, of(Format::F16));
+    passes::<bf16, Soft<bf16>>(Style::PLAIN, of(Format::Bf16));
+    let style = Style { order: Order::Reverse, grad: Grad::Quotient, ..Style::PLAIN };
+    passes::<bf16, Soft<bf16>>(style, of(Format::Bf16));
+}
+
+/// What keeps more digits than it promises is right too.
+#[test]
+fn better_than_promised() {
+    for format in [Format::F16, Format::Bf16] {
+        passes::<f32, f64>(Style::PLAIN, Precision::new(format, Format::F32));
+        passes::<f32, f32>(Style::PLAIN, Precision::new(format, Format::F32));
+    }
+}

@@ -34,6 +34,11 @@ pub(super) fn gamma(n: usize, unit: f64) -> f64 {
     if nu < 0.5 { nu / (1.0 - nu) } else { f64::INFINITY }
 }
 
+/// A product in which 0 is stronger than an error without bound: what has no size has no error.
+pub(super) fn times(size: f64, error: f64) -> f64 {
+    if size == 0.0 { 0.0 } else { size * error }
+}
+
 /// One rounding of a figure to the format in which it leaves. Those of 16 bits may come by way of
 /// f32.
 pub(super) fn rounding(format: Format, x: f64) -> f64 {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::super::{Difference, Precision, Target};
-use super::{gamma, rounding};
+use super::{gamma, rounding, times};
 use crate::verify::Transform;
 
 /// What the figures of one row may be off.
@@ -67,7 +67,7 @@ impl<'a> RowBound<'a> {
         let (mut up, mut down) = (0.0, 0.0);
         for (&y, &e) in y.iter().zip(&terms) {
             let p = weight(y - log_z);
-            up += if p > 0.0 { p * libm::expm1(e) } else { 0.0 };
+            up += times(p, libm::expm1(e));
             down -= p * libm::expm1(-e);
         }
         let sum = up + additions + flushed;
@@ -138,14 +138,15 @@ impl<'a> RowBound<'a> {
         for (j, (&y, &e)) in self.y.iter().zip(&self.terms).enumerate() {
             if j != target {
                 let p = weight(y - self.log_z);
-                error += p * (e + et + dt);
+                error += times(p, e + et + dt);
                 mass += p;
             }
         }
         // ln of a sum far from 1 has its own error.
         let far = (Self::of(self.y, target) - self.log_z).abs();
         let of_log = if far > 0.5 { self.log_sum } else { 0.0 };
-        error + mass * (self.additions + self.precision.divided(1.0) + 4.0 * self.unit()) + of_log
+        let of_mass = self.additions + self.precision.divided(1.0) + 4.0 * self.unit();
+        error + times(mass, of_mass) + of_log
     }
 
     /// Forms differ: `−Σ p log p`, or `log Z − Σ p y`.
@@ -169,11 +170,11 @@ impl<'a> RowBound<'a> {
             Difference::Whole => self.max.abs(),
         };
         // Where y and log Z are whole, the errors of p come times their size.
-        let of_whole =
-            whole * (of_terms + self.sum + divided) + (1.0 + entropy.abs()) * self.rounded_log_z();
+        let of_whole = times(whole, of_terms + self.sum + divided)
+            + (1.0 + entropy.abs()) * self.rounded_log_z();
         error
             + of_whole
-            + (self.additions + 4.0 * u) * (size + whole + (self.log_z - self.max).abs())
+            + times(size + whole + (self.log_z - self.max).abs(), self.additions + 4.0 * u)
             + rounding(self.precision.output, entropy)
     }
 
@@ -194,7 +195,7 @@ impl<'a> RowBound<'a> {
         let n = self.y.len().max(1) as f64;
         let size: f64 = self.y.iter().map(|y| y.abs()).sum::<f64>() / n;
         let inputs: f64 = self.dy.iter().sum::<f64>() / n;
-        self.additions * size
+        times(size, self.additions)
             + inputs
             + self.precision.divided(n) * mean.abs()
             + rounding(self.precision.output, mean)
@@ -266,7 +267,7 @@ impl<'a> RowBound<'a> {
         // product with the coefficient, that with the slope, and what is stored.
         let flushed = (4.0 * factor + 3.0) * self.precision.arithmetic.least_normal();
         let of_product = times(slope, of_d + 8.0 * u * d.abs()) + times(of_slope, d.abs() + of_d);
-        factor * of_product + flushed
+        times(factor, of_product) + flushed
     }
 
     /// `1 − tanh²`, and how far it may be off as a difference, with what x and its argument are off.
@@ -278,15 +279,10 @@ impl<'a> RowBound<'a> {
         let tanh = libm::tanh(v).abs();
         let slope = slope_near(v, 0.0);
         // Steepest where the curve is nearest to 0.
-        let moved = (slope_near(v, of_v) - slope).max(2.0 * tanh * slope * of_v);
+        let moved = (slope_near(v, of_v) - slope).max(times(2.0 * tanh * slope, of_v));
         let of_tanh = 2.0 * u * self.precision.tanh.at(v) * tanh;
         (slope, moved + 2.0 * tanh * of_tanh + 3.0 * u)
     }
-}
-
-/// A product in which 0 is stronger than an error without bound.
-fn times(slope: f64, error: f64) -> f64 {
-    if slope == 0.0 { 0.0 } else { slope * error }
 }
 
 /// What the argument v of a tanh may be off, after a product and a division.
@@ -311,7 +307,7 @@ fn of_transform(precision: &Precision, transform: &Transform, x: f64, dx: f64) -
         let slope = 1.0 / cosh / cosh;
         let of_w = error / c + argument(precision, w);
         // Where the error of w is not small, the curve's steepest slope on the way counts.
-        let of_tanh = (slope * of_w).max(slope_near(w, of_w) * of_w)
+        let of_tanh = times(slope, of_w).max(times(slope_near(w, of_w), of_w))
             + 2.0 * u * precision.tanh.at(w) * tanh.abs();
         y = c * tanh;
         error = c * of_tanh + u * y.abs();
