@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::bound::{RowBound, allowed_of_pair, times};
+use super::bound::{RowBound, allowed_of_pair, gamma, times};
 use super::call::{Answer, PairsGiven};
 use super::input::{HeadInput, Input, RowFigures, RowsInput, pair_figures};
 use super::{Format, Output, Precision};
@@ -206,8 +206,8 @@ fn judge_head(
     let mut judged = Vec::new();
     let u = precision.product.unit();
     let terms = input.hidden_size + usize::from(input.bias.is_some());
-    let of_product = super::bound::gamma(precision.product_additions.roundings(terms) + 1, u);
-    let of_sum = super::bound::gamma(precision.product_additions.roundings(input.vocab) + 1, u);
+    let of_terms = |n: usize| gamma(precision.product_additions.roundings(n) + 1, n, u);
+    let (of_product, of_sum) = (of_terms(terms), of_terms(input.vocab));
     let offered = |output: Output| offers.contains(&output);
     for row in (0..input.targets.len()).filter(|&row| input.is_scored(row)) {
         let (x, sizes) = input.logits(row);

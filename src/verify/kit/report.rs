@@ -91,8 +91,8 @@ pub struct Tested {
     pub output: Output,
     /// Figures that were held to a bound.
     pub figures: usize,
-    /// Figures whose bound is infinite, because the roundings of the declared precision may add up to
-    /// anything: any number passes.
+    /// Figures without a bound, because sums on the way may leave the range of the declared
+    /// arithmetic: anything passes, NaN too.
     pub unbounded: usize,
     /// Rows that were held to the bits of others.
     pub related: usize,
