@@ -43,7 +43,7 @@
 //! | `offers` | of `log_prob`, `log_z`, `entropy`, `argmax`, `mean_logit`, `log_sum_sq_probs`, `logit_grads`, `pair_loss`, `head_log_prob`, `head_log_z`, `hidden_grads` |
 //! | `types` | how each answer is stored: `f64`, `f32`, `f16` or `bf16`; `argmax` `u32`; `grads` in the cases' dtype |
 //! | `unscored`, optional | `untouched` or `zero`: what outputs of rows that are not scored hold. Untouched is NaN here |
-//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` of a row and `product_additions` of a head (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision` |
+//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` of a row and `product_additions` of a head (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision`; what `Precision::check` refuses is refused |
 //! | `skipped`, optional | reasons by the names of cases that the host does not claim to do |
 //! | `errors`, optional | messages by the names of cases in which the host failed |
 //!

@@ -22,6 +22,8 @@ pub(crate) fn json(report: &Report) -> Value {
         "backend": report.backend,
         "storage": report.storage.name(),
         "precision": precision(&report.precision),
+        "declared": report.precision.to_string(),
+        "refused": report.refused.map(|refused| refused.to_string()),
         "seed": report.plan.seed,
         "size": if report.plan.size == Size::Full { "full" } else { "small" },
         "offers": offers.collect::<Vec<_>>(),
@@ -45,6 +47,7 @@ fn tested(tested: &Tested) -> Value {
         "output": tested.output.name(),
         "figures": tested.figures,
         "unbounded": tested.unbounded,
+        "vacuous": tested.vacuous,
         "related": tested.related,
     })
 }

@@ -4,10 +4,12 @@ use std::convert::Infallible;
 
 use dpo_kernel::verify::PairResult;
 use dpo_kernel::verify::kit::{
-    Backend, Format, Head, Output, Pairs, Plan, Precision, RowOut, Rows, run,
+    Additions, Backend, Difference, Format, Head, Output, Pairs, Plan, Precision, Report, RowOut,
+    Rows, Target, Ulps, run,
 };
 
 use crate::plain::{Plain, Style};
+use crate::planted::SINGLE;
 
 /// What becomes of right answers.
 #[derive(Clone, Copy, PartialEq)]
@@ -15,6 +17,8 @@ enum How {
     Kept,
     /// Each finite figure of rows of 128 columns or more is NaN.
     NanWhereWide,
+    /// Each finite figure of rows and heads is 0.
+    Zeros,
 }
 
 struct Spoilt {
@@ -30,6 +34,7 @@ impl Spoilt {
     fn spoil(&self, vocab: usize, figures: &mut [f64]) {
         let to = match self.how {
             How::NanWhereWide if vocab >= 128 => f64::NAN,
+            How::Zeros => 0.0,
             _ => return,
         };
         // What the buffers held before stays.
@@ -138,4 +143,105 @@ fn nan_fails_at_any_precision() {
             assert!(tested.unbounded <= most, "{}: {tested:?}", format.name());
         }
     }
+}
+
+/// Each error of a function as large as is taken.
+fn laxest(format: Format) -> Precision {
+    let unit = 2.0 * format.unit();
+    let most = (1.0 / 64.0 / unit).max(8.0);
+    let worst = Ulps::new(most).and_slope(most);
+    Precision {
+        exp: worst,
+        log: worst,
+        tanh: worst,
+        division: worst,
+        log_absolute: most * unit,
+        rescales: usize::MAX,
+        ..Precision::new(format, format)
+    }
+}
+
+#[test]
+fn zeros_fail_at_any_precision_that_is_taken() {
+    let rows = [Output::LogProb, Output::LogZ, Output::LogitGrads, Output::HeadLogProb];
+    for format in Format::ALL {
+        assert_eq!(laxest(format).check(), Ok(()));
+        let report = run(&mut Spoilt::new(laxest(format), How::Zeros), Plan::new(3));
+        for output in rows {
+            let failed = report.failures.iter().filter(|failure| failure.output == output).count();
+            assert!(failed > 5, "{}: {output}: {failed} rows fail", format.name());
+        }
+    }
+}
+
+#[test]
+fn an_error_that_is_none_of_a_function_is_refused() {
+    let much = 131_073.0;
+    let wrong = [
+        ("exp.constant", much, Precision { exp: Ulps::new(much), ..SINGLE }),
+        ("exp.slope", much, Precision { exp: Ulps::new(1.0).and_slope(much), ..SINGLE }),
+        ("log.constant", f64::INFINITY, Precision { log: Ulps::new(f64::INFINITY), ..SINGLE }),
+        ("tanh.constant", -1.0, Precision { tanh: Ulps::new(-1.0), ..SINGLE }),
+        ("division.slope", 1e9, Precision { division: Ulps::new(1.0).and_slope(1e9), ..SINGLE }),
+        ("log_absolute", 1e40, Precision { log_absolute: 1e40, ..SINGLE }),
+        ("log_absolute", 0.016, Precision { log_absolute: 0.016, ..SINGLE }),
+        (
+            "exp.constant",
+            8.5,
+            Precision { exp: Ulps::new(8.5), ..Precision::new(Format::Bf16, Format::F32) },
+        ),
+    ];
+    for (field, value, precision) in wrong {
+        let refused = precision.check().unwrap_err();
+        assert_eq!((refused.field, refused.value), (field, value));
+        let report = run(&mut Spoilt::new(precision, How::Kept), Plan::new(3));
+        assert_eq!((report.refused, report.calls), (Some(refused), 0));
+        assert!(!report.is_accurate() && !report.is_clean());
+        let words = format!("REFUSED: the precision's {field} is {value:?}, where 0 to ");
+        assert!(report.to_string().contains(&words), "{report}");
+    }
+    let nan = Precision { log_absolute: f64::NAN, ..SINGLE };
+    assert!(nan.check().unwrap_err().value.is_nan());
+}
+
+#[test]
+fn all_that_is_declared_is_shown() {
+    assert_eq!(SINGLE.to_string(), "arithmetic f32, figures in f32");
+    let precision = Precision {
+        pair: Format::F64,
+        product: Format::Bf16,
+        head_logits: Format::F16,
+        head_grads: Format::F16,
+        hidden_grads: Format::Bf16,
+        exp: Ulps::new(3.0).and_slope(2.0),
+        log: Ulps::new(3.0),
+        log_absolute: 0.5f64.powi(21),
+        tanh: Ulps::new(5.0),
+        division: Ulps::new(2.5),
+        additions: Additions::Chain(12),
+        product_additions: Additions::Chain(7),
+        rescales: 64,
+        difference: Difference::Shifted,
+        target: Target::Apart,
+        ..SINGLE
+    };
+    let words = "arithmetic f32, figures in f32, pair f64, product bf16, head_logits f16, \
+                 head_grads f16, hidden_grads bf16, exp 3 + 2|x| ulp, log 3 ulp, tanh 5 ulp, \
+                 division 2.5 ulp, log_absolute 4.76837158203125e-7, additions 12, \
+                 product_additions 7, rescales 64, difference shifted, target apart";
+    assert_eq!(precision.to_string(), words);
+    let report = run(&mut Spoilt::new(precision, How::Kept), Plan::new(3)).to_string();
+    assert!(report.contains(&format!("precision: {words}\n")), "{report}");
+}
+
+/// Bounds that hold nothing are counted: hardly any in f32, some in bf16.
+#[test]
+fn what_is_held_to_nothing_is_counted() {
+    let of = |precision| run(&mut Spoilt::new(precision, How::Kept), Plan::new(3));
+    let sum = |report: &Report| report.tested.iter().map(|tested| tested.vacuous).sum::<usize>();
+    let (single, narrow) = (of(SINGLE), of(laxest(Format::Bf16)));
+    assert!(sum(&single) * 100 < single.compared(), "{single}");
+    assert!(sum(&narrow) > 10 * sum(&single), "{narrow}");
+    let words = format!("({} of {} figures are held to nothing)", sum(&narrow), narrow.compared());
+    assert!(narrow.to_string().contains(&format!("accuracy: ok {words}, ")), "{narrow}");
 }

@@ -37,6 +37,7 @@ mod ask;
 mod backend;
 mod bound;
 mod call;
+mod declared;
 mod diagnose;
 mod digest;
 mod format;
@@ -57,6 +58,7 @@ mod view;
 
 pub use backend::Backend;
 pub use call::{Call, Given, HeadGiven, PairsGiven, RowsGiven};
+pub use declared::Implausible;
 pub use format::Format;
 pub use mistake::Mistake;
 pub use output::{Output, Unscored};

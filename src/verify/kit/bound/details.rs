@@ -27,12 +27,12 @@ impl RowBound<'_> {
                 error += p * (times(log_size, of_p) + of_log_p + flushed);
                 of_probs += p * of_p;
                 size += p * (1.0 + of_p) * log_size;
-                shifted += p * (1.0 + of_p) * (y - self.max).abs();
+                shifted += times((y - self.max).abs(), p * (1.0 + of_p));
             }
         }
         // Where y and log Z are whole, the errors of p come times their size.
         let of_whole = times(whole, of_probs) + (1.0 + entropy.abs()) * self.rounded_log_z();
-        let sizes = size + shifted + whole * (1.0 + of_probs) + (self.log_z - self.max).abs();
+        let sizes = size + shifted + times(whole, 1.0 + of_probs) + (self.log_z - self.max).abs();
         let bound = error + of_whole + times(sizes, self.additions + 4.0 * u);
         self.held(bound + rounding(self.precision.output, entropy))
     }

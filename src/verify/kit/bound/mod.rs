@@ -49,9 +49,9 @@ pub(super) fn gamma(roundings: usize, most: usize, unit: f64) -> f64 {
     if of_term < 0.5 { (of_term / (1.0 - of_term)).min(of_all) } else { of_all }
 }
 
-/// A product in which 0 is stronger than an error without bound: what has no size has no error.
+/// A product in which 0 is stronger than what has no bound: what has no size has no error.
 pub(super) fn times(size: f64, error: f64) -> f64 {
-    if size == 0.0 { 0.0 } else { size * error }
+    if size == 0.0 || error == 0.0 { 0.0 } else { size * error }
 }
 
 /// One rounding of a figure to the format in which it leaves. Those of 16 bits may come by way of
