@@ -33,6 +33,7 @@ pub(crate) fn json(report: &Report) -> Value {
         "tested": report.tested.iter().map(tested).collect::<Vec<_>>(),
         "accurate": report.is_accurate(),
         "invariant": report.is_invariant(),
+        "complete": report.is_complete(),
         "causes": causes.collect::<Vec<_>>(),
         "unexplained": report.unexplained(),
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
@@ -48,6 +49,8 @@ fn tested(tested: &Tested) -> Value {
         "figures": tested.figures,
         "unbounded": tested.unbounded,
         "vacuous": tested.vacuous,
+        "calls": tested.calls,
+        "declined": tested.declined,
         "related": tested.related,
     })
 }

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use dpo_kernel::verify::PairResult;
 use dpo_kernel::verify::kit::{
-    Additions, Backend, Difference, Format, Head, Output, Pairs, Plan, Precision, Report, RowOut,
-    Rows, Target, Ulps, run,
+    Additions, Backend, Call, Difference, Format, Head, Output, Pairs, Plan, Precision, Report,
+    RowOut, Rows, Target, Ulps, run,
 };
 
 use crate::plain::{Plain, Style};
@@ -19,16 +19,21 @@ enum How {
     NanWhereWide,
     /// Each finite figure of rows and heads is 0.
     Zeros,
+    /// All calls but the first of so many are declined.
+    Declines(usize),
+    /// All calls of pairs are.
+    DeclinesPairs,
 }
 
 struct Spoilt {
     plain: Plain<f32, f64>,
     how: How,
+    asked: usize,
 }
 
 impl Spoilt {
     fn new(precision: Precision, how: How) -> Self {
-        Self { plain: Plain::new(Style::PLAIN, precision), how }
+        Self { plain: Plain::new(Style::PLAIN, precision), how, asked: 0 }
     }
 
     fn spoil(&self, vocab: usize, figures: &mut [f64]) {
@@ -70,6 +75,16 @@ impl Backend for Spoilt {
 
     fn offers(&self) -> &[Output] {
         &self.plain.offers
+    }
+
+    fn accepts(&mut self, call: &Call<f32>) -> Result<(), String> {
+        self.asked += 1;
+        let declines = match self.how {
+            How::Declines(n) => self.asked % n != 1,
+            How::DeclinesPairs => call.name.starts_with("pairs"),
+            _ => false,
+        };
+        if declines { Err("not today".to_owned()) } else { Ok(()) }
     }
 
     fn token_log_probs(
@@ -244,4 +259,26 @@ fn what_is_held_to_nothing_is_counted() {
     assert!(sum(&narrow) > 10 * sum(&single), "{narrow}");
     let words = format!("({} of {} figures are held to nothing)", sum(&narrow), narrow.compared());
     assert!(narrow.to_string().contains(&format!("accuracy: ok {words}, ")), "{narrow}");
+}
+
+#[test]
+fn declining_most_calls_is_not_clean() {
+    let of = |how| run(&mut Spoilt::new(SINGLE, how), Plan::new(3));
+    let all = of(How::Kept);
+    assert!(all.is_clean() && !all.to_string().contains("declined"), "{all}");
+    let few = of(How::Declines(9));
+    assert!(few.is_accurate() && !few.is_complete() && !few.is_clean(), "{few}");
+    let (declined, calls) = (few.declined.len(), few.declined.len() + few.calls);
+    let words = format!(", {declined} of {calls} calls declined: TOO MANY\n");
+    assert!(few.to_string().contains(&words), "{few}");
+    // One output is enough.
+    let pairs = of(How::DeclinesPairs);
+    assert!(!pairs.is_complete() && !pairs.is_clean(), "{pairs}");
+    for tested in &pairs.tested {
+        let declined = if tested.output == Output::PairLoss { tested.calls } else { 0 };
+        assert_eq!((tested.declined, tested.is_complete()), (declined, declined == 0));
+        assert!(tested.calls > 10, "{tested:?}");
+    }
+    let words = |n: usize| format!("; {n} of {n} calls declined; NOT TESTED");
+    assert!(pairs.to_string().contains(&words(pairs.declined.len())), "{pairs}");
 }

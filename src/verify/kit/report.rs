@@ -99,6 +99,18 @@ pub struct Tested {
     pub vacuous: usize,
     /// Rows that were held to the bits of others.
     pub related: usize,
+    /// Calls of the plan that it can be asked in.
+    pub calls: usize,
+    /// Of those, calls that the backend declined.
+    pub declined: usize,
+}
+
+impl Tested {
+    /// Whether none was declined, or fewer than were taken.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.declined == 0 || self.declined < self.calls.saturating_sub(self.declined)
+    }
 }
 
 /// What a run found.
@@ -166,10 +178,17 @@ impl Report {
         self.broken.is_empty()
     }
 
-    /// Both.
+    /// Whether of every output that is offered more calls were taken than declined: what is said of
+    /// the others is said of few.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tested.iter().all(Tested::is_complete)
+    }
+
+    /// All three.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.is_accurate() && self.is_invariant()
+        self.is_accurate() && self.is_invariant() && self.is_complete()
     }
 
     /// The failures that no mistake explains.
@@ -263,13 +282,23 @@ impl fmt::Display for Report {
         if vacuous > 0 {
             write!(f, " ({vacuous} of {} figures are held to nothing)", self.compared())?;
         }
-        writeln!(f, ", invariance: {invariant}")?;
-        for Tested { output, figures, unbounded, vacuous, .. } in &self.tested {
+        write!(f, ", invariance: {invariant}")?;
+        if !self.declined.is_empty() {
+            let (declined, all) = (self.declined.len(), self.declined.len() + self.calls);
+            let most = if self.is_complete() { "" } else { ": TOO MANY" };
+            write!(f, ", {declined} of {all} calls declined{most}")?;
+        }
+        writeln!(f)?;
+        for tested in &self.tested {
+            let Tested { output, figures, unbounded, vacuous, calls, declined, .. } = tested;
             let failed = self.failures.iter().filter(|failure| failure.output == *output).count();
             let broken = self.broken.iter().filter(|broken| broken.output == *output).count();
             write!(f, "  {output:<18} {failed} rows wrong, {broken} not invariant")?;
             if *vacuous > 0 {
                 write!(f, "; {vacuous} of {} figures are held to nothing", figures + unbounded)?;
+            }
+            if *declined > 0 {
+                write!(f, "; {declined} of {calls} calls declined")?;
             }
             if *figures == 0 {
                 write!(f, "; NOT TESTED: no figure was compared")?;

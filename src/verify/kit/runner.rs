@@ -90,7 +90,7 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 const CELLS: [usize; 2] = [6000, 300_000];
 
 const fn tested(output: Output) -> Tested {
-    Tested { output, figures: 0, unbounded: 0, vacuous: 0, related: 0 }
+    Tested { output, figures: 0, unbounded: 0, vacuous: 0, related: 0, calls: 0, declined: 0 }
 }
 
 fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
@@ -129,7 +129,13 @@ impl Run {
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
         let mut answers = Vec::new();
         for call in &group.calls {
-            if let Err(message) = backend.accepts(call) {
+            let accepted = backend.accepts(call);
+            let asked = |tested: &&mut Tested| call.given.outputs().contains(&tested.output);
+            for tested in self.report.tested.iter_mut().filter(asked) {
+                tested.calls += 1;
+                tested.declined += usize::from(accepted.is_err());
+            }
+            if let Err(message) = accepted {
                 self.report.declined.push(unanswered(call, message));
                 answers.push(None);
                 continue;
