@@ -4,6 +4,7 @@
 //! the tests fail, with a table.
 
 mod cases;
+mod near;
 mod two;
 
 use dpo_kernel::verify::kit::{Format, Mistake, Output, Plan, Precision, Report, run};
