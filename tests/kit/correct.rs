@@ -1,7 +1,7 @@
 //! Correct backends, written in many ways: no failure, no broken relation, no cause named.
 
 use dpo_kernel::verify::kit::{
-    Additions, Backend, Difference, Format, Plan, Precision, Target, Ulps, run,
+    Additions, Backend, Difference, Format, Output, Plan, Precision, Target, Ulps, run,
 };
 use dpo_kernel::{Element, bf16, f16};
 
@@ -125,6 +125,22 @@ fn f32_with_the_target_apart() {
 fn figures_of_16_bits() {
     passes::<bf16, f32>(Style::PLAIN, Precision::new(Format::F32, Format::Bf16));
     passes::<f16, f32>(Style::PLAIN, Precision::new(Format::F32, Format::F16));
+}
+
+/// β comes before the difference, and each product is rounded.
+#[test]
+fn margins_as_differences_of_rewards() {
+    for ratio in [Ratio::Rewards, Ratio::RewardsOfModels] {
+        for pair in [Format::F32, Format::F16, Format::Bf16] {
+            let style = Style { ratio, ..Style::PLAIN };
+            let precision = Precision { pair, ..SINGLE };
+            for seed in 0..40 {
+                let plain = Plain::<f32, f32>::new(style, precision);
+                let report = run(&mut plain.offering(&[Output::PairLoss]), Plan::new(seed));
+                assert!(report.is_clean(), "{ratio:?} in {}: {report}", pair.name());
+            }
+        }
+    }
 }
 
 #[test]
