@@ -49,7 +49,7 @@ pub(crate) fn answer(cases: &Path, answers: &Path, fault: Option<Fault>) {
     }
     let names = manifest["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str());
     let skips = |i: usize, name: &str| match fault {
-        Some(Fault::SkipsMost) => i % 25 != 0,
+        Some(Fault::SkipsMost) => !i.is_multiple_of(25),
         _ => name == "head-0003",
     };
     let skipped: serde_json::Map<String, Value> = names

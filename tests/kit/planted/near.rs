@@ -40,7 +40,7 @@ impl Near {
     fn exp(&self, x: f32) -> f32 {
         match self.0 {
             Fault::NarrowTerms => bf16::from_f32(x.exp()).to_f32(),
-            Fault::ShortLog2e => (x * 1.4427).exp2(),
+            Fault::ShortLog2e => (x * (14_427.0 / 10_000.0)).exp2(),
             Fault::Clamped => x.max(-10.0).exp(),
             _ => x.exp(),
         }
