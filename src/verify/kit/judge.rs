@@ -218,8 +218,13 @@ fn judge_head(
             if format < precision.product { super::bound::rounding(format, x) } else { 0.0 }
         };
         let at = |list: &[f64], j: usize| list.get(j).copied().unwrap_or(f64::NAN);
-        let dx =
-            |j: usize| times(at(&sizes, j), of_product) + narrow(precision.head_logits, at(&x, j));
+        // A product that leaves the range, of its sum or of the logits, may become NaN.
+        let range = precision.product.overflow().min(precision.head_logits.overflow());
+        let dx = |j: usize| {
+            let size = at(&sizes, j);
+            let error = times(size, of_product) + narrow(precision.head_logits, at(&x, j));
+            if size + error >= range { f64::INFINITY } else { error }
+        };
         let bound = RowBound::new(*precision, input.transform, &x, &dx, &y, exact.log_z);
         for output in [Output::HeadLogProb, Output::HeadLogZ].into_iter().filter(|&o| offered(o)) {
             let expected = exact.get(output, 0);
@@ -249,7 +254,7 @@ fn judge_head(
                 allowed += times(w.abs(), dg);
             }
             let allowed = allowed
-                + times(size, of_sum)
+                + times(size + allowed, of_sum)
                 + super::bound::rounding(precision.hidden_grads, expected);
             let found = found(answer, Output::HiddenGrads, row * input.hidden_size + k);
             let at = (Output::HiddenGrads, row, k);
