@@ -10,8 +10,9 @@
 //! `check` prints the report of `verify::kit`: every row with a wrong figure, what was given, expected
 //! and found, the bound that follows from the precision that the host declares, and the mistake that
 //! explains it. The exit status is 0 if all is right, 1 if a figure is wrong, a row has other bits in
-//! other surroundings, or an answer is missing or too short (then all of its call has failed), 2 if
-//! the command line, the manifest or `answers.json` cannot be used.
+//! other surroundings, an answer is missing or too short (then all of its call has failed), or of an
+//! output that is offered as many calls are skipped as are answered, 2 if the command line, the
+//! manifest or `answers.json` cannot be used.
 //!
 //! # Cases
 //!
@@ -45,8 +46,8 @@
 //! | `offers` | of `log_prob`, `log_z`, `entropy`, `argmax`, `mean_logit`, `log_sum_sq_probs`, `logit_grads`, `pair_loss`, `head_log_prob`, `head_log_z`, `hidden_grads` |
 //! | `types` | how each answer is stored: `f64`, `f32`, `f16` or `bf16`; `argmax` `u32`; `grads` in the cases' dtype |
 //! | `unscored`, optional | `untouched` or `zero`: what outputs of rows that are not scored hold. Untouched is NaN here |
-//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` of a row and `product_additions` of a head (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision` |
-//! | `skipped`, optional | reasons by the names of cases that the host does not claim to do |
+//! | `precision` | `arithmetic` and `output` (formats); optional `pair`, `product`, `head_logits`, `head_grads`, `hidden_grads` (formats), `exp`, `log`, `tanh`, `division` (`constant` and `slope` ulps), `log_absolute`, `additions` of a row and `product_additions` of a head (`any` or the longest chain), `rescales`, `difference` (`whole` or `shifted`), `target` (`in_sum` or `apart`), as `verify::kit::Precision`; what `Precision::check` refuses is refused |
+//! | `skipped`, optional | reasons by the names of cases that the host does not claim to do: fewer than half of an output's |
 //! | `errors`, optional | messages by the names of cases in which the host failed |
 //!
 //! What `grads` holds past the vocabulary, NaN or 0, is taken for untouched; so is NaN in rows that are

@@ -86,7 +86,10 @@ pub(crate) fn parse(field: &Field<'_>) -> Result<Precision, Complaint> {
             other => return field.complain(format!("`{other}` is none of in_sum, apart")),
         };
     }
-    Ok(precision)
+    match precision.check() {
+        Ok(()) => Ok(precision),
+        Err(implausible) => field.complain(implausible),
+    }
 }
 
 /// The format that a field names.

@@ -22,6 +22,8 @@ pub(crate) fn json(report: &Report) -> Value {
         "backend": report.backend,
         "storage": report.storage.name(),
         "precision": precision(&report.precision),
+        "declared": report.precision.to_string(),
+        "refused": report.refused.map(|refused| refused.to_string()),
         "seed": report.plan.seed,
         "size": if report.plan.size == Size::Full { "full" } else { "small" },
         "offers": offers.collect::<Vec<_>>(),
@@ -31,6 +33,7 @@ pub(crate) fn json(report: &Report) -> Value {
         "tested": report.tested.iter().map(tested).collect::<Vec<_>>(),
         "accurate": report.is_accurate(),
         "invariant": report.is_invariant(),
+        "complete": report.is_complete(),
         "causes": causes.collect::<Vec<_>>(),
         "unexplained": report.unexplained(),
         "failures": report.failures.iter().map(failure).collect::<Vec<_>>(),
@@ -45,6 +48,9 @@ fn tested(tested: &Tested) -> Value {
         "output": tested.output.name(),
         "figures": tested.figures,
         "unbounded": tested.unbounded,
+        "vacuous": tested.vacuous,
+        "calls": tested.calls,
+        "declined": tested.declined,
         "related": tested.related,
     })
 }

@@ -1,7 +1,7 @@
 //! Correct backends, written in many ways: no failure, no broken relation, no cause named.
 
 use dpo_kernel::verify::kit::{
-    Additions, Backend, Difference, Format, Plan, Precision, Target, Ulps, run,
+    Additions, Backend, Difference, Format, Output, Plan, Precision, Target, Ulps, run,
 };
 use dpo_kernel::{Element, bf16, f16};
 
@@ -127,6 +127,22 @@ fn figures_of_16_bits() {
     passes::<f16, f32>(Style::PLAIN, Precision::new(Format::F32, Format::F16));
 }
 
+/// β comes before the difference, and each product is rounded.
+#[test]
+fn margins_as_differences_of_rewards() {
+    for ratio in [Ratio::Rewards, Ratio::RewardsOfModels] {
+        for pair in [Format::F32, Format::F16, Format::Bf16] {
+            let style = Style { ratio, ..Style::PLAIN };
+            let precision = Precision { pair, ..SINGLE };
+            for seed in 0..40 {
+                let plain = Plain::<f32, f32>::new(style, precision);
+                let report = run(&mut plain.offering(&[Output::PairLoss]), Plan::new(seed));
+                assert!(report.is_clean(), "{ratio:?} in {}: {report}", pair.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn losses_in_f64_beside_rows_in_f32() {
     let style = Style { ratio: Ratio::Models, ..Style::PLAIN };
@@ -147,4 +163,23 @@ fn arithmetic_of_16_bits() {
     let style = Style { order: Order::Tree, ..Style::PLAIN };
     let precision = Precision::new(Format::F16, Format::F16);
     passes::<f16, Soft<f16>>(style, Precision { additions: Additions::Chain(18), ..precision });
+}
+
+/// In any order γ(V) has no end once V u is ½, and figures of rows whose sizes are 0 are right still.
+#[test]
+fn arithmetic_of_16_bits_in_any_order() {
+    let of = |format| Precision::new(format, format);
+    passes::<f16, Soft<f16>>(Style::PLAIN, of(Format::F16));
+    passes::<bf16, Soft<bf16>>(Style::PLAIN, of(Format::Bf16));
+    let style = Style { order: Order::Reverse, grad: Grad::Quotient, ..Style::PLAIN };
+    passes::<bf16, Soft<bf16>>(style, of(Format::Bf16));
+}
+
+/// What keeps more digits than it promises is right too.
+#[test]
+fn better_than_promised() {
+    for format in [Format::F16, Format::Bf16] {
+        passes::<f32, f64>(Style::PLAIN, Precision::new(format, Format::F32));
+        passes::<f32, f32>(Style::PLAIN, Precision::new(format, Format::F32));
+    }
 }

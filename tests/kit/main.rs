@@ -25,6 +25,7 @@ mod bounds;
 mod contract;
 mod correct;
 mod format;
+mod lax;
 mod ours;
 mod plain;
 mod planted;

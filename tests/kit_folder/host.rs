@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     DependsOnRow,
     /// In one call.
     Fails,
+    /// All cases but every 25th.
+    SkipsMost,
 }
 
 struct Host<'a> {
@@ -45,6 +47,17 @@ pub(crate) fn answer(cases: &Path, answers: &Path, fault: Option<Fault>) {
             other => panic!("no operation {other}"),
         }
     }
+    let names = manifest["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str());
+    let skips = |i: usize, name: &str| match fault {
+        Some(Fault::SkipsMost) => !i.is_multiple_of(25),
+        _ => name == "head-0003",
+    };
+    let skipped: serde_json::Map<String, Value> = names
+        .flatten()
+        .enumerate()
+        .filter(|&(i, name)| skips(i, name))
+        .map(|(_, name)| (name.to_owned(), "not today".into()))
+        .collect();
     let errors =
         if fault == Some(Fault::Fails) { json!({"rows-0001": "out of memory"}) } else { json!({}) };
     // What f32 rounds hides which row it was.
@@ -65,7 +78,7 @@ pub(crate) fn answer(cases: &Path, answers: &Path, fault: Option<Fault>) {
         "precision": {
             "arithmetic": "f64", "output": output, "target": "apart", "difference": "shifted",
         },
-        "skipped": { "head-0003": "not today" },
+        "skipped": skipped,
         "errors": errors,
     });
     fs::write(answers.join("answers.json"), said.to_string()).unwrap();

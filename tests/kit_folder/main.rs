@@ -79,6 +79,7 @@ fn a_right_host_passes() {
         assert_eq!(json["causes"].as_array().unwrap().len(), 0);
         // One case was declined, and is neither passed nor failed.
         assert_eq!(json["declined"][0]["message"], "not today");
+        assert_eq!(json["complete"], true);
     }
 }
 
@@ -101,6 +102,16 @@ fn a_wrong_host_is_told_why() {
         let unexplained = json["unexplained"].as_u64().unwrap();
         assert_eq!(counted + unexplained, json["failures"].as_array().unwrap().len() as u64);
     }
+}
+
+/// A host that skips all but a few cases has not shown much.
+#[test]
+fn a_host_that_skips_most() {
+    let (status, report, json) = checked("skips", "f32", Some(Fault::SkipsMost));
+    assert_eq!((status, &json["accurate"], &json["complete"]), (1, &true.into(), &false.into()));
+    let tested = &json["tested"][0];
+    assert!(tested["declined"].as_u64() > Some(20) && tested["calls"].as_u64() > Some(20));
+    assert!(report.contains(" calls declined: TOO MANY"), "{report}");
 }
 
 /// A row whose bits depend on where it stands is not invariant, and accurate all the same.

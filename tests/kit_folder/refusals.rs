@@ -70,6 +70,11 @@ fn answers_that_cannot_be_used() {
         ("/precision/difference", json!("half"), "precision.difference: `half` is none of whole"),
         ("/precision/target", json!("out"), "precision.target: `out` is none of in_sum, apart"),
         ("/precision", json!({"output": "f32"}), "precision: the field arithmetic is missing"),
+        (
+            "/precision",
+            json!({"arithmetic": "f32", "output": "f32", "log_absolute": 1e40}),
+            "precision: log_absolute is 1e40, where 0 to 0.015625 are taken",
+        ),
         ("/precision", json!({"bits": 3}), "precision: unknown field bits"),
         ("/errors", json!([]), "errors: a list where an object is needed"),
         ("/errors", json!({"rows-9999": "?"}), "errors: there is no case rows-9999"),

@@ -33,7 +33,8 @@ pub trait Backend {
     }
 
     /// Whether a call can be asked, before it is. One that is declined is listed in the report with
-    /// the reason, and neither passed nor failed: a softcap that a library lacks, say.
+    /// the reason, and neither passed nor failed: a softcap that a library lacks, say. Where as many
+    /// calls of an output are declined as are taken, the report is not clean.
     ///
     /// # Errors
     /// The reason.

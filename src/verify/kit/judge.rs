@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::bound::{RowBound, allowed_of_pair};
+use super::bound::{RowBound, allowed_of_pair, gamma, times};
 use super::call::{Answer, PairsGiven};
 use super::input::{HeadInput, Input, RowFigures, RowsInput, pair_figures};
 use super::{Format, Output, Precision};
@@ -28,6 +28,9 @@ impl Judged {
     fn new(at: (Output, usize, usize), figures: (f64, f64, f64), format: Format) -> Self {
         let (output, row, column) = at;
         let (expected, found, allowed) = figures;
+        // What is not finite is held to itself.
+        let allowed = if expected.is_finite() { allowed } else { 0.0 };
+        debug_assert!(!allowed.is_nan(), "{output} of row {row}, column {column}: no bound");
         let ok = agrees(expected, found, allowed, format);
         Self { output, row, column, expected, found, allowed, format, ok }
     }
@@ -203,8 +206,8 @@ fn judge_head(
     let mut judged = Vec::new();
     let u = precision.product.unit();
     let terms = input.hidden_size + usize::from(input.bias.is_some());
-    let of_product = super::bound::gamma(precision.product_additions.roundings(terms) + 1, u);
-    let of_sum = super::bound::gamma(precision.product_additions.roundings(input.vocab) + 1, u);
+    let of_terms = |n: usize| gamma(precision.product_additions.roundings(n) + 1, n, u);
+    let (of_product, of_sum) = (of_terms(terms), of_terms(input.vocab));
     let offered = |output: Output| offers.contains(&output);
     for row in (0..input.targets.len()).filter(|&row| input.is_scored(row)) {
         let (x, sizes) = input.logits(row);
@@ -215,7 +218,13 @@ fn judge_head(
             if format < precision.product { super::bound::rounding(format, x) } else { 0.0 }
         };
         let at = |list: &[f64], j: usize| list.get(j).copied().unwrap_or(f64::NAN);
-        let dx = |j: usize| of_product * at(&sizes, j) + narrow(precision.head_logits, at(&x, j));
+        // A product that leaves the range, of its sum or of the logits, may become NaN.
+        let range = precision.product.overflow().min(precision.head_logits.overflow());
+        let dx = |j: usize| {
+            let size = at(&sizes, j);
+            let error = times(size, of_product) + narrow(precision.head_logits, at(&x, j));
+            if size + error >= range { f64::INFINITY } else { error }
+        };
         let bound = RowBound::new(*precision, input.transform, &x, &dx, &y, exact.log_z);
         for output in [Output::HeadLogProb, Output::HeadLogZ].into_iter().filter(|&o| offered(o)) {
             let expected = exact.get(output, 0);
@@ -242,10 +251,11 @@ fn judge_head(
                 let w = at(input.weight_row(j), k);
                 expected += g * w;
                 size += (g * w).abs();
-                allowed += dg * w.abs();
+                allowed += times(w.abs(), dg);
             }
-            let allowed =
-                allowed + of_sum * size + super::bound::rounding(precision.hidden_grads, expected);
+            let allowed = allowed
+                + times(size + allowed, of_sum)
+                + super::bound::rounding(precision.hidden_grads, expected);
             let found = found(answer, Output::HiddenGrads, row * input.hidden_size + k);
             let at = (Output::HiddenGrads, row, k);
             judged.push(Judged::new(at, (expected, found, allowed), precision.hidden_grads));

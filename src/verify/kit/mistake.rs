@@ -298,6 +298,8 @@ mistakes! {
     /// x rounded before the softmax.
     LogitsRounded(Format: NARROW) => "a head's logits are rounded to {} before the softmax";
 
+    /// 1 − p of a p that was rounded, where the target is promised to be kept apart.
+    TargetNotApart => "1 - p has the digits of 1: the target's term is not kept apart";
     /// Input rounded.
     InputRounded(Format: NARROW) => "logits are rounded to {} first";
     /// Output rounded.

@@ -14,8 +14,8 @@
 //!
 //! - **Bounds are derived, not chosen.** [`Precision`] says what sums and functions are computed in;
 //!   the worst case of its roundings is what figures may be off. Zeros, constants and figures of 16
-//!   bits do not pass. Where the declared roundings may add up to anything, such as sums of many
-//!   columns in 16 bits, the report counts the figures that no bound holds.
+//!   bits do not pass. Where sums may leave the range of the declared arithmetic, as those of f16 may,
+//!   the report counts the figures that no bound holds; everywhere else NaN fails.
 //! - **Relations need no reference.** A row has the same bits alone and in a batch, at any place,
 //!   stride and padding, beside rows of NaN, and once more. They are reported apart from accuracy:
 //!   many products of matrices do not keep them.
@@ -37,6 +37,7 @@ mod ask;
 mod backend;
 mod bound;
 mod call;
+mod declared;
 mod diagnose;
 mod digest;
 mod format;
@@ -57,6 +58,7 @@ mod view;
 
 pub use backend::Backend;
 pub use call::{Call, Given, HeadGiven, PairsGiven, RowsGiven};
+pub use declared::Implausible;
 pub use format::Format;
 pub use mistake::Mistake;
 pub use output::{Output, Unscored};

@@ -83,27 +83,29 @@ fn row_of(rows: &RowsInput, row: usize) -> Vec<f64> {
     x.unwrap_or_default().iter().map(|&x| rows.transform.apply(x)).collect()
 }
 
-/// Whether the sum behind a log Z, or a log-prob, is a number of a format.
+/// Whether the sum behind a log Z, or a log-prob, is a number of a format; None where f32 has no
+/// digits left to tell, and where no sum stands alone behind a figure.
 pub(super) fn is_sum_of(
     input: &Input,
     precision: &Precision,
     format: Format,
     one: &Judged,
-) -> bool {
-    let Input::Rows(rows) = input else { return false };
+) -> Option<bool> {
+    let Input::Rows(rows) = input else { return None };
+    if !one.found.is_finite() {
+        return None;
+    }
     let y = row_of(rows, one.row);
     let log_z = match (one.output, rows.targets.get(one.row)) {
         (Output::LogZ, _) => one.found,
-        (Output::LogProb, Some(&target)) => {
-            y.get(target as usize).map_or(f64::NAN, |y| y - one.found)
-        }
-        _ => return false,
+        (Output::LogProb, Some(&target)) => y.get(target as usize)? - one.found,
+        _ => return None,
     };
     let max = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum = libm::exp(log_z - max);
     let off = 8.0 * precision.unit() * (1.0 + log_z.abs() + max.abs() + one.found.abs()) * sum;
-    // Where f32 has no digits left, that says nothing.
-    off > 0.25 * format.ulp(sum) || (format.round(sum) - sum).abs() <= off
+    let tells = off <= 0.25 * format.ulp(sum);
+    tells.then(|| (format.round(sum) - sum).abs() <= off)
 }
 
 fn share(off: f64, allowed: f64) -> Option<f64> {

@@ -79,8 +79,9 @@ pub enum Target {
 /// What a backend says of its arithmetic. Nothing else decides how far its figures may be off.
 ///
 /// It is a promise of the backend, to be taken from its documentation or its source. A backend that
-/// promises less is held to less, and more of the mistakes hide behind its roundings: the report
-/// shows the precision beside every verdict.
+/// promises less is held to less, and more of the mistakes hide behind its roundings. So the report
+/// shows all that is declared beside what is usual, and counts the figures that are held to nothing
+/// by it; and [`check`](Self::check) refuses what is no error of a function.
 ///
 /// ```
 /// use dpo_kernel::verify::kit::{Additions, Format, Precision, Ulps};

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Format, Mistake, Output, Plan, Precision, Relation};
+use super::{Format, Implausible, Mistake, Output, Plan, Precision, Relation};
 
 /// What is wrong about a row, or a pair, of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,26 @@ pub struct Tested {
     pub output: Output,
     /// Figures that were held to a bound.
     pub figures: usize,
-    /// Figures whose bound is infinite, because the roundings of the declared precision may add up to
-    /// anything: any number passes.
+    /// Figures without a bound, because sums on the way may leave the range of the declared
+    /// arithmetic: anything passes, NaN too.
     pub unbounded: usize,
+    /// Figures that are held to nothing: those without a bound, and those whose bound is no less than
+    /// 1 and than the figure itself.
+    pub vacuous: usize,
     /// Rows that were held to the bits of others.
     pub related: usize,
+    /// Calls of the plan that it can be asked in.
+    pub calls: usize,
+    /// Of those, calls that the backend declined.
+    pub declined: usize,
+}
+
+impl Tested {
+    /// Whether none was declined, or fewer than were taken.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.declined == 0 || self.declined < self.calls.saturating_sub(self.declined)
+    }
 }
 
 /// What a run found.
@@ -108,6 +123,8 @@ pub struct Report {
     pub storage: Format,
     /// What the bounds were derived from.
     pub precision: Precision,
+    /// Why no bounds were derived from it, and no call was made.
+    pub refused: Option<Implausible>,
     /// The calls.
     pub plan: Plan,
     /// What was asked for.
@@ -143,6 +160,12 @@ impl Report {
         self.tested.iter().map(|tested| tested.figures).sum()
     }
 
+    /// Those, and the figures without a bound.
+    #[must_use]
+    pub fn compared(&self) -> usize {
+        self.tested.iter().map(|tested| tested.figures + tested.unbounded).sum()
+    }
+
     /// How many rows were held to the bits of others.
     #[must_use]
     pub fn related(&self) -> usize {
@@ -155,10 +178,17 @@ impl Report {
         self.broken.is_empty()
     }
 
-    /// Both.
+    /// Whether of every output that is offered more calls were taken than declined: what is said of
+    /// the others is said of few.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.tested.iter().all(Tested::is_complete)
+    }
+
+    /// All three.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.is_accurate() && self.is_invariant()
+        self.is_accurate() && self.is_invariant() && self.is_complete()
     }
 
     /// The failures that no mistake explains.
@@ -228,16 +258,12 @@ impl fmt::Display for Unanswered {
 /// The whole report: a verdict, causes, then every failure on a line of its own.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Precision { arithmetic, output, .. } = self.precision;
-        writeln!(
-            f,
-            "{}: logits in {}, arithmetic {}, figures in {}; seed {}",
-            self.backend,
-            self.storage.name(),
-            arithmetic.name(),
-            output.name(),
-            self.plan.seed
-        )?;
+        let Self { backend, storage, precision, plan, .. } = self;
+        writeln!(f, "{backend}: logits in {}, seed {}", storage.name(), plan.seed)?;
+        writeln!(f, "precision: {precision}")?;
+        if let Some(refused) = self.refused {
+            return writeln!(f, "REFUSED: the precision's {refused}");
+        }
         writeln!(
             f,
             "{} calls, {} figures, {} figures of rows held to the bits of others",
@@ -251,13 +277,28 @@ impl fmt::Display for Report {
             false => "FAILED",
         };
         let accurate = if self.is_accurate() { "ok" } else { "FAILED" };
-        writeln!(f, "accuracy: {accurate}, invariance: {invariant}")?;
-        for Tested { output, figures, unbounded, .. } in &self.tested {
+        write!(f, "accuracy: {accurate}")?;
+        let vacuous: usize = self.tested.iter().map(|tested| tested.vacuous).sum();
+        if vacuous > 0 {
+            write!(f, " ({vacuous} of {} figures are held to nothing)", self.compared())?;
+        }
+        write!(f, ", invariance: {invariant}")?;
+        if !self.declined.is_empty() {
+            let (declined, all) = (self.declined.len(), self.declined.len() + self.calls);
+            let most = if self.is_complete() { "" } else { ": TOO MANY" };
+            write!(f, ", {declined} of {all} calls declined{most}")?;
+        }
+        writeln!(f)?;
+        for tested in &self.tested {
+            let Tested { output, figures, unbounded, vacuous, calls, declined, .. } = tested;
             let failed = self.failures.iter().filter(|failure| failure.output == *output).count();
             let broken = self.broken.iter().filter(|broken| broken.output == *output).count();
             write!(f, "  {output:<18} {failed} rows wrong, {broken} not invariant")?;
-            if *unbounded > 0 {
-                write!(f, "; {unbounded} figures have no finite bound at this precision")?;
+            if *vacuous > 0 {
+                write!(f, "; {vacuous} of {} figures are held to nothing", figures + unbounded)?;
+            }
+            if *declined > 0 {
+                write!(f, "; {declined} of {calls} calls declined")?;
             }
             if *figures == 0 {
                 write!(f, "; NOT TESTED: no figure was compared")?;

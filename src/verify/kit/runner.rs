@@ -19,7 +19,7 @@ use crate::Element;
 /// Every figure is held to the reference in f64, within the bound that follows from the backend's
 /// [`Precision`](super::Precision); rows in other surroundings are held to the same bits; and where figures are wrong,
 /// each known [`Mistake`] is made on the same inputs, to see which of them gives what
-/// was found.
+/// was found. A precision that [`Precision::check`](super::Precision::check) refuses is not run.
 ///
 /// # Panics
 /// Never, if the backend does not.
@@ -70,6 +70,10 @@ use crate::Element;
 /// ```
 pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
     let mut run = Run::new(backend, plan);
+    if let Err(implausible) = run.report.precision.check() {
+        run.report.refused = Some(implausible);
+        return run.report;
+    }
     for group in plan.groups::<B::Element>() {
         // All calls of a group are of a kind.
         let asks = |call: &Call<B::Element>| {
@@ -86,7 +90,7 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 const CELLS: [usize; 2] = [6000, 300_000];
 
 const fn tested(output: Output) -> Tested {
-    Tested { output, figures: 0, unbounded: 0, related: 0 }
+    Tested { output, figures: 0, unbounded: 0, vacuous: 0, related: 0, calls: 0, declined: 0 }
 }
 
 fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
@@ -108,6 +112,7 @@ impl Run {
             backend: backend.name().to_string(),
             storage: Format::of::<B::Element>(),
             precision: backend.precision(),
+            refused: None,
             plan,
             offers: backend.offers().to_vec(),
             calls: 0,
@@ -124,7 +129,13 @@ impl Run {
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
         let mut answers = Vec::new();
         for call in &group.calls {
-            if let Err(message) = backend.accepts(call) {
+            let accepted = backend.accepts(call);
+            let asked = |tested: &&mut Tested| call.given.outputs().contains(&tested.output);
+            for tested in self.report.tested.iter_mut().filter(asked) {
+                tested.calls += 1;
+                tested.declined += usize::from(accepted.is_err());
+            }
+            if let Err(message) = accepted {
                 self.report.declined.push(unanswered(call, message));
                 answers.push(None);
                 continue;
@@ -155,6 +166,8 @@ impl Run {
                 // NaN and infinities are held to themselves, whatever the bound.
                 let bounded = one.allowed.is_finite() || !one.expected.is_finite();
                 *(if bounded { &mut tested.figures } else { &mut tested.unbounded }) += 1;
+                let vacuous = one.allowed >= one.expected.abs().max(1.0);
+                tested.vacuous += usize::from(vacuous && one.expected.is_finite());
             }
         }
         let first = self.report.failures.len();

@@ -108,7 +108,10 @@ impl<E: Element, A: Real> Plain<E, A> {
             };
             let p = self.prob(y, norm);
             let one = if is_target { A::one() } else { A::zero() };
-            let apart = self.style.log_prob == LogProb::Apart && is_target && y == norm.base;
+            let apart = self.style.log_prob == LogProb::Apart
+                && !self.has(Mistake::TargetNotApart)
+                && is_target
+                && y == norm.base;
             let d = if self.has(Mistake::OnlyTarget) {
                 one
             } else if self.has(Mistake::NoTarget) {

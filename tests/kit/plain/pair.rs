@@ -68,10 +68,18 @@ impl<E: Element, A: Real> Plain<E, A> {
         }
         let ratios = [policy[0] - reference[0], policy[1] - reference[1]];
         let difference = match self.style.ratio {
-            Ratio::Answers => ratios[0] - ratios[1],
-            Ratio::Models => (policy[0] - policy[1]) - (reference[0] - reference[1]),
+            Ratio::Answers | Ratio::Rewards => ratios[0] - ratios[1],
+            Ratio::Models | Ratio::RewardsOfModels => {
+                (policy[0] - policy[1]) - (reference[0] - reference[1])
+            }
         };
-        let mut margin = beta * difference;
+        let mut margin = match self.style.ratio {
+            Ratio::Rewards => beta * ratios[0] - beta * ratios[1],
+            Ratio::RewardsOfModels => {
+                beta * (policy[0] - policy[1]) - beta * (reference[0] - reference[1])
+            }
+            _ => beta * difference,
+        };
         let of_loss = if self.has(Mistake::NoBeta) { difference } else { margin };
         let z = if self.has(Mistake::AddsOffset) {
             of_loss + offset

@@ -194,7 +194,9 @@ impl<E: Element, A: Real> Plain<E, A> {
         match self.style.log_prob {
             _ if faulty.into_iter().any(|m| self.has(m)) => y - self.log_z(norm),
             LogProb::Whole => y - self.log_z(norm),
-            LogProb::Apart if is_target && y == norm.base => norm.rest.ln_1p().neg(),
+            LogProb::Apart if is_target && y == norm.base && !self.has(Mistake::TargetNotApart) => {
+                norm.rest.ln_1p().neg()
+            }
             LogProb::Shifted | LogProb::Apart => (y - norm.base) - norm.sum.ln(),
         }
     }

@@ -107,6 +107,10 @@ pub enum Ratio {
     Answers,
     /// (πc − πr) − (rc − rr)
     Models,
+    /// β(πc − rc) − β(πr − rr)
+    Rewards,
+    /// β(πc − πr) − β(rc − rr)
+    RewardsOfModels,
 }
 
 /// A way to write a correct backend.

@@ -4,12 +4,15 @@
 //! the tests fail, with a table.
 
 mod cases;
+mod near;
 mod two;
 
-use dpo_kernel::verify::kit::{Format, Mistake, Output, Plan, Precision, Report, run};
+use dpo_kernel::verify::kit::{
+    Additions, Difference, Format, Mistake, Output, Plan, Precision, Report, Target, run,
+};
 use dpo_kernel::{Element, bf16, f16};
 
-use crate::plain::{Plain, Style};
+use crate::plain::{LogProb, Order, Plain, Style};
 use cases::{HEADS, PAIRS, ROWS};
 
 pub const SINGLE: Precision = Precision::new(Format::F32, Format::F32);
@@ -129,6 +132,34 @@ fn mistakes_of_pairs_are_named() {
 #[test]
 fn mistakes_of_heads_are_named() {
     all_are_named(cases::of_heads(), HEADS, &ALL);
+}
+
+/// A backend that promises to keep the target's term apart, and does not.
+#[test]
+fn a_target_that_is_not_apart_is_named() {
+    fn named<E: Element>(offers: &[Output]) {
+        let precision = Precision {
+            difference: Difference::Shifted,
+            target: Target::Apart,
+            additions: Additions::Chain(18),
+            ..SINGLE
+        };
+        let style = Style { log_prob: LogProb::Apart, order: Order::Tree, ..Style::PLAIN };
+        let mut right = 0;
+        for seed in 0..seeds() {
+            let mut backend = Plain::<E, f32>::new(style, precision)
+                .with(Mistake::TargetNotApart)
+                .offering(offers);
+            let report = run(&mut backend, Plan::new(100 + seed));
+            right += u64::from(is_named(Mistake::TargetNotApart, &report).is_ok());
+            assert!(seeds() > 1 || right == 1, "{:?} {}", report.causes, report.unexplained());
+        }
+        assert!(right * 20 >= seeds() * 19, "{right} of {}", seeds());
+    }
+    named::<f32>(ROWS);
+    named::<bf16>(ROWS);
+    named::<f16>(ROWS);
+    named::<f32>(&[Output::LogProb]);
 }
 
 #[test]

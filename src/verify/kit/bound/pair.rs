@@ -5,7 +5,7 @@ use super::rounding;
 use crate::verify::{Dpo, PairLogProbs, PairResult, preference_loss, sigmoid, softplus};
 
 /// What loss, rewards, margin and derivatives of a pair may be off. Log-ratios may be formed of
-/// policy and reference, or of chosen and rejected first.
+/// policy and reference, or of chosen and rejected first, and β may come before their difference.
 pub(in super::super) fn allowed_of_pair(
     precision: &Precision,
     dpo: &Dpo,
@@ -29,7 +29,11 @@ pub(in super::super) fn allowed_of_pair(
         pair.reference_chosen - pair.reference_rejected,
         margin / beta,
     ];
-    let of_ratios = of_inputs + ratios.iter().map(|x| u * x.abs()).sum::<f64>();
+    // Of a difference a − b: u |a| and u |b|, and the same again where β comes before it, as a
+    // difference of rewards; a and b may cancel, and be those of answers or of models.
+    let [of_chosen, of_rejected, of_policy, of_reference, difference] = ratios.map(f64::abs);
+    let terms = (of_chosen + of_rejected).max(of_policy + of_reference);
+    let of_ratios = of_inputs + u * (2.0 * terms + difference);
     let z = margin - offset;
     let narrow_offset = if narrow { u * offset.abs() } else { 0.0 };
     let of_z = beta * of_ratios + 2.0 * u * margin.abs() + u * z.abs() + narrow_offset;

@@ -69,7 +69,11 @@ pub(super) fn candidates_of(
         let typical = match mistake {
             Mistake::NarrowSums(format) => {
                 let all = explained.iter().filter_map(|&i| evidence.get(i));
-                is_typical(&report.precision, all, output, format)
+                // Far from exact is not enough: other mistakes are as far off. Figures of pairs were
+                // seen to be numbers of the format.
+                is_typical(&report.precision, all.clone(), output, format)
+                    && (output == Output::PairLoss
+                        || is_on_grid(&report.precision, all, output, format))
             }
             _ => true,
         };
@@ -87,23 +91,29 @@ pub(super) fn candidates_of(
     };
     // What was kept in bf16 fits the wide bounds of f16 too.
     if has(&candidates, Mistake::NarrowSums(Format::Bf16))
-        && is_on_grid(report, evidence, output, Format::Bf16)
+        && is_on_grid(&report.precision, evidence.iter(), output, Format::Bf16)
     {
         candidates.retain(|candidate| candidate.mistake != Mistake::NarrowSums(Format::F16));
     }
     candidates
 }
 
-/// Whether nine in ten of an output's wrong figures come from sums that a format holds.
-fn is_on_grid(report: &Report, evidence: &[Evidence], output: Output, format: Format) -> bool {
-    let (mut wrong, mut on_grid) = (0, 0);
+/// Whether wrong figures come from sums that a format holds: nine in ten of those that tell.
+fn is_on_grid<'a>(
+    precision: &Precision,
+    evidence: impl Iterator<Item = &'a Evidence>,
+    output: Output,
+    format: Format,
+) -> bool {
+    let (mut told, mut on_grid) = (0, 0);
     for e in evidence {
         for one in e.of(output).filter(|one| !one.ok) {
-            wrong += 1;
-            on_grid += usize::from(is_sum_of(&e.input, &report.precision, format, one));
+            let is_sum = is_sum_of(&e.input, precision, format, one);
+            told += usize::from(is_sum.is_some());
+            on_grid += usize::from(is_sum == Some(true));
         }
     }
-    on_grid * 10 >= wrong * 9
+    told > 0 && on_grid * 10 >= told * 9
 }
 
 /// Whether half of the wrong figures are off by what sums in a format are off.

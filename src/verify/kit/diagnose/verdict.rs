@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
+use super::super::call::Answer;
 use super::super::input::{Input, RowFigures, is_any};
-use super::super::judge::{Judged, agrees};
+use super::super::judge::{Judged, agrees, judge};
 use super::super::kernel::Kernel;
 use super::super::narrow::{is_of_one, is_rounded, of_narrow_sum};
-use super::super::{Mistake, Output, Precision, model};
+use super::super::{Mistake, Output, Precision, Target, model};
 use super::evidence::Evidence;
 
 /// What a mistake says of an output of a call.
@@ -37,6 +38,7 @@ pub(super) fn verdict(
             let narrow = |one: &Judged| of_narrow_sum(input, precision, format, one).is_some();
             return of_bounds(&judged, narrow);
         }
+        Mistake::TargetNotApart => return not_apart(precision, evidence, output, &judged),
         // 1 − p has the digits of 1, whatever they happen to be.
         Mistake::SaturatedSlope => {
             return of_bounds(&judged, |one| one.ok || is_of_one(input, precision, one));
@@ -80,6 +82,45 @@ pub(super) fn verdict(
         },
     };
     of_figures(precision, &judged, predicted)
+}
+
+/// Whether all figures are right for a target that is one of the sum, where one kept apart is promised.
+fn not_apart(
+    precision: &Precision,
+    Evidence { input, .. }: &Evidence,
+    output: Output,
+    judged: &[&Judged],
+) -> Verdict {
+    if precision.target != Target::Apart {
+        return Verdict::Silent;
+    }
+    let precision = Precision { target: Target::InSum, ..*precision };
+    // The same figures in the same order, each with the bound that it would have then.
+    let wider = judge(input, &Answer::default(), &precision, &[output]);
+    let allowed = wider.iter().filter(|one| one.output == output).map(|one| one.allowed);
+    let fits = |(one, allowed): (&&Judged, f64)| {
+        one.ok
+            || (agrees(one.expected, one.found, allowed, one.format)
+                && has_digits_of_1(&precision, one))
+    };
+    if !judged.iter().zip(allowed).all(fits) {
+        return Verdict::Contradicts;
+    }
+    if judged.iter().all(|one| one.ok) { Verdict::Silent } else { Verdict::Explains }
+}
+
+/// Whether a small log-prob is that of a sum near 1, or a difference of numbers near 1: a multiple of
+/// the last digit of what is below 1. Others do not tell.
+fn has_digits_of_1(precision: &Precision, one: &Judged) -> bool {
+    let tells = matches!(one.output, Output::LogProb | Output::HeadLogProb)
+        && one.found.abs() < 1.0 / 128.0
+        && precision.output >= precision.arithmetic;
+    let is_multiple = |x: f64| {
+        let digits = x / precision.arithmetic.unit();
+        (digits - libm::rint(digits)).abs()
+            <= 1e-3 + 2.0 * precision.arithmetic.unit() * digits.abs()
+    };
+    !tells || is_multiple(one.found) || is_multiple(libm::expm1(-one.found))
 }
 
 /// Whether all wrong figures, and no others, lie beyond 2³¹ elements.

@@ -118,7 +118,7 @@ impl RowModel {
         match self.mistake {
             Mistake::NoMaximum => self.limited(y, max, 0.0),
             Mistake::MaximumFromZero => self.limited(y, max, max.max(0.0)),
-            Mistake::NoRescale(tile) => Norm::new(max, not_rescaled(y, tile) - 1.0),
+            Mistake::NoRescale(tile) => Norm::new(max, rest_not_rescaled(y, tile)),
             Mistake::TiesCountOnce => {
                 let mut values = y.to_vec();
                 values.sort_unstable_by(f64::total_cmp);
@@ -279,13 +279,21 @@ fn rest_of(y: &[f64], base: f64) -> f64 {
     others.map(|(_, y)| libm::exp(y - base)).sum()
 }
 
-/// Σ of tiles, each relative to the maximum so far.
-fn not_rescaled(y: &[f64], tile: u16) -> f64 {
-    let (mut max, mut sum) = (f64::NEG_INFINITY, 0.0);
+/// Σ of tiles, each relative to the maximum so far, without one term of the largest, which is 1.
+fn rest_not_rescaled(y: &[f64], tile: u16) -> f64 {
+    let largest = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (mut max, mut sum, mut left_out) = (f64::NEG_INFINITY, 0.0, false);
     for tile in y.chunks(tile.into()) {
         max = tile.iter().copied().fold(max, f64::max);
-        if max > f64::NEG_INFINITY {
-            sum += tile.iter().map(|y| libm::exp(y - max)).sum::<f64>();
+        if max == f64::NEG_INFINITY {
+            continue;
+        }
+        for y in tile {
+            if *y >= largest && !left_out {
+                left_out = true;
+            } else {
+                sum += libm::exp(y - max);
+            }
         }
     }
     sum
