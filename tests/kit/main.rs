@@ -28,6 +28,7 @@ mod format;
 mod ours;
 mod plain;
 mod planted;
+mod reach;
 mod real;
 mod relations;
 mod tight;

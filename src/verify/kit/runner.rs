@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::ask::{Stray, ask};
 use super::call::{Answer, Call};
 use super::diagnose::{Evidence, KEPT, explain};
-use super::input::Input;
+use super::input::{Input, pair_figures};
 use super::judge::{Judged, judge};
 use super::plan::{Group, Related};
 use super::report::{Broken, Failure, Report, Tested, Unanswered, Wrong};
@@ -84,6 +84,9 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
+
+/// Rows of a call that outweighs all others: causes are looked for in the others.
+const MANY: usize = 200;
 
 const fn tested(output: Output) -> Tested {
     Tested { output, figures: 0, unbounded: 0, related: 0 }
@@ -163,6 +166,9 @@ impl Run {
         let [narrow, wide] = CELLS;
         let judged: Rc<[Judged]> = judged.into();
         let last = core::mem::replace(&mut self.last, Rc::clone(&judged));
+        if answer.rows() > MANY {
+            return;
+        }
         let slot = match (failed, judged.len()) {
             (false, n) if n <= narrow => 0,
             (true, n) if n <= narrow => 1,
@@ -263,7 +269,15 @@ impl Run {
                 tested.related += 1;
                 let width = first.given.width(output);
                 let of = |answer: &Answer, row: usize| -> Vec<f64> {
-                    answer.list(output).iter().skip(row * width).take(width).copied().collect()
+                    match &answer.pairs {
+                        Some(pairs) => {
+                            pairs.get(row).map_or_else(Vec::new, |p| pair_figures(p).to_vec())
+                        }
+                        None => {
+                            let list = answer.list(output).iter();
+                            list.skip(row * width).take(width).copied().collect()
+                        }
+                    }
                 };
                 let (x, y) = (of(a, from), of(b, to));
                 let differ = |(x, y): (&f64, &f64)| {
