@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use dpo_kernel::verify::kit::{Backend, Head, Output, Plan, Precision, RowOut, Rows, run};
+use dpo_kernel::verify::kit::{Backend, Format, Head, Output, Plan, Precision, RowOut, Rows, run};
 use dpo_kernel::verify::{Transform, log_sum_exp, logit_grads, transform_row};
 
 use crate::planted::SINGLE;
@@ -24,6 +24,9 @@ enum Fault {
     ProductsReset(usize),
     /// That of a hidden gradient along V.
     GradsReset(usize),
+    /// Coefficients are numbers of f16 or bf16, or at most 2, where the logits are of f32.
+    CoefficientRounded(Format),
+    CoefficientClamped,
 }
 
 /// The reference in f64, rounded to f32, and a fault.
@@ -53,6 +56,14 @@ impl Reach {
         };
         let target = if self.0 == Fault::TargetOf16Bits { target & 0xffff } else { target };
         [y[target as usize] - log_z, log_z].map(|x| f64::from(x as f32))
+    }
+
+    fn coefficient(&self, c: f32) -> f64 {
+        match self.0 {
+            Fault::CoefficientRounded(format) => format.round(c.into()),
+            Fault::CoefficientClamped => f64::from(c).clamp(-2.0, 2.0),
+            _ => c.into(),
+        }
     }
 
     fn computes(&self, targets: &[u32], ignore: u32) -> Vec<usize> {
@@ -97,9 +108,13 @@ impl Backend for Reach {
             Fault::ProductsReset(_) | Fault::GradsReset(_) => {
                 &[Output::HeadLogProb, Output::HeadLogZ, Output::HiddenGrads]
             }
+            Fault::CoefficientRounded(_) | Fault::CoefficientClamped => {
+                &[Output::LogitGrads, Output::HiddenGrads]
+            }
             Fault::None | Fault::RowsFrom(_) => &[
                 Output::LogProb,
                 Output::LogZ,
+                Output::LogitGrads,
                 Output::HeadLogProb,
                 Output::HeadLogZ,
                 Output::HiddenGrads,
@@ -121,6 +136,26 @@ impl Backend for Reach {
         Ok(())
     }
 
+    fn logit_grads(
+        &mut self,
+        rows: &Rows<'_, f32>,
+        coefficients: &[f32],
+        grads: &mut [f32],
+    ) -> Result<(), Infallible> {
+        for row in self.computes(rows.targets, rows.ignore) {
+            let x = rows.logits[row * rows.stride..][..rows.vocab].iter();
+            let x: Vec<f64> = x.map(|&x| x.into()).collect();
+            let (target, c) = (rows.targets[row] as usize, self.coefficient(coefficients[row]));
+            let mut dx = vec![0.0; rows.vocab];
+            if c != 0.0 {
+                logit_grads(&x, &rows.transform, target, c, &mut dx);
+            }
+            let to = grads[row * rows.stride..][..rows.vocab].iter_mut();
+            to.zip(dx).for_each(|(to, dx)| *to = dx as f32);
+        }
+        Ok(())
+    }
+
     fn head(&mut self, head: &Head<'_, f32>, out: &mut RowOut<'_>) -> Result<(), Infallible> {
         for row in self.computes(head.targets, head.ignore) {
             let y = transformed(&self.logits(head, row), &head.transform);
@@ -138,7 +173,7 @@ impl Backend for Reach {
         let size = head.hidden_size;
         let tile = if let Fault::GradsReset(n) = self.0 { Some(n) } else { None };
         for row in self.computes(head.targets, head.ignore) {
-            let (x, c) = (self.logits(head, row), coefficients[row].into());
+            let (x, c) = (self.logits(head, row), self.coefficient(coefficients[row]));
             let mut dx = vec![0.0; x.len()];
             logit_grads(&x, &head.transform, head.targets[row] as usize, c, &mut dx);
             for (k, to) in d_hidden[row * size..][..size].iter_mut().enumerate() {
@@ -189,4 +224,11 @@ fn sums_of_deep_and_wide_heads_are_whole() {
         shows_in_every_seed(Fault::ProductsReset(tile));
         shows_in_every_seed(Fault::GradsReset(tile));
     }
+}
+
+#[test]
+fn coefficients_are_kept_as_they_are() {
+    shows_in_every_seed(Fault::CoefficientRounded(Format::F16));
+    shows_in_every_seed(Fault::CoefficientRounded(Format::Bf16));
+    shows_in_every_seed(Fault::CoefficientClamped);
 }

@@ -85,8 +85,8 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
 
-/// Rows of a call that outweighs all others: causes are looked for in the others.
-const MANY: usize = 200;
+/// A call of more rows than these outweighs all others: causes are looked for in the others.
+const MANY: usize = 32;
 
 const fn tested(output: Output) -> Tested {
     Tested { output, figures: 0, unbounded: 0, related: 0 }

@@ -33,10 +33,12 @@ pub(super) fn batch<E: Element>(
     let (past, ignored) = (hidden(random), hidden(random));
     let mut logits = vec![E::ZERO; wanted.len() * stride];
     let mut row = vec![0.0; vocab];
+    // Slopes are 5 at most, and f16 ends at 65504.
+    let sizes = draw::Coefficients::drawn(1e4, random);
     let mut coefficients = Vec::new();
     for (out, &Wanted { shape, target }) in logits.chunks_mut(stride).zip(wanted) {
         shape.fill(random, Format::of::<E>(), &mut row, target as usize);
-        let coefficient = draw::coefficient(random);
+        let coefficient = sizes.draw::<E>(random);
         // What log p of -inf has for a gradient is a matter of taste: none is asked for.
         let flat = matches!(shape, Shape::MaskedTarget);
         coefficients.push(if flat { 0.0 } else { coefficient });

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::super::Format;
 use super::super::random::Random;
 use super::IGNORE;
 use crate::Element;
@@ -26,15 +27,35 @@ pub(super) fn id(column: usize) -> u32 {
     u32::try_from(column).unwrap_or_default()
 }
 
-/// The coefficient of a row.
-pub(super) fn coefficient(random: &mut Random) -> f32 {
-    let size = sixty_fourths(random.between(0.05, 2.0));
-    narrow(if random.chance(0.5) { -size } else { size })
+/// The sizes that coefficients of a call have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Coefficients {
+    /// 64ths below 2: numbers of every format, so that what else is wrong shows in all digits.
+    Plain,
+    /// From near 0 to this, with all digits of the storage: hosts of 16 bits round no coefficient,
+    /// and one that is rounded, clamped or flushed shows.
+    UpTo(f64),
 }
 
-/// Numbers below 2 that all formats hold: hosts of 16 bits round no coefficient.
-fn sixty_fourths(x: f64) -> f64 {
-    libm::rint(x * 64.0) / 64.0
+impl Coefficients {
+    /// Three calls in ten have all sizes.
+    pub(super) fn drawn(most: f64, random: &mut Random) -> Self {
+        if random.chance(0.3) { Self::UpTo(most) } else { Self::Plain }
+    }
+
+    /// The coefficient of a row.
+    pub(super) fn draw<E: Element>(self, random: &mut Random) -> f32 {
+        let size = match self {
+            Self::Plain => libm::rint(random.between(0.05, 2.0) * 64.0) / 64.0,
+            Self::UpTo(most) => {
+                // f16 has no normal numbers below 6e-5.
+                let least = if Format::of::<E>() == Format::F16 { 1e-4 } else { 1e-9 };
+                libm::exp(random.between(libm::log(least), libm::log(most)))
+            }
+        };
+        let signed = narrow(if random.chance(0.5) { -size } else { size });
+        E::from_f32(signed).to_f32()
+    }
 }
 
 pub(super) fn stored<E: Element>(values: &[f64]) -> Vec<E> {

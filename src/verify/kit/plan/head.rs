@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::super::Format;
 use super::super::call::{Call, Given, HeadGiven};
 use super::super::random::Random;
 use super::{Group, IGNORE, Size, draw, surroundings};
@@ -113,6 +114,12 @@ pub(super) fn head<E: Element>(kind: Kind, sizes: Sizes, random: &mut Random) ->
             h.fill(past);
         }
     }
+    // A hidden gradient is some weights times a coefficient, and f16 ends at 65504.
+    let narrow = Format::of::<E>() == Format::F16;
+    let sizes = match kind {
+        Kind::Far => draw::Coefficients::Plain,
+        _ => draw::Coefficients::drawn(if narrow { 100.0 } else { 1e4 }, random),
+    };
     let capped = random.chance(0.25);
     HeadGiven {
         hidden: draw::stored(&hidden),
@@ -121,7 +128,7 @@ pub(super) fn head<E: Element>(kind: Kind, sizes: Sizes, random: &mut Random) ->
         hidden_size,
         vocab,
         transform: Transform { softcap: capped.then_some(10.0), ..Transform::NONE },
-        coefficients: targets.iter().map(|_| draw::coefficient(random)).collect(),
+        coefficients: targets.iter().map(|_| sizes.draw::<E>(random)).collect(),
         targets,
         ignore: IGNORE,
     }
