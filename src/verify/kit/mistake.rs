@@ -152,19 +152,19 @@ mistakes! {
     MaximumFromZero => "a maximum that starts at 0 rather than -inf";
     /// ln(p).
     LogOfProbability => "the logarithm of a probability that underflows";
+    /// c·tanh(−inf).
+    SoftcapUnmasks => "-inf becomes minus the softcap, and has a probability";
     /// A finite number in place of −inf.
     MaskIsNumber(i32: MASKS) => "-inf is replaced by {}";
     /// NaN is skipped.
     NanIsSkipped => "NaN logits are skipped";
-    /// NaN or −inf rows have figures.
+    /// Rows with +inf have figures.
     InfinityIsNumber => "+inf logits are taken for the largest number";
     /// Equal logits count once.
     TiesCountOnce => "equal logits are counted once";
     /// The largest counts twice.
     MaximumTwice => "the largest logit is counted twice";
 
-    /// c·tanh(−inf).
-    SoftcapUnmasks => "-inf becomes minus the softcap, and has a probability";
     /// Factor left out.
     NoScale => "the scale is left out";
     /// Softcap left out.

@@ -26,10 +26,10 @@ pub(super) const IGNORE: u32 = crate::verify::IGNORE_INDEX;
 /// How many calls a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
-    /// Some 300: seconds of a plain backend.
+    /// Some 370: seconds of a plain backend.
     #[default]
     Small,
-    /// Some 900.
+    /// Some 1,050.
     Full,
 }
 

@@ -79,6 +79,8 @@ struct Wants {
     vocab: usize,
     transform: Transform,
     words: String,
+    /// Of wide rows: one whose sum has many terms.
+    kept: Option<usize>,
 }
 
 /// The group at a place of the plan.
@@ -94,11 +96,15 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     let related = base.rows() > 1
         && base.rows() * wants.vocab < 4000
         && (place + place / SHAPES.len()).is_multiple_of(2);
-    let variants = match (place % 12 == 5, wants.vocab) {
-        (true, 4097) => Some(surroundings::of_rows(&base, 0, random)),
-        (true, 1025 | 5000) => Some(surroundings::of_rows(&base, random.below(5), random)),
-        (true, 32_000) => Some(surroundings::of_wide_row(&base)),
-        _ => related.then(|| surroundings::of_rows(&base, place / 2, random)),
+    let kept = wants.kept.unwrap_or_else(|| surroundings::kept(&base.targets));
+    let variants = match (wants.kept.is_some(), wants.vocab) {
+        (true, 4097) => Some(surroundings::of_rows(&base, kept, 0, random)),
+        (true, 1025 | 5000) => {
+            let turn = random.below(5);
+            Some(surroundings::of_rows(&base, kept, turn, random))
+        }
+        (true, 32_000) => Some(surroundings::of_wide_row(&base, kept)),
+        _ => related.then(|| surroundings::of_rows(&base, kept, place / 2, random)),
     };
     let name = format!("rows-{place:04}");
     let mut group = Group::of(Call { name, input, given: Given::Rows(base) });
@@ -116,11 +122,10 @@ fn usual(place: usize, random: &mut Random) -> Wants {
         SHAPES.get(place % SHAPES.len()).copied()
     };
     let shape = shape.unwrap_or(Shape::Normal(1.0));
-    let vocab = random.of(&WIDTHS, 1);
-    let rows = 1 + random.below(6);
+    let (rows, vocab) = (1 + random.below(6), random.of(&WIDTHS, 1));
     let targets = draw::targets(rows, random, |random| shape.target(vocab, random));
     let rows = targets.into_iter().map(|target| Wanted { shape, target }).collect();
-    Wants { rows, vocab, transform: transform(shape, random), words: shape.words() }
+    Wants { rows, vocab, transform: transform(shape, random), words: shape.words(), kept: None }
 }
 
 /// Every wide V in every seed: the largest logit in the last columns and in the first, targets in
@@ -144,8 +149,11 @@ fn wide(turn: usize, random: &mut Random) -> Wants {
     if vocab <= 5000 && random.chance(0.3) {
         rows.push(Wanted { shape: drawn, target: IGNORE });
     }
+    // Of the second row.
+    let mut kept = 1;
     if random.chance(0.5) {
         rows.reverse();
+        kept = rows.len() - 2;
     }
     // A cap would level the peaks: later rounds have it.
     let transform = if turn < WIDE.len() {
@@ -154,7 +162,7 @@ fn wide(turn: usize, random: &mut Random) -> Wants {
         transform(drawn, random)
     };
     let words = format!("the largest in the last or first columns, and {}", drawn.words());
-    Wants { rows, vocab, transform, words }
+    Wants { rows, vocab, transform, words, kept: Some(kept) }
 }
 
 /// Rows that begin with −inf, in turns with rows that end with it, and targets on what is left.
@@ -173,7 +181,7 @@ fn led(turn: usize, random: &mut Random) -> Wants {
     let rows: Vec<Wanted> = (0..2 + lead % 3).map(row).collect();
     let transform = transform(Shape::LeadingMask(lead), random);
     let words = format!("-inf in the first {lead} columns, or in the last");
-    Wants { rows, vocab, transform, words }
+    Wants { rows, vocab, transform, words, kept: None }
 }
 
 pub(super) fn words<E: Element>(given: &RowsGiven<E>) -> String {

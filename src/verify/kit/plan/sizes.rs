@@ -73,7 +73,10 @@ fn many_rows<E: Element>(place: usize, rows: usize, random: &mut Random) -> Grou
     let transform = rows::transform(shape, random);
     let base = batch::<E>(&wanted, vocab, transform, random);
     let input = format!("many rows, {}, {}", shape.words(), rows::words(&base));
-    let related = (rows < 100).then(|| surroundings::of_rows(&base, random.below(5), random));
+    let related = (rows < 100).then(|| {
+        let turn = random.below(5);
+        surroundings::of_rows(&base, surroundings::kept(&base.targets), turn, random)
+    });
     let name = format!("sizes-{place:04}");
     let mut group = Group::of(Call { name, input, given: Given::Rows(base) });
     if let Some(variants) = related {

@@ -6,19 +6,24 @@ use alloc::vec::Vec;
 use super::super::Relation;
 use super::super::call::{HeadGiven, PairsGiven, RowsGiven};
 use super::super::random::Random;
-use super::Variants;
+use super::{IGNORE, Variants};
 use crate::Element;
 
-/// The same call once more, and in turns one other relation.
+/// The row that stays where others do not: the first that is scored.
+pub(super) fn kept(targets: &[u32]) -> usize {
+    targets.iter().position(|&target| target != IGNORE).unwrap_or(0)
+}
+
+/// The same call once more, and in turns one other relation; of one row where others change.
 pub(super) fn of_rows<E: Element>(
     base: &RowsGiven<E>,
+    kept: usize,
     turn: usize,
     random: &mut Random,
 ) -> Variants<RowsGiven<E>> {
     let rows = base.rows();
     let mut variants = Variants::default();
     variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
-    let kept = (0..rows).find(|&row| base.view().is_scored(row)).unwrap_or(0);
     let one = |row: usize| {
         let rows = base.stride * row..base.stride * (row + 1);
         base.logits.get(rows).unwrap_or_default().to_vec()
@@ -73,36 +78,32 @@ fn row_alone<E: Element>(base: &RowsGiven<E>, kept: usize) -> RowsGiven<E> {
     }
 }
 
-/// The same call once more, and in turns one other relation: heads have no padding and no stride.
+/// The same call once more, a row alone, and in turns one other relation: heads have no padding and
+/// no stride.
 pub(super) fn of_head<E: Element>(base: &HeadGiven<E>, turn: usize) -> Variants<HeadGiven<E>> {
     let rows = base.targets.len();
+    let kept = kept(&base.targets);
     let mut variants = Variants::default();
     variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
-    let kept = base.targets.iter().position(|&target| target != base.ignore).unwrap_or(0);
-    match turn % 3 {
-        0 => {
-            let alone = HeadGiven {
-                hidden: row_of(&base.hidden, base.hidden_size, kept),
-                targets: row_of(&base.targets, 1, kept),
-                coefficients: row_of(&base.coefficients, 1, kept),
-                ..base.clone()
-            };
-            variants.add(Relation::Batch, alone, [(kept, 0)]);
-        }
-        1 => {
-            let mut broken = base.clone();
-            spoil(&mut broken.hidden, base.hidden_size, kept);
-            variants.add(Relation::Neighbours, broken, [(kept, kept)]);
-        }
-        _ => {
-            let reversed = HeadGiven {
-                hidden: base.hidden.chunks(base.hidden_size).rev().flatten().copied().collect(),
-                targets: reversed(&base.targets),
-                coefficients: reversed(&base.coefficients),
-                ..base.clone()
-            };
-            variants.add(Relation::Position, reversed, in_reverse(rows));
-        }
+    let alone = HeadGiven {
+        hidden: row_of(&base.hidden, base.hidden_size, kept),
+        targets: row_of(&base.targets, 1, kept),
+        coefficients: row_of(&base.coefficients, 1, kept),
+        ..base.clone()
+    };
+    variants.add(Relation::Batch, alone, [(kept, 0)]);
+    if turn.is_multiple_of(2) {
+        let mut broken = base.clone();
+        spoil(&mut broken.hidden, base.hidden_size, kept);
+        variants.add(Relation::Neighbours, broken, [(kept, kept)]);
+    } else {
+        let reversed = HeadGiven {
+            hidden: base.hidden.chunks(base.hidden_size).rev().flatten().copied().collect(),
+            targets: reversed(&base.targets),
+            coefficients: reversed(&base.coefficients),
+            ..base.clone()
+        };
+        variants.add(Relation::Position, reversed, in_reverse(rows));
     }
     variants
 }
@@ -138,11 +139,9 @@ pub(super) fn of_pairs(
 }
 
 /// A wide row alone: kernels divide one row among many blocks where a batch is small.
-pub(super) fn of_wide_row<E: Element>(base: &RowsGiven<E>) -> Variants<RowsGiven<E>> {
+pub(super) fn of_wide_row<E: Element>(base: &RowsGiven<E>, kept: usize) -> Variants<RowsGiven<E>> {
     let mut variants = Variants::default();
-    if let Some(kept) = (0..base.rows()).find(|&row| base.view().is_scored(row)) {
-        variants.add(Relation::Batch, row_alone(base, kept), [(kept, 0)]);
-    }
+    variants.add(Relation::Batch, row_alone(base, kept), [(kept, 0)]);
     variants
 }
 
