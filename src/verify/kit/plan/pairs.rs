@@ -71,7 +71,7 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
     };
     let words = if ends { "z where exp of f32 ends" } else { words };
     let input = format!("{pairs} pairs, {words}, beta {beta}, label smoothing {label_smoothing}");
-    let variants = (place % 4 == 1).then(|| surroundings::of_pairs(&base, place / 4, random));
+    let variants = (place % 8 == 5).then(|| surroundings::of_pairs(&base, place / 8, random));
     let name = format!("pairs-{place:04}");
     let mut group = Group::of(Call { name, input, given: Given::Pairs(base) });
     if let Some(variants) = variants {
