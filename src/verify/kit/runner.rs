@@ -297,14 +297,11 @@ impl Run {
                 tested.related += 1;
                 let width = first.given.width(output);
                 let of = |answer: &Answer, row: usize| -> Vec<f64> {
-                    match &answer.pairs {
-                        Some(pairs) => {
-                            pairs.get(row).map_or_else(Vec::new, |p| pair_figures(p).to_vec())
-                        }
-                        None => {
-                            let list = answer.list(output).iter();
-                            list.skip(row * width).take(width).copied().collect()
-                        }
+                    if let Some(pairs) = &answer.pairs {
+                        pairs.get(row).map_or_else(Vec::new, |p| pair_figures(p).to_vec())
+                    } else {
+                        let list = answer.list(output).iter();
+                        list.skip(row * width).take(width).copied().collect()
                     }
                 };
                 let (x, y) = (of(a, from), of(b, to));
