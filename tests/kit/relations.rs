@@ -218,6 +218,7 @@ fn losses_are_held_to_their_bits_too() {
 /// that there are for heads and pairs.
 #[test]
 fn every_plan_asks_every_relation() {
+    use Relation::*;
     for seed in 0..8 {
         let mut found: [Vec<Relation>; 3] = Default::default();
         for group in Plan::new(seed).groups::<f32>() {
@@ -232,7 +233,6 @@ fn every_plan_asks_every_relation() {
             list.sort_unstable();
             list.dedup();
         }
-        use Relation::*;
         assert_eq!(found[0], Relation::ALL, "seed {seed}");
         assert_eq!(found[1], [Repeated, Batch, Position, Neighbours], "seed {seed}");
         assert_eq!(found[2], [Repeated, Batch, Position], "seed {seed}");
