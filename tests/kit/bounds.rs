@@ -9,17 +9,20 @@ use dpo_kernel::verify::kit::{
 use crate::plain::{Plain, Style};
 use crate::planted::SINGLE;
 
+/// Call, output, row and column: with wider bounds another column may be the first to fail.
+type Figure = (String, Output, [usize; 2]);
+
 /// Bounds of all figures, by a backend that answers NaN to all.
-fn bounds(precision: Precision) -> Vec<((String, Output, usize), f64)> {
+fn bounds(precision: Precision) -> Vec<(Figure, f64)> {
     let mut backend = Plain::<f32, f32>::new(Style::PLAIN, precision).with(Mistake::AlwaysNan);
     let report = run(&mut backend, Plan::new(2));
     let of = |failure: &dpo_kernel::verify::kit::Failure| {
-        ((failure.call.clone(), failure.output, failure.row), failure.bound)
+        ((failure.call.clone(), failure.output, [failure.row, failure.column]), failure.bound)
     };
     report.failures.iter().map(of).collect()
 }
 
-fn grow(narrow: Precision, wide: Precision, single: &[((String, Output, usize), f64)]) {
+fn grow(narrow: Precision, wide: Precision, single: &[(Figure, f64)]) {
     let of = |precision: Precision| {
         if precision == SINGLE { single.to_vec() } else { bounds(precision) }
     };

@@ -2,11 +2,11 @@
 //! same whenever it is asked for.
 
 use dpo_kernel::verify::kit::{
-    Backend, Call, Format, Given, Mistake, Output, Pairs, Plan, Precision, RowOut, Rows, Size,
-    Unscored, run,
+    Backend, Call, Given, Mistake, Output, Pairs, Plan, Precision, RowOut, Rows, Size, Unscored,
+    run,
 };
 use dpo_kernel::verify::{PairResult, kit};
-use dpo_kernel::{bf16, f16};
+use dpo_kernel::{Element, bf16, f16};
 
 use crate::plain::{Plain, Style};
 use crate::planted::{SINGLE, report};
@@ -182,17 +182,28 @@ fn seeds_differ_and_repeat() {
     assert_ne!(text(1), text(2));
 }
 
-/// Coefficients and, as far as f32 goes, weights are exact in every format.
+fn coefficients_of<E: Element>(seed: u64) -> Vec<f32> {
+    let of = |call: Call<E>| match call.given {
+        Given::Rows(rows) => rows.coefficients,
+        Given::Head(head) => head.coefficients,
+        Given::Pairs(_) => Vec::new(),
+    };
+    Plan::new(seed).groups::<E>().flat_map(|group| group.calls).flat_map(of).collect()
+}
+
+/// Hosts that keep coefficients as they keep logits round none, and those that clamp or flush them
+/// are seen.
 #[test]
-fn coefficients_are_numbers_of_every_format() {
-    for call in Plan::new(8).groups::<bf16>().flat_map(|group| group.calls) {
-        let coefficients = match &call.given {
-            Given::Rows(rows) => &rows.coefficients,
-            Given::Head(head) => &head.coefficients,
-            Given::Pairs(_) => continue,
-        };
-        for &c in coefficients {
-            assert!(Format::ALL.into_iter().all(|format| format.round(c.into()) == f64::from(c)));
+fn coefficients_are_numbers_of_the_storage_of_all_sizes() {
+    fn check<E: Element>(least: f32, most: f32) {
+        for seed in 0..4 {
+            let all = coefficients_of::<E>(seed);
+            assert!(all.iter().all(|&c| E::from_f32(c).to_f32() == c));
+            let sizes = || all.iter().map(|c| c.abs()).filter(|c| *c > 0.0);
+            assert!(sizes().any(|c| c < least) && sizes().any(|c| c > most), "seed {seed}");
         }
     }
+    check::<f32>(1e-7, 1e3);
+    check::<bf16>(1e-7, 1e3);
+    check::<f16>(1e-3, 1e3);
 }

@@ -29,6 +29,7 @@ mod lax;
 mod ours;
 mod plain;
 mod planted;
+mod reach;
 mod real;
 mod relations;
 mod tight;

@@ -3,8 +3,9 @@
 
 use std::convert::Infallible;
 
+use dpo_kernel::verify::PairResult;
 use dpo_kernel::verify::kit::{
-    Backend, Call, Given, Head, Output, Plan, Precision, Relation, RowOut, Rows, run,
+    Backend, Call, Given, Head, Output, Pairs, Plan, Precision, Relation, RowOut, Rows, run,
 };
 
 use crate::plain::{Plain, Style};
@@ -19,6 +20,16 @@ enum Depends {
     Padding,
     Neighbours,
     Calls,
+    /// Of wide rows alone: one row is divided among blocks.
+    WideAlone,
+    /// Of heads alone.
+    HeadAlone,
+    /// Of heads alone.
+    HeadNeighbours,
+    /// Of losses alone: every second call.
+    LossCalls,
+    /// Of losses alone.
+    LossAlone,
 }
 
 /// Plain loops, whose results move by one unit in the last place where something is odd.
@@ -42,6 +53,8 @@ impl Moved {
                 (0..rows.rows).any(|other| rows.logits[other * rows.stride].is_nan())
             }
             Depends::Calls => self.calls.is_multiple_of(3),
+            Depends::WideAlone => rows.rows == 1 && rows.vocab > 4000,
+            _ => false,
         }
     }
 }
@@ -67,7 +80,7 @@ impl Backend for Moved {
     }
 
     fn offers(&self) -> &[Output] {
-        &[Output::LogZ, Output::HeadLogZ]
+        &[Output::LogZ, Output::HeadLogZ, Output::PairLoss]
     }
 
     fn token_log_probs(
@@ -86,11 +99,39 @@ impl Backend for Moved {
     }
 
     fn head(&mut self, head: &Head<'_, f32>, out: &mut RowOut<'_>) -> Result<(), Infallible> {
-        self.plain.head(head, out)
+        self.plain.head(head, out)?;
+        let moves = match self.on {
+            Depends::HeadAlone => head.rows == 1,
+            Depends::HeadNeighbours => {
+                (0..head.rows).any(|row| head.hidden[row * head.hidden_size].is_nan())
+            }
+            _ => false,
+        };
+        for row in (0..head.rows).filter(|&row| moves && head.targets[row] != head.ignore) {
+            out.log_z[row] = moved(out.log_z[row]);
+        }
+        Ok(())
+    }
+
+    fn pair_loss(&mut self, pairs: &Pairs<'_>, out: &mut [PairResult]) -> Result<(), Infallible> {
+        self.calls += 1;
+        self.plain.pair_loss(pairs, out)?;
+        let moves = match self.on {
+            Depends::LossCalls => self.calls.is_multiple_of(2),
+            Depends::LossAlone => out.len() == 1,
+            _ => false,
+        };
+        out.iter_mut().filter(|_| moves).for_each(|out| out.margin = moved(out.margin));
+        Ok(())
     }
 }
 
 fn broken_by(on: Depends) -> Vec<Relation> {
+    let output = match on {
+        Depends::HeadAlone | Depends::HeadNeighbours => Output::HeadLogZ,
+        Depends::LossCalls | Depends::LossAlone => Output::PairLoss,
+        _ => Output::LogZ,
+    };
     let plain = Plain::<f32, f32>::new(Style::PLAIN, SINGLE);
     let mut relations = Vec::new();
     for seed in 0..3 {
@@ -100,7 +141,7 @@ fn broken_by(on: Depends) -> Vec<Relation> {
         assert!(!report.is_invariant(), "{on:?}, seed {seed}");
         assert!(report.causes.is_empty(), "a broken relation has no cause of accuracy");
         for broken in &report.broken {
-            assert_eq!(broken.output, Output::LogZ);
+            assert_eq!(broken.output, output);
             let [a, b] = broken.found;
             assert_eq!((a as f32).to_bits() ^ 1, (b as f32).to_bits(), "exact bits");
             relations.push(broken.relation);
@@ -151,18 +192,50 @@ fn what_changes_from_call_to_call_shows_in_repetition() {
     assert!(broken.contains(&Relation::Repeated), "{broken:?}");
 }
 
-/// Every relation occurs in every plan, so that none is kept for want of a case.
+#[test]
+fn a_wide_row_alone_has_the_bits_of_its_batch() {
+    assert_eq!(broken_by(Depends::WideAlone), [Relation::Batch]);
+}
+
+#[test]
+fn heads_are_held_to_their_bits_too() {
+    assert_eq!(broken_by(Depends::HeadAlone), [Relation::Batch]);
+    let broken = broken_by(Depends::HeadNeighbours);
+    assert!(broken.contains(&Relation::Neighbours));
+    assert!(
+        broken.iter().all(|r| [Relation::Neighbours, Relation::Batch].contains(r)),
+        "{broken:?}"
+    );
+}
+
+#[test]
+fn losses_are_held_to_their_bits_too() {
+    assert_eq!(broken_by(Depends::LossAlone), [Relation::Batch]);
+    assert!(broken_by(Depends::LossCalls).contains(&Relation::Repeated));
+}
+
+/// Every relation occurs in every plan, so that none is kept for want of a case: all for rows, those
+/// that there are for heads and pairs.
 #[test]
 fn every_plan_asks_every_relation() {
+    use Relation::*;
     for seed in 0..8 {
-        let mut found: Vec<Relation> = Plan::new(seed)
-            .groups::<f32>()
-            .flat_map(|group| group.relations)
-            .map(|related| related.relation)
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        assert_eq!(found, Relation::ALL, "seed {seed}");
+        let mut found: [Vec<Relation>; 3] = Default::default();
+        for group in Plan::new(seed).groups::<f32>() {
+            let kind = match group.calls[0].given {
+                Given::Rows(_) => 0,
+                Given::Head(_) => 1,
+                Given::Pairs(_) => 2,
+            };
+            found[kind].extend(group.relations.iter().map(|related| related.relation));
+        }
+        for list in &mut found {
+            list.sort_unstable();
+            list.dedup();
+        }
+        assert_eq!(found[0], Relation::ALL, "seed {seed}");
+        assert_eq!(found[1], [Repeated, Batch, Position, Neighbours], "seed {seed}");
+        assert_eq!(found[2], [Repeated, Batch, Position], "seed {seed}");
     }
 }
 
@@ -174,7 +247,15 @@ fn related_rows_are_equal() {
         match &call.given {
             Given::Rows(rows) => bits(rows.row(row)),
             Given::Head(head) => bits(&head.hidden[row * head.hidden_size..][..head.hidden_size]),
-            Given::Pairs(_) => Vec::new(),
+            Given::Pairs(pairs) => {
+                let of = &pairs.log_probs[row];
+                bits(&[
+                    of.policy_chosen as f32,
+                    of.policy_rejected as f32,
+                    pairs.weights[row] as f32,
+                    pairs.offsets[row] as f32,
+                ])
+            }
         }
     };
     let mut compared = 0;

@@ -57,11 +57,12 @@ impl<E: Element> Given<E> {
         }
     }
 
-    /// The figures of a row.
+    /// The figures of a row or a pair.
     pub(super) const fn width(&self, output: Output) -> usize {
         match (self, output) {
             (Self::Rows(rows), Output::LogitGrads) => rows.vocab,
             (Self::Head(head), Output::HiddenGrads) => head.hidden_size,
+            (Self::Pairs(_), _) => 6,
             _ => 1,
         }
     }
@@ -217,6 +218,12 @@ impl Answer {
             Output::LogSumSqProbs => &mut self.log_sum_sq_probs,
             Output::LogitGrads | Output::HiddenGrads | Output::PairLoss => &mut self.grads,
         }
+    }
+
+    /// R, where a figure of each row is offered.
+    pub(super) fn rows(&self) -> usize {
+        let lists = [&self.log_probs, &self.log_z, &self.entropy, &self.argmax];
+        lists.into_iter().flatten().map(Vec::len).max().unwrap_or(0)
     }
 
     /// The figures of an output, but for those of pairs.

@@ -40,6 +40,8 @@ macro_rules! mistakes {
 
 /// The cuts of a row that are tried: lanes, warps, blocks.
 const CUTS: [u16; 9] = [1024, 512, 256, 128, 64, 32, 16, 8, 4];
+/// Those up to which a row is read past its end: what wider ones read is mostly not in the buffer.
+const MEMORY_CUTS: [u16; 5] = [64, 32, 16, 8, 4];
 /// Numbers that stand for −inf.
 const MASKS: [i32; 4] = [-10_000, -65_504, -1_000_000_000, i32::MIN];
 const NARROW: [Format; 2] = [Format::F16, Format::Bf16];
@@ -138,7 +140,7 @@ mistakes! {
     /// V rounded up, with zeros.
     TailOfZeros(u16: CUTS) => "tail lanes are counted as zeros, up to a multiple of {}";
     /// V rounded up, with what follows in memory.
-    TailOfMemory(u16: CUTS) => "tail lanes are read past the row, up to a multiple of {}";
+    TailOfMemory(u16: MEMORY_CUTS) => "tail lanes are read past the row, up to a multiple of {}";
     /// An online sum that is not rescaled.
     NoRescale(u16: CUTS) => "the sum is not rescaled when a later tile of {} has a larger maximum";
     /// −inf − −inf at the start of a row.
@@ -152,19 +154,19 @@ mistakes! {
     MaximumFromZero => "a maximum that starts at 0 rather than -inf";
     /// ln(p).
     LogOfProbability => "the logarithm of a probability that underflows";
+    /// c·tanh(−inf).
+    SoftcapUnmasks => "-inf becomes minus the softcap, and has a probability";
     /// A finite number in place of −inf.
     MaskIsNumber(i32: MASKS) => "-inf is replaced by {}";
     /// NaN is skipped.
     NanIsSkipped => "NaN logits are skipped";
-    /// NaN or −inf rows have figures.
+    /// Rows with +inf have figures.
     InfinityIsNumber => "+inf logits are taken for the largest number";
     /// Equal logits count once.
     TiesCountOnce => "equal logits are counted once";
     /// The largest counts twice.
     MaximumTwice => "the largest logit is counted twice";
 
-    /// c·tanh(−inf).
-    SoftcapUnmasks => "-inf becomes minus the softcap, and has a probability";
     /// Factor left out.
     NoScale => "the scale is left out";
     /// Softcap left out.

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use super::ask::{Stray, ask};
 use super::call::{Answer, Call};
-use super::diagnose::{Evidence, KEPT, explain};
-use super::input::Input;
+use super::diagnose::{Evidence, Slot, explain};
+use super::input::{Input, pair_figures};
 use super::judge::{Judged, judge};
 use super::plan::{Group, Related};
+use super::random::Random;
 use super::report::{Broken, Failure, Report, Tested, Unanswered, Wrong};
 use super::{Backend, Format, Mistake, Output, Plan};
 use crate::Element;
@@ -89,6 +90,9 @@ pub fn run<B: Backend>(backend: &mut B, plan: Plan) -> Report {
 /// Figures of a narrow call; of a wide one.
 const CELLS: [usize; 2] = [6000, 300_000];
 
+/// A call of more rows than these outweighs all others: causes are looked for in the others.
+const MANY: usize = 32;
+
 const fn tested(output: Output) -> Tested {
     Tested { output, figures: 0, unbounded: 0, vacuous: 0, related: 0, calls: 0, declined: 0 }
 }
@@ -97,11 +101,21 @@ fn unanswered<E>(call: &Call<E>, message: String) -> Unanswered {
     Unanswered { call: call.name.clone(), input: call.input.clone(), message }
 }
 
+/// The calls of a slot.
+#[derive(Debug, Default)]
+struct Kept {
+    seen: usize,
+    /// Where they stand among the evidence.
+    places: Vec<usize>,
+}
+
 struct Run {
     report: Report,
     evidence: Vec<Evidence>,
-    /// Calls that are kept of rows, pairs and heads.
-    kept: [[usize; 3]; 3],
+    /// Calls of rows, pairs and heads for each slot: how many there were, and which are kept.
+    kept: [[Kept; Slot::COUNT]; 3],
+    /// Which of many are kept.
+    random: Random,
     /// The figures of the last call, for backends whose results come one call late.
     last: Rc<[Judged]>,
 }
@@ -123,7 +137,9 @@ impl Run {
             declined: Vec::new(),
             causes: Vec::new(),
         };
-        Self { report, evidence: Vec::new(), kept: [[0; 3]; 3], last: Rc::default() }
+        let random = Random::new(plan.seed, u64::MAX);
+        let kept = Default::default();
+        Self { report, evidence: Vec::new(), kept, random, last: Rc::default() }
     }
 
     fn group<B: Backend>(&mut self, backend: &mut B, group: &Group<B::Element>) {
@@ -176,24 +192,42 @@ impl Run {
         let [narrow, wide] = CELLS;
         let judged: Rc<[Judged]> = judged.into();
         let last = core::mem::replace(&mut self.last, Rc::clone(&judged));
+        if answer.rows() > MANY {
+            return;
+        }
+        let special = judged.iter().any(|one| !one.expected.is_finite());
         let slot = match (failed, judged.len()) {
-            (false, n) if n <= narrow => 0,
-            (true, n) if n <= narrow => 1,
-            (true, n) if n <= wide => 2,
+            (false, n) if n <= narrow && special => Slot::PassedSpecial,
+            (false, n) if n <= narrow => Slot::Passed,
+            (true, n) if n <= narrow => Slot::Failed,
+            (true, n) if n <= wide => Slot::FailedWide,
             _ => return,
         };
-        let kind = match input {
+        let call = self.report.calls;
+        let failures = first..self.report.failures.len();
+        let before = answer.before;
+        self.keep(slot, Evidence { call, input, before, last, judged, failures });
+    }
+
+    /// Keeps a call, in place of another where there are enough of its slot.
+    fn keep(&mut self, slot: Slot, evidence: Evidence) {
+        let kind = match evidence.input {
             Input::Rows(_) => 0,
             Input::Pairs(_) => 1,
             Input::Head(_) => 2,
         };
-        let kept = self.kept.get_mut(kind).and_then(|kept| kept.get_mut(slot));
-        let (Some(kept), Some(most)) = (kept, KEPT.get(slot)) else { return };
-        if *kept < *most {
-            *kept += 1;
-            let failures = first..self.report.failures.len();
-            let before = answer.before;
-            self.evidence.push(Evidence { input, before, last, judged, failures });
+        let kept = self.kept.get_mut(kind).and_then(|kept| kept.get_mut(slot as usize));
+        let Some(kept) = kept else { return };
+        kept.seen += 1;
+        if kept.places.len() < slot.most(&evidence.input) {
+            kept.places.push(self.evidence.len());
+            self.evidence.push(evidence);
+        } else if slot.is_sampled() {
+            // Each of those seen so far is kept with the same chance (Vitter's algorithm R).
+            let place = kept.places.get(self.random.below(kept.seen));
+            if let Some(old) = place.and_then(|&place| self.evidence.get_mut(place)) {
+                *old = evidence;
+            }
         }
     }
 
@@ -276,7 +310,12 @@ impl Run {
                 tested.related += 1;
                 let width = first.given.width(output);
                 let of = |answer: &Answer, row: usize| -> Vec<f64> {
-                    answer.list(output).iter().skip(row * width).take(width).copied().collect()
+                    if let Some(pairs) = &answer.pairs {
+                        pairs.get(row).map_or_else(Vec::new, |p| pair_figures(p).to_vec())
+                    } else {
+                        let list = answer.list(output).iter();
+                        list.skip(row * width).take(width).copied().collect()
+                    }
                 };
                 let (x, y) = (of(a, from), of(b, to));
                 let differ = |(x, y): (&f64, &f64)| {
@@ -301,6 +340,7 @@ impl Run {
     }
 
     fn report(mut self) -> Report {
+        self.evidence.sort_by_key(|evidence| evidence.call);
         explain(&mut self.report, &self.evidence);
         self.report
     }

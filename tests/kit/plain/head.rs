@@ -3,7 +3,7 @@
 use dpo_kernel::Element;
 use dpo_kernel::verify::kit::{Head, Mistake, Output, RowOut};
 
-use super::{Plain, is};
+use super::{Plain, is, without_tail};
 use crate::real::Real;
 
 impl<E: Element, A: Real> Plain<E, A> {
@@ -27,7 +27,7 @@ impl<E: Element, A: Real> Plain<E, A> {
         let depth = self.depth(head);
         let mut width = head.vocab;
         if let Some(cut) = self.cut(|m| is!(m, Mistake::TailDropped(t) => t)) {
-            width -= width % usize::from(cut);
+            width = without_tail(width, cut);
         } else if self.has(Mistake::DropsLastColumn) {
             width -= 1;
         }

@@ -123,7 +123,7 @@ impl<E: Element, A: Real> Plain<E, A> {
         } else if self.has(Mistake::DropsLastColumn) {
             width = vocab - 1;
         } else if let Some(cut) = self.cut(|m| is!(m, Mistake::TailDropped(t) => t)) {
-            width = vocab - vocab % usize::from(cut);
+            width = without_tail(vocab, cut);
         } else if let Some(cut) = self.cut(|m| is!(m, Mistake::TailOfMemory(t) => t)) {
             width = up(cut);
         }
@@ -142,6 +142,12 @@ impl<E: Element, A: Real> Plain<E, A> {
     fn out(&self, x: A) -> f64 {
         self.precision.output.round(x.wide())
     }
+}
+
+/// Columns without the tail. Kernels of wide tiles have another path for rows that are narrower.
+fn without_tail(width: usize, cut: u16) -> usize {
+    let cut = usize::from(cut);
+    if cut >= 256 && width < cut { width } else { width - width % cut }
 }
 
 /// An argmax as a number and back.

@@ -2,7 +2,7 @@
 
 use dpo_kernel::Element;
 use dpo_kernel::verify::Transform;
-use dpo_kernel::verify::kit::Mistake;
+use dpo_kernel::verify::kit::{Format, Mistake};
 
 use super::style::{LogProb, Order, Pass};
 use super::{Plain, is};
@@ -36,7 +36,8 @@ impl<E: Element, A: Real> Plain<E, A> {
         if x == A::lowest() {
             let mask = self.faults.iter().find_map(|m| is!(m, Mistake::MaskIsNumber(n) => *n));
             match mask {
-                Some(i32::MIN) => x = A::of(f64::from(E::LOWEST).max(f64::from(f32::MIN))),
+                Some(i32::MIN) if Format::of::<E>() == Format::F32 => x = A::of(f32::MIN.into()),
+                Some(i32::MIN) => x = A::of(E::LOWEST.into()),
                 Some(number) => x = A::of(f64::from(number).max(f64::from(E::LOWEST))),
                 None if self.has(Mistake::SoftcapUnmasks) && transform.softcap.is_some() => {}
                 None => return x,

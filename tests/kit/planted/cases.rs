@@ -49,22 +49,34 @@ pub fn of_memory() -> Vec<Mistake> {
         TailDropped(8),
         TailDropped(32),
         TailDropped(128),
+        TailDropped(256),
+        TailDropped(512),
+        TailDropped(1024),
         TailOfZeros(4),
         TailOfZeros(16),
         TailOfZeros(64),
         TailOfZeros(256),
+        TailOfZeros(512),
+        TailOfZeros(1024),
         TailOfMemory(8),
         TailOfMemory(32),
+        TailOfMemory(64),
         NoRescale(16),
         NoRescale(64),
         NoRescale(256),
+        NoRescale(512),
+        NoRescale(1024),
         LeadingMaskedTile(4),
         LeadingMaskedTile(16),
         LeadingMaskedTile(64),
         LeadingMaskedTile(128),
+        LeadingMaskedTile(512),
+        LeadingMaskedTile(1024),
         MaskedTile(8),
         MaskedTile(32),
         MaskedTile(128),
+        MaskedTile(512),
+        MaskedTile(1024),
     ]
 }
 
@@ -88,6 +100,7 @@ pub fn of_forward() -> Vec<Mistake> {
         MaximumFromZero,
         LogOfProbability,
         MaskIsNumber(-10_000),
+        MaskIsNumber(-65_504),
         MaskIsNumber(-1_000_000_000),
         MaskIsNumber(i32::MIN),
         NanIsSkipped,
@@ -125,6 +138,8 @@ pub fn of_gradients() -> Vec<Mistake> {
         NoTarget,
         TargetInEveryTile(8),
         TargetInEveryTile(64),
+        TargetInEveryTile(512),
+        TargetInEveryTile(1024),
         NotNormalised,
         FirstCoefficient,
         NoCoefficient,
@@ -185,13 +200,20 @@ pub fn of_heads() -> Vec<Mistake> {
         BiasEveryTile(8),
         BiasEveryTile(16),
         BiasEveryTile(64),
+        BiasEveryTile(256),
+        BiasEveryTile(512),
+        BiasEveryTile(1024),
         HiddenTailDropped(4),
         HiddenTailDropped(8),
         HiddenTailDropped(32),
+        HiddenTailDropped(256),
+        HiddenTailDropped(512),
+        HiddenTailDropped(1024),
         WeightTransposed,
         LogitsRounded(Format::F16),
         LogitsRounded(Format::Bf16),
         TailDropped(16),
+        TailDropped(1024),
         TailOfZeros(32),
         DropsLastColumn,
         NoMaximum,
@@ -199,6 +221,27 @@ pub fn of_heads() -> Vec<Mistake> {
         FirstCoefficient,
         NoSlope,
     ]
+}
+
+/// The widths of all tiles that are not planted above.
+pub fn other_widths() -> [Vec<Mistake>; 3] {
+    use Mistake::*;
+    let (mut memory, mut gradients, mut heads) = (of_memory(), of_gradients(), of_heads());
+    let first = [memory.len(), gradients.len(), heads.len()];
+    Mistake::each(|mistake| {
+        let list = match mistake {
+            TailDropped(_) | TailOfZeros(_) | TailOfMemory(_) | NoRescale(_)
+            | LeadingMaskedTile(_) | MaskedTile(_) => &mut memory,
+            TargetInEveryTile(_) => &mut gradients,
+            BiasEveryTile(_) | HiddenTailDropped(_) => &mut heads,
+            _ => return,
+        };
+        if !list.contains(&mistake) {
+            list.push(mistake);
+        }
+    });
+    let [a, b, c] = first;
+    [memory.split_off(a), gradients.split_off(b), heads.split_off(c)]
 }
 
 /// Whether a mistake can be made at all where logits are stored so.

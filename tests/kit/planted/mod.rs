@@ -162,6 +162,36 @@ fn a_target_that_is_not_apart_is_named() {
     named::<f32>(&[Output::LogProb]);
 }
 
+/// Where more than one seed is asked for: every width that a cause may have.
+#[test]
+fn all_other_widths_are_named() {
+    if seeds() > 1 {
+        let [memory, gradients, heads] = cases::other_widths();
+        all_are_named(memory, ROWS, &ALL);
+        all_are_named(gradients, ROWS, &ALL);
+        all_are_named(heads, HEADS, &ALL);
+    }
+}
+
+#[test]
+fn sums_of_f32_are_named_where_f64_is_promised() {
+    for seed in 100..100 + seeds() {
+        let precision = Precision::new(Format::F64, Format::F64);
+        let fault = Mistake::NarrowSums(Format::F32);
+        let mut backend =
+            Plain::<f32, f64>::new(Style::PLAIN, precision).offering(ROWS).with(fault);
+        let report = run(&mut backend, Plan::new(seed));
+        assert_eq!(is_named(fault, &report), Ok(()), "seed {seed}");
+    }
+}
+
+/// With log-probs alone, few calls tell it from a number in place of −inf, and all of them pass.
+#[test]
+fn a_softcap_that_unmasks_is_named_by_log_probs_alone() {
+    all_are_named(vec![Mistake::SoftcapUnmasks], &[Output::LogProb], &[Format::F32]);
+    all_are_named(vec![Mistake::MaskIsNumber(-10_000)], &[Output::LogProb], &[Format::F32]);
+}
+
 #[test]
 #[ignore = "shows one mistake"]
 fn show() {

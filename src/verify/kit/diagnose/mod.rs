@@ -14,7 +14,7 @@ use super::report::{Report, Wrong};
 use super::{Mistake, Output};
 use candidates::{Candidate, can_show, candidates_of, failing};
 use evidence::KEPT_FAILING;
-pub(super) use evidence::{Evidence, KEPT};
+pub(super) use evidence::{Evidence, Slot};
 use verdict::{Verdict, verdict};
 
 /// Mistakes of one backend that show in the same output.

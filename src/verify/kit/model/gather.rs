@@ -30,7 +30,13 @@ pub(in super::super) fn rows(
             if x.is_empty() || x.iter().any(|x| is_any(*x)) {
                 return RowFigures::any(input.vocab);
             }
-            let y = transformed(&model, &x);
+            let mut y = transformed(&model, &x);
+            if matches!(mistake, Mistake::MaskIsNumber(_)) {
+                // The lowest number, divided by a temperature or multiplied by a scale, is −inf again.
+                let most = precision.arithmetic.overflow();
+                let beyond = y.iter_mut().filter(|y| **y <= -most);
+                beyond.for_each(|y| *y = f64::NEG_INFINITY);
+            }
             let norm = model.norm(&y);
             let target = target_of(&input.targets, input.ignore, mistake, row);
             let target = target.filter(|&target| target < x.len());

@@ -1,17 +1,18 @@
 //! Heads: hidden states, weights, bias.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::super::Relation;
+use super::super::Format;
 use super::super::call::{Call, Given, HeadGiven};
 use super::super::random::Random;
-use super::{Group, IGNORE, Size, Variants};
+use super::{Group, IGNORE, Size, draw, surroundings};
 use crate::Element;
 use crate::verify::Transform;
 
-const HIDDEN: [usize; 13] = [1, 3, 7, 8, 12, 17, 32, 33, 44, 65, 100, 130, 200];
-const WIDTHS: [usize; 13] = [2, 5, 9, 16, 17, 33, 65, 100, 129, 257, 300, 513, 1000];
+const HIDDEN: [usize; 14] = [1, 3, 7, 8, 12, 17, 32, 33, 44, 65, 100, 128, 130, 200];
+const WIDTHS: [usize; 14] = [2, 5, 9, 16, 17, 33, 64, 65, 100, 129, 257, 300, 513, 1000];
 
 pub(super) const fn count(size: Size) -> usize {
     match size {
@@ -22,7 +23,7 @@ pub(super) const fn count(size: Size) -> usize {
 
 /// What is special about a head.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Plain,
     Confident,
     Flat,
@@ -44,54 +45,47 @@ const KINDS: [(Kind, &str); 7] = [
     (Kind::Masked, "-inf in the bias of every 4th column"),
 ];
 
+/// The sizes of a head; with a bias or without, or either.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) hidden_size: usize,
+    pub(super) vocab: usize,
+    pub(super) bias: Option<bool>,
+}
+
 pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
-    let (kind, words) =
+    let (kind, words_of_kind) =
         KINDS.get(place % KINDS.len()).copied().unwrap_or((Kind::Plain, "normal weights"));
-    let base = head::<E>(kind, random);
-    let (rows, hidden_size, vocab) = (base.targets.len(), base.hidden_size, base.vocab);
-    let bias = if base.bias.is_some() { "bias" } else { "no bias" };
-    let input = format!("{words}, {rows} x {hidden_size} x {vocab}, {bias}");
-    let mut variants = Variants::default();
-    if rows > 1 && place.is_multiple_of(2) {
-        variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
-        let reversed = HeadGiven {
-            hidden: base.hidden.chunks(hidden_size).rev().flatten().copied().collect(),
-            targets: base.targets.iter().rev().copied().collect(),
-            coefficients: base.coefficients.iter().rev().copied().collect(),
-            ..base.clone()
-        };
-        let pairs = (0..rows).map(|row| (row, rows - 1 - row));
-        variants.add(Relation::Position, reversed, pairs);
-    }
+    let (rows, hidden_size) = (1 + random.below(5), random.of(&HIDDEN, 8));
+    let sizes = Sizes { rows, hidden_size, vocab: random.of(&WIDTHS, 9), bias: None };
+    let base = head::<E>(kind, sizes, random);
+    let input = format!("{words_of_kind}, {}", words(&base));
+    let related = rows > 1 && place.is_multiple_of(2);
+    let variants = related.then(|| surroundings::of_head(&base, place / 2));
     let name = format!("head-{place:04}");
-    let mut group =
-        Group::of(Call { name: name.clone(), input: input.clone(), given: Given::Head(base) });
-    for (variant, (given, relations)) in variants.0.into_iter().enumerate() {
-        let name = format!("{name}-{}", variant + 1);
-        let input = format!("{input}; {}", relations.0.words());
-        group.calls.push(Call { name, input, given: Given::Head(given) });
-        group.relate(variant + 1, relations);
+    let mut group = Group::of(Call { name, input, given: Given::Head(base) });
+    if let Some(variants) = variants {
+        group.add(variants, Given::Head);
     }
     group
 }
 
+pub(super) fn words<E: Element>(given: &HeadGiven<E>) -> String {
+    let bias = if given.bias.is_some() { "bias" } else { "no bias" };
+    format!("{} x {} x {}, {bias}", given.targets.len(), given.hidden_size, given.vocab)
+}
+
 #[allow(clippy::cast_precision_loss, reason = "H is small")]
-fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
-    let (rows, hidden_size) = (1 + random.below(5), random.of(&HIDDEN, 8));
-    let vocab = random.of(&WIDTHS, 9);
-    let scored = random.below(rows);
-    let id = |column: usize| u32::try_from(column).unwrap_or_default();
-    let mut targets: Vec<u32> = (0..rows).map(|_| id(random.below(vocab))).collect();
-    for (row, target) in targets.iter_mut().enumerate() {
-        if row != scored && random.chance(0.2) {
-            *target = IGNORE;
-        }
-    }
+pub(super) fn head<E: Element>(kind: Kind, sizes: Sizes, random: &mut Random) -> HeadGiven<E> {
+    let Sizes { rows, hidden_size, vocab, bias } = sizes;
+    let targets = draw::targets(rows, random, |random| random.below(vocab));
     let size = 2.0 / libm::sqrt(hidden_size as f64);
     let mut weight: Vec<f64> = (0..vocab * hidden_size).map(|_| size * random.normal()).collect();
     let mut hidden: Vec<f64> = (0..rows * hidden_size).map(|_| random.normal()).collect();
-    let mut bias: Option<Vec<f64>> =
-        random.chance(0.6).then(|| (0..vocab).map(|_| 0.5 + random.normal()).collect());
+    let mut bias: Option<Vec<f64>> = bias
+        .unwrap_or_else(|| random.chance(0.6))
+        .then(|| (0..vocab).map(|_| 0.5 + random.normal()).collect());
     match kind {
         Kind::Plain => {}
         Kind::Confident => {
@@ -120,29 +114,22 @@ fn head<E: Element>(kind: Kind, random: &mut Random) -> HeadGiven<E> {
             h.fill(past);
         }
     }
-    let coefficient = |random: &mut Random| {
-        let size = super::rows::sixty_fourths(random.between(0.05, 2.0));
-        if random.chance(0.5) { -size } else { size }
+    // A hidden gradient is some weights times a coefficient, and f16 ends at 65504.
+    let narrow = Format::of::<E>() == Format::F16;
+    let sizes = match kind {
+        Kind::Far => draw::Coefficients::Plain,
+        _ => draw::Coefficients::drawn(if narrow { 100.0 } else { 1e4 }, random),
     };
     let capped = random.chance(0.25);
     HeadGiven {
-        hidden: stored(&hidden),
-        weight: stored(&weight),
-        bias: bias.map(|bias| stored(&bias)),
+        hidden: draw::stored(&hidden),
+        weight: draw::stored(&weight),
+        bias: bias.map(|bias| draw::stored(&bias)),
         hidden_size,
         vocab,
         transform: Transform { softcap: capped.then_some(10.0), ..Transform::NONE },
-        coefficients: targets.iter().map(|_| narrow(coefficient(random))).collect(),
+        coefficients: targets.iter().map(|_| sizes.draw::<E>(random)).collect(),
         targets,
         ignore: IGNORE,
     }
-}
-
-fn stored<E: Element>(values: &[f64]) -> Vec<E> {
-    values.iter().map(|&x| E::from_f32(narrow(x))).collect()
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
-const fn narrow(x: f64) -> f32 {
-    x as f32
 }

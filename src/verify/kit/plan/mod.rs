@@ -1,17 +1,22 @@
 //! The calls of a run, from a seed: groups of calls whose figures are to be right, and some of them
 //! equal to the last bit.
 
+mod batch;
 mod big;
+mod draw;
 mod head;
 mod pairs;
 mod rows;
 mod shape;
+mod sizes;
+mod surroundings;
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Relation;
-use super::call::Call;
+use super::call::{Call, Given};
 use super::random::Random;
 use crate::Element;
 
@@ -21,10 +26,10 @@ pub(super) const IGNORE: u32 = crate::verify::IGNORE_INDEX;
 /// How many calls a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Size {
-    /// Some 300: seconds of a plain backend.
+    /// Some 370: seconds of a plain backend.
     #[default]
     Small,
-    /// Some 900.
+    /// Some 1,050.
     Full,
 }
 
@@ -54,14 +59,17 @@ impl Plan {
     pub fn groups<E: Element>(self) -> impl Iterator<Item = Group<E>> {
         let [rows, pairs, heads] =
             [rows::count(self.size), pairs::count(self.size), head::count(self.size)];
-        (0..rows + pairs + heads + usize::from(self.beyond_2_31)).map(move |place| {
+        let sizes = sizes::count(self.size);
+        (0..rows + pairs + sizes + heads + usize::from(self.beyond_2_31)).map(move |place| {
             let mut random = Random::new(self.seed, place as u64);
             if place < rows {
                 rows::group(place, &mut random)
             } else if place < rows + pairs {
                 pairs::group(place - rows, &mut random)
-            } else if place < rows + pairs + heads {
-                head::group(place - rows - pairs, &mut random)
+            } else if place < rows + pairs + sizes {
+                sizes::group(place - rows - pairs, &mut random)
+            } else if place < rows + pairs + sizes + heads {
+                head::group(place - rows - pairs - sizes, &mut random)
             } else {
                 big::group(&mut random)
             }
@@ -90,9 +98,18 @@ impl<E> Group<E> {
         Self { calls: vec![call], relations: Vec::new() }
     }
 
-    /// Figures of the first call are those of another.
-    fn relate(&mut self, other: usize, (relation, rows): Pairing) {
-        self.relations.push(Related { relation, other, rows });
+    /// The first call's input in other surroundings.
+    fn add<T>(&mut self, variants: Variants<T>, given: impl Fn(T) -> Given<E>) {
+        let Some((name, input)) = self.calls.first().map(|c| (c.name.clone(), c.input.clone()))
+        else {
+            return;
+        };
+        for (variant, (of, (relation, rows))) in variants.0.into_iter().enumerate() {
+            let name = format!("{name}-{}", variant + 1);
+            let input = format!("{input}; {}", relation.words());
+            self.relations.push(Related { relation, other: self.calls.len(), rows });
+            self.calls.push(Call { name, input, given: given(of) });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::super::call::{Call, Given, PairsGiven};
 use super::super::random::Random;
-use super::{Group, Size};
+use super::{Group, Size, surroundings};
 use crate::Element;
 use crate::verify::{Dpo, PairLogProbs};
 
@@ -63,15 +63,21 @@ pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
         _ => single(random.between(0.25, 2.0)),
     };
     let offset = |random: &mut Random| if plain { 0.0 } else { single(random.between(-1.0, 1.5)) };
-    let given = Given::Pairs(PairsGiven {
+    let base = PairsGiven {
         dpo: Dpo { beta: single(beta), label_smoothing: single(label_smoothing) },
         weights: (0..pairs).map(|_| weight(random)).collect(),
         offsets: (0..pairs).map(|_| offset(random)).collect(),
         log_probs,
-    });
+    };
     let words = if ends { "z where exp of f32 ends" } else { words };
     let input = format!("{pairs} pairs, {words}, beta {beta}, label smoothing {label_smoothing}");
-    Group::of(Call { name: format!("pairs-{place:04}"), input, given })
+    let variants = (place % 8 == 5).then(|| surroundings::of_pairs(&base, place / 8, random));
+    let name = format!("pairs-{place:04}");
+    let mut group = Group::of(Call { name, input, given: Given::Pairs(base) });
+    if let Some(variants) = variants {
+        group.add(variants, Given::Pairs);
+    }
+    group
 }
 
 /// As f32 holds it: backends of that precision get the same numbers.

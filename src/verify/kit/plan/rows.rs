@@ -1,24 +1,28 @@
 //! Batches of rows: a shape, a width, a layout, a transform.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::super::call::{Call, Given, RowsGiven};
 use super::super::random::Random;
-use super::super::{Format, Relation};
-use super::shape::Shape;
-use super::{Group, IGNORE, Size, Variants};
+use super::batch::{Wanted, batch};
+use super::shape::{Column, Shape};
+use super::{Group, IGNORE, Size, draw, surroundings};
 use crate::Element;
 use crate::verify::Transform;
 
 /// Around the multiples that kernels are cut by.
-const WIDTHS: [usize; 30] = [
-    1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 31, 33, 48, 63, 64, 65, 100, 127, 129, 200, 255,
-    257, 333, 511, 513, 700, 1000,
+const WIDTHS: [usize; 34] = [
+    1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 23, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129,
+    200, 255, 256, 257, 333, 511, 512, 513, 700, 1000,
 ];
 /// Wider ones, each for a few groups.
 const WIDE: [usize; 10] = [1023, 1024, 1025, 1500, 2049, 4097, 5000, 32_000, 50_257, 131_072];
+
+/// The last columns of a wide row.
+const WARP: usize = 32;
 
 /// Masked columns at the start of a row: a witness between any two tiles that kernels have.
 const LEADS: [usize; 10] = [3, 5, 10, 20, 40, 80, 160, 320, 640, 1030];
@@ -69,47 +73,118 @@ pub(super) const fn count(size: Size) -> usize {
     }
 }
 
+/// The rows of a call before they are made.
+struct Wants {
+    rows: Vec<Wanted>,
+    vocab: usize,
+    transform: Transform,
+    words: String,
+    /// Of wide rows: one whose sum has many terms.
+    kept: Option<usize>,
+}
+
 /// The group at a place of the plan.
 pub(super) fn group<E: Element>(place: usize, random: &mut Random) -> Group<E> {
-    // In turns, so that each shape meets each width in some seed, and all occur in every.
+    let turn = place / 12;
+    let wants = match place % 12 {
+        5 => wide(turn, random),
+        9 => led(turn, random),
+        _ => usual(place, random),
+    };
+    let base = batch::<E>(&wants.rows, wants.vocab, wants.transform, random);
+    let input = format!("{}, {}", wants.words, words(&base));
+    let related = base.rows() > 1
+        && base.rows() * wants.vocab < 4000
+        && (place + place / SHAPES.len()).is_multiple_of(2);
+    let kept = wants.kept.unwrap_or_else(|| surroundings::kept(&base.targets));
+    let variants = match (wants.kept.is_some(), wants.vocab) {
+        (true, 4097) => Some(surroundings::of_rows(&base, kept, 0, random)),
+        (true, 1025 | 5000) => {
+            let turn = random.below(5);
+            Some(surroundings::of_rows(&base, kept, turn, random))
+        }
+        (true, 32_000) => Some(surroundings::of_wide_row(&base, kept)),
+        _ => related.then(|| surroundings::of_rows(&base, kept, place / 2, random)),
+    };
+    let name = format!("rows-{place:04}");
+    let mut group = Group::of(Call { name, input, given: Given::Rows(base) });
+    if let Some(variants) = variants {
+        group.add(variants, Given::Rows);
+    }
+    group
+}
+
+/// A shape and a width in turns, so that all shapes occur in every seed.
+fn usual(place: usize, random: &mut Random) -> Wants {
     let shape = if place % 7 == 6 {
         RARE.get(place / 7 % RARE.len()).copied()
     } else {
         SHAPES.get(place % SHAPES.len()).copied()
     };
-    let mut shape = shape.unwrap_or(Shape::Normal(1.0));
-    let wide = place % 12 == 5;
-    let led = (place % 12 == 9).then(|| LEADS.get(place / 12 % LEADS.len()).copied()).flatten();
-    let vocab = if let Some(lead) = led {
-        shape = Shape::LeadingMask(lead);
-        lead + 20 + random.below(40)
-    } else if wide {
-        WIDE.get(place / 12 % WIDE.len()).copied().unwrap_or(1)
-    } else {
-        random.of(&WIDTHS, 1)
-    };
-    let base = batch::<E>(shape, vocab, random);
-    let input = format!("{}, {}", shape.words(), words(&base));
-    let related = base.rows() > 1
-        && base.rows() * vocab < 4000
-        && (place + place / SHAPES.len()).is_multiple_of(2);
-    let mut group = Group { calls: vec![call(place, 0, &input, base)], relations: Vec::new() };
-    if related {
-        add_variants(&mut group, place, &input, random);
+    let shape = shape.unwrap_or(Shape::Normal(1.0));
+    let (rows, vocab) = (1 + random.below(6), random.of(&WIDTHS, 1));
+    let targets = draw::targets(rows, random, |random| shape.target(vocab, random));
+    let rows = targets.into_iter().map(|target| Wanted { shape, target }).collect();
+    Wants { rows, vocab, transform: transform(shape, random), words: shape.words(), kept: None }
+}
+
+/// Every wide V in every seed: the largest logit in the last columns and in the first, targets in
+/// the first column and the last, and a shape that is drawn, its target among the last columns.
+#[allow(clippy::cast_precision_loss, reason = "columns are below 2^53")]
+fn wide(turn: usize, random: &mut Random) -> Wants {
+    let vocab = WIDE.get(turn % WIDE.len()).copied().unwrap_or(1);
+    let drawn = random.of(&SHAPES, Shape::Normal(1.0));
+    let warp = vocab - 1 - random.below(WARP.min(vocab));
+    let last = if random.chance(0.7) { Column::Last } else { Column::At(warp) };
+    // Exponentials of f32 end at 88: the maximum of the first columns is not enough.
+    let far = random.between(95.0, 150.0);
+    // As much mass as a few times all the others.
+    let near = libm::rint(libm::log(vocab as f64) + 2.0);
+    let row = |shape: Shape, target: usize| Wanted { shape, target: draw::id(target) };
+    let mut rows =
+        vec![row(Shape::Tower(last, far), 0), row(Shape::Tower(Column::First, near), vocab - 1)];
+    if vocab <= 100_000 {
+        rows.push(row(drawn, warp));
     }
-    group
-}
-
-fn call<E>(place: usize, variant: usize, input: &str, given: RowsGiven<E>) -> Call<E> {
-    let name = if variant == 0 {
-        format!("rows-{place:04}")
+    if vocab <= 5000 && random.chance(0.3) {
+        rows.push(Wanted { shape: drawn, target: IGNORE });
+    }
+    // Of the second row.
+    let mut kept = 1;
+    if random.chance(0.5) {
+        rows.reverse();
+        kept = rows.len() - 2;
+    }
+    // A cap would level the peaks: later rounds have it.
+    let transform = if turn < WIDE.len() {
+        Transform { temperature: random.of(&[1.0, 1.0, 0.5, 0.875], 1.0), ..Transform::NONE }
     } else {
-        format!("rows-{place:04}-{variant}")
+        transform(drawn, random)
     };
-    Call { name, input: input.into(), given: Given::Rows(given) }
+    let words = format!("the largest in the last or first columns, and {}", drawn.words());
+    Wants { rows, vocab, transform, words, kept: Some(kept) }
 }
 
-fn words<E: Element>(given: &RowsGiven<E>) -> alloc::string::String {
+/// Rows that begin with −inf, in turns with rows that end with it, and targets on what is left.
+fn led(turn: usize, random: &mut Random) -> Wants {
+    let lead = LEADS.get(turn % LEADS.len()).copied().unwrap_or(1);
+    let live = 20 + random.below(40);
+    let vocab = lead + live;
+    let row = |row: usize| {
+        let target = random.below(live);
+        if row.is_multiple_of(2) {
+            Wanted { shape: Shape::LeadingMask(lead), target: draw::id(lead + target) }
+        } else {
+            Wanted { shape: Shape::TrailingMask(lead), target: draw::id(target) }
+        }
+    };
+    let rows: Vec<Wanted> = (0..2 + lead % 3).map(row).collect();
+    let transform = transform(Shape::LeadingMask(lead), random);
+    let words = format!("-inf in the first {lead} columns, or in the last");
+    Wants { rows, vocab, transform, words, kept: None }
+}
+
+pub(super) fn words<E: Element>(given: &RowsGiven<E>) -> String {
     let Transform { scale, softcap, temperature } = given.transform;
     let words = format!("{} x {}, stride {}", given.rows(), given.vocab, given.stride);
     if given.transform != Transform::NONE {
@@ -119,7 +194,7 @@ fn words<E: Element>(given: &RowsGiven<E>) -> alloc::string::String {
 }
 
 /// f32 holds all of them.
-fn transform(shape: Shape, random: &mut Random) -> Transform {
+pub(super) fn transform(shape: Shape, random: &mut Random) -> Transform {
     if matches!(shape, Shape::Huge | Shape::Broken) || random.chance(0.6) {
         return Transform::NONE;
     }
@@ -128,125 +203,5 @@ fn transform(shape: Shape, random: &mut Random) -> Transform {
         scale: if matches!(choice, 0 | 3) { random.of(&[0.125, 0.75, 2.5], 1.0) } else { 1.0 },
         softcap: matches!(choice, 1 | 3 | 4).then(|| random.of(&[5.0, 15.0, 30.0], 30.0)),
         temperature: if matches!(choice, 2..) { random.of(&[0.5, 0.875, 1.75], 1.0) } else { 1.0 },
-    }
-}
-
-fn batch<E: Element>(shape: Shape, vocab: usize, random: &mut Random) -> RowsGiven<E> {
-    let rows = if vocab > 5000 { 1 + random.below(2) } else { 1 + random.below(6) };
-    let stride = vocab + random.of(&[0, 0, 1, 3, 8, 13], 0);
-    let scored = random.below(rows);
-    let id = |column: usize| u32::try_from(column).unwrap_or_default();
-    let mut targets: Vec<u32> = (0..rows).map(|_| id(random.below(vocab))).collect();
-    for (row, target) in targets.iter_mut().enumerate() {
-        if row != scored && random.chance(0.2) {
-            *target = IGNORE;
-        }
-    }
-    // Padding may hold anything: NaN tells whether it is read, a number what for.
-    let hidden = |random: &mut Random| {
-        if random.chance(0.5) { f64::NAN } else { random.normal() }
-    };
-    let (past, ignored) = (hidden(random), hidden(random));
-    let mut logits = vec![E::ZERO; rows * stride];
-    let mut row = vec![0.0; vocab];
-    let mut coefficients = vec![0.0; rows];
-    let flat = matches!(shape, Shape::MaskedTarget);
-    let outputs = logits.chunks_mut(stride).zip(&targets).zip(&mut coefficients);
-    for ((out, &target), coefficient) in outputs {
-        shape.fill(random, Format::of::<E>(), &mut row, target as usize);
-        let size = sixty_fourths(random.between(0.05, 2.0));
-        let sign = if random.chance(0.5) { -1.0 } else { 1.0 };
-        // What log p of -inf has for a gradient is a matter of taste: none is asked for.
-        *coefficient = if flat { 0.0 } else { narrow(sign * size) };
-        for (j, x) in out.iter_mut().enumerate() {
-            let value = match row.get(j) {
-                None => past * (1.0 + 0.1 * random.unit()),
-                Some(_) if target == IGNORE => ignored,
-                Some(&x) => x,
-            };
-            *x = E::from_f32(narrow(value));
-        }
-    }
-    let transform = transform(shape, random);
-    RowsGiven { logits, vocab, stride, transform, targets, ignore: IGNORE, coefficients }
-}
-
-/// Numbers below 2 that all formats hold: hosts of 16 bits round no coefficient.
-pub(super) fn sixty_fourths(x: f64) -> f64 {
-    libm::rint(x * 64.0) / 64.0
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "rounded on purpose")]
-const fn narrow(x: f64) -> f32 {
-    x as f32
-}
-
-/// The same rows in other surroundings.
-fn add_variants<E: Element>(group: &mut Group<E>, place: usize, input: &str, random: &mut Random) {
-    let Some(Call { given: Given::Rows(base), .. }) = group.calls.first().cloned() else { return };
-    let rows = base.rows();
-    let Some(kept) = (0..rows).find(|&row| base.view().is_scored(row)) else { return };
-    let mut variants = Variants::default();
-    variants.add(Relation::Repeated, base.clone(), (0..rows).map(|row| (row, row)));
-    let one = |row: usize| {
-        let rows = base.stride * row..base.stride * (row + 1);
-        base.logits.get(rows).unwrap_or_default().to_vec()
-    };
-    // Which relation next to repetition: in turns.
-    match place / 2 % 5 {
-        0 => {
-            let alone = RowsGiven {
-                logits: one(kept),
-                targets: base.targets.get(kept).copied().into_iter().collect(),
-                coefficients: base.coefficients.get(kept).copied().into_iter().collect(),
-                ..base.clone()
-            };
-            variants.add(Relation::Batch, alone, [(kept, 0)]);
-        }
-        1 => {
-            let reversed = RowsGiven {
-                logits: (0..rows).rev().flat_map(one).collect(),
-                targets: base.targets.iter().rev().copied().collect(),
-                coefficients: base.coefficients.iter().rev().copied().collect(),
-                ..base.clone()
-            };
-            let pairs = (0..rows).map(|row| (row, rows - 1 - row));
-            variants.add(Relation::Position, reversed, pairs);
-        }
-        2 if base.stride > base.vocab => {
-            let mut padded = base.clone();
-            for row in padded.logits.chunks_mut(base.stride) {
-                row.iter_mut().skip(base.vocab).for_each(|x| *x = E::from_f32(7.5));
-            }
-            variants.add(Relation::Padding, padded, (0..rows).map(|row| (row, row)));
-        }
-        // Without padding there is no other.
-        2 | 3 => {
-            let stride = base.stride + 1 + random.below(9);
-            let mut wider = RowsGiven {
-                logits: vec![E::from_f32(f32::NAN); rows * stride],
-                stride,
-                ..base.clone()
-            };
-            for (to, from) in wider.logits.chunks_mut(stride).zip(base.logits.chunks(base.stride)) {
-                to.iter_mut().zip(from).take(base.vocab).for_each(|(to, from)| *to = *from);
-            }
-            variants.add(Relation::Stride, wider, (0..rows).map(|row| (row, row)));
-        }
-        _ => {
-            let mut broken = base.clone();
-            for (row, logits) in broken.logits.chunks_mut(base.stride).enumerate() {
-                if row != kept {
-                    logits.fill(E::from_f32(f32::NAN));
-                }
-            }
-            variants.add(Relation::Neighbours, broken, [(kept, kept)]);
-        }
-    }
-    for (variant, (given, relations)) in variants.0.into_iter().enumerate() {
-        let other = group.calls.len();
-        let words = format!("{input}; {}", relations.0.words());
-        group.calls.push(call(place, variant + 1, &words, given));
-        group.relate(other, relations);
     }
 }

@@ -17,7 +17,9 @@ pub(super) enum Shape {
     Buried(f64),
     /// −inf in so many columns before the first number.
     LeadingMask(usize),
-    /// −inf in every so manieth column.
+    /// −inf in so many columns after the last number.
+    TrailingMask(usize),
+    /// −inf in every nth column, the first among them.
     MaskEvery(usize),
     /// All but one column −inf.
     OneLive,
@@ -33,12 +35,22 @@ pub(super) enum Shape {
     Descending(f64),
     /// One column this far above a flat tail.
     Peak(f64),
+    /// A column this far above normal logits.
+    Tower(Column, f64),
     /// As large as the format allows.
     Huge,
     /// −inf at the target.
     MaskedTarget,
     /// NaN, +inf, or nothing but −inf: rows without probabilities, beside ones that have them.
     Broken,
+}
+
+/// Where the largest logit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    First,
+    Last,
+    At(usize),
 }
 
 impl Shape {
@@ -49,6 +61,7 @@ impl Shape {
             Self::Confident(by) => format!("targets that lead by {by}"),
             Self::Buried(by) => format!("targets {by} below the rest"),
             Self::LeadingMask(n) => format!("-inf in the first {n} columns"),
+            Self::TrailingMask(n) => format!("-inf in the last {n} columns"),
             Self::MaskEvery(n) => format!("-inf in every {n}th column"),
             Self::OneLive => "all but one column -inf".into(),
             Self::Ties(step) => format!("multiples of {step}: ties"),
@@ -57,9 +70,18 @@ impl Shape {
             Self::Ascending(by) => format!("logits that rise by {by} a column"),
             Self::Descending(by) => format!("logits that fall by {by} a column"),
             Self::Peak(by) => format!("one column {by} above a flat tail"),
+            Self::Tower(_, by) => format!("one column {by} above the others"),
             Self::Huge => "logits as large as the format allows".into(),
             Self::MaskedTarget => "-inf at the target".into(),
             Self::Broken => "rows of NaN, +inf or nothing but -inf among others".into(),
+        }
+    }
+
+    /// A column to be the target: three in four past a lead of −inf, where there is one.
+    pub(super) fn target(self, vocab: usize, random: &mut Random) -> usize {
+        match self {
+            Self::LeadingMask(n) if n < vocab && random.chance(0.75) => n + random.below(vocab - n),
+            _ => random.below(vocab),
         }
     }
 
@@ -81,6 +103,10 @@ impl Shape {
                 let n = n.min(vocab.saturating_sub(1));
                 mask(row, target, |column| column < n);
             }
+            Self::TrailingMask(n) => {
+                let n = n.min(vocab.saturating_sub(1));
+                mask(row, target, |column| column + n >= vocab);
+            }
             Self::MaskEvery(n) => mask(row, target, |column| column % n.max(1) == 0),
             Self::OneLive => mask(row, target, |_| true),
             Self::Ties(step) => row.iter_mut().for_each(|x| *x = libm::rint(*x / step) * step),
@@ -95,6 +121,14 @@ impl Shape {
             Self::Peak(by) => {
                 row.fill(-by);
                 set(row, any, 0.0);
+            }
+            Self::Tower(column, by) => {
+                let column = match column {
+                    Column::First => 0,
+                    Column::Last => vocab.saturating_sub(1),
+                    Column::At(column) => column,
+                };
+                set(row, column, by);
             }
             Self::Huge => {
                 let most = if format == Format::F16 { 3e4 } else { 1e38 };
