@@ -288,8 +288,12 @@ impl Tokens {
             _ => String::new(),
         };
         let [a, b] = &self.dumps;
-        let notes: String = self.notes.iter().map(|note| format!("  note: {note}\n")).collect();
-        format!("A  {a}\nB  {b}\n\nverdict\n  {}{there}\n{notes}", self.cause)
+        let mut text = format!("A  {a}\nB  {b}\n\nverdict\n  {}{there}\n", self.cause);
+        for note in &self.notes {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  note: {note}");
+        }
+        text
     }
 
     pub(crate) fn json(&self) -> Value {

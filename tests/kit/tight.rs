@@ -196,14 +196,15 @@ fn failing(factor: f64) -> Vec<(Output, f64)> {
     Output::ALL.iter().map(share).collect()
 }
 
-/// Rows without an error to see, such as log-probs of 0 and means of masked rows, are the rest. With
+/// Rows without an error to see, such as log-probs of 0, entropies of rows with one far peak and means
+/// of masked rows, are the rest. With
 /// bounds of ten times the size none of these shares is reached.
 #[test]
 fn small_errors_fail() {
     let outputs = [
         (Output::LogProb, 0.7),
         (Output::LogZ, 0.8),
-        (Output::Entropy, 0.35),
+        (Output::Entropy, 0.3),
         (Output::MeanLogit, 0.4),
         (Output::LogSumSqProbs, 0.4),
         (Output::LogitGrads, 0.65),
@@ -221,9 +222,10 @@ fn small_errors_fail() {
     }
 }
 
+/// The rest are zeros themselves, such as log Σp² of one far peak.
 #[test]
 fn zeros_fail() {
     for (output, share) in failing(0.0).into_iter().filter(|(of, _)| *of != Output::Argmax) {
-        assert!(share >= 0.7, "{output}: {share:.3} of the rows fail");
+        assert!(share >= 0.74, "{output}: {share:.3} of the rows fail");
     }
 }
