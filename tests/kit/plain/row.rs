@@ -134,7 +134,11 @@ impl<E: Element, A: Real> Plain<E, A> {
                 Norm { max, base, sum, rest: sum }
             }
         };
-        if let (LogProb::Apart, Some(target)) = (self.style.log_prob, target) {
+        // Of a row of one column that is no number there is no rest to say so.
+        let is_whole = |target: usize| y.get(target).is_some_and(|y| y.wide().is_finite());
+        if let (LogProb::Apart, Some(target)) =
+            (self.style.log_prob, target.filter(|&target| is_whole(target)))
+        {
             let others: Vec<A> =
                 y.iter().enumerate().filter(|(j, _)| *j != target).map(|(_, &y)| y).collect();
             norm.rest = sum_to(norm.base, &others);
