@@ -143,6 +143,19 @@ fn margins_as_differences_of_rewards() {
     }
 }
 
+/// As automatic derivatives of two log-sigmoids are, on a device without subnormal numbers.
+#[test]
+fn slopes_as_two_sigmoids() {
+    for pair in [Format::F32, Format::F16, Format::Bf16] {
+        let style = Style { two_slopes: true, ..Style::PLAIN };
+        for seed in 0..40 {
+            let plain = Plain::<f32, f32>::new(style, Precision { pair, ..SINGLE });
+            let report = run(&mut plain.offering(&[Output::PairLoss]), Plan::new(seed));
+            assert!(report.is_clean(), "{} {seed}: {report}", pair.name());
+        }
+    }
+}
+
 #[test]
 fn losses_in_f64_beside_rows_in_f32() {
     let style = Style { ratio: Ratio::Models, ..Style::PLAIN };

@@ -118,7 +118,11 @@ impl<E: Element, A: Real> Plain<E, A> {
         } else {
             beta
         };
-        let slope = self.sigma(z) - grad_epsilon;
+        let slope = if self.style.two_slopes {
+            (P::one() - grad_epsilon) * self.sigma(z) - grad_epsilon * self.sigma(z.neg())
+        } else {
+            self.sigma(z) - grad_epsilon
+        };
         let mut d = [(grad_weight * grad_beta * slope).neg(), grad_weight * grad_beta * slope];
         if self.has(Mistake::SignOfLoss) {
             loss = loss.neg();
@@ -144,7 +148,14 @@ impl<E: Element, A: Real> Plain<E, A> {
         if absent {
             return [loss, P::zero(), P::zero(), P::zero(), d[0], d[1]];
         }
-        [loss, rewards[0], rewards[1], margin, d[0], d[1]]
+        let all = [loss, rewards[0], rewards[1], margin, d[0], d[1]];
+        if self.style.two_slopes { all.map(|x| self.flushed(x)) } else { all }
+    }
+
+    /// As a device that keeps no subnormal numbers.
+    fn flushed<P: Real>(&self, x: P) -> P {
+        let least = self.precision.pair.least_normal();
+        if x.wide().abs() < least { P::zero() } else { x }
     }
 
     /// softplus(−z)

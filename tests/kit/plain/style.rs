@@ -121,6 +121,8 @@ pub struct Style {
     pub log_prob: LogProb,
     pub grad: Grad,
     pub ratio: Ratio,
+    /// A pair's slope as (1 − ε) σ(−z) − ε σ(z), and what is below the least normal number as 0.
+    pub two_slopes: bool,
     /// Divisors of logits as factors.
     pub reciprocal: bool,
     /// What a head's logits are rounded to.
@@ -134,6 +136,7 @@ impl Style {
         log_prob: LogProb::Whole,
         grad: Grad::Exp,
         ratio: Ratio::Answers,
+        two_slopes: false,
         reciprocal: false,
         head_logits: None,
     };

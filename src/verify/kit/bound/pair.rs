@@ -59,19 +59,24 @@ pub(in super::super) fn allowed_of_pair(
     let of_loss = weight * (of_plus + label_smoothing * (of_z + 2.0 * u * z.abs()))
         + 4.0 * u * weight * (plus + label_smoothing * z.abs());
     let bend = (steep * (1.0 - sigmoid(-(z + of_z)))).min(0.25);
-    let of_sigma =
-        bend * of_z + sigma * (of_exp + precision.divided_in(precision.pair, 1.0)) + flushed;
-    let of_d = weight * beta * (of_sigma + 4.0 * u * (sigma + label_smoothing));
+    let of_slope = of_exp + precision.divided_in(precision.pair, 1.0);
+    let of_sigma = bend * of_z + sigma * of_slope + flushed;
+    // σ(−z) − ε, or (1 − ε) σ(−z) − ε σ(z), whose second sigmoid is at most 1 and has its own error.
+    let of_d = weight
+        * beta
+        * (of_sigma + label_smoothing * of_slope + 4.0 * u * (sigma + label_smoothing));
+    // What is below the least normal number may be 0, whatever it was made of.
+    let below = if weight > 0.0 { precision.pair.least_normal() } else { 0.0 };
     let of_reward = |reward: f64, inputs: [f64; 2]| {
         let narrow: f64 = if narrow { inputs.iter().map(|x| u * x.abs()).sum() } else { 0.0 };
         3.0 * u * reward.abs() + beta * narrow + rounding(precision.pair, reward)
     };
     [
-        of_loss + rounding(precision.pair, loss),
+        of_loss + below + rounding(precision.pair, loss),
         of_reward(reward_chosen, [pair.policy_chosen, pair.reference_chosen]),
         of_reward(reward_rejected, [pair.policy_rejected, pair.reference_rejected]),
         beta * of_ratios + 2.0 * u * margin.abs() + rounding(precision.pair, margin),
-        of_d + rounding(precision.pair, d_chosen),
-        of_d + rounding(precision.pair, d_chosen),
+        of_d + below + rounding(precision.pair, d_chosen),
+        of_d + below + rounding(precision.pair, d_chosen),
     ]
 }
