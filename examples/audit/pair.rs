@@ -1,5 +1,7 @@
 //! Two dumps of the same tokens, side by side.
 
+use std::num::FpCategory;
+
 use super::dump::{Dump, Source};
 use super::score::{View, predict};
 
@@ -39,7 +41,7 @@ pub(crate) enum Fate {
     NotANumber(Side),
     /// −inf on this side alone.
     Impossible(Side),
-    /// Exactly 0 on this side alone, where the other differs and is below −10⁻³.
+    /// Exactly 0 on this side alone, where the other is below by more than rounding.
     Zero(Side),
 }
 
@@ -105,15 +107,20 @@ impl Pair {
     pub(crate) fn agrees(&self) -> bool {
         self.fates.iter().zip(self.of_a.iter().zip(&self.of_b)).all(|(fate, (&a, &b))| match fate {
             Fate::Aside => true,
-            Fate::Finite => (a - b).abs() <= slack(self.tolerance, a, b),
+            Fate::Finite => agree(self.tolerance, a, b),
             _ => false,
         })
     }
 }
 
 /// What two log-probs may differ by.
-pub(crate) fn slack(tolerance: f64, a: f64, b: f64) -> f64 {
+fn slack(tolerance: f64, a: f64, b: f64) -> f64 {
     tolerance * a.abs().max(b.abs()).max(1.0)
+}
+
+/// Whether two log-probs agree.
+pub(crate) fn agree(tolerance: f64, a: f64, b: f64) -> bool {
+    (a - b).abs() <= slack(tolerance, a, b)
 }
 
 fn log_probs(dump: &Dump) -> Result<Vec<f64>, String> {
@@ -134,9 +141,7 @@ fn fate((a, b): (f64, f64), scored: (bool, bool), tolerance: f64) -> Fate {
         (true, true) => {}
     }
     let bad = |x: f64| x.is_nan() || x == f64::INFINITY;
-    let zero = |x: f64, other: f64| {
-        x.abs() < f64::MIN_POSITIVE && other < -1e-3 && -other > slack(tolerance, x, other)
-    };
+    let zero = |x: f64, other: f64| x.classify() == FpCategory::Zero && other.is_sign_negative();
     match (bad(a), bad(b)) {
         (true, true) => Fate::Aside,
         (true, false) => Fate::NotANumber(Side::A),
@@ -145,6 +150,7 @@ fn fate((a, b): (f64, f64), scored: (bool, bool), tolerance: f64) -> Fate {
             (true, true) => Fate::Aside,
             (true, false) => Fate::Impossible(Side::A),
             (false, true) => Fate::Impossible(Side::B),
+            _ if agree(tolerance, a, b) => Fate::Finite,
             _ if zero(a, b) => Fate::Zero(Side::A),
             _ if zero(b, a) => Fate::Zero(Side::B),
             _ => Fate::Finite,

@@ -219,8 +219,6 @@ fn number(x: f64) -> Value {
 }
 
 fn short(x: f64) -> String {
-    // Without the sign of −0.
-    let x = x + 0.0;
     if x == 0.0 || (1e-3..1e5).contains(&x.abs()) { format!("{x:.5}") } else { format!("{x:.3e}") }
 }
 

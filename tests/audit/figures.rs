@@ -130,6 +130,7 @@ fn the_picture_holds_every_token() {
     };
     let svg = draw(&x, &y);
     assert_eq!(svg.matches("h0").count(), 2 * 61, "a dot a token and panel");
+    assert!(svg.contains("H440\"") && !svg.contains("H480\""), "lines end with the panel: {svg}");
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     for words in
@@ -140,7 +141,11 @@ fn the_picture_holds_every_token() {
     assert!(svg.contains("role=\"img\"") && svg.contains("<title>Log-probs of the same tokens"));
     // Positions of the spans go to 30, those that B names by itself to 60.
     assert!(svg.contains(">30<") && !svg.contains(">60<"), "{svg}");
-    assert!(draw(&y, &x).contains(">60<"));
+    let of_b = draw(&y, &x);
+    assert!(of_b.contains(">60<"));
+    // 61 places in parts of four: a line of sixteen points.
+    let line = of_b.lines().find(|line| line.contains("stroke-width=\"2.2\" fill")).unwrap();
+    assert_eq!(line.matches('L').count(), 15, "{line}");
     // Of equal places there is one point a line: sequences of one token are all at 0.
     let ones = spans_of_one(61);
     let x = tensors(&folder.join("x.safetensors"), &[log_probs(&a), ones]);
@@ -160,6 +165,8 @@ fn the_picture_holds_every_token() {
         "{drawn}"
     );
     // Equal dumps have a picture too.
+    let (_, out, _) = run(&[&y, &y]);
+    assert!(out.contains(" 0.0000e0 ") && !out.contains("-0.0000e0"), "{out}");
     let svg = draw(&y, &y);
     assert!(!svg.contains("NaN") && svg.matches("h0").count() == 2 * 61, "{svg}");
 }

@@ -146,10 +146,14 @@ fn wrong_arrays_are_refused() {
     let cube = npy(&place.at("cube.npy"), "<f4", "(1, 1, 3)", &f32s(&[0.0; 3]));
     let raw = npy(&place.at("raw.npy"), "|V2", "(3, 2)", &[0; 12]);
     let logits = npy(&place.at("logits.npy"), "<f4", "(3, 2)", &f32s(&[0.0; 6]));
+    let row = npy(&place.at("row.npy"), "<f4", "(1, 3)", &f32s(&[-1.0; 3]));
+    let column = npy(&place.at("column.npy"), "<f4", "(3, 1)", &f32s(&[-1.0; 3]));
     let huge = npy(&place.at("huge.npy"), "<u8", "(3,)", &[0xff; 24]);
     for (arguments, words) in [
         (&[&good, &cube][..], "cube.npy: shape [1, 1, 3]: [T] are log-probs, [T, V] logits"),
-        (&[&good, &logits], "logits.npy: logits need their tokens: --tokens FILE.npy"),
+        (&[&good, &logits], "logits.npy: logits need their tokens: --tokens FILE.npy\n"),
+        (&[&good, &row], "--tokens FILE.npy; log-probs have one dimension, this has 1 x 3\n"),
+        (&[&good, &column], "--tokens FILE.npy; log-probs have one dimension, this has 3 x 1\n"),
         (&[&good, &raw], "raw.npy: 2 bytes without a type where logits are needed: --dtype bf16"),
         (&[&good, &ids], "ids.npy: i64 where floats are needed"),
         (&[&good, &good, &"--tokens".into(), &flat], "flat.npy: shape [1, 3] where one dimension"),

@@ -175,6 +175,21 @@ fn other_tokens_are_a_different_tokenisation() {
         let notes = found["verdict"]["notes"].to_string();
         assert!(notes.contains("none.svg is not drawn"), "{found:#}");
     }
+    // Neither a list that is mostly one token, nor one of which a fifth is no neighbour's, is a shift.
+    let mut single = vec![4; 100];
+    single[60] = 9;
+    let one = write("one.safetensors", &[4; 100]);
+    let (_, found) = report(&[&one, &write("b.safetensors", &single)], &folder);
+    assert_eq!(
+        (&causes(&found)[0]["kind"], &causes(&found)[0]["row"]),
+        (&json!("tokenisation"), &json!(60))
+    );
+    let mut mostly = [&[3], &ids[..39]].concat();
+    for row in (4..40).step_by(5) {
+        mostly[row] = 99;
+    }
+    let (_, found) = report(&[&a, &write("b.safetensors", &mostly)], &folder);
+    assert_eq!(causes(&found)[0]["kind"], "tokenisation", "{found:#}");
     // One row later, and earlier, of as many or fewer tokens.
     for (moved, by) in [
         ([&[3], &ids[..39]].concat(), 1),

@@ -6,7 +6,7 @@
 //! ```
 
 use super::super::figures::{median, quantile};
-use super::super::pair::slack;
+use super::super::pair::agree;
 use super::super::score::round;
 use super::super::storage::Type;
 
@@ -70,13 +70,13 @@ impl Evidence {
             let guess = stored.round(guess);
             let (delta, rest) = ((y - x).abs(), (y - guess).abs());
             // What is infinite is as far from every number.
-            let fits = guess.is_finite() && rest <= slack(tolerance, y, guess);
-            let differs = delta > slack(tolerance, y, x);
+            let fits = guess.is_finite() && agree(tolerance, y, guess);
+            let differs = !agree(tolerance, y, x);
             within += usize::from(fits);
             differing += usize::from(differs);
             explained += usize::from(fits && differs);
             lowered += usize::from(differs && (fits || 4.0 * rest <= delta));
-            equal += usize::from((y - constant).abs() <= slack(tolerance, y, constant));
+            equal += usize::from(agree(tolerance, y, constant));
             before.push(delta);
             after.push(rest);
             spread.push((y - constant).abs());

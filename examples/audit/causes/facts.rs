@@ -3,7 +3,7 @@
 
 use super::super::dump::Dump;
 use super::super::figures::quantile;
-use super::super::pair::{Fate, Pair, Side, slack};
+use super::super::pair::{Fate, Pair, Side, agree};
 use super::super::score::{View, predict};
 use super::{Candidate, Cause, Finding, How, Verdict};
 
@@ -85,7 +85,7 @@ fn masks(pair: &Pair, told: Option<&Candidate>, mut zeros: Vec<usize>) -> Vec<us
         }
         None => pair.of_b.get(*row).copied().zip(pair.of_a.get(*row).copied()),
     };
-    zeros.retain(|row| off(row).is_none_or(|(y, x)| (y - x).abs() > slack(pair.tolerance, y, x)));
+    zeros.retain(|row| off(row).is_none_or(|(y, x)| !agree(pair.tolerance, y, x)));
     let sizes = |rows: &mut dyn Iterator<Item = usize>| {
         let mut sizes: Vec<f64> =
             rows.filter_map(|row| off(&row)).map(|(y, x)| (y - x).abs()).collect();
@@ -101,10 +101,7 @@ fn masks(pair: &Pair, told: Option<&Candidate>, mut zeros: Vec<usize>) -> Vec<us
 /// Tokens that are finite on both sides and differ by more than rounding.
 pub(crate) fn differing(pair: &Pair) -> usize {
     let all = pair.fates.iter().zip(pair.of_a.iter().zip(&pair.of_b));
-    all.filter(|&(&fate, (&a, &b))| {
-        fate == Fate::Finite && (a - b).abs() > slack(pair.tolerance, a, b)
-    })
-    .count()
+    all.filter(|&(&fate, (&a, &b))| fate == Fate::Finite && !agree(pair.tolerance, a, b)).count()
 }
 
 /// Whether the logits of a side score its tokens far better by another row than by their own: then

@@ -3,7 +3,7 @@
 
 use super::super::dump::Logits;
 use super::super::manifest::Parts;
-use super::super::pair::{Fate, Pair, Side, slack};
+use super::super::pair::{Fate, Pair, Side, agree};
 use super::super::score::{self, Block, First, View, predict, predict_masked, targets};
 use super::super::storage::Type;
 use super::fit::{points, refine, size, start};
@@ -129,7 +129,7 @@ impl Sample {
         let differs = |&row: &usize| {
             let pair_of = own.get(row).zip(others.get(row));
             pair.fates.get(row) == Some(&Fate::Finite)
-                && pair_of.is_some_and(|(&x, &y)| (x - y).abs() > slack(pair.tolerance, x, y))
+                && pair_of.is_some_and(|(&x, &y)| !agree(pair.tolerance, x, y))
         };
         let rows: Vec<_> = (0..pair.len()).filter(differs).collect();
         let most = (ELEMENTS / logits.vocab.max(1)).clamp(8, ROWS);

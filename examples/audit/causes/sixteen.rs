@@ -31,7 +31,7 @@ pub(crate) fn found(pair: &Pair, notes: &mut Vec<String>) -> Result<Option<Findi
         let view = View { first, ..View::of(logits) };
         let moved = predict(pair.dump(from), logits, &[view])?;
         let plain = pair.finite(from);
-        let doubtful = || plain.iter().map(|&x| x < DOUBTFUL);
+        let doubtful = || plain.iter().map(|x| (..DOUBTFUL).contains(x));
         let rounding = moved.iter().flatten().zip(&plain).map(|(x, y)| (x - y).abs());
         let differences = pair.finite(Side::A).into_iter().zip(pair.finite(Side::B));
         let differences = differences.map(|(a, b)| (b - a).abs());
