@@ -130,6 +130,9 @@ fn the_picture_holds_every_token() {
     };
     let svg = draw(&x, &y);
     assert_eq!(svg.matches("h0").count(), 2 * 61, "a dot a token and panel");
+    assert!(svg.contains("viewBox=\"0 0 920 424\""), "{svg}");
+    // The last position is at the end of its axis.
+    assert!(svg.contains("M440.0 "), "{svg}");
     assert!(svg.contains("H440\"") && !svg.contains("H480\""), "lines end with the panel: {svg}");
     assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
