@@ -25,7 +25,9 @@ fn a_panel_is_drawn_where_it_belongs() {
     let other = Panel { title: "Other".to_owned(), level: None, ..panel.clone() };
     let picture = draw("A <title>", "below it", &[panel, other]);
     let head = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 424\" width=\"800\" height=\"424\" \
-                font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n\
+                role=\"img\" font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n\
+                <title>A &lt;title&gt;</title>\n\
+                <desc>below it</desc>\n\
                 <rect width=\"800\" height=\"424\" fill=\"#ffffff\"/>\n\
                 <text x=\"52.0\" y=\"32.0\" font-size=\"19\" font-weight=\"600\" fill=\"#24292f\">A &lt;title&gt;</text>\n\
                 <text x=\"52.0\" y=\"52.0\" font-size=\"13\" fill=\"#6b7280\">below it</text>\n";
