@@ -243,6 +243,31 @@ fn bytes_of_another_transform_are_refused() {
     }
 }
 
+/// A cleared struct is of no columns; bytes of no columns are those that a fold begins with.
+#[test]
+fn bytes_of_no_columns_hold_nothing() {
+    let mut stats = zeroed::<dpo_row_stats>();
+    let transform = zeroed::<dpo_transform>();
+    // SAFETY: two structs.
+    succeed(unsafe {
+        dpo_row_stats_new(&raw const transform, DPO_ROW_DETAILS, 0, &raw mut stats, ptr::null_mut())
+    });
+    let whole = written(&stats);
+    for at in std::iter::once(None).chain((148..156).map(Some)) {
+        let mut bytes = whole.clone();
+        for at in at {
+            bytes[at] ^= 1;
+        }
+        let mut host = Host::new();
+        host.put(Slot::RowDetailBytes, &bytes);
+        let structs = host.structs();
+        let (from, out) = (structs.at(Slot::RowDetailBytes), structs.at(Slot::Stats));
+        let call = Call::RowStatsFromBytes(&raw const transform, from, bytes.len(), out);
+        let due = if at.is_none() { DPO_OK } else { DPO_ERROR_ROW_BYTES };
+        assert_eq!(host.judge(&call), Ok(due), "{at:?}");
+    }
+}
+
 /// Neither fewer bytes nor more.
 #[test]
 fn other_lengths_are_refused() {

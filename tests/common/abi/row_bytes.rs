@@ -160,7 +160,9 @@ fn stats_of(bytes: &[u8], of_c: dpo_transform, transform: Transform) -> Due<dpo_
     if bytes[28..36] != of_transform(transform) {
         return Err(refusal(DPO_ERROR_MERGE_OF_DIFFERENT_ROWS, 0, [0, 0]));
     }
-    if check_stats(&stats).is_err() {
+    // A struct without columns may be cleared; bytes are those of a fold.
+    let is_empty = (stats.max, stats.argmax) == (f32::NEG_INFINITY, u32::MAX);
+    if check_stats(&stats).is_err() || (has_details && stats.columns == 0 && !is_empty) {
         return refused(20);
     }
     Ok(stats)
