@@ -255,7 +255,7 @@ fn bytes_of_no_columns_hold_nothing() {
     let whole = written(&stats);
     for at in std::iter::once(None).chain((148..156).map(Some)) {
         let mut bytes = whole.clone();
-        for at in at {
+        if let Some(at) = at {
             bytes[at] ^= 1;
         }
         let mut host = Host::new();
