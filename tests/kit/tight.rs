@@ -2,7 +2,8 @@
 //! chains is promised, fail in most rows, output by output. Zeros fail in nearly all.
 
 use dpo_kernel::verify::kit::{
-    Additions, Backend, Difference, Format, Head, Output, Pairs, Plan, Precision, RowOut, Rows, run,
+    Additions, Backend, Call, Difference, Format, Head, Output, Pairs, Plan, Precision, RowOut,
+    Rows, run,
 };
 use dpo_kernel::verify::{
     self, PairResult, argmax, entropy, log_prob, log_sum_exp, log_sum_sq_probs, mean_logit,
@@ -19,9 +20,17 @@ const PRECISION: Precision = Precision {
 /// The reference, times a factor.
 struct Off {
     factor: f64,
+    /// Whether the call is one of those that are counted.
+    is_counted: bool,
+    /// Rows without entropy, and those whose Σp² is 1: they have no error to see.
+    blank: [usize; 2],
 }
 
 impl Off {
+    const fn new(factor: f64) -> Self {
+        Self { factor, is_counted: true, blank: [0; 2] }
+    }
+
     fn forward(&self, x: &[f64], transform: &verify::Transform, target: usize) -> [f64; 6] {
         let mut y = vec![0.0; x.len()];
         transform_row(x, transform, &mut y);
@@ -72,6 +81,11 @@ impl Backend for Off {
         &Output::ALL
     }
 
+    fn accepts(&mut self, call: &Call<f32>) -> Result<(), String> {
+        self.is_counted = is_counted(&call.name);
+        Ok(())
+    }
+
     fn token_log_probs(
         &mut self,
         rows: &Rows<'_, f32>,
@@ -86,6 +100,9 @@ impl Backend for Off {
             out.entropy[row] = figures[2];
             out.mean_logit[row] = figures[3];
             out.log_sum_sq_probs[row] = figures[4];
+            for (blank, figure) in self.blank.iter_mut().zip([figures[2], figures[4]]) {
+                *blank += usize::from(self.is_counted && figure.abs() < 1e-12);
+            }
             out.argmax[row] = figures[5] as u32;
         }
         Ok(())
@@ -162,9 +179,10 @@ fn is_counted(call: &str) -> bool {
 
 /// The share of rows that fail, for each output.
 fn failing(factor: f64) -> Vec<(Output, f64)> {
-    let right = run(&mut Off { factor: 1.0 }, Plan::new(5));
-    assert!(right.is_accurate(), "{right}");
-    let report = run(&mut Off { factor }, Plan::new(5));
+    let mut right = Off::new(1.0);
+    let report = run(&mut right, Plan::new(5));
+    assert!(report.is_accurate(), "{report}");
+    let report = run(&mut Off::new(factor), Plan::new(5));
     let rows = |output: Output| {
         let of = |call: &dpo_kernel::verify::kit::Call<f32>| match &call.given {
             dpo_kernel::verify::kit::Given::Rows(of) => {
@@ -191,20 +209,24 @@ fn failing(factor: f64) -> Vec<(Output, f64)> {
             .iter()
             .filter(|failure| failure.output == output && is_counted(&failure.call))
             .count();
-        (output, failed as f64 / rows(output) as f64)
+        let blank = match output {
+            Output::Entropy => right.blank[0],
+            Output::LogSumSqProbs => right.blank[1],
+            _ => 0,
+        };
+        (output, failed as f64 / (rows(output) - blank) as f64)
     };
     Output::ALL.iter().map(share).collect()
 }
 
-/// Rows without an error to see, such as log-probs of 0, entropies of rows with one far peak and means
-/// of masked rows, are the rest. With
+/// Rows without an error to see, such as log-probs of 0 and means of masked rows, are the rest. With
 /// bounds of ten times the size none of these shares is reached.
 #[test]
 fn small_errors_fail() {
     let outputs = [
         (Output::LogProb, 0.7),
         (Output::LogZ, 0.8),
-        (Output::Entropy, 0.3),
+        (Output::Entropy, 0.35),
         (Output::MeanLogit, 0.4),
         (Output::LogSumSqProbs, 0.4),
         (Output::LogitGrads, 0.65),
@@ -222,10 +244,11 @@ fn small_errors_fail() {
     }
 }
 
-/// The rest are zeros themselves, such as log Σp² of one far peak.
 #[test]
 fn zeros_fail() {
     for (output, share) in failing(0.0).into_iter().filter(|(of, _)| *of != Output::Argmax) {
-        assert!(share >= 0.74, "{output}: {share:.3} of the rows fail");
+        // A hidden gradient of a confident token cancels to what its bound is.
+        let least = if output == Output::HiddenGrads { 0.74 } else { 0.75 };
+        assert!(share >= least, "{output}: {share:.3} of the rows fail");
     }
 }
